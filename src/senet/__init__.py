@@ -1,0 +1,59 @@
+"""Feature recalibration for PyTorch: Squeeze-and-Excitation and its descendants.
+
+The package is a lazy facade: a public name is imported from its home module on first use, so that `import senet` loads neither torch nor
+anything else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from senet.analysis.record import Excitations as Excitations
+    from senet.analysis.record import record_excitations as record_excitations
+    from senet.blocks.build import build_block as build_block
+    from senet.blocks.channel import ChannelSE as ChannelSE
+    from senet.comparison import compare as compare
+    from senet.models.registry import create_model as create_model
+    from senet.models.registry import from_pretrained as from_pretrained
+    from senet.models.registry import list_models as list_models
+    from senet.profiling import Profile as Profile
+    from senet.profiling import profile as profile
+    from senet.recipe import Recipe as Recipe
+    from senet.spec import BlockSpec as BlockSpec
+    from senet.training.evaluate import evaluate as evaluate
+    from senet.training.loop import train as train
+    from senet.weights.store import load_weights as load_weights
+    from senet.weights.store import save_weights as save_weights
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BlockSpec": "spec",
+    "ChannelSE": "blocks.channel",
+    "Excitations": "analysis.record",
+    "Profile": "profiling",
+    "Recipe": "recipe",
+    "build_block": "blocks.build",
+    "compare": "comparison",
+    "create_model": "models.registry",
+    "evaluate": "training.evaluate",
+    "from_pretrained": "models.registry",
+    "list_models": "models.registry",
+    "load_weights": "weights.store",
+    "profile": "profiling",
+    "record_excitations": "analysis.record",
+    "save_weights": "weights.store",
+    "train": "training.loop",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'senet' has no attribute {name!r}")
+    return getattr(import_module(f"senet.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,20 @@
+"""The one kind of error a user can mend: it names the value, what is allowed and the likely fix."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UsageError(ValueError):
+    """Report input that cannot work: commands print its one line and exit with 2 (no traceback)."""
+
+
+def nearest(value: object, allowed: Iterable[object]) -> str:
+    """Return " (did you mean 'x'?)" for the closest allowed name, or an empty string."""
+    close = get_close_matches(str(value), [str(name) for name in allowed], n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def choice_error(what: str, value: object, allowed: Iterable[object]) -> UsageError:
+    """Build the error for a value outside a fixed set of names: `unknown gate 'sigmod' (did you mean 'sigmoid'?); allowed: ...`."""
+    names = [str(name) for name in allowed]
+    return UsageError(f"unknown {what} {str(value)!r}{nearest(value, names)}; allowed: {', '.join(names)}")
