@@ -1,0 +1,177 @@
+"""Record the gates of a network while images pass through it: per block, class and channel."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from senet.analysis.moments import ClassMoments
+from senet.blocks.channel import ChannelSE
+from senet.errors import UsageError
+
+
+@dataclass(frozen=True)
+class BlockExcitation:
+    """Hold the gate statistics of one block; K classes were seen, the block has C channels.
+
+    Args:
+        path: the block's place in the model, such as "layer2.3.se".
+        name: the paper's name SE_<stage>_<block> where the model numbers its stages, else the path.
+        stage: the model's number of the stage; without one, a count that grows whenever the channels change.
+        ends_stage: whether this is the last block of its stage, which the paper's Figure 6 shows.
+        mean: (K, C) mean gate of each class, float64.
+        std: (K, C) standard deviation within each class (population), float64.
+        count: (K,) gates seen of each class.
+    """
+
+    path: str
+    name: str
+    stage: int
+    ends_stage: bool
+    mean: Tensor = field(repr=False, compare=False)
+    std: Tensor = field(repr=False, compare=False)
+    count: Tensor = field(repr=False, compare=False)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the block recalibrates."""
+        return self.mean.shape[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        facts = {"path": self.path, "name": self.name, "stage": self.stage, "ends_stage": self.ends_stage}
+        return facts | {"mean": self.mean.tolist(), "std": self.std.tolist(), "count": self.count.tolist()}
+
+
+@dataclass(frozen=True)
+class Excitations:
+    """Hold what the gates of a network did.
+
+    Args:
+        classes: the labels that were seen, ascending; row k of every block's statistics belongs to classes[k].
+        blocks: one entry a block, in the order of execution.
+    """
+
+    classes: tuple[int, ...]
+    blocks: tuple[BlockExcitation, ...]
+
+    def __getitem__(self, name: str) -> BlockExcitation:
+        """Return a block by its name or path.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        for block in self.blocks:
+            if name in (block.name, block.path):
+                return block
+        raise KeyError(name)
+
+    def table(self) -> Table:
+        """Return one row a block: mean gate, spread within the classes, spread between them."""
+        table = Table("block", "path", "channels", "mean", "within classes", "between classes")
+        for block in self.blocks:
+            within = block.std.square().mean().sqrt()
+            between = block.mean.std(0, correction=0).square().mean().sqrt()
+            numbers = (f"{value:.4f}" for value in (block.mean.mean(), within, between))
+            table.add_row(block.name, block.path, str(block.channels), *numbers)
+        for column in table.columns[2:]:
+            column.justify = "right"
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return {"classes": list(self.classes), "blocks": [block.to_dict() for block in self.blocks]}
+
+
+def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Excitations:
+    """Run labelled images through a network in evaluation mode and summarise its gates (Hu et al., 1709.01507, section 7.2).
+
+    A gate that keeps its positions (squeeze "none") is averaged over them first. The model's training flags are left as they were.
+
+    Args:
+        model: any network with `ChannelSE` blocks.
+        batches: tuples that begin with images, (N, C, H, W), and labels, (N,) classes from 0; they move to the model's device.
+
+    Raises:
+        UsageError: if the model has no blocks, there are no images, or labels and images do not match.
+    """
+    paths = {module: path for path, module in model.named_modules() if isinstance(module, ChannelSE)}
+    if not paths:
+        raise UsageError(f"{type(model).__name__} has no ChannelSE blocks to record; networks with blocks are named se_...")
+    device = next(model.parameters()).device
+    moments: dict[ChannelSE, ClassMoments] = {}
+    gates: list[tuple[ChannelSE, Tensor]] = []
+
+    def note(block: ChannelSE, inputs: tuple[Tensor], _: Tensor) -> None:
+        gates.append((block, block.gate(inputs[0])))
+
+    with _evaluating(model), torch.no_grad(), _hooked(paths, note):
+        for images, labels, *_ in batches:
+            labels = _checked_labels(labels, images)
+            if not len(labels):
+                continue
+            gates.clear()
+            model(images.to(device))
+            for block, gate in gates:
+                values = gate.flatten(2).mean(2) if gate.ndim > 2 else gate
+                moments.setdefault(block, ClassMoments(block.channels)).update(values, labels)
+    if not moments:
+        raise UsageError("there is nothing to record: the batches hold no images, or the model runs none of its blocks")
+    return _summary(moments, paths, model)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _hooked(blocks: Iterable[ChannelSE], hook: Any) -> Iterator[None]:
+    handles = [block.register_forward_hook(hook) for block in blocks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _checked_labels(labels: Any, images: Tensor) -> Tensor:
+    labels = torch.as_tensor(labels).to("cpu", torch.int64)
+    if labels.shape != images.shape[:1] or (labels < 0).any():
+        raise UsageError(f"labels must be one class (0, 1, ...) for each of the {len(images)} images, got shape {tuple(labels.shape)}")
+    return labels
+
+
+def _summary(moments: Mapping[ChannelSE, ClassMoments], paths: Mapping[ChannelSE, str], model: nn.Module) -> Excitations:
+    seen = next(iter(moments.values())).count.nonzero()[:, 0]
+    places = _places(model, {block: paths[block] for block in moments})
+    blocks = []
+    for (block, stats), (name, stage), (_, following) in zip(moments.items(), places, [*places[1:], ("", None)], strict=True):
+        rows = {"mean": stats.mean[seen], "std": stats.std[seen], "count": stats.count[seen].long()}
+        blocks.append(BlockExcitation(paths[block], name, stage, ends_stage=stage != following, **rows))
+    return Excitations(tuple(seen.tolist()), tuple(blocks))
+
+
+def _places(model: nn.Module, paths: Mapping[ChannelSE, str]) -> list[tuple[str, int]]:
+    """Return name and stage of each block, in the order of `paths`."""
+    stages = getattr(model, "stages", None)
+    numbered: dict[nn.Module, tuple[str, int]] = {}
+    for number, stage in stages.items() if isinstance(stages, Mapping) else ():
+        for index, unit in enumerate(stage.children(), start=1):
+            numbered |= {block: (f"SE_{number}_{index}", number) for block in unit.modules() if block in paths}
+    places, count, channels = [], 0, 0
+    for block, path in paths.items():
+        count += block.channels != channels
+        channels = block.channels
+        places.append(numbered.get(block, (path, count)))
+    return places

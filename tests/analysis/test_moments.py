@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from senet.analysis.moments import ClassMoments
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 200])
+def test_batches_merge_to_the_whole(batch):
+    values = torch.randn(200, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(200) % 3 * 2  # classes 0, 2, 4
+    moments = ClassMoments(5)
+    for start in range(0, 200, batch):
+        moments.update(values[start : start + batch], labels[start : start + batch])
+    assert moments.count.tolist() == [67, 0, 67, 0, 66]
+    for label in (0, 2, 4):
+        torch.testing.assert_close(moments.mean[label], values[labels == label].mean(0), rtol=1e-13, atol=1e-15)
+        torch.testing.assert_close(moments.std[label], values[labels == label].std(0, correction=0), rtol=1e-13, atol=0.0)
+
+
+def test_a_large_mean_does_not_cancel_the_spread():
+    # The textbook mean(x^2) - mean(x)^2 returns 0 or noise here.
+    values = torch.tensor([1e9 - 1, 1e9, 1e9 + 1], dtype=torch.float64)[:, None]
+    moments = ClassMoments(1)
+    for value in values:
+        moments.update(value[None], torch.tensor([0]))
+    assert moments.std.item() == pytest.approx((2 / 3) ** 0.5, rel=1e-6)
+
+
+def test_sums_in_float64_whatever_comes_in():
+    moments = ClassMoments(1)
+    for _ in range(3000):
+        moments.update(torch.full((1, 1), 0.1, dtype=torch.float16), torch.tensor([0]))
+    assert moments.mean.item() == pytest.approx(torch.tensor(0.1, dtype=torch.float16).item(), rel=1e-12)
+    assert moments.std.item() < 1e-12
