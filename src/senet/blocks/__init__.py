@@ -1,0 +1,1 @@
+"""The blocks as nn.Modules: parameters, and one call into `senet.ops`."""

@@ -1,0 +1,1 @@
+"""The networks of the papers: one file a family, one registry of names."""

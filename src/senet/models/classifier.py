@@ -1,0 +1,99 @@
+"""What every network of the zoo is: a stem, numbered stages, a head."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from senet.errors import UsageError
+from senet.spec import BlockSpec, check_positive
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Say how a network was made: its name and every option, resolved.
+
+    `name` carries the block's prefix, whichever way the block was asked for: "se_resnet50". Options are those of `create_model`.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON.
+
+        Raises:
+            UsageError: if the block is a rule (a callable), which cannot be written down.
+        """
+        options = dict(self.options)
+        block = options.get("block")
+        if callable(block):
+            raise UsageError(f"{self.name}: a block that is a function cannot be saved; use a BlockSpec with per-stage values")
+        options["block"] = block.to_dict() if isinstance(block, BlockSpec) else None
+        return {"name": self.name, "options": options}
+
+
+class Classifier(nn.Module):
+    """Map images to logits through a stem, stages and a linear head.
+
+    Sub-classes build `stem()`, `fc` and the stages named by `stage_names`, and may finish the features by `final`.
+
+    Attributes:
+        config: name and resolved options, set by `create_model`.
+        stage_names: stage in the paper's numbering -> name of the sub-module.
+        feature_info: channels and stride (input pixels a cell) of the map that each stage gives.
+        input_size: (channels, height, width) of the images it was made for.
+    """
+
+    config: ModelConfig
+    stage_names: Mapping[int, str] = {}
+    feature_info: Sequence[Mapping[str, int]]
+    input_size: tuple[int, int, int]
+    fc: nn.Linear
+    conv_init: Literal["fan_in", "fan_out"] = "fan_out"
+
+    @property
+    def stages(self) -> dict[int, nn.Module]:
+        """The stages, by number."""
+        return {number: self.get_submodule(name) for number, name in self.stage_names.items()}
+
+    @abstractmethod
+    def stem(self, x: Tensor) -> Tensor:
+        """Map images (N, in_channels, H, W) to the input of the first stage."""
+
+    def final(self, x: Tensor) -> Tensor:
+        """Finish the last stage's map; post-activation networks have nothing to do."""
+        return x
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Map images (N, in_channels, H, W) to the last map (N, C, h, w)."""
+        x = self.stem(x)
+        for stage in self.stages.values():
+            x = stage(x)
+        return self.final(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, in_channels, H, W) to logits (N, num_classes)."""
+        return self.fc(self.forward_features(x).mean((2, 3)))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the head by a new one for `num_classes` classes, on its device and of its type."""
+        check_positive("num_classes", num_classes)
+        old = self.fc.weight
+        self.fc = nn.Linear(old.shape[1], num_classes, device=old.device, dtype=old.dtype)
+
+    def reset_parameters(self) -> None:
+        """Initialise every layer: convolutions as He et al. (1502.01852), BN and the head as torch does, blocks as they do themselves."""
+        _reset(self, self.conv_init)
+
+
+def _reset(parent: nn.Module, conv_init: Literal["fan_in", "fan_out"]) -> None:
+    for module in parent.children():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode=conv_init, nonlinearity="relu")
+        elif callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
+        else:
+            _reset(module, conv_init)

@@ -1,0 +1,84 @@
+"""CIFAR networks of the pre-activation form: ResNets (He et al., 1603.05027) and Wide ResNets (Zagoruyko and Komodakis, 1605.07146)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from senet.models.recalibration import Recalibration
+from senet.models.residual import PreactivatedBasicBlock, PreactivatedBottleneck, ResidualUnit, conv
+from senet.models.residual_net import ResidualNet
+from senet.spec import check_choice
+
+FIRST_SHORTCUTS = ("activated", "raw")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Say which unit a network repeats, how often in each stage, how wide its 3x3 convolutions are, and how these are drawn."""
+
+    unit: type[ResidualUnit]
+    count: int
+    widths: tuple[int, int, int] = (16, 32, 64)
+    conv_init: Literal["fan_in", "fan_out"] = "fan_out"
+
+
+def wide(depth: int, factor: int) -> Layout:
+    """Return the layout of WRN-depth-factor: (depth - 4) / 6 units a stage, `factor` times as wide, drawn by fan-in as the authors do."""
+    return Layout(PreactivatedBasicBlock, (depth - 4) // 6, (16 * factor, 32 * factor, 64 * factor), "fan_in")
+
+
+VARIANTS = {
+    **{f"preresnet{depth}": Layout(PreactivatedBasicBlock, (depth - 2) // 6) for depth in (20, 32, 44, 56, 110)},
+    "preresnet164": Layout(PreactivatedBottleneck, 18),
+    "wrn16_8": wide(16, 8),
+    "wrn22_10": wide(22, 10),
+    "wrn28_10": wide(28, 10),
+}
+
+
+class PreResNet(ResidualNet):
+    """Stem 3x3 without BN, stages 1-3 of pre-activation units, then BN-ReLU.
+
+    Args:
+        layout: the units.
+        num_classes: width of the head.
+        in_channels: channels of the images.
+        recalibration: which unit gets which block.
+        v1_5: bottlenecks stride in the 3x3 convolution (pytorchcv, CMPE-SE's code) instead of the first 1x1 (the authors' code).
+        first_shortcut: where the first unit's shortcut is the identity, it carries the "activated" map (He et al., appendix; networks of
+            up to 110 layers) or the "raw" one (pytorchcv). Wide and bottleneck networks project there, and ignore it.
+        zero_init_residual: see `ResidualNet`.
+    """
+
+    stage_names = {1: "layer1", 2: "layer2", 3: "layer3"}
+
+    def __init__(
+        self,
+        layout: Layout,
+        num_classes: int,
+        in_channels: int,
+        recalibration: Recalibration,
+        *,
+        v1_5: bool = False,
+        first_shortcut: str = "activated",
+        zero_init_residual: bool = False,
+    ) -> None:
+        super().__init__(zero_init_residual=zero_init_residual)
+        check_choice("first_shortcut", first_shortcut, FIRST_SHORTCUTS)
+        self.conv_init = layout.conv_init
+        self.conv1 = conv(in_channels, 16, 3)
+        outputs = [width * layout.unit.expansion for width in layout.widths]
+        shared = first_shortcut == "activated"
+        self.stack(layout.unit, (layout.count,) * 3, 16, outputs, recalibration, stride=1, v1_5=v1_5, shared_activation=shared)
+        self.bn = nn.BatchNorm2d(outputs[-1])
+        self.fc = nn.Linear(outputs[-1], num_classes)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Map images (N, in_channels, H, W) to (N, 16, H, W)."""
+        return self.conv1(x)
+
+    def final(self, x: Tensor) -> Tensor:
+        """Normalise and rectify the last sum."""
+        return torch.relu(self.bn(x))

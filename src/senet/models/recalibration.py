@@ -1,0 +1,58 @@
+"""Which unit of a network gets which block."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from senet.blocks.build import build_block
+from senet.errors import UsageError
+from senet.spec import PLACEMENTS, BlockSpec, check_choice
+
+BlockRule = Callable[[int, int, int], BlockSpec | None]
+"""(stage, index of the unit in its stage from 1, channels) -> its block, or None."""
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """Give every residual unit its block, or none.
+
+    Args:
+        block: one spec for all units, a rule that decides for each, or None for the plain network.
+        placement: where the block sits in its unit.
+        stages: stages that get a block, in the paper's numbering; None = all.
+    """
+
+    block: BlockSpec | BlockRule | None = None
+    placement: str = "standard"
+    stages: Collection[int] | None = None
+
+    def check(self, known: Collection[int]) -> None:
+        """Raise UsageError unless the placement exists and `known` has all the stages that are named."""
+        check_choice("placement", self.placement, PLACEMENTS)
+        widths = (self.block.reduction, self.block.hidden) if isinstance(self.block, BlockSpec) else ()
+        named = set(self.stages or ()).union(*(width for width in widths if isinstance(width, dict)))
+        if unknown := sorted(named - set(known)):
+            raise UsageError(f"this network has no stage {unknown[0]}; its stages are {', '.join(map(str, known))}")
+        if self.stages is not None and not self.stages:
+            raise UsageError("stages is empty: give the stages that get a block, None for all, or block=None for the plain network")
+
+    def build(self, stage: int, index: int, channels: int) -> nn.Module | None:
+        """Build the block of unit `index` (from 1) of `stage` for maps of `channels` channels."""
+        if self.block is None or (self.stages is not None and stage not in self.stages):
+            return None
+        spec = self.block if isinstance(self.block, BlockSpec) else self.block(stage, index, channels)
+        return None if spec is None else build_block(spec.at_stage(stage), channels)
+
+
+def with_reduction(spec: BlockSpec, reduction: int | dict[int, int] | None) -> BlockSpec:
+    """Return the spec with this reduction.
+
+    Raises:
+        UsageError: if both say one.
+    """
+    if reduction is None:
+        return spec
+    if spec.reduction is not None or spec.hidden is not None:
+        raise UsageError(f"reduction={reduction} is given twice: the block has {spec.to_dict()}; leave one out")
+    return replace(spec, reduction=reduction)

@@ -1,0 +1,203 @@
+"""Residual units of the post-activation and the pre-activation form, plain and recalibrated."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from senet.models.recalibration import Recalibration
+from senet.ops.tail import keep, residual_tail
+
+
+@dataclass(frozen=True)
+class UnitShape:
+    """Say what one unit maps from and to.
+
+    Args:
+        stage: stage in the paper's numbering.
+        index: place in the stage, from 1.
+        inputs: channels of the input.
+        outputs: channels of the output.
+        stride: stride of the unit.
+        v1_5: a bottleneck strides in its 3x3 convolution, not in its first 1x1 (torchvision's form; the papers' is False).
+        shared_activation: a pre-activation unit hands its first BN-ReLU to the shortcut too, even where the shortcut is the identity.
+    """
+
+    stage: int
+    index: int
+    inputs: int
+    outputs: int
+    stride: int = 1
+    v1_5: bool = False
+    shared_activation: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether the shortcut needs a projection."""
+        return self.stride != 1 or self.inputs != self.outputs
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Return a convolution without bias that keeps H and W at stride 1."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class ResidualUnit(nn.Module):
+    """Hold a unit's block and shortcut; the forms below add their branch.
+
+    The block is the sub-module `se`; a plain unit has none. `downsample` is the projection, or None.
+    """
+
+    expansion = 1
+    """Channels of the output over channels of the 3x3 convolutions."""
+    preactivated = False
+    """Whether BN and ReLU come before the convolutions, so that nothing follows the sum."""
+    last = ""
+    """Name of the module whose weight scales the whole branch."""
+
+    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
+        super().__init__()
+        self.placement = recalibration.placement
+        inner = shape.outputs // self.expansion
+        channels = {"pre": shape.inputs, "inner": inner}.get(self.placement, shape.outputs)
+        self.se = recalibration.build(shape.stage, shape.index, channels)
+
+    def recalibrate(self, placement: str, x: Tensor) -> Tensor:
+        """Apply the block here if this is its placement."""
+        return self.se(x) if self.se is not None and self.placement == placement else x
+
+    def tail(self, branch: Tensor, shortcut: Tensor, **norms: nn.Module) -> Tensor:
+        """Join branch and shortcut; see `residual_tail`."""
+        block = keep if self.se is None else self.se
+        return residual_tail(branch, shortcut, recalibrate=block, placement=self.placement, relu=not self.preactivated, **norms)
+
+    def zero_branch(self) -> None:
+        """Zero the weight that scales the branch, so that the unit starts as its shortcut."""
+        nn.init.zeros_(self.get_submodule(self.last).get_parameter("weight"))
+
+
+class BasicBlock(ResidualUnit):
+    """Two 3x3 convolutions (He et al., 1512.03385): conv-BN-ReLU-conv-BN, add, ReLU."""
+
+    last = "bn2"
+
+    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
+        super().__init__(shape, recalibration)
+        self.conv1 = conv(shape.inputs, shape.outputs, 3, shape.stride)
+        self.bn1 = nn.BatchNorm2d(shape.outputs)
+        self.conv2 = conv(shape.outputs, shape.outputs, 3)
+        self.bn2 = nn.BatchNorm2d(shape.outputs)
+        self.downsample = projection(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        u = torch.relu(self.bn1(self.conv1(self.recalibrate("pre", x))))
+        u = self.conv2(self.recalibrate("inner", u))
+        if self.downsample is None:
+            return self.tail(u, x, norm=self.bn2)
+        return self.tail(u, self.downsample[0](x), norm=self.bn2, shortcut_norm=self.downsample[1])
+
+
+class Bottleneck(ResidualUnit):
+    """1x1, 3x3 and 1x1 convolutions (He et al., 1512.03385), each with BN; ReLU after the first two and after the sum."""
+
+    expansion = 4
+    last = "bn3"
+
+    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
+        super().__init__(shape, recalibration)
+        width = shape.outputs // self.expansion
+        first, second = (1, shape.stride) if shape.v1_5 else (shape.stride, 1)
+        self.conv1 = conv(shape.inputs, width, 1, first)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = conv(width, width, 3, second)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = conv(width, shape.outputs, 1)
+        self.bn3 = nn.BatchNorm2d(shape.outputs)
+        self.downsample = projection(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        u = torch.relu(self.bn1(self.conv1(self.recalibrate("pre", x))))
+        u = torch.relu(self.bn2(self.conv2(u)))
+        u = self.conv3(self.recalibrate("inner", u))
+        if self.downsample is None:
+            return self.tail(u, x, norm=self.bn3)
+        return self.tail(u, self.downsample[0](x), norm=self.bn3, shortcut_norm=self.downsample[1])
+
+
+class PreactivatedUnit(ResidualUnit):
+    """Share what the pre-activation forms have in common (He et al., 1603.05027): BN-ReLU before each convolution.
+
+    Where the shape changes, the first BN-ReLU is shared with the projection, a convolution without BN. Both paths then start from the
+    activated map, so x' + F(SE(x)), placement "pre", holds with x that map.
+    """
+
+    preactivated = True
+
+    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
+        super().__init__(shape, recalibration)
+        self.shared_activation = shape.changes or shape.shared_activation
+        self.bn1 = nn.BatchNorm2d(shape.inputs)
+        self.downsample = conv(shape.inputs, shape.outputs, 1, shape.stride) if shape.changes else None
+
+    @abstractmethod
+    def branch(self, activated: Tensor) -> Tensor:
+        """Map the activated input through the convolutions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        if self.shared_activation:
+            x = torch.relu(self.bn1(x))
+            u = self.recalibrate("pre", x)
+        else:
+            u = torch.relu(self.bn1(self.recalibrate("pre", x)))
+        return self.tail(self.branch(u), x if self.downsample is None else self.downsample(x))
+
+
+class PreactivatedBasicBlock(PreactivatedUnit):
+    """Two 3x3 convolutions; the unit of pre-activation ResNets up to 110 layers and of Wide ResNets (1605.07146)."""
+
+    last = "conv2"
+
+    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
+        super().__init__(shape, recalibration)
+        self.conv1 = conv(shape.inputs, shape.outputs, 3, shape.stride)
+        self.bn2 = nn.BatchNorm2d(shape.outputs)
+        self.conv2 = conv(shape.outputs, shape.outputs, 3)
+
+    def branch(self, activated: Tensor) -> Tensor:
+        """Map the activated input through the convolutions."""
+        u = self.recalibrate("inner", self.conv1(activated))
+        return self.conv2(torch.relu(self.bn2(u)))
+
+
+class PreactivatedBottleneck(PreactivatedUnit):
+    """1x1, 3x3 and 1x1 convolutions; the unit of the pre-activation ResNet-164."""
+
+    expansion = 4
+    last = "conv3"
+
+    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
+        super().__init__(shape, recalibration)
+        width = shape.outputs // self.expansion
+        first, second = (1, shape.stride) if shape.v1_5 else (shape.stride, 1)
+        self.conv1 = conv(shape.inputs, width, 1, first)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = conv(width, width, 3, second)
+        self.bn3 = nn.BatchNorm2d(width)
+        self.conv3 = conv(width, shape.outputs, 1)
+
+    def branch(self, activated: Tensor) -> Tensor:
+        """Map the activated input through the convolutions."""
+        u = torch.relu(self.bn2(self.conv1(activated)))
+        u = self.recalibrate("inner", self.conv2(u))
+        return self.conv3(torch.relu(self.bn3(u)))
+
+
+def projection(shape: UnitShape) -> nn.Sequential | None:
+    """Return the 1x1 convolution and BN of a shortcut whose shape changes, else None."""
+    if not shape.changes:
+        return None
+    return nn.Sequential(conv(shape.inputs, shape.outputs, 1, shape.stride), nn.BatchNorm2d(shape.outputs))

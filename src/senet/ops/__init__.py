@@ -1,0 +1,1 @@
+"""The mathematics on tensors, without nn.Module: `reference` defines, everything else must agree with it."""
