@@ -1,0 +1,122 @@
+"""Images in class folders, laid out as ImageNet is: root/train/CLASS/image.jpg and root/val/CLASS/image.jpg."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from senet.data.source import DataSource, UnreadableImageError, input_spec
+from senet.errors import UsageError
+from senet.recipe import DataRecipe
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, as torchvision and fb.resnet.torch have them."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def read_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Read an image file as RGB.
+
+    Raises:
+        UnreadableImageError: if it is missing, damaged, truncated or no image; the message names the file and the reason.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF data and palettes; the pixels are right
+            with Image.open(path) as image:
+                return image.convert("RGB")
+    except Exception as error:  # what a damaged file raises depends on its format
+        raise UnreadableImageError(f"{os.fspath(path)}: {' '.join(str(error).split())}") from error
+
+
+class FolderImages:
+    """The images of one split.
+
+    Args:
+        root: root of the data.
+        split: "train" or "val".
+        classes: class names, in the order of the labels.
+
+    Raises:
+        UsageError: if a class has no images.
+    """
+
+    in_memory = False
+
+    def __init__(self, root: Path, split: str, classes: tuple[str, ...]) -> None:
+        self.root = root
+        paths: list[bytes] = []
+        counts = []
+        for name in classes:
+            found = _image_files(root / split / name)
+            if not found:
+                raise UsageError(f"class folder {root / split / name} has no images; add some ({', '.join(SUFFIXES)}) or remove the class")
+            paths += [os.fsencode(file.relative_to(root)) for file in found]
+            counts.append(len(found))
+        self.paths = np.array(paths)  # one block of memory, which worker processes share; a list of str would be copied to each
+        self.labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, index: int) -> Image.Image:
+        """Return image `index` as RGB, or raise UnreadableImageError."""
+        return read_image(self.root / self.describe(index))
+
+    def describe(self, index: int) -> str:
+        """Return the path below the root."""
+        return os.fsdecode(self.paths[index])
+
+
+def open_source(recipe: DataRecipe) -> DataSource:
+    """Open the class folders in the recipe's root.
+
+    Raises:
+        UsageError: for a missing folder, a class without images, or classes that differ between train and val.
+    """
+    if recipe.root is None:
+        raise UsageError("folder needs --data.root DIR, with DIR/train/CLASS/image.jpg and DIR/val/CLASS/image.jpg")
+    root = Path(recipe.root).expanduser()
+    if not root.is_dir():
+        raise UsageError(f"data.root {recipe.root!r} is not a folder; it must hold train/CLASS/image.jpg and val/CLASS/image.jpg")
+    classes, val_classes = _class_names(root, "train"), _class_names(root, "val")
+    if classes != val_classes:
+        differences = [f"only in {split}: {_few(names)}" for split, names in _only_in(classes, val_classes) if names]
+        raise UsageError(f"{root}: train and val must have the same class folders; {'; '.join(differences)}")
+    return DataSource(
+        name="folder",
+        train=FolderImages(root, "train", classes),
+        val=FolderImages(root, "val", classes),
+        classes=classes,
+        input=input_spec(recipe, size=224, mean=MEAN, std=STD, resize_share=256 / 224),
+    )
+
+
+def _class_names(root: Path, split: str) -> tuple[str, ...]:
+    folder = root / split
+    if not folder.is_dir():
+        there = [entry.name for entry in sorted(root.iterdir()) if entry.is_dir()]
+        raise UsageError(f"{root} has no folder {split!r}; it has: {_few(there) or 'no folders'}")
+    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+    if not names:
+        raise UsageError(f"{folder} has no class folders; images must be in {folder}/CLASS/image.jpg")
+    return names
+
+
+def _image_files(folder: Path) -> list[Path]:
+    files = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [Path(place, name) for name in sorted(names) if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+    return files
+
+
+def _only_in(train: tuple[str, ...], val: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+    return [("train", sorted(set(train) - set(val))), ("val", sorted(set(val) - set(train)))]
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,119 @@
+"""The order of an epoch, as a function of (seed, epoch), and the random numbers of each sample in it."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from senet.errors import UsageError
+
+WORD = 2**64
+
+
+class Draw(NamedTuple):
+    """One training sample.
+
+    Args:
+        epoch: the epoch, from 0.
+        image: its index in the set.
+        repeat: how often the image was drawn before in this epoch (0 unless the sampler repeats images).
+    """
+
+    epoch: int
+    image: int
+    repeat: int = 0
+
+
+def sample_random(seed: int, draw: Draw) -> np.random.Generator:
+    """Return the generator of one sample's random numbers: a function of the seed and the draw alone, whoever asks.
+
+    Philox is counter-based (Salmon et al. 2011): every (key, counter) is an independent stream, at no cost of seeding.
+    """
+    key, counter = [seed % WORD, draw.epoch], [0, 0, draw.repeat, draw.image]
+    return np.random.Generator(np.random.Philox(key=np.array(key, np.uint64), counter=np.array(counter, np.uint64)))
+
+
+def shuffle(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Draw each image once, in random order: (N,) indices."""
+    return random.permutation(len(labels))
+
+
+def class_aware(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Draw N images so that every class comes equally often (Relay BP, Shen et al. 2016).
+
+    The classes come in rounds of random order; each class hands out its images in rounds of random order of their own.
+
+    Args:
+        labels: (N,) class of each image.
+        random: source of randomness.
+    """
+    turns = _rounds(np.unique(labels), len(labels), random)
+    order = np.empty(len(labels), np.int64)
+    for places, images in zip(_by_class(turns, labels), _by_class(labels, labels), strict=True):
+        order[places] = _rounds(images, len(places), random)
+    return order
+
+
+ORDERS = {"shuffle": shuffle, "class_aware": class_aware}
+
+
+class EpochSampler:
+    """Batches of draws for one process, for a DataLoader; `epoch` and `start` say where the next iteration begins.
+
+    Every process walks through the same global batches and takes its share of each. The last batch is dropped if it is short, unless it is
+    the only one.
+
+    Args:
+        labels: (N,) class of each training image.
+        order: one of `ORDERS`.
+        batch_size: images in a batch, over all processes.
+        seed: the recipe's seed.
+        rank: this process.
+        world: number of processes.
+
+    Raises:
+        UsageError: if a batch cannot be split evenly among the processes.
+    """
+
+    def __init__(self, labels: np.ndarray, *, order: str, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        if batch_size % world:
+            raise UsageError(f"data.batch_size {batch_size} must be a multiple of the {world} processes that share it")
+        self.batch_size = min(batch_size, len(labels) - len(labels) % world)
+        if not self.batch_size:
+            raise UsageError(f"{len(labels)} training images are too few for {world} processes")
+        self.labels, self.order, self.seed, self.rank, self.world = labels, ORDERS[order], seed, rank, world
+        self.epoch = self.start = 0
+
+    def __len__(self) -> int:
+        return len(self.labels) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return self._batches(self.epoch, self.start)  # bound now: the attributes may move on before the first batch is asked for
+
+    def _batches(self, epoch: int, start: int) -> Iterator[list[Draw]]:
+        indices = self.order(self.labels, np.random.default_rng((self.seed % WORD, epoch)))
+        repeats = occurrences(indices)
+        for batch in range(start, len(self)):
+            share = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
+            yield [Draw(epoch, *pair) for pair in zip(indices[share].tolist(), repeats[share].tolist(), strict=True)]
+
+
+def occurrences(values: np.ndarray) -> np.ndarray:
+    """Count, for each value, the equal values before it: (N,) int64."""
+    by_value = np.argsort(values, kind="stable")
+    ordered = values[by_value]
+    ranks = np.empty(len(values), np.int64)
+    ranks[by_value] = np.arange(len(values)) - np.searchsorted(ordered, ordered)
+    return ranks
+
+
+def _rounds(items: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Draw `count` items: all of them in random order, then all again in another, and so on."""
+    rounds = -(-count // len(items))
+    return random.permuted(np.tile(items, (rounds, 1)), axis=1).ravel()[:count]
+
+
+def _by_class(values: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """Return the positions of each class that occurs in `labels` within `values`."""
+    by_value = np.argsort(values, kind="stable")
+    return np.split(by_value, np.searchsorted(values[by_value], np.unique(labels)[1:]))

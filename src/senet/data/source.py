@@ -1,0 +1,163 @@
+"""What every source of images gives: two sets of labelled images, class names and the input they are meant for."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from senet.errors import UsageError, choice_error
+from senet.recipe import DataRecipe
+from senet.spec import InputSpec
+
+SOURCES = {
+    "digits": "senet.data.digits",
+    "cifar10": "senet.data.cifar",
+    "cifar100": "senet.data.cifar",
+    "folder": "senet.data.folder",
+}
+"""The home module of each source; its `open_source(recipe)` returns a `DataSource`."""
+
+
+class UnreadableImageError(Exception):
+    """Report one image that cannot be decoded; it names the image."""
+
+
+class ImageSet(Protocol):
+    """Labelled images that are read one at a time."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class index of each image, (N,) int64."""
+        ...
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether reading an image costs microseconds, so that no worker processes are needed."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Image.Image:
+        """Return image `index`, or raise UnreadableImageError."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """Return the name by which a user finds image `index`."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images held in memory.
+
+    Args:
+        name: what the set is called in messages.
+        pixels: (N, H, W) or (N, H, W, 3) uint8.
+        labels: (N,) int64.
+    """
+
+    name: str
+    pixels: np.ndarray
+    labels: np.ndarray
+    in_memory: bool = True
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, index: int) -> Image.Image:
+        """Return image `index`."""
+        return Image.fromarray(self.pixels[index])
+
+    def describe(self, index: int) -> str:
+        """Return the set's name and the image's place in it."""
+        return f"{self.name} image {index}"
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Training and validation images of one problem.
+
+    Args:
+        name: the source's name.
+        train: training images.
+        val: validation images.
+        classes: class names, in the order of the labels.
+        input: size, channels and normalisation of what the network sees.
+    """
+
+    name: str
+    train: ImageSet
+    val: ImageSet
+    classes: tuple[str, ...]
+    input: InputSpec
+
+
+def open_data(recipe: DataRecipe) -> DataSource:
+    """Open the images that a recipe names, and check all that can be checked before work starts.
+
+    Raises:
+        UsageError: for values out of range, missing files, or another number of classes than the recipe says.
+    """
+    if recipe.name not in SOURCES:
+        raise choice_error("data", recipe.name, SOURCES)
+    check_ranges(recipe)
+    source: DataSource = import_module(SOURCES[recipe.name]).open_source(recipe)
+    found = len(source.classes)
+    if recipe.num_classes not in (None, found):
+        raise UsageError(
+            f"data.num_classes is {recipe.num_classes} but {recipe.root or recipe.name} has {found} classes; "
+            f"set it to {found}, or to null to take what is found"
+        )
+    return source
+
+
+def check_ranges(recipe: DataRecipe) -> None:
+    """Raise UsageError if a number of the recipe is outside what it can be."""
+    ranges = {
+        "num_classes": (1, None),
+        "image_size": (1, None),
+        "eval_resize": (1, None),
+        "pad": (0, None),
+        "rotation": (0, 180),
+        "jitter": (0, 255),
+        "cutout": (0, None),
+        "batch_size": (1, None),
+        "eval_batch_size": (1, None),
+        "workers": (0, None),
+        "max_corrupt": (0, 1),
+    }
+    for name, (low, high) in ranges.items():
+        value = getattr(recipe, name)
+        if value is not None and (value < low or (high is not None and value > high)):
+            raise UsageError(f"data.{name} must be {f'at least {low}' if high is None else f'between {low} and {high}'}, got {value}")
+    for name, high in (("scale", 1.0), ("ratio", float("inf"))):
+        first, last = getattr(recipe, name)
+        if not 0 < first <= last <= high:
+            raise UsageError(f"data.{name} must be two numbers, 0 < low <= high{' <= 1' if high == 1 else ''}, got {first} and {last}")
+
+
+def input_spec(recipe: DataRecipe, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], resize_share: float = 1.0) -> InputSpec:
+    """Return the source's own input with what the recipe says instead.
+
+    Args:
+        recipe: its image_size, eval_resize, mean and std win where they are set.
+        size: the source's own image size, in pixels.
+        mean: the source's own mean per channel.
+        std: the source's own standard deviation per channel.
+        resize_share: shorter side before the centre crop, as a multiple of the image size.
+
+    Raises:
+        UsageError: for another number of channels, or a standard deviation that is not positive.
+    """
+    for name, value in (("mean", recipe.mean), ("std", recipe.std)):
+        if value is not None and len(value) != len(mean):
+            raise UsageError(f"data.{name} must have {len(mean)} values for {recipe.name}, one per channel, got {list(value)}")
+    if recipe.std is not None and min(recipe.std) <= 0:
+        raise UsageError(f"data.std must be positive, got {list(recipe.std)}")
+    size = recipe.image_size or size
+    resize = recipe.eval_resize or round(size * resize_share)
+    if resize < size:
+        raise UsageError(f"data.eval_resize must be at least the image size, {size}, got {resize}")
+    return InputSpec(size=size, resize=resize, channels=len(mean), mean=recipe.mean or mean, std=recipe.std or std)
