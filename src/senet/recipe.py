@@ -226,12 +226,28 @@ def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) 
     Raises:
         UsageError: if there is no such recipe or file, or as `build_recipe` does.
     """
-    text, where = _read(source)
+    text = read_recipe_text(source)
     try:
         tree = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise UsageError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
-    return build_recipe(tree, overrides, where=where)
+        raise UsageError(f"recipe {source} is not valid YAML: {' '.join(str(error).split())}") from error
+    return build_recipe(tree, overrides, where=f"recipe {source}")
+
+
+def read_recipe_text(source: str | Path) -> str:
+    """Return the YAML text of a recipe that comes with the package, or of a file.
+
+    Raises:
+        UsageError: if there is no such recipe (the nearest is named) or file.
+    """
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UsageError(f"no recipe file {str(source)!r}; `senet recipes` lists the recipes that come with the package")
+        return path.read_text(encoding="utf-8")
+    if str(source) not in list_recipes():
+        raise choice_error("recipe", source, list_recipes())
+    return files("senet").joinpath("recipes", f"{source}.yaml").read_text(encoding="utf-8")
 
 
 def build_recipe(tree: Any, overrides: Mapping[str, Any] | None = None, *, where: str = "recipe") -> Recipe:
@@ -300,17 +316,6 @@ def field_path(name: str) -> str:
     if ends:
         raise UsageError(f"{name!r} is a field of several sections; say which: {', '.join(ends)}")
     raise UsageError(f"a recipe has no field {name!r}{nearest(name, paths)}; `senet recipes show digits` prints them all")
-
-
-def _read(source: str | Path) -> tuple[str, str]:
-    path = Path(source)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise UsageError(f"no recipe file {str(source)!r}; `senet recipes` lists the recipes that come with the package")
-        return path.read_text(encoding="utf-8"), str(path)
-    if str(source) not in list_recipes():
-        raise choice_error("recipe", source, list_recipes())
-    return files("senet").joinpath("recipes", f"{source}.yaml").read_text(encoding="utf-8"), f"recipe {source}"
 
 
 def _paths(cls: type, prefix: str = "") -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""The command line: `main` dispatches, every command is a module with `add_arguments` and `run`."""

@@ -1,0 +1,87 @@
+"""Arguments that commands share; beside `recipe`, the one place that knows the parsing library."""
+
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from senet.errors import UsageError, nearest
+from senet.recipe import Recipe, field_path, field_paths, load_recipe, plain_message
+
+
+class CommandParser(ArgumentParser):
+    """Parse one command; with `takes_recipe`, every field of a recipe is a flag."""
+
+    takes_recipe = False
+
+    def options(self) -> list[str]:
+        """Return the flags that the command itself has."""
+        return [string for action in self._actions for string in action.option_strings]
+
+    def words(self, words: list[str]) -> Namespace:
+        """Parse the command's words; `.changes` of the result holds the recipe's fields.
+
+        Raises:
+            UsageError: for an unknown flag (the nearest is named) or a value of the wrong type.
+        """
+        changes, rest = self._take_changes(words) if self.takes_recipe else ({}, words)
+        try:
+            args = self.parse_args(rest)
+        except ArgumentError as error:
+            raise UsageError(self._explain(error, rest)) from error
+        return Namespace(**vars(args), changes=changes)
+
+    def _take_changes(self, words: list[str]) -> tuple[dict[str, Any], list[str]]:
+        changes, rest = {}, []
+        queue = list(words)
+        while queue:
+            word = queue.pop(0)
+            flag, equals, value = word.partition("=")
+            if not flag.startswith("--") or flag in self.options() or not _is_field(flag.removeprefix("--")):
+                rest.append(word)
+                continue
+            if not equals and not queue:
+                raise UsageError(f"{flag} needs a value")
+            changes[field_path(flag.removeprefix("--"))] = yaml.safe_load(value if equals else queue.pop(0))
+        return changes, rest
+
+    def _explain(self, error: ArgumentError, words: list[str]) -> str:
+        message = plain_message(error)
+        if not message.startswith("unrecognized arguments"):
+            return message
+        known = self.options() + ([f"--{path}" for path in field_paths()] if self.takes_recipe else [])
+        flag = next((word for word in words if word.startswith("--") and word.partition("=")[0] not in known), None)
+        return f"unknown flag {flag!r}{nearest(flag, known)}; --help lists them" if flag else message
+
+
+def command_parser(prog: str, about: str) -> CommandParser:
+    """Return an empty parser for one command."""
+    return CommandParser(prog=prog, description=f"{about[0].upper()}{about[1:]}.", exit_on_error=False)
+
+
+def add_json(parser: CommandParser) -> None:
+    """Add --json, which prints plain data for other programs instead of a table."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def add_recipe(parser: CommandParser, default: str = "digits") -> None:
+    """Add the positional RECIPE, and a flag for every field of a recipe: `--optim.lr 0.1`, or `--lr 0.1` where the short name is unique."""
+    parser.add_argument("recipe", nargs="?", default=default, help="name of a recipe (`senet recipes`) or a YAML file")
+    parser.takes_recipe = True
+    parser.epilog = (
+        "Every field of a recipe is a flag too, by its path or by its last part where that is unique: --optim.lr 0.1 or --lr 0.1. "
+        f"`senet recipes show {default}` prints the fields."
+    )
+
+
+def recipe_of(args: Namespace) -> Recipe:
+    """Return the recipe that a command's arguments name, with the flags applied."""
+    return load_recipe(args.recipe, args.changes)
+
+
+def _is_field(name: str) -> bool:
+    try:
+        field_path(name)
+    except UsageError:
+        return False
+    return True

@@ -1,0 +1,84 @@
+"""The `senet` command: a small dispatcher that imports nothing but the command asked for."""
+
+import sys
+import traceback
+from importlib import import_module
+
+from senet.errors import UsageError, nearest
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+
+COMMANDS = {
+    "compare": "train plain and recalibrated twins over seeds and report what the block buys",
+    "train": "train a network by a recipe, or resume a run",
+    "eval": "measure top-1 and top-5 of trained weights",
+    "predict": "name what is in images",
+    "models": "list the networks, with their parameters",
+    "recipes": "list, show or copy the recipes that come with the package",
+    "profile": "count parameters and operations, and time a network against its plain twin",
+    "doctor": "say what this machine has, what is missing for which extra, and whether a data folder is in order",
+}
+
+
+def usage() -> str:
+    """Return the overview that `senet --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {about}" for name, about in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: senet COMMAND [options]",
+            "",
+            "Squeeze-and-Excitation on your own data: networks, training, evidence.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`senet COMMAND --help` tells the options of one; --debug shows the traceback of an error.",
+            "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted (a run can be resumed).",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return DONE if words else WRONG_USAGE
+    if words[0] == "--version":
+        print(f"senet {import_module('senet').__version__}")
+        return DONE
+    name, *rest = words
+    if name not in COMMANDS:
+        print(f"senet: unknown command {name!r}{nearest(name, COMMANDS)}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        return WRONG_USAGE
+    try:
+        return _run(name, rest)
+    except BrokenPipeError:  # the reader of a pipe went away: `senet models | head`
+        sys.stderr.close()
+        return DONE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:  # whatever it is, a user gets one line
+        if debug:
+            traceback.print_exc()
+        code = getattr(error, "exit_code", WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+        kind = "" if isinstance(error, UsageError) or hasattr(error, "exit_code") else f"{type(error).__name__}: "
+        print(f"senet {name}: {kind}{error}", file=sys.stderr)
+        return code
+
+
+def _run(name: str, words: list[str]) -> int:
+    from senet.cli.arguments import command_parser
+
+    command = import_module(f"senet.cli.{name}")
+    parser = command_parser(f"senet {name}", COMMANDS[name])
+    command.add_arguments(parser)
+    return command.run(parser.words(words))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

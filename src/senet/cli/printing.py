@@ -1,0 +1,29 @@
+"""How commands print: tables for people, JSON for programs."""
+
+import json
+import sys
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.table import Table
+
+
+class Printable(Protocol):
+    """What a command shows: a frozen result with a table and plain data."""
+
+    def table(self) -> Table:
+        """Return the result as a rich table."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data."""
+        ...
+
+
+def show(result: Printable, *, as_json: bool) -> None:
+    """Print a result as JSON or as a table."""
+    if as_json:
+        json.dump(result.to_dict(), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        Console().print(result.table())
