@@ -7,6 +7,7 @@ tensor operations cost on images as small as CIFAR's.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -148,13 +149,22 @@ def normalise(image: Image.Image, spec: InputSpec, jitter: np.ndarray | None = N
     """
     mode = MODES[spec.channels]
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    pixels = pixels.reshape(*pixels.shape[:2], spec.channels)
-    x = np.empty((spec.channels, *pixels.shape[:2]), np.float32)
-    for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
-        shift = 0.0 if jitter is None else float(jitter[channel])
-        np.multiply(pixels[:, :, channel], np.float32(1 / (255 * std)), out=x[channel])
-        x[channel] += np.float32((shift / 255 - mean) / std)
+    x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1).astype(np.float32, order="C")
+    scale, shift = _scale_and_shift(spec)
+    x *= scale
+    x += shift if jitter is None else shift + scale * per_channel(jitter)
     return x
+
+
+@cache
+def _scale_and_shift(spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
+    mean, std = np.array(spec.mean), np.array(spec.std)
+    return per_channel(1 / (255 * std)), per_channel(-mean / std)
+
+
+def per_channel(values: np.ndarray) -> np.ndarray:
+    """Shape (C,) numbers so that they apply to (C, H, W) float32."""
+    return values.astype(np.float32)[:, None, None]
 
 
 def random_window(x: np.ndarray, pad: int, random: np.random.Generator) -> np.ndarray:
