@@ -1,0 +1,91 @@
+"""The dispatcher and the commands that need no training."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from senet.cli.main import COMMANDS, main
+from senet.recipe import list_recipes, load_recipe
+
+
+def run(*words: str) -> int:
+    return main(list(words))
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture) -> None:
+    assert run("--help") == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in COMMANDS)
+
+
+def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
+    assert run() == 2
+    assert "usage:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["modles"], "unknown command 'modles' (did you mean 'models'?)"),
+        (["models", "se_resnet5"], "no model matches 'se_resnet5' (did you mean 'se_resnet50'?)"),
+        (["models", "--jsn"], "unknown flag '--jsn' (did you mean '--json'?)"),
+        (["recipes", "show", "digts"], "unknown recipe 'digts' (did you mean 'digits'?)"),
+        (["recipes", "show"], "needs a name"),
+        (["train", "nowhere.yaml"], "no recipe file 'nowhere.yaml'"),
+        (["train", "digits", "--optim.lrr", "1"], "unknown flag '--optim.lrr' (did you mean '--optim.lr'?)"),
+        (["train", "digits", "--lr", "fast"], "optim.lr: expected float, got fast"),
+        (["train", "digits", "--lr"], "--lr needs a value"),
+    ],
+)
+def test_wrong_words_get_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    assert run(*words) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_models_as_json(capsys: pytest.CaptureFixture) -> None:
+    assert run("models", "*resnet50", "--json") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["models"]}
+    assert rows["resnet50"]["parameters"] == 25_557_032
+    assert rows["se_resnet50"]["parameters"] == 28_088_024
+    assert rows["se_resnet50"]["block_parameters"] == 2_530_992
+    assert rows["se_resnet50"]["blocks"] == 16
+
+
+def test_recipes_are_listed_with_what_they_are(capsys: pytest.CaptureFixture) -> None:
+    assert run("recipes", "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)) == set(list_recipes())
+
+
+def test_a_copied_recipe_is_the_recipe_and_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    copy = tmp_path / "mine.yaml"
+    assert run("recipes", "copy", "digits", str(copy)) == 0
+    assert load_recipe(copy) == load_recipe("digits")
+    copy.write_text("seed: 3\n")
+    assert run("recipes", "copy", "digits", str(copy)) == 2
+    assert copy.read_text() == "seed: 3\n"
+    assert "not overwritten" in capsys.readouterr().err
+
+
+def test_the_resolved_recipe_reads_back(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run("recipes", "show", "digits", "--resolved") == 0
+    copy = tmp_path / "resolved.yaml"
+    copy.write_text(capsys.readouterr().out)
+    assert load_recipe(copy) == load_recipe("digits")
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture) -> None:
+    assert run("models", "nothing", "--debug") == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    result = subprocess.run(
+        f"{sys.executable} -m senet.cli.main models | head -1", shell=True, capture_output=True, text=True, executable="/bin/bash"
+    )
+    assert "parameters" in result.stdout
+    assert result.stderr == ""

@@ -1,0 +1,126 @@
+"""What every network of the zoo can do: one contract class, one line a family."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from senet import ChannelSE, create_model
+from senet.models.classifier import Classifier
+
+SMALL = {"se_resnet18": 64, "se_resnet50": 64, "se_cifar_resnet20": 32, "se_preresnet20": 32, "se_preresnet164": 16, "se_wrn16_8": 16}
+"""One network a family and unit, with the side of a small image."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+class TestContract:
+    @pytest.fixture
+    def model(self, name: str) -> Classifier:
+        torch.manual_seed(0)
+        return create_model(name)
+
+    @pytest.fixture
+    def images(self, name: str) -> Tensor:
+        return torch.randn(2, 3, SMALL[name], SMALL[name])
+
+    def test_every_parameter_gets_a_gradient(self, model: Classifier, images: Tensor) -> None:
+        for module in model.modules():
+            if isinstance(module, ChannelSE):
+                nn.init.ones_(module.fc1.bias)  # a bottleneck one unit wide may start with its ReLU shut
+        model(images).square().sum().backward()
+        assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+    def test_odd_sizes_give_logits(self, model: Classifier, name: str) -> None:
+        x = torch.randn(1, 3, SMALL[name] + 5, SMALL[name] + 11)
+        assert model.eval()(x).shape == (1, model.config.options["num_classes"])
+
+    def test_features_match_what_they_say(self, name: str, images: Tensor) -> None:
+        features = create_model(name, features_only=True)
+        maps = features.eval()(images)
+        assert [x.shape[1] for x in maps] == [info["channels"] for info in features.feature_info]
+        assert [images.shape[2] // x.shape[2] for x in maps] == [info["stride"] for info in features.feature_info]
+
+    def test_chosen_features_are_those_of_all(self, name: str, images: Tensor) -> None:
+        every = create_model(name, features_only=True).eval()
+        last = create_model(name, features_only=True, out_indices=(2,)).eval()
+        last.load_state_dict(every.state_dict())
+        torch.testing.assert_close(last(images)[0], every(images)[2], rtol=0, atol=0)
+
+    def test_forward_is_head_of_features(self, model: Classifier, images: Tensor) -> None:
+        model.eval()
+        torch.testing.assert_close(model(images), model.fc(model.forward_features(images).mean((2, 3))))
+
+    def test_state_dict_round_trip(self, model: Classifier, name: str, images: Tensor) -> None:
+        buffer = io.BytesIO()
+        torch.save(model.state_dict(), buffer)
+        buffer.seek(0)
+        other = create_model(name)
+        other.load_state_dict(torch.load(buffer, weights_only=True))
+        assert torch.equal(model.eval()(images), other.eval()(images))
+
+    def test_deepcopy_is_independent(self, model: Classifier, images: Tensor) -> None:
+        twin = copy.deepcopy(model).eval()
+        before = twin(images)
+        nn.init.zeros_(model.fc.weight)
+        assert torch.equal(twin(images), before)
+
+    def test_memory_formats_agree(self, model: Classifier, images: Tensor) -> None:
+        model = model.double().eval()
+        images = images.double()
+        want = model(images)
+        got = model.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+    def test_channels_last_is_kept(self, model: Classifier, images: Tensor) -> None:
+        model = model.to(memory_format=torch.channels_last)
+        features = model.forward_features(images.contiguous(memory_format=torch.channels_last))
+        assert features.is_contiguous(memory_format=torch.channels_last)
+
+    def test_bfloat16_autocast(self, model: Classifier, images: Tensor) -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(images)
+        assert logits.dtype == torch.bfloat16
+        assert logits.isfinite().all()
+
+    def test_compiles_without_graph_breaks(self, model: Classifier, name: str, images: Tensor) -> None:
+        if name == "se_preresnet164":
+            pytest.skip("54 units of one kind take long to trace; preresnet20 covers the form")
+        model.eval()
+        compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(images), model(images))
+
+    def test_exports_with_any_batch(self, model: Classifier, name: str, images: Tensor) -> None:
+        if name == "se_preresnet164":
+            pytest.skip("54 units of one kind take long to trace; preresnet20 covers the form")
+        model.eval()
+        program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        x = torch.randn(3, *images.shape[1:])
+        torch.testing.assert_close(program.module()(x), model(x))
+
+    def test_reset_classifier(self, model: Classifier, images: Tensor) -> None:
+        model.reset_classifier(7)
+        assert model(images).shape == (2, 7)
+
+    def test_in_channels(self, name: str) -> None:
+        model = create_model(name, in_channels=1, num_classes=4).eval()
+        assert model(torch.randn(2, 1, SMALL[name], SMALL[name])).shape == (2, 4)
+
+    def test_meta_device_allocates_nothing(self, name: str) -> None:
+        assert all(p.device.type == "meta" for p in create_model(name, device="meta").parameters())
+
+    def test_same_seed_same_weights(self, name: str) -> None:
+        first, second = (_seeded(name) for _ in range(2))
+        assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+
+    def test_zero_init_residual_starts_as_the_shortcuts(self, name: str, images: Tensor) -> None:
+        model = create_model(name, zero_init_residual=True).eval()
+        twin = create_model(name.removeprefix("se_"))
+        twin.load_state_dict(model.state_dict(), strict=False)
+        torch.testing.assert_close(twin.eval()(images), model(images))  # nothing to recalibrate: the gates act on zeros
+
+
+def _seeded(name: str) -> Classifier:
+    torch.manual_seed(3)
+    return create_model(name)

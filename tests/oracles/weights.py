@@ -1,0 +1,41 @@
+"""Random weights with which two correct programs agree to rounding: branches that add little, variances near 1."""
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+LAST_OF_BRANCH = 0.25
+PROJECTION = 0.7
+
+
+def draw(model: nn.Module, *, last: str, projection: str, seed: int = 0) -> nn.Module:
+    """Fill a network of post-activation form; `last` and `projection` match the BNs that end a branch and a shortcut."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(like: Tensor, low: float, high: float) -> Tensor:
+        return torch.rand(like.shape, generator=generator, dtype=like.dtype) * (high - low) + low
+
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            centre = LAST_OF_BRANCH if re.search(last, name) else PROJECTION if re.search(projection, name) else 1.0
+            module.weight.data = uniform(module.weight, 0.8 * centre, 1.2 * centre)
+            module.bias.data = uniform(module.bias, -0.2, 0.2)
+            module.running_mean = uniform(module.running_mean, -0.2, 0.2)
+            module.running_var = uniform(module.running_var, 0.5, 1.5)
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            fan_in = module.weight[0].numel()
+            module.weight.data = torch.randn(module.weight.shape, generator=generator, dtype=module.weight.dtype) * (2 / fan_in) ** 0.5
+            if module.bias is not None:
+                module.bias.data = uniform(module.bias, -0.5, 0.5)
+    return model
+
+
+def rename(state: dict[str, Tensor], rules: list[tuple[str, str]], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Apply regular-expression rules to every key; a 1x1 convolution becomes the linear layer that `like` has in its place."""
+    renamed = {}
+    for key, tensor in state.items():
+        for pattern, replacement in rules:
+            key = re.sub(pattern, replacement, key)
+        renamed[key] = tensor.reshape(like[key].shape) if tensor.ndim == 4 and like[key].ndim == 2 else tensor
+    return renamed
