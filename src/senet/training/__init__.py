@@ -1,0 +1,1 @@
+"""Train, evaluate and predict; the only package that imports lightning_fabric."""

@@ -1,0 +1,141 @@
+"""The parts of a training run, built from its recipe and not yet begun."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from senet.data.loaders import Batch, CorruptLog, TrainLoader, eval_loader, train_loader
+from senet.data.source import DataSource, open_data
+from senet.errors import UsageError
+from senet.models.registry import model_from_recipe
+from senet.recipe import Recipe, TrainingRecipe
+from senet.training.batchnorm import freeze_batchnorm
+from senet.training.optim import build_sgd
+from senet.training.processes import start_fabric
+from senet.training.schedule import Schedule
+from senet.training.seeding import seed_of
+from senet.training.state import TrainingState
+from senet.training.tasks import Classification
+
+LAYOUTS = {True: torch.channels_last, False: torch.contiguous_format}
+"""`training.channels_last` -> torch's name of the layout."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Hold what a run works with.
+
+    Args:
+        recipe: what is to be done.
+        fabric: device, precision and processes.
+        source: the images.
+        batches: training batches.
+        validation: validation batches.
+        model: the network, on its device, unwrapped.
+        average: the running average of its weights, or None.
+        optimizer: SGD, wrapped by Fabric.
+        schedule: the learning rate.
+        task: the loss.
+        corrupt: unreadable images met so far.
+        state: position and counts; saves and loads all that changes.
+    """
+
+    recipe: Recipe
+    fabric: Fabric
+    source: DataSource
+    batches: TrainLoader
+    validation: Iterable[Batch]
+    model: nn.Module
+    average: AveragedModel | None
+    optimizer: Any
+    schedule: Schedule
+    task: Classification
+    corrupt: CorruptLog
+    state: TrainingState
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network whose weights count: it is validated and saved."""
+        return self.model if self.average is None else self.average.module
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """Memory layout of images and weights."""
+        return LAYOUTS[self.recipe.training.channels_last]
+
+    @property
+    def first_frozen_epoch(self) -> int:
+        """The epoch from which BatchNorm stands still."""
+        return self.recipe.training.epochs - self.recipe.training.freeze_bn_epochs
+
+    def training_mode(self) -> None:
+        """Put the network in training mode, with BatchNorm frozen if the epoch asks for it."""
+        self.model.train()
+        if self.state.epoch >= self.first_frozen_epoch:
+            freeze_batchnorm(self.model)
+
+    def wrap(self) -> nn.Module:
+        """Return the network as it is called in training: under autocast, compiled, joined with other processes, as the recipe says.
+
+        Joined processes settle here which parameters get a gradient, so this is called anew when BatchNorm freezes.
+        """
+        return self.fabric.setup_module(torch.compile(self.model) if self.recipe.training.compile else self.model)  # pyright: ignore
+
+    def unreadable(self, names: Iterable[str]) -> list[str]:
+        """Take note of images that could not be read; return those that are new.
+
+        Raises:
+            DataError: if there are too many by now.
+        """
+        new = sorted(set(names) - self.corrupt.names)
+        self.corrupt.add(new)
+        return new
+
+    def to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return a batch's images and labels on the device."""
+        images = batch.images.to(self.fabric.device, non_blocking=True, memory_format=self.layout)
+        return images, batch.labels.to(self.fabric.device, non_blocking=True)
+
+
+def prepare(recipe: Recipe) -> Job:
+    """Build all parts of a run.
+
+    Raises:
+        UsageError: if the recipe cannot work here.
+    """
+    plan = recipe.training
+    check_training(plan)
+    task = Classification(plan.label_smoothing)
+    source = open_data(recipe.data)
+    fabric = start_fabric(plan.precision)
+    rank, world = fabric.global_rank, fabric.world_size
+    batches = train_loader(source, recipe.data, seed=recipe.seed, rank=rank, world=world)
+    validation = eval_loader(source, recipe.data, rank=rank, world=world)
+    corrupt = CorruptLog(recipe.data.max_corrupt, len(source.train) + len(source.val))
+
+    torch.manual_seed(seed_of(recipe.seed, "weights"))
+    model = model_from_recipe(recipe.model, num_classes=len(source.classes), in_channels=source.input.channels)
+    model.to(fabric.device)
+    model.to(memory_format=LAYOUTS[plan.channels_last])  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True) if plan.ema_decay else None
+    sgd = build_sgd(model, recipe.optim)
+    schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
+    state = TrainingState(fabric, model, sgd, schedule, average, corrupt)
+    return Job(recipe, fabric, source, batches, validation, model, average, fabric.setup_optimizers(sgd), schedule, task, corrupt, state)
+
+
+def check_training(plan: TrainingRecipe) -> None:
+    """Raise UsageError for a number outside its range."""
+    if plan.epochs < 1:
+        raise UsageError(f"training.epochs must be at least 1, got {plan.epochs}")
+    if not 0 <= plan.freeze_bn_epochs <= plan.epochs:
+        raise UsageError(f"training.freeze_bn_epochs must be between 0 and training.epochs ({plan.epochs}), got {plan.freeze_bn_epochs}")
+    if plan.ema_decay is not None and not 0 < plan.ema_decay < 1:
+        raise UsageError(f"training.ema_decay must be between 0 and 1, e.g. 0.999, got {plan.ema_decay}; null turns the average off")
+    if plan.save_steps is not None and plan.save_steps < 1:
+        raise UsageError(f"training.save_steps must be at least 1, got {plan.save_steps}; null saves each epoch only")

@@ -1,0 +1,191 @@
+"""The training loop, to be read from top to bottom."""
+
+import time
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from senet.recipe import Recipe, load_recipe
+from senet.training.batchnorm import share_buffers
+from senet.training.ensemble import Ensemble
+from senet.training.environment import describe_environment
+from senet.training.evaluate import Evaluation, score
+from senet.training.interruption import Interrupted, Interruption
+from senet.training.job import Job, prepare
+from senet.training.optim import set_rate
+from senet.training.processes import agreed_signal, pool_names
+from senet.training.progress import Progress, RunProgress
+from senet.training.result import RunResult
+from senet.training.run_folder import RunFolder, new_run, resumed_run
+from senet.training.seeding import seed_of
+from senet.weights.store import save_weights
+
+
+def train(
+    recipe: Recipe | str | Path | None = None,
+    *,
+    out: str | Path = "runs",
+    folder: str | Path | None = None,
+    resume: str | Path | None = None,
+    progress: bool | Progress = True,
+    label: str | None = None,
+) -> RunResult:
+    """Train a network by a recipe, or go on with a run that was interrupted.
+
+    The same recipe gives the same weights on the same machine, interrupted or not, with any number of loader processes. The run's folder
+    holds recipe.yaml, environment.json, metrics.csv, last.ckpt, best.safetensors and, once finished, result.json.
+
+    Args:
+        recipe: a recipe, its name, or a YAML file (None = digits); with `resume` it may differ from the run's only in what does not
+            change the weights.
+        out: where new runs get their folder.
+        folder: the new run's folder itself, instead of one below `out`.
+        resume: folder of the run to go on with.
+        progress: whether to show progress on stderr, or a `Progress` of several runs that is shown already.
+        label: what progress calls the run; None = the recipe's name.
+
+    Raises:
+        UsageError: if the recipe cannot work, or the folder holds another run; nothing has been written then.
+        Interrupted: after SIGINT or SIGTERM; the run can be resumed.
+        DivergenceError: if a loss is not finite; last.ckpt is from before.
+        DataError: if too many images cannot be read.
+    """
+    run, recipe = _open_run(recipe, out, folder, resume)
+    job = prepare(recipe)
+    state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
+    if run.checkpoint.exists():
+        state.load(run.checkpoint)
+    if job.fabric.is_global_zero:
+        run.begin(recipe, describe_environment(job.fabric))
+
+    shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
+    with (
+        nullcontext() if shown is progress else shown,
+        shown.run(label or recipe.name, epochs=epochs, steps=steps, done=state.step) as bar,
+        Interruption(partial(agreed_signal, job.fabric) if job.fabric.world_size > 1 else None) as interruption,
+    ):
+        try:
+            network = None
+            while state.epoch < epochs and not job.schedule.exhausted:
+                job.training_mode()
+                if network is None or state.epoch == job.first_frozen_epoch:
+                    network = job.wrap()
+                train_epoch(job, network, run, bar, interruption)
+                finish_epoch(job, run, bar, interruption)
+        except Interrupted as interrupted:
+            state.save(run.checkpoint)
+            raise Interrupted(interrupted.signum, f"go on with `senet train --resume {run.path}`") from None
+    return finish_run(job, run)
+
+
+def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, interruption: Interruption) -> None:
+    """Take the steps of the epoch that are still to be taken."""
+    state, save_steps = job.state, job.recipe.training.save_steps
+    state.begin_pass()
+    for batch in job.batches.epoch(state.epoch, start=state.batch):
+        for name in job.unreadable(batch.corrupt):
+            bar.say(f"cannot read {name}; another image takes its place")
+        images, labels = job.to_device(batch)
+        loss, logits = train_step(job, network, images, labels)
+        state.count_step(loss, logits, labels)
+        if bar.due():
+            state.settle()
+            bar.update(state.step, state.epoch + 1, state.tally.means()["train_loss"])
+        if save_steps and state.batch % save_steps == 0:
+            state.save(run.checkpoint)
+        interruption.check()
+    state.settle()
+
+
+def train_step(job: Job, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Take one step of stochastic gradient descent; return its loss and the logits (N, classes)."""
+    step, clip_norm = job.state.step, job.recipe.optim.clip_norm
+    torch.manual_seed(seed_of(job.recipe.seed, "step", step, job.fabric.global_rank))  # for dropout and its like
+    set_rate(job.optimizer, job.schedule.rate(step))
+    logits = network(images)
+    loss = job.task.loss(logits, labels)
+    job.fabric.backward(loss)
+    if clip_norm is not None:
+        job.fabric.clip_gradients(network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips such steps itself
+    job.optimizer.step()
+    job.optimizer.zero_grad()
+    if job.average is not None:
+        job.average.update_parameters(job.model)
+    return loss, logits
+
+
+def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Interruption) -> None:
+    """Validate, keep the best weights, and save where the run is."""
+    state, began = job.state, time.perf_counter()
+    found = validate(job, interruption)
+    counts = state.counts()
+    row = {
+        "epoch": state.epoch + 1,
+        "step": state.step,
+        "lr": job.schedule.rate(state.step - 1),
+        **counts.means(),
+        "val_loss": found.loss,
+        "val_top1": found.top1,
+        "val_top5": found.top5,
+        "seconds": counts.seconds + time.perf_counter() - began,
+        "images_per_second": counts.images / counts.seconds,
+        "corrupt": len(job.corrupt.names),
+    }
+    job.schedule.observe(found.loss)
+    is_best = state.end_epoch(row)
+    if job.fabric.is_global_zero:
+        if is_best:
+            save_weights(
+                job.trained,
+                run.weights,
+                classes=job.source.classes,
+                input=job.source.input,
+                recipe=job.recipe.to_dict(),
+                extra={name: row[name] for name in ("epoch", "val_top1", "val_top5", "val_loss")},
+            )
+        run.write_metrics(state.rows)
+    state.save(run.checkpoint)
+    bar.epoch(row, state.best or row)
+
+
+def validate(job: Job, interruption: Interruption) -> Evaluation:
+    """Measure the network on the validation images."""
+    share_buffers(job.trained)
+    with Ensemble([job.trained]) as probabilities, job.fabric.autocast():
+        batches = interruption.guard(job.validation)
+        found = score(probabilities, batches, classes=len(job.source.classes), device=job.fabric.device, corrupt=job.corrupt)
+    pool_names(job.corrupt)
+    return found
+
+
+def finish_run(job: Job, run: RunFolder) -> RunResult:
+    """Sum up the run, and mark its folder as finished."""
+    rows, best = job.state.rows, job.state.best
+    assert best is not None, "a run has at least one epoch"
+    result = RunResult(
+        folder=run.path,
+        epochs=len(rows),
+        best_epoch=int(best["epoch"]),
+        top1=best["val_top1"],
+        top5=best["val_top5"],
+        loss=best["val_loss"],
+        final=rows[-1],
+        seconds=sum(row["seconds"] for row in rows),
+    )
+    if job.fabric.is_global_zero:
+        run.finish(result)
+    job.fabric.barrier()
+    return result
+
+
+def _open_run(
+    recipe: Recipe | str | Path | None, out: str | Path, folder: str | Path | None, resume: str | Path | None
+) -> tuple[RunFolder, Recipe]:
+    recipe = load_recipe(recipe) if isinstance(recipe, str | Path) else recipe
+    if resume is not None:
+        return resumed_run(resume, recipe)
+    recipe = load_recipe("digits") if recipe is None else recipe
+    return new_run(recipe, out, folder), recipe

@@ -1,0 +1,56 @@
+"""Fabric as this project starts it: device, precision, and several processes when a launcher made them."""
+
+import logging
+import os
+
+import torch
+from lightning_fabric import Fabric
+
+from senet.data.loaders import CorruptLog
+from senet.errors import UsageError
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""The recipe's name of a precision -> Fabric's. The mixed ones keep weights in float32; fp16 scales the loss."""
+
+
+def start_fabric(precision: str, accelerator: str = "auto") -> Fabric:
+    """Start Fabric on this process's device.
+
+    Under `torchrun` (the variables WORLD_SIZE and LOCAL_WORLD_SIZE) the processes train as one, data-parallel; else there is one process.
+
+    Args:
+        precision: "fp32", "bf16" or "fp16".
+        accelerator: "auto" takes a GPU if there is one; "cpu" does not.
+
+    Raises:
+        UsageError: if the device cannot train in this precision.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its remarks on precision and ranks
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    if precision == "fp16" and (accelerator == "cpu" or not torch.cuda.is_available()):
+        raise UsageError("training.precision 'fp16' needs a CUDA device, and there is none here; a CPU trains in 'bf16' or 'fp32'")
+    fabric = Fabric(
+        accelerator=accelerator,
+        strategy="ddp" if world > 1 else "auto",
+        devices=local,
+        num_nodes=world // local,
+        precision=PRECISIONS[precision],  # pyright: ignore[reportArgumentType] - a plain str of the same names
+    )
+    fabric.launch()
+    return fabric
+
+
+def agreed_signal(fabric: Fabric, signum: int) -> int:
+    """Return the highest of the processes' signal numbers."""
+    numbers = torch.tensor(signum, device=fabric.device)
+    torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MAX)
+    return int(numbers)
+
+
+def pool_names(corrupt: CorruptLog) -> None:
+    """Let every process know the unreadable images that any has met."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        names: list[set[str]] = [set()] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(names, corrupt.names)
+        corrupt.add(set[str]().union(*names))

@@ -1,0 +1,131 @@
+"""How far training is: a bar that redraws itself on a terminal, a line an epoch anywhere else. All of it goes to stderr."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from senet.training.run_folder import Row
+
+REFRESH = 0.25
+"""Seconds between two updates; each waits for the device once."""
+
+
+class Progress:
+    """Show one run, or several one after the other below a common bar.
+
+    Args:
+        runs: how many runs there will be.
+        enabled: False shows nothing.
+        console: where to; None = stderr.
+    """
+
+    def __init__(self, runs: int = 1, *, enabled: bool = True, console: Console | None = None) -> None:
+        self.enabled = enabled
+        self._console = console or Console(stderr=True, highlight=False)
+        self._redraws = enabled and self._console.is_terminal
+        self._runs = runs
+        self._done = 0
+        self._all: TaskID | None = None
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._redraws,
+        )
+
+    def __enter__(self) -> "Progress":
+        self._bars.start()
+        if self._redraws and self._runs > 1:
+            self._all = self._bars.add_task("all runs", total=self._runs, note="")
+            self.show_all(0.0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bars if there are any."""
+        if self.enabled:
+            self._console.print(line, markup=False, soft_wrap=True)
+
+    def skip(self, label: str) -> None:
+        """Count a run that need not be trained again."""
+        self._done += 1
+        self.show_all(0.0)
+        self.say(f"{label}: done before")
+
+    @contextmanager
+    def run(self, label: str, *, epochs: int, steps: int, done: int = 0) -> "Iterator[RunProgress]":
+        """Show one run of `epochs` x `steps`, of which `done` steps lie behind it."""
+        task = self._bars.add_task(label, total=epochs * steps, completed=done, note="") if self._redraws else None
+        try:
+            yield RunProgress(self, label, epochs, epochs * steps, done, task)
+            self._done += 1
+        finally:
+            if task is not None and self._all is not None:
+                self._bars.remove_task(task)
+            self.show_all(0.0)
+
+    def show_bar(self, task: TaskID | None, step: int, note: str) -> None:
+        """Move a run's bar."""
+        if task is not None:
+            self._bars.update(task, completed=step, note=note)
+
+    def show_all(self, share: float) -> None:
+        """Move the common bar to the runs that are done and a share of the one in hand."""
+        if self._all is not None:
+            self._bars.update(self._all, completed=self._done + share, note=f"{self._done}/{self._runs}")
+
+
+class RunProgress:
+    """Show one run; made by `Progress.run`."""
+
+    def __init__(self, progress: Progress, label: str, epochs: int, total: int, done: int, task: TaskID | None) -> None:
+        self._progress = progress
+        self._label = label
+        self._epochs = epochs
+        self._total = total
+        self._first = done
+        self._task = task
+        self._best = ""
+        self._began = self._updated = time.monotonic()
+
+    def due(self) -> bool:
+        """Say whether it is time for an update; cheap enough to ask at every step."""
+        return time.monotonic() - self._updated > REFRESH
+
+    def update(self, step: int, epoch: int, loss: float) -> None:
+        """Show where the run is: steps done, the epoch under way (from 1) and its mean loss so far."""
+        self._updated = time.monotonic()
+        self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}  loss {loss:.4f}{self._best}")
+        self._progress.show_all(step / self._total)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._progress.say(line)
+
+    def epoch(self, row: Row, best: Row) -> None:
+        """Show a finished epoch: its row of metrics.csv, and the best one so far."""
+        self._best = f"  top-1 {row['val_top1']:.2f} % (best {best['val_top1']:.2f})"
+        self.update(int(row["step"]), int(row["epoch"]), row["train_loss"])
+        if self._task is None:
+            spent = time.monotonic() - self._began
+            left = spent * (self._total - row["step"]) / (row["step"] - self._first)
+            self._progress.say(
+                f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  train loss {row['train_loss']:.4f}  "
+                f"val loss {row['val_loss']:.4f}  top-1 {row['val_top1']:.2f} %  {row['seconds']:.1f} s, {_clock(left)} left"
+            )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

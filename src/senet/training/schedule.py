@@ -1,0 +1,108 @@
+"""The learning rate as a function of the step. Only "plateau" remembers anything, so only it has a state to save."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from senet.errors import UsageError
+from senet.recipe import ScheduleRecipe
+
+
+class Schedule:
+    """Give the learning rate of every step, and end a run whose plateau schedule has dropped often enough.
+
+    Args:
+        recipe: shape of the curve.
+        lr: learning rate that the shape multiplies.
+        steps_per_epoch: iterations in an epoch.
+        epochs: epochs in the run.
+
+    Raises:
+        UsageError: for a number outside its range.
+    """
+
+    def __init__(self, recipe: ScheduleRecipe, lr: float, *, steps_per_epoch: int, epochs: int) -> None:
+        check_schedule(recipe, steps_per_epoch * epochs)
+        self.recipe = recipe
+        self.lr = lr
+        self.steps_per_epoch = steps_per_epoch
+        self.total_steps = steps_per_epoch * epochs
+        self.lowest_loss = math.inf
+        self.stalled = 0
+        self.drops = 0
+        self.exhausted = False
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of one iteration, counted from 0 over the whole run."""
+        return self.lr * SHAPES[self.recipe.name](self, step) * self._warmup(step)
+
+    def observe(self, val_loss: float) -> None:
+        """Take note of an epoch's validation loss; "plateau" lowers the rate after `patience` epochs that brought no lower one."""
+        if self.recipe.name != "plateau":
+            return
+        if val_loss < self.lowest_loss:
+            self.lowest_loss, self.stalled = val_loss, 0
+            return
+        self.stalled += 1
+        if self.stalled < self.recipe.patience:
+            return
+        if self.drops == self.recipe.max_drops:
+            self.exhausted = True
+        else:
+            self.drops, self.stalled = self.drops + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what "plateau" remembers."""
+        return {name: getattr(self, name) for name in ("lowest_loss", "stalled", "drops", "exhausted")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def _warmup(self, step: int) -> float:
+        if step >= self.recipe.warmup_steps:
+            return 1.0
+        start = self.recipe.warmup_start
+        progress = {"linear": step / self.recipe.warmup_steps, "constant": 0.0}[self.recipe.warmup_shape]
+        return start + (1 - start) * progress
+
+
+def check_schedule(recipe: ScheduleRecipe, total_steps: int) -> None:
+    """Raise UsageError for a number outside its range."""
+    if recipe.name == "step" and not recipe.milestones:
+        raise UsageError("schedule.name 'step' needs schedule.milestones, the epochs at which the rate drops, e.g. [82, 123]")
+    if recipe.gamma <= 0:
+        raise UsageError(f"schedule.gamma must be above 0, got {recipe.gamma}")
+    if recipe.patience < 1:
+        raise UsageError(f"schedule.patience must be at least 1 epoch, got {recipe.patience}")
+    if recipe.max_drops is not None and recipe.max_drops < 0:
+        raise UsageError(f"schedule.max_drops must be 0 or more, got {recipe.max_drops}; null = no limit")
+    if not 0 <= recipe.warmup_start <= 1:
+        raise UsageError(f"schedule.warmup_start is a share of optim.lr in [0, 1], got {recipe.warmup_start}")
+    if not 0 <= recipe.warmup_steps < total_steps:
+        raise UsageError(f"schedule.warmup_steps must be in [0, {total_steps}), the steps of the run; got {recipe.warmup_steps}")
+
+
+def _constant(schedule: Schedule, step: int) -> float:
+    return 1.0
+
+
+def _step(schedule: Schedule, step: int) -> float:
+    epoch = step // schedule.steps_per_epoch
+    return schedule.recipe.gamma ** sum(epoch >= milestone for milestone in schedule.recipe.milestones)
+
+
+def _cosine(schedule: Schedule, step: int) -> float:
+    # One half-wave per run (Gastaldi, 1705.07485), begun when the warm-up ends.
+    warmup = schedule.recipe.warmup_steps
+    progress = max(0, step - warmup) / (schedule.total_steps - warmup)
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _plateau(schedule: Schedule, step: int) -> float:
+    return schedule.recipe.gamma**schedule.drops
+
+
+SHAPES: dict[str, Callable[[Schedule, int], float]] = {"constant": _constant, "step": _step, "cosine": _cosine, "plateau": _plateau}
+"""Name of a schedule -> factor on the learning rate at a step."""

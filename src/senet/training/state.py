@@ -1,0 +1,126 @@
+"""All that changes while a network trains: what a checkpoint holds, and where in the run it was taken."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from senet.data.loaders import CorruptLog
+from senet.training.checkpoint import read_checkpoint, write_checkpoint
+from senet.training.schedule import Schedule
+from senet.training.tasks import DivergenceError, Tally
+
+
+class TrainingState:
+    """Hold what training changes, beside the position: `epoch` and `batch` are the next to train, counted from 0.
+
+    Args:
+        fabric: gives the loss scaler of fp16, and joins the counts of several processes.
+        model: the network, as it was created (not wrapped).
+        optimizer: its optimiser, likewise.
+        schedule: learning rate, with what "plateau" remembers.
+        average: running average of the weights, or None.
+        corrupt: unreadable images met so far.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        average: AveragedModel | None,
+        corrupt: CorruptLog,
+    ) -> None:
+        self._fabric = fabric
+        self._corrupt = corrupt
+        self._schedule = schedule
+        self._parts: dict[str, Any] = {
+            "model": model,
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "scaler": fabric.strategy.precision,
+            **({} if average is None else {"average": average}),
+        }
+        self.epoch = 0
+        self.batch = 0
+        self.tally = Tally()
+        self.rows: list[dict[str, float]] = []
+        self.best: dict[str, float] | None = None
+        self._settled = 0
+        self._clock = time.perf_counter()
+
+    @property
+    def step(self) -> int:
+        """The next step, counted over the whole run."""
+        return self.epoch * self._schedule.steps_per_epoch + self.batch
+
+    def begin_pass(self) -> None:
+        """Start the clock of a pass, or part of one, over the training images."""
+        self._clock = time.perf_counter()
+        self._settled = self.step
+
+    def count_step(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Note a step that was just taken, and move on to the next."""
+        self.tally.add(loss, logits, labels)
+        self.batch += 1
+
+    def settle(self) -> None:
+        """Wait for the device and count the steps taken since the last call.
+
+        Raises:
+            DivergenceError: if the loss of one was not finite; it names the step.
+        """
+        bad = self.tally.settle()
+        now = time.perf_counter()
+        self.tally.seconds += now - self._clock
+        self._clock = now
+        if bad is not None:
+            step = self._settled + bad
+            raise DivergenceError(
+                f"the training loss is not finite at epoch {self.epoch + 1}, step {step + 1}, learning rate {self._schedule.rate(step):g}; "
+                f"last.ckpt is from before. Try a lower optim.lr, schedule.warmup_steps or optim.clip_norm"
+            )
+        self._settled = self.step
+
+    def end_epoch(self, row: dict[str, float]) -> bool:
+        """Add a finished epoch's row and move on to the next epoch; return whether it is the best so far (the lower loss decides a tie)."""
+        self.rows.append(row)
+        self.epoch, self.batch, self.tally = self.epoch + 1, 0, Tally()
+        if self.best is not None and (row["val_top1"], -row["val_loss"]) <= (self.best["val_top1"], -self.best["val_loss"]):
+            return False
+        self.best = row
+        return True
+
+    def counts(self) -> Tally:
+        """Return the epoch's counts so far, those of all processes together."""
+        if self._fabric.world_size == 1:
+            return self.tally
+        sums = torch.tensor([self.tally.loss, self.tally.hits, self.tally.images], dtype=torch.float64, device=self._fabric.device)
+        torch.distributed.all_reduce(sums)
+        loss, hits, images = sums.tolist()
+        return Tally(loss, int(hits), int(images), self.tally.seconds)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; all processes call this, the first one writes."""
+        self.settle()
+        counts = self.counts()
+        if self._fabric.is_global_zero:
+            place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
+            past = {"rows": self.rows, "best": self.best, "corrupt": sorted(self._corrupt.names)}
+            write_checkpoint(path, {name: part.state_dict() for name, part in self._parts.items()} | place | past)
+
+    def load(self, path: Path) -> None:
+        """Take up what `save` wrote."""
+        state = read_checkpoint(path)
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        if self._fabric.is_global_zero:  # the sums of all processes; the others start from nothing
+            self.tally = Tally(**state["tally"])
+        self.rows, self.best = state["rows"], state["best"]
+        self._corrupt.add(state["corrupt"])

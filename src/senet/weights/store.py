@@ -1,0 +1,223 @@
+"""Weights in safetensors files whose metadata says which network they fit, what its classes are called and what images it expects."""
+
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+import senet
+from senet.atomic import replacing
+from senet.errors import UsageError
+from senet.spec import InputSpec
+
+KEYS = ("model", "classes", "input", "recipe", "senet", "extra")
+PICKLES = (b"PK\x03\x04", b"\x80")
+"""First bytes of a file that `torch.save` wrote: a zip, and the older bare pickle."""
+
+SHOWN = 8
+"""How many names of a list an error prints."""
+
+
+@dataclass(frozen=True)
+class WeightsMetadata:
+    """Say what a file of weights is; a field is None where the file is silent.
+
+    Args:
+        source: path of the file.
+        config: name and options of the network, as `ModelConfig.to_dict` gives them.
+        classes: names of the classes, in the order of the logits.
+        input: the images it expects.
+        recipe: the experiment that made it.
+        senet: version of the package that wrote it.
+        extra: anything else, such as epoch and accuracy.
+    """
+
+    source: str
+    config: Mapping[str, Any] | None = None
+    classes: tuple[str, ...] | None = None
+    input: InputSpec | None = None
+    recipe: Mapping[str, Any] | None = None
+    senet: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """Name and options of the network.
+
+        Raises:
+            UsageError: if the file does not say.
+        """
+        if self.config is None:
+            raise UsageError(f"{self.source!r} does not say which network it fits; create that with create_model and use load_weights")
+        return self.config
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Say what `load_weights` loaded: from where, how many tensors and how many numbers."""
+
+    source: str
+    tensors: int
+    numbers: int
+
+
+def save_weights(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    input: InputSpec | None = None,  # noqa: A002 - the field's name in the metadata
+    recipe: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a network's weights and buffers to a safetensors file, in one step.
+
+    Args:
+        model: the network; its `config`, if it has one, goes into the metadata.
+        path: file to write or replace.
+        classes: names of the classes, in the order of the logits.
+        input: the images it expects.
+        recipe: the experiment that made it, as plain data.
+        extra: anything else that is plain data, such as epoch and accuracy.
+    """
+    config = getattr(model, "config", None)
+    values = {
+        "model": None if config is None else config.to_dict(),
+        "classes": None if classes is None else list(classes),
+        "input": None if input is None else asdict(input),
+        "recipe": None if recipe is None else dict(recipe),
+        "senet": senet.__version__,
+        "extra": dict(extra or {}),
+    }
+    metadata = {key: json.dumps(value) for key, value in values.items()}  # safetensors takes strings only
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata))  # save_file makes files that only their owner can read
+
+
+def read_metadata(path: str | Path) -> WeightsMetadata:
+    """Return what a file says about its weights; a file of PyTorch's own format says nothing.
+
+    Raises:
+        UsageError: if the file is missing or cannot be read.
+    """
+    return _read(path)[1]
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, or of a state dict that `torch.save` wrote.
+
+    Raises:
+        UsageError: if the file is missing, cut short, or holds anything but tensors.
+    """
+    return _read(path, tensors=True)[0]
+
+
+def load_weights(model: nn.Module, source: str | Path) -> LoadReport:
+    """Load weights into a network, all or none.
+
+    Args:
+        model: the network to fill, in place.
+        source: path of a safetensors file, or of a state dict that `torch.save` wrote.
+
+    Raises:
+        UsageError: if the file cannot be read, was made by another network (the error says how to build that one), or has other tensors.
+    """
+    tensors, metadata = _read(source, tensors=True)
+    config = getattr(model, "config", None)
+    if config is not None and metadata.config is not None:
+        _check_config(source, metadata.config, config.to_dict())
+    _check_tensors(source, tensors, model.state_dict())
+    model.load_state_dict(tensors)
+    return LoadReport(str(source), len(tensors), sum(tensor.numel() for tensor in tensors.values()))
+
+
+def _read(path: str | Path, tensors: bool = False) -> tuple[dict[str, Tensor], WeightsMetadata]:
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UsageError(f"{str(path)!r} {what}; give a file of weights, such as best.safetensors of a run")
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start[8:9] == b"{":  # a safetensors file begins with the 8-byte length of its JSON header, and those bytes may be any
+        return _read_safetensors(path, tensors)
+    if start.lstrip()[:1] == b"<":
+        raise UsageError(f"{str(path)!r} is an HTML or XML page, not weights; the download probably failed: fetch it again")
+    reader = _read_pickle if start.startswith(PICKLES) else _read_safetensors
+    return reader(path, tensors)
+
+
+def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsMetadata]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 - not a mapping
+            return loaded, _metadata(path, file.metadata() or {})
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"cannot read weights from {str(path)!r}: not a safetensors file, or cut short ({reason}); fetch it again"
+        ) from error
+
+
+def _read_pickle(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsMetadata]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UsageError(f"{str(path)!r} holds Python objects beside tensors and is not read: such a file can run any program") from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UsageError(f"cannot read weights from {str(path)!r}: the file is cut short or damaged; fetch it again") from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise UsageError(f"{str(path)!r} is not a state dict: a mapping from names to tensors is expected")
+    return dict(state), WeightsMetadata(str(path))
+
+
+def _metadata(path: Path, strings: Mapping[str, str]) -> WeightsMetadata:
+    values = {key: json.loads(strings[key]) for key in KEYS if key in strings}
+    values["config"] = values.pop("model", None)
+    if values.get("classes") is not None:
+        values["classes"] = tuple(values["classes"])
+    if values.get("input") is not None:
+        fields = values["input"]
+        values["input"] = InputSpec(**fields | {"mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+    return WeightsMetadata(str(path), **values)
+
+
+def _check_config(source: str | Path, saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    own = json.loads(json.dumps(own))
+    if saved == own:
+        return
+    fix = f"senet.from_pretrained({str(source)!r}) builds the right one"
+    if saved["name"] != own["name"]:
+        raise UsageError(f"{str(source)!r} holds weights of {saved['name']}, but this network is {own['name']}; {fix}")
+    names = sorted(saved["options"].keys() | own["options"].keys())
+    differ = [name for name in names if saved["options"].get(name) != own["options"].get(name)]
+    which = ", ".join(f"{name}={saved['options'].get(name)!r} (here {own['options'].get(name)!r})" for name in differ)
+    raise UsageError(f"{str(source)!r} holds weights of {saved['name']} with {which}; {fix}")
+
+
+def _check_tensors(source: str | Path, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    faults = {
+        "missing": [name for name in wanted if name not in given],
+        "unexpected": [name for name in given if name not in wanted],
+        "of another shape": [
+            f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}"
+            for name, tensor in wanted.items()
+            if name in given and given[name].shape != tensor.shape
+        ],
+    }
+    found = [f"{len(names)} {what}: {_listed(names)}" for what, names in faults.items() if names]
+    if found:
+        raise UsageError(f"{str(source)!r} does not fit this network: {'; '.join(found)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
