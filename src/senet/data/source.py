@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -116,23 +117,23 @@ def open_data(recipe: DataRecipe) -> DataSource:
 def check_ranges(recipe: DataRecipe) -> None:
     """Raise UsageError if a number of the recipe is outside what it can be."""
     ranges = {
-        "num_classes": (1, None),
-        "image_size": (1, None),
-        "eval_resize": (1, None),
-        "pad": (0, None),
+        "num_classes": (1, inf),
+        "image_size": (1, inf),
+        "eval_resize": (1, inf),
+        "pad": (0, inf),
         "rotation": (0, 180),
         "jitter": (0, 255),
-        "cutout": (0, None),
-        "batch_size": (1, None),
-        "eval_batch_size": (1, None),
-        "workers": (0, None),
+        "cutout": (0, inf),
+        "batch_size": (1, inf),
+        "eval_batch_size": (1, inf),
+        "workers": (0, inf),
         "max_corrupt": (0, 1),
     }
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)
-        if value is not None and (value < low or (high is not None and value > high)):
-            raise UsageError(f"data.{name} must be {f'at least {low}' if high is None else f'between {low} and {high}'}, got {value}")
-    for name, high in (("scale", 1.0), ("ratio", float("inf"))):
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"data.{name} must be {f'at least {low}' if high == inf else f'between {low} and {high}'}, got {value}")
+    for name, high in (("scale", 1.0), ("ratio", inf)):
         first, last = getattr(recipe, name)
         if not 0 < first <= last <= high:
             raise UsageError(f"data.{name} must be two numbers, 0 < low <= high{' <= 1' if high == 1 else ''}, got {first} and {last}")

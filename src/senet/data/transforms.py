@@ -101,12 +101,16 @@ def centre_crop(image: Image.Image, side: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def ten_crops(image: Image.Image, side: int) -> list[Image.Image]:
-    """Cut the four corners and the centre, then their mirror images (Krizhevsky et al. 2012)."""
+def five_crops(image: Image.Image, side: int) -> list[Image.Image]:
+    """Cut the four corners and the centre."""
     right, bottom = image.width - side, image.height - side
     corners = [(0, 0), (right, 0), (0, bottom), (right, bottom)]
-    views = [*(image.crop((left, top, left + side, top + side)) for left, top in corners), centre_crop(image, side)]
-    return [*views, *(view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for view in views)]
+    return [*(image.crop((left, top, left + side, top + side)) for left, top in corners), centre_crop(image, side)]
+
+
+def ten_crops(image: Image.Image, side: int) -> list[Image.Image]:
+    """Cut the corners and the centre of the image and of its mirror image (Krizhevsky et al. 2012)."""
+    return [*five_crops(image, side), *five_crops(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), side)]
 
 
 CROPS = {"centre": lambda image, side: [centre_crop(image, side)], "ten": ten_crops}

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from senet.data.samplers import Draw, EpochSampler, class_aware, occurrences, sample_random, shuffle
+from senet.errors import UsageError
+
+LABELS = np.repeat(np.arange(3), (50, 30, 20))
+
+
+def epoch_of(sampler, epoch=0, start=0):
+    sampler.epoch, sampler.start = epoch, start
+    return list(sampler)
+
+
+def sampler(**changes):
+    return EpochSampler(LABELS, **{"order": "shuffle", "batch_size": 16, "seed": 0, **changes})
+
+
+def test_shuffle_draws_every_image_once():
+    order = shuffle(LABELS, np.random.default_rng(0))
+    assert sorted(order) == list(range(100))
+    assert list(order) != list(range(100))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(0, 2**32))
+def test_class_aware_is_even_over_classes_and_over_the_images_of_each(labels, seed):
+    labels = np.array(labels)
+    order = class_aware(labels, np.random.default_rng(seed))
+    assert len(order) == len(labels)
+    per_class = np.bincount(labels[order], minlength=6)[np.unique(labels)]
+    assert per_class.max() - per_class.min() <= 1
+    for label in np.unique(labels):
+        per_image = np.bincount(order[labels[order] == label], minlength=len(labels))[labels == label]
+        assert per_image.max() - per_image.min() <= 1
+
+
+def test_class_aware_takes_the_classes_in_rounds():
+    labels = LABELS[class_aware(LABELS, np.random.default_rng(0))]
+    assert all(sorted(labels[first : first + 3]) == [0, 1, 2] for first in range(0, 99, 3))
+    assert len({tuple(labels[first : first + 3]) for first in range(0, 99, 3)}) == 6  # reshuffled for every round
+
+
+def test_class_aware_hands_out_each_class_in_rounds_of_its_own():
+    order = class_aware(LABELS, np.random.default_rng(0))
+    smallest = order[LABELS[order] == 2]  # 33 or 34 draws from 20 images
+    assert sorted(smallest[:20]) == list(range(80, 100))
+    assert len(set(smallest[20:])) == len(smallest[20:])
+
+
+@pytest.mark.parametrize("order", ["shuffle", "class_aware"])
+def test_order_is_a_function_of_seed_and_epoch(order):
+    assert epoch_of(sampler(order=order), 3) == epoch_of(sampler(order=order), 3)
+    assert epoch_of(sampler(order=order), 3) != epoch_of(sampler(order=order), 4)
+    assert epoch_of(sampler(order=order), 3) != epoch_of(sampler(order=order, seed=1), 3)
+
+
+def test_start_skips_batches_and_changes_nothing_else():
+    assert epoch_of(sampler(), 2, start=4) == epoch_of(sampler(), 2)[4:]
+    assert epoch_of(sampler(), 2, start=6) == []
+
+
+def test_an_iteration_keeps_the_epoch_it_began_with():
+    one = sampler()
+    first = iter(one)
+    one.epoch = 1
+    assert list(first) == epoch_of(sampler(), 0)
+
+
+def test_last_short_batch_is_dropped_unless_it_is_the_only_one():
+    assert [len(batch) for batch in epoch_of(sampler())] == [16] * 6
+    assert [len(batch) for batch in epoch_of(sampler(batch_size=128))] == [100]
+    assert (len(sampler()), len(sampler(batch_size=128)), len(sampler(batch_size=100))) == (6, 1, 1)
+
+
+@pytest.mark.parametrize("batch_size", [16, 128])
+def test_processes_share_every_batch_evenly(batch_size):
+    alone = epoch_of(sampler(batch_size=batch_size))
+    shares = [epoch_of(sampler(batch_size=batch_size, rank=rank, world=4)) for rank in range(4)]
+    for batch, *parts in zip(alone, *shares, strict=True):
+        assert len({len(part) for part in parts}) == 1
+        assert sorted(batch) == sorted(draw for part in parts for draw in part)
+
+
+def test_uneven_share_is_an_error():
+    with pytest.raises(UsageError, match=r"batch_size 16 must be a multiple of the 3 processes"):
+        sampler(world=3)
+    with pytest.raises(UsageError, match=r"2 training images are too few for 4 processes"):
+        EpochSampler(LABELS[:2], order="shuffle", batch_size=8, seed=0, world=4)
+
+
+def test_random_numbers_are_a_function_of_seed_and_draw():
+    def numbers(seed, draw):
+        return tuple(sample_random(seed, draw).random(8))
+
+    places = [(seed, Draw(epoch, image, repeat)) for seed in (0, 1, -1) for epoch in (0, 1) for image in (0, 1, 2) for repeat in (0, 1)]
+    assert len({numbers(*place) for place in places}) == len(places)
+    assert numbers(1, Draw(2, 3)) == numbers(1, Draw(2, 3))
+
+
+def test_streams_of_neighbours_do_not_overlap():
+    long = sample_random(0, Draw(0, 0)).random(100_000)
+    assert not np.isin(sample_random(0, Draw(0, 1)).random(100), long).any()
+    assert not np.isin(sample_random(0, Draw(0, 0, 1)).random(100), long).any()
+
+
+@given(st.lists(st.integers(0, 4), max_size=30))
+def test_occurrences_counts_equal_values_before(values):
+    assert occurrences(np.array(values, np.int64)).tolist() == [values[:place].count(value) for place, value in enumerate(values)]
+
+
+def test_an_image_drawn_again_in_an_epoch_gets_other_random_numbers():
+    draws = [draw for batch in epoch_of(sampler(order="class_aware")) for draw in batch]
+    assert len(set(draws)) == len(draws)
+    assert max(draw.repeat for draw in draws) == 1
