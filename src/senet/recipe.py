@@ -55,7 +55,7 @@ class DataRecipe:
         rotation: largest rotation of a training image, in degrees.
         jitter: largest shift of each colour channel of a training image, in 1/255.
         cutout: side of the square that Cutout blanks, in pixels; 0 = none.
-        eval_resize: shorter side before the centre crop of an evaluation image, in pixels; null = 256/224 of image_size.
+        eval_resize: shorter side before the centre crop of an image, in pixels; null = 256/224 of image_size for folder, else image_size.
         mean: mean of each channel of images in 0..1; null = the source's.
         std: standard deviation of each channel; null = the source's.
         sampler: "shuffle" (each image once an epoch) or "class_aware" (Relay BP: classes in turn).

@@ -1,0 +1,205 @@
+import dataclasses
+
+import pytest
+import yaml
+
+from senet.errors import UsageError
+from senet.recipe import NO_EFFECT, Recipe, build_recipe, field_path, field_paths, list_recipes, load_recipe, override, read_recipe_text
+from senet.spec import BlockSpec
+
+NO_EFFECT_PATHS = [f"{section}.{field}".lstrip(".") for section, field in NO_EFFECT]
+
+EVERYTHING = {
+    "name": "all",
+    "about": "every kind of value",
+    "seed": 3,
+    "model": {
+        "name": "resnet50",
+        "block": {"kind": "se", "bias": False, "hidden": {2: 8, 3: 16}},
+        "placement": "pre",
+        "stages": [2, 3],
+        "options": {"v1_5": True},
+    },
+    "data": {"name": "folder", "root": "/data", "scale": [0.2, 1.0], "mean": [0.1, 0.2, 0.3], "max_corrupt": 0.0},
+    "optim": {"lr": 0.5, "clip_norm": 1.0},
+    "schedule": {"name": "step", "milestones": [3, 7]},
+    "training": {"epochs": 9, "precision": "bf16", "ema_decay": 0.99},
+}
+
+
+def test_values_arrive_with_their_types():
+    recipe = build_recipe(EVERYTHING)
+    assert recipe.model.block == BlockSpec(bias=False, hidden={2: 8, 3: 16})
+    assert recipe.model.stages == (2, 3)
+    assert recipe.data.scale == (0.2, 1.0)
+    assert recipe.schedule.milestones == (3, 7)
+    assert recipe.optim.momentum == 0.9  # a default
+    assert dataclasses.asdict(build_recipe({})) == dataclasses.asdict(Recipe())
+
+
+@pytest.mark.parametrize("tree", [{}, EVERYTHING, {"model": {"block": "none", "reduction": {1: 4, 2: 8}}}])
+def test_yaml_round_trip(tree):
+    recipe = build_recipe(tree)
+    assert build_recipe(yaml.safe_load(recipe.to_yaml())) == recipe
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_recipes_of_the_package(name, tmp_path):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.about
+    path = tmp_path / "copy.yaml"
+    path.write_text(recipe.to_yaml())
+    assert load_recipe(path) == recipe == load_recipe(str(path))
+
+
+@pytest.mark.parametrize("name", [name for name in list_recipes() if name != "digits"])
+def test_every_number_of_a_paper_recipe_says_where_it_comes_from(name):
+    lines = read_recipe_text(name).splitlines()
+    values = [line for line in lines if not line.startswith("#") and any(character.isdigit() for character in line.partition(":")[2])]
+    silent = [line for line in values if not line.startswith(("name", "about", "  name")) and "num_classes" not in line and "#" not in line]
+    assert len(values) > 8
+    assert silent == []
+
+
+def test_numbers_of_the_papers():
+    """As in the sources that the recipes quote."""
+    main, ablation = load_recipe("imagenet_main"), load_recipe("imagenet_ablation")
+    assert (main.data.batch_size, main.optim.lr, main.schedule.milestones, main.training.epochs) == (1024, 0.6, (30, 60, 90), 100)
+    assert (main.data.rotation, main.data.jitter, main.model.reduction) == (0, 0, 16)
+    assert (ablation.optim.lr, ablation.schedule.name, ablation.schedule.max_drops) == (0.1, "plateau", 3)
+    assert ablation.model.block == BlockSpec(bias=False)
+    wrn, pre = load_recipe("cifar100_wrn16_8"), load_recipe("cifar10_preresnet110")
+    assert (wrn.schedule.gamma, wrn.schedule.milestones, wrn.optim.weight_decay, wrn.training.epochs) == (0.2, (60, 120, 160), 5e-4, 200)
+    assert (pre.schedule.gamma, pre.schedule.milestones, pre.optim.weight_decay, pre.training.epochs) == (0.1, (81, 122), 1e-4, 164)
+    assert (pre.schedule.warmup_steps, pre.schedule.warmup_shape) == (400, "constant")
+    assert all((recipe.data.crop, recipe.data.pad, recipe.data.flip) == ("pad", 4, True) for recipe in (wrn, pre))
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"optm": {}}, "recipe has an unknown field 'optm' (did you mean 'optim'?); allowed: name, about, seed, model,"),
+        ({"optim": {"momentun": 1}}, "recipe has an unknown field 'optim.momentun' (did you mean 'momentum'?); allowed: optim.lr,"),
+        ({"model": {"block": {"redution": 4}}}, "recipe has an unknown field 'model.block.redution' (did you mean 'reduction'?)"),
+        ({"model": {"block": {"kind": "so"}}}, "unknown block 'so'"),
+        ({"optim": {"lr": "fast"}}, "recipe: optim.lr: expected float, got fast"),
+        ({"training": {"epochs": 1.5}}, "recipe: training.epochs: expected int, got 1.5"),
+        ({"data": {"flip": 1}}, "recipe: data.flip: expected bool, got 1"),
+        ({"data": {"scale": [1]}}, "recipe: data.scale: Expected a tuple with 2 elements, got [1]"),
+        ({"schedule": {"name": "cosin"}}, "recipe: schedule.name: expected one of 'constant', 'step', 'cosine', 'plateau', got cosin"),
+        ({"schedule": {"milestones": [1, "a"]}}, "recipe: schedule.milestones: expected int, got a"),
+        ({"model": {"stages": 2}}, "recipe: model.stages: expected one of"),
+        ({"model": 5}, "recipe: model must hold fields, got 5"),
+        ([1], "recipe must hold fields such as `model:` and `data:`, got [1]"),
+        ("digits", "recipe must hold fields such as `model:` and `data:`, got 'digits'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tree, message):
+    with pytest.raises(UsageError) as caught:
+        build_recipe(tree)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_recipes_and_files(tmp_path):
+    with pytest.raises(UsageError, match=r"unknown recipe 'digit' \(did you mean 'digits'\?\); allowed: .*imagenet_main"):
+        load_recipe("digit")
+    with pytest.raises(UsageError, match=r"no recipe file '.*mine.yaml'"):
+        load_recipe(tmp_path / "mine.yaml")
+    (tmp_path / "mine.yaml").write_text("model: [unclosed\n")
+    with pytest.raises(UsageError, match=r"mine.yaml is not valid YAML: .*line \d") as caught:
+        load_recipe(tmp_path / "mine.yaml")
+    assert "\n" not in str(caught.value)
+    (tmp_path / "mine.yaml").write_text("optim:\n  lrr: 1\n")
+    with pytest.raises(UsageError, match=r"mine.yaml has an unknown field 'optim.lrr' \(did you mean 'lr'\?\)"):
+        load_recipe(tmp_path / "mine.yaml")
+
+
+def test_empty_file_is_the_default_recipe(tmp_path):
+    (tmp_path / "empty.yaml").write_text("")
+    assert load_recipe(tmp_path / "empty.yaml") == Recipe()
+
+
+def test_overrides_replace_single_fields():
+    recipe = load_recipe("cifar10_wrn16_8", {"optim.lr": 0.2, "seed": 4, "block": "none"})
+    assert (recipe.optim.lr, recipe.optim.weight_decay, recipe.seed, recipe.model.block) == (0.2, 5e-4, 4, None)
+    again = override(recipe, {"model.block": "se"})
+    assert (again.model.block, again.optim.lr) == ("se", 0.2)
+    assert recipe.model.block is None
+
+
+def test_overrides_inside_the_block():
+    ablation = load_recipe("imagenet_ablation")
+    assert override(ablation, {"model.block.squeeze": "max"}).model.block == BlockSpec(bias=False, squeeze="max")
+    assert override(Recipe(), {"model.block": "se", "model.block.gate": "tanh"}).model.block == BlockSpec(gate="tanh")
+    assert override(Recipe(), {"model.options.v1_5": True}).model.options == {"v1_5": True}
+    assert override(Recipe(), {"model.reduction.2": 8}).model.reduction == {2: 8}
+
+
+def test_overrides_leave_the_callers_data_alone():
+    tree = {"optim": {"lr": 1.0}}
+    build_recipe(tree, {"optim.lr": 2.0, "model.block": "none"})
+    assert tree == {"optim": {"lr": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("lr", "optim.lr"), ("block", "model.block"), ("seed", "seed"), ("epochs", "training.epochs"), ("data.name", "data.name")],
+)
+def test_short_names(name, path):
+    assert field_path(name) == path
+
+
+def test_name_alone_is_the_recipes_own():
+    assert field_path("name") == "name"
+    assert override(Recipe(), {"name": "mine"}) == dataclasses.replace(Recipe(), name="mine")
+
+
+def test_unknown_short_name_names_the_nearest():
+    with pytest.raises(UsageError, match=r"no field 'epoch' \(did you mean 'training.epochs'\?\)"):
+        override(Recipe(), {"epoch": 3})
+
+
+def test_digest_is_equal_when_the_weights_are():
+    base = load_recipe("digits")
+    assert base.digest() == build_recipe(yaml.safe_load(base.to_yaml())).digest()
+    changes = {
+        "name": "x",
+        "about": "y",
+        "data.root": "/elsewhere",
+        "data.download": True,
+        "data.workers": 5,
+        "training.save_steps": 10,
+    }
+    assert set(NO_EFFECT_PATHS) == set(changes)
+    for path, value in changes.items():
+        assert override(base, {path: value}).digest() == base.digest()
+
+
+@pytest.mark.parametrize("path", [path for path in field_paths() if path not in NO_EFFECT_PATHS])
+def test_digest_changes_with_every_other_field(path):
+    value = load_recipe("digits")
+    for name in path.split("."):
+        value = getattr(value, name)
+    other = {
+        "model.name": "preresnet110",
+        "model.block": {"kind": "se", "squeeze": "max"},
+        "model.placement": "post",
+        "model.stages": [1],
+        "model.options": {"zero_init_residual": True},
+        "data.name": "cifar100",
+        "data.crop": "random_resized",
+        "data.scale": [0.3, 0.9],
+        "data.ratio": [0.3, 0.9],
+        "data.mean": [0.123],
+        "data.std": [0.123],
+        "data.sampler": "class_aware",
+        "schedule.name": "plateau",
+        "schedule.milestones": [1, 2, 12],
+        "schedule.warmup_shape": "constant",
+        "training.precision": "bf16",
+    }.get(path)
+    if other is None:
+        other = (not value) if isinstance(value, bool) else 7 if value is None else value + 1
+    assert override(load_recipe("digits"), {path: other}).digest() != load_recipe("digits").digest()
