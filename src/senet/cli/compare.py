@@ -1,0 +1,47 @@
+"""`senet compare`: train variants of a recipe over seeds and report what the differences support."""
+
+from jsonargparse import Namespace
+
+from senet.cli.arguments import CommandParser, add_json, add_recipe, recipe_of
+from senet.errors import UsageError
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the command's arguments."""
+    add_recipe(parser)
+    parser.add_argument(
+        "--vary",
+        action="append",
+        metavar="FIELD=VALUE,...",
+        help="a recipe field and its values, such as block=none,se or reduction=2,4,8; again for another field: all are crossed, and the "
+        "first variant is the baseline (default: block=none,se)",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds each variant is trained with")
+    parser.add_argument("--out", default="runs", help="folder for the runs, the result and the report")
+    parser.add_argument("--no-report", action="store_true", help="write no HTML page")
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    """Compare, print the outcome and say where the page is."""
+    recipe = recipe_of(args)
+    from rich.console import Console
+
+    from senet.cli.printing import show
+    from senet.comparison import compare
+    from senet.comparison.variants import parse_vary
+
+    vary: dict[str, list[object]] = {}
+    for path, values in map(parse_vary, args.vary or []):
+        if path in vary:
+            raise UsageError(f"{path} is varied twice; give all its values at once: --vary {path}=...,...")
+        vary[path] = values
+    result = compare(recipe, vary=vary or None, seeds=args.seeds, out=args.out, report=not args.no_report)
+    show(result, as_json=args.json)
+    if not args.json:
+        console = Console(highlight=False)
+        console.print(result.summary(), markup=False)
+        for what, path in (("report", result.page), ("result", result.json)):
+            if path is not None:
+                console.print(f"{what}: {path.resolve()}", markup=False, soft_wrap=True)
+    return 0

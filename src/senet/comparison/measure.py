@@ -1,0 +1,114 @@
+"""What the trained variants cost, timed in turn, and what their gates do."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from senet.analysis.excitation import Panel, excitation_curves
+from senet.analysis.record import record_excitations
+from senet.comparison.result import Cost
+from senet.comparison.variants import Variant
+from senet.data.loaders import eval_loader
+from senet.data.source import DataSource
+from senet.errors import UsageError
+from senet.models.registry import from_pretrained
+from senet.profiling import profile
+from senet.recipe import Recipe
+from senet.timing import interleave, ratio
+from senet.training.optim import build_sgd
+from senet.training.tasks import Classification
+
+ROUNDS = 15
+LATENCY_SECONDS, STEP_SECONDS = 5.0, 15.0
+"""No new round of timing begins after so long; three always run."""
+
+
+def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources: Sequence[DataSource]) -> list[Cost]:
+    """Count parameters and MACs, and time the forward pass of one image and the training step of one batch, all variants in turn.
+
+    Args:
+        variants: what to measure; the first is the baseline.
+        weights: trained weights of each.
+        sources: the images of each: only their size counts, timing uses noise.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    labels = [variant.label for variant in variants]
+    networks = [from_pretrained(path, device=device) for path in weights]
+    sizes = [(source.input.channels, source.input.size, source.input.size) for source in sources]
+    counted = [profile(network, (1, *size), latency=False) for network, size in zip(networks, sizes, strict=True)]
+    forwards = [_forward(network, size) for network, size in zip(networks, sizes, strict=True)]
+    latencies = interleave(dict(zip(labels, forwards, strict=True)), rounds=ROUNDS, max_seconds=LATENCY_SECONDS)
+    stepping = [
+        _training_step(network, variant.recipe, size, len(source.classes))
+        for network, variant, size, source in zip(networks, variants, sizes, sources, strict=True)
+    ]
+    steps = interleave(dict(zip(labels, stepping, strict=True)), rounds=ROUNDS, max_seconds=STEP_SECONDS)
+    base = labels[0]
+    return [
+        Cost(
+            params=count.params,
+            macs=count.macs,
+            latency=latencies[label],
+            step=steps[label],
+            latency_ratio=ratio(latencies[label], latencies[base]),
+            step_ratio=ratio(steps[label], steps[base]),
+        )
+        for label, count in zip(labels, counted, strict=True)
+    ]
+
+
+def measure_excitations(variant: Variant, weights: Path, source: DataSource) -> tuple[Panel, ...]:
+    """Record the gates on all validation images; a network without gates gives nothing."""
+    network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        excitations = record_excitations(network, eval_loader(source, variant.recipe.data))
+    except UsageError:  # no gates
+        return ()
+    return excitation_curves(excitations)
+
+
+def _forward(network: nn.Module, size: tuple[int, ...]) -> Callable[[], None]:
+    image = _noise(network, (1, *size))
+
+    def forward() -> None:
+        network.eval()
+        with torch.inference_mode():
+            network(image)
+        _wait(image)
+
+    return forward
+
+
+def _training_step(network: nn.Module, recipe: Recipe, size: tuple[int, ...], classes: int) -> Callable[[], None]:
+    plan, batch = recipe.training, recipe.data.batch_size
+    network.to(memory_format=torch.channels_last if plan.channels_last else torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    images = _noise(network, (batch, *size))
+    if plan.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(batch, device=images.device) % classes
+    optimizer, task = build_sgd(network, recipe.optim), Classification(plan.label_smoothing)
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[plan.precision]
+
+    def step() -> None:
+        network.train()
+        with torch.autocast(images.device.type, dtype) if dtype else nullcontext():
+            loss = task.loss(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        _wait(images)
+
+    return step
+
+
+def _noise(network: nn.Module, size: tuple[int, ...]) -> Tensor:
+    device = next(network.parameters()).device
+    return torch.randn(size, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def _wait(tensor: Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)

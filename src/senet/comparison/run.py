@@ -1,0 +1,141 @@
+"""A comparison from top to bottom: check, train what is missing, measure, write the result and the page."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from senet.atomic import write_text
+from senet.comparison.environment import environment_of
+from senet.comparison.measure import measure_costs, measure_excitations
+from senet.comparison.result import DataFacts, Result, SeedRun, VariantResult
+from senet.comparison.variants import Variant, command_line, expand
+from senet.data.source import DataSource, open_data
+from senet.errors import UsageError
+from senet.models.registry import model_from_recipe
+from senet.recipe import Recipe, load_recipe
+from senet.spec import check_positive
+from senet.training.interruption import Interrupted
+from senet.training.loop import train
+from senet.training.progress import Progress
+from senet.training.run_folder import RunFolder
+
+HISTORY = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
+"""Columns of metrics.csv that a result keeps."""
+
+
+def compare(
+    recipe: Recipe | str | Path = "digits",
+    *,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int = 3,
+    out: str | Path = "runs",
+    report: bool = True,
+    progress: bool = True,
+) -> Result:
+    """Train every variant of a recipe with every seed, and say what the differences support.
+
+    Runs live in `<out>/compare-<recipe>/`, one folder for each variant and seed. A finished run of the same recipe is used as it is, an
+    interrupted one goes on exactly where it stopped, so that the same call continues after anything. result.json and report.html are
+    written there as well (result-<fields>.json and report-<fields>.html when more than the block is varied).
+
+    Args:
+        recipe: a recipe, its name, or a YAML file.
+        vary: dotted or short recipe field -> its values; all are crossed, and the first variant is the baseline. None = plain against SE.
+        seeds: how many seeds, counted from the recipe's own.
+        out: where the comparison gets its folder.
+        report: whether to write the page.
+        progress: whether to show progress on stderr.
+
+    Raises:
+        UsageError: if the recipe or a variant cannot work; nothing has been written then.
+        Interrupted: after SIGINT or SIGTERM; the same call goes on.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    check_positive("seeds", seeds)
+    if report and find_spec("jinja2") is None:
+        raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
+    variants = expand(recipe, vary)
+    sources = check(variants)
+    folder = Path(out) / f"compare-{recipe.name}"
+    numbers = tuple(range(recipe.seed, recipe.seed + seeds))
+
+    with Progress(len(variants) * seeds, enabled=progress) as shown:
+        runs = train_missing(variants, numbers, folder, shown)
+        first = [runs[variant.label][0].weights for variant in variants]
+        shown.say("timing the networks, in turn")
+        costs = measure_costs(variants, first, sources)
+        shown.say("recording excitations")
+        panels = [measure_excitations(*entry) for entry in zip(variants, first, sources, strict=True)]
+
+    result = Result(
+        recipe=recipe,
+        seeds=numbers,
+        variants=tuple(
+            VariantResult(variant.label, variant.changes, tuple(map(seed_run, numbers, runs[variant.label])), cost, panel)
+            for variant, cost, panel in zip(variants, costs, panels, strict=True)
+        ),
+        data=facts(sources[0]),
+        environment=environment_of([run for folders in runs.values() for run in folders]),
+        command=command_line(recipe, vary, seeds),
+    )
+    return write(result, folder, report=report)
+
+
+def check(variants: Sequence[Variant]) -> list[DataSource]:
+    """Open each variant's data and build its network without memory, so that what cannot work fails before anything is trained."""
+    opened: dict[str, DataSource] = {}
+    for variant in variants:
+        source = opened.setdefault(repr(variant.recipe.data), open_data(variant.recipe.data))
+        try:
+            model_from_recipe(variant.recipe.model, num_classes=len(source.classes), in_channels=source.input.channels, device="meta")
+        except UsageError as error:
+            raise UsageError(f"variant {variant.label!r}: {error}") from error
+    return [opened[repr(variant.recipe.data)] for variant in variants]
+
+
+def train_missing(variants: Sequence[Variant], seeds: Sequence[int], folder: Path, progress: Progress) -> dict[str, list[RunFolder]]:
+    """Train what is not there yet, seed by seed, so that an early end leaves whole pairs; return the runs of each variant."""
+    runs: dict[str, list[RunFolder]] = {variant.label: [] for variant in variants}
+    for place, seed in enumerate(seeds, 1):
+        for variant in variants:
+            recipe = replace(variant.recipe, seed=seed)
+            run = RunFolder(folder / f"{variant.slug}-seed{seed}-{recipe.digest()}")
+            runs[variant.label].append(run)
+            label = f"{variant.label}, seed {place}/{len(seeds)}"
+            begun = {"resume": run.path} if run.checkpoint.exists() else {"folder": run.path}
+            try:
+                if run.is_finished():
+                    progress.skip(label)
+                else:
+                    train(recipe, **begun, progress=progress, label=label)
+            except Interrupted as stop:
+                raise Interrupted(stop.signum, "the same command goes on from there") from None
+    return runs
+
+
+def seed_run(seed: int, run: RunFolder) -> SeedRun:
+    """Read a finished run."""
+    rows = run.metrics()
+    return SeedRun(seed, str(run.path), {name: tuple(row[name] for row in rows) for name in HISTORY})
+
+
+def facts(source: DataSource) -> DataFacts:
+    """Summarise the images."""
+    size = (1, source.input.channels, source.input.size, source.input.size)
+    return DataFacts(source.name, source.classes, len(source.train), len(source.val), size)
+
+
+def write(result: Result, folder: Path, *, report: bool) -> Result:
+    """Write result.json and, if asked, the page; return the result with their places."""
+    fields = dict.fromkeys(path.rpartition(".")[2] for variant in result.variants for path in variant.changes if path != "model.block")
+    ending = "".join(f"-{field}" for field in fields)
+    written, page = folder / f"result{ending}.json", folder / f"report{ending}.html"
+    write_text(written, json.dumps(result.to_dict(), indent=1) + "\n")
+    if report:
+        from senet.report.page import render
+
+        write_text(page, render(result))
+    return replace(result, json=written, page=page if report else None)

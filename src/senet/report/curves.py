@@ -1,0 +1,74 @@
+"""Learning curves: the mean over seeds as a line, the lowest and the highest seed as a band."""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from senet.comparison.result import Result, VariantResult
+from senet.report.svg import Drawing, Scale, series, spread_apart, tick_label, tick_step
+
+LETTER = 8.2  # a generous width of a letter: the font is the reader's own
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Hold one quantity of one variant over epochs: its mean and its extremes over the seeds that reached the epoch."""
+
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+def curve(variant: VariantResult, column: str) -> Curve:
+    """Summarise a column of the runs' metrics epoch by epoch."""
+    histories = [run.history[column] for run in variant.runs]
+    epochs = [[values[epoch] for values in histories if epoch < len(values)] for epoch in range(max(map(len, histories)))]
+    return Curve(tuple(map(fmean, epochs)), tuple(map(min, epochs)), tuple(map(max, epochs)))
+
+
+def settled_range(curves: list[Curve], lowest: float, highest: float) -> tuple[float, float]:
+    """Return a range for the axis that shows what happens after the first fifth of the training, inside the possible values.
+
+    Accuracies that end within a point of each other and start at chance would be one line on an axis that holds both.
+    """
+    tails = [(c.low[len(c.low) // 5 :], c.high[len(c.high) // 5 :]) for c in curves]
+    low, high = min(min(lows) for lows, _ in tails), max(max(highs) for _, highs in tails)
+    step = tick_step(high - low, 5)
+    return max(lowest, step * (low // step)), min(highest, step * (high // step + 1))
+
+
+def learning_chart(result: Result, column: str, title: str, possible: tuple[float, float]) -> Drawing:
+    """Draw one column of metrics.csv for every variant, labelled at the end of its line."""
+    curves = {variant.label: curve(variant, column) for variant in result.variants}
+    low, high = settled_range(list(curves.values()), *possible)
+    ends = "; ".join(f"{label} ends at {c.mean[-1]:.3g} ({c.low[-1]:.3g} to {c.high[-1]:.3g})" for label, c in curves.items())
+    epochs = max(len(c.mean) for c in curves.values())
+    drawing = Drawing(460, 300, f"{title} over {epochs} epochs, mean and range of {len(result.seeds)} seeds: {ends}.")
+
+    labels = {label: label.split(", ") for label in curves}
+    margin = min(150.0, 16 + LETTER * max(len(line) for lines in labels.values() for line in lines))
+    x, y = Scale(1, max(epochs, 2), 40, 460 - margin), Scale(low, high, 262, 30)
+    step = tick_step(high - low, 5)
+    for tick in y.ticks(5):
+        drawing.line((x.start, y(tick)), (x.end, y(tick)), class_="grid")
+        drawing.text((x.start - 8, y(tick) + 4), tick_label(tick, step), class_="tick end")
+    for tick in sorted({1.0, *x.ticks(5, whole=True)} - {0.0}):
+        drawing.text((x(tick), 280), f"{tick:.0f}", class_="tick middle")
+    drawing.text((x.end, 297), "epoch", class_="tick end")
+    drawing.text((0, 12), title, class_="heading")
+
+    drawing.window(x, y)
+    for place, c in enumerate(curves.values()):
+        upper = [(x(epoch), y(value)) for epoch, value in enumerate(c.high, 1)]
+        lower = [(x(epoch), y(value)) for epoch, value in enumerate(c.low, 1)]
+        if len(result.seeds) > 1:
+            drawing.path([*upper, *reversed(lower)], closed=True, class_=f"band {series(place)}")
+    for place, c in enumerate(curves.values()):
+        drawing.path([(x(epoch), y(value)) for epoch, value in enumerate(c.mean, 1)], class_=f"curve {series(place)}")
+    drawing.end_window()
+
+    wanted = [y(min(max(c.mean[-1], low), high)) for c in curves.values()]
+    gap = 16.0 * max(len(lines) for lines in labels.values())
+    for place, (label, at) in enumerate(zip(curves, spread_apart(wanted, gap, 36, 262), strict=True)):
+        for line, words in enumerate(labels[label]):
+            drawing.text((x.end + 10, at + 4 + 14 * line), words, class_=f"label {series(place)}")
+    return drawing

@@ -1,0 +1,127 @@
+"""Put the page together: sentences, table and figures of a result in one HTML file that needs nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from senet.comparison.numbers import change, count, duration, mean_sd, signed, times
+from senet.comparison.result import Result, VariantResult
+from senet.comparison.summary import interval, verdict
+from senet.report.costs import cost_chart
+from senet.report.curves import learning_chart
+from senet.report.differences import difference_chart
+from senet.report.excitations import class_chart, gate_range, spread_chart
+from senet.report.svg import Drawing, series
+
+
+@dataclass(frozen=True)
+class Row:
+    """Hold one line of the table, as text."""
+
+    label: str
+    colour: str
+    top1: str
+    difference: str
+    interval: str
+    best: str
+    loss: str
+    costs: tuple[tuple[str, str], ...]
+
+
+def render(result: Result) -> str:
+    """Return the report as one HTML document without scripts, fonts or links to anything outside."""
+    environment = Environment(
+        loader=PackageLoader("senet.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    sentence, _, rest = result.summary().partition(". ")
+    gated = [variant for variant in result.variants if variant.excitations]
+    return environment.get_template("page.html").render(
+        title=title(result),
+        verdict=verdict(result),
+        headline=f"{sentence}." if rest else sentence,
+        details=rest,
+        result=result,
+        rows=[_row(result, place, variant) for place, variant in enumerate(result.variants)],
+        differences=_svg(difference_chart(result)),
+        learning=[
+            _svg(learning_chart(result, "val_top1", "Validation top-1, %", (0.0, 100.0))),
+            _svg(learning_chart(result, "val_loss", "Validation loss", (0.0, float("inf")))),
+        ],
+        costs=_svg(cost_chart(result)),
+        excitations=[_excitations(result, variant) for variant in gated],
+        notes=notes(result),
+        recipe=yaml.safe_dump(result.recipe.to_dict(), sort_keys=False),
+        changes={variant.label: _changes(variant.changes) for variant in result.variants},
+        style=Markup(environment.get_template("style.css").render()),
+    )
+
+
+def title(result: Result) -> str:
+    """Ask the question that the comparison answers."""
+    if len(result.variants) == 2 and result.baseline.label == "plain":
+        return f"What does {result.variants[1].label} buy on {result.data.name}?"
+    fields = dict.fromkeys(path.rpartition(".")[2].replace("_", " ") for variant in result.variants for path in variant.changes)
+    return f"What does the choice of {' and '.join(fields)} buy on {result.data.name}?"
+
+
+def notes(result: Result) -> list[str]:
+    """Say how the numbers came about and what they leave out."""
+    seeds, image = len(result.seeds), 100 / result.data.val_images
+    said = [
+        "Top-1 is the validation accuracy after the last epoch; no epoch was chosen by looking at it. The best epoch is given beside it.",
+        f"One validation image is {image:.2g} points of top-1.",
+    ]
+    if seeds > 1:
+        said.append(
+            "± is the standard deviation over seeds. A difference is paired: the same seed gives every variant the same images in the same "
+            "order. Its 95 % interval is Student's t over the seeds: it covers the chance in training, "
+            "not the choice of the validation images."
+        )
+    if len(result.differences) > 1 and seeds > 1:
+        said.append(
+            f"Each interval stands for itself: among {len(result.differences)}, one may exclude 0 by chance more easily than 1 in 20."
+        )
+    return said
+
+
+def _row(result: Result, place: int, variant: VariantResult) -> Row:
+    difference, cost, base = result.differences.get(variant.label), variant.cost, result.baseline.cost
+    figures = (
+        (count(cost.params), change(cost.params / base.params)),
+        (count(cost.macs), change(cost.macs / base.macs)),
+        (duration(cost.latency.median), times(cost.latency_ratio.median)),
+        (duration(cost.step.median), times(cost.step_ratio.median)),
+    )
+    return Row(
+        label=variant.label,
+        colour=series(place),
+        top1=mean_sd(variant.top1),
+        difference="baseline" if difference is None else signed(difference.mean),
+        interval="" if difference is None else "no interval" if difference.low is None else interval(difference),
+        best=mean_sd([run.best_top1 for run in variant.runs]),
+        loss=f"{fmean(run.loss for run in variant.runs):.3f}",
+        costs=tuple((figure, ratio if difference else "") for figure, ratio in figures),
+    )
+
+
+def _excitations(result: Result, variant: VariantResult) -> dict[str, Any]:
+    names, gates = result.data.classes, gate_range(variant.excitations)
+    return {
+        "label": variant.label,
+        "key": [(series(place), names[label]) for place, label in enumerate(variant.excitations[0].classes, 1)],
+        "classes": [_svg(class_chart(panel, names, gates)) for panel in variant.excitations],
+        "spread": [_svg(spread_chart(panel, names, gates)) for panel in variant.excitations],
+    }
+
+
+def _changes(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path}: {'null' if value is None else value}" for path, value in changes.items())
+
+
+def _svg(drawing: Drawing) -> Markup:
+    return Markup(str(drawing))
