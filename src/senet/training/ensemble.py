@@ -104,7 +104,7 @@ def common_input(members: Sequence[Member], default: InputSpec | None = None) ->
 def _load(model: nn.Module | str | Path, device: torch.device) -> Member:
     if isinstance(model, nn.Module):
         return Member(type(model).__name__, model.to(device))
-    path = RunFolder(Path(model)).weights if Path(model).is_dir() else Path(model)
+    path = RunFolder.weights_of(model)
     metadata = read_metadata(path)
     return Member(str(path), from_pretrained(path, device), metadata.input, metadata.classes)
 

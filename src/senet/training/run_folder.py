@@ -41,6 +41,16 @@ class RunFolder:
 
     path: Path
 
+    @classmethod
+    def at(cls, path: str | Path) -> "RunFolder":
+        """Return the run's folder at a path."""
+        return cls(Path(path))
+
+    @staticmethod
+    def weights_of(path: str | Path) -> Path:
+        """Return a weights file's own path, and for a run's folder that of its best weights."""
+        return RunFolder(Path(path)).weights if Path(path).is_dir() else Path(path)
+
     @property
     def checkpoint(self) -> Path:
         """All that a resumed run needs."""

@@ -18,8 +18,8 @@ from senet.errors import UsageError
 from senet.spec import InputSpec
 
 KEYS = ("model", "classes", "input", "recipe", "senet", "extra")
-PICKLES = (b"PK\x03\x04", b"\x80")
-"""First bytes of a file that `torch.save` wrote: a zip, and the older bare pickle."""
+PICKLES = (b"PK\x03\x04", b"\x80\x02")
+"""First bytes of a file that `torch.save` wrote: a zip, and the older bare pickle of protocol 2."""
 
 SHOWN = 8
 """How many names of a list an error prints."""
@@ -171,7 +171,7 @@ def _read_pickle(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsM
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UsageError(f"{str(path)!r} holds Python objects beside tensors and is not read: such a file can run any program") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:  # by its name, torch may take it for safetensors
         raise UsageError(f"cannot read weights from {str(path)!r}: the file is cut short or damaged; fetch it again") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):

@@ -1,0 +1,78 @@
+"""`senet eval`: top-1 and top-5 of trained weights."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from senet.cli.arguments import CommandParser, add_json
+from senet.errors import UsageError
+
+if TYPE_CHECKING:
+    from senet.data.loaders import Batch
+    from senet.recipe import DataRecipe
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("weights", nargs="+", help="weights files or run folders; the probabilities of several are averaged")
+    parser.add_argument("--crops", default="centre", help="centre, or ten: corners and centre, each mirrored too")
+    parser.add_argument("--scales", help="shorter sides in pixels before the crop, averaged: 224,256,288")
+    parser.add_argument("--size", type=int, help="side of the crop in pixels; default: the network's")
+    parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_json(parser)
+    parser.takes_recipe = True
+    parser.epilog = "The images are those that the first weights were validated on; flags change that: --data.name folder --data.root DIR."
+
+
+def run(args: Namespace) -> int:
+    """Evaluate, and print one row."""
+    scales = _pixels(args.scales)
+    data = _data(args)
+    from senet.cli.printing import show
+    from senet.training.evaluate import evaluate
+
+    result = evaluate(
+        args.weights,
+        data,
+        crops=args.crops,
+        scales=scales,
+        size=args.size,
+        device=args.device,
+        watch=iter if args.quiet else _shown,
+    )
+    show(result, as_json=args.json)
+    return 0
+
+
+def _pixels(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(side) for side in text.split(","))
+    except ValueError:
+        raise UsageError(f"--scales must be numbers of pixels such as 224,256, got {text!r}") from None
+
+
+def _data(args: Namespace) -> "DataRecipe":
+    from senet.recipe import build_recipe
+
+    if foreign := [name for name in args.changes if not name.startswith("data.")]:
+        raise UsageError(f"an evaluation has no field {foreign[0]!r}; fields of the data are allowed: --data.root, --data.workers, ...")
+    from senet.training.run_folder import RunFolder
+    from senet.weights.store import read_metadata
+
+    metadata = read_metadata(RunFolder.weights_of(args.weights[0]))
+    if metadata.recipe is None and "data.name" not in args.changes:
+        raise UsageError(f"{metadata.source!r} does not say what it was trained on: give --data.name and --data.root")
+    return build_recipe(metadata.recipe or {}, args.changes, where=f"the recipe in {Path(metadata.source).name}").data
+
+
+def _shown(batches: "Iterable[Batch]") -> "Iterable[Batch]":
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(batches, description="evaluating", console=console, disable=not console.is_terminal)

@@ -1,0 +1,38 @@
+"""`senet train`: one run, from its recipe or from where it was interrupted."""
+
+from jsonargparse import Namespace
+
+from senet.cli.arguments import CommandParser, add_json, add_recipe, recipe_of
+from senet.errors import UsageError
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the command's arguments."""
+    add_recipe(parser)
+    parser.set_defaults(recipe=None)  # to know whether one was given beside --resume
+    parser.add_argument("--out", default="runs", help="where the run gets its folder, named after recipe and digest")
+    parser.add_argument("--folder", help="the run's folder itself, instead of one below --out")
+    parser.add_argument("--resume", metavar="RUN", help="folder of an interrupted run to go on with; needs no recipe")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    """Train, and print the best and the last epoch."""
+    if args.resume is not None and args.recipe is not None:
+        raise UsageError(f"--resume {args.resume} brings its own recipe: leave out {args.recipe!r}")
+    if args.resume is None:
+        args.recipe = args.recipe or "digits"
+        recipe = recipe_of(args)
+    else:
+        from senet.recipe import override
+        from senet.training.run_folder import RunFolder
+
+        saved = RunFolder.at(args.resume).recipe()
+        recipe = override(saved, args.changes) if args.changes else saved
+    from senet.cli.printing import show
+    from senet.training.loop import train
+
+    result = train(recipe, out=args.out, folder=args.folder, resume=args.resume, progress=not args.quiet)
+    show(result, as_json=args.json)
+    return 0
