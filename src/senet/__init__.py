@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from senet.analysis.record import record_excitations as record_excitations
     from senet.blocks.build import build_block as build_block
     from senet.blocks.channel import ChannelSE as ChannelSE
+    from senet.blocks.channel_spatial import ChannelSpatialSE as ChannelSpatialSE
+    from senet.blocks.competitive import CompetitiveSE as CompetitiveSE
+    from senet.blocks.spatial import SpatialSE as SpatialSE
     from senet.comparison import compare as compare
     from senet.models.registry import create_model as create_model
     from senet.models.registry import from_pretrained as from_pretrained
@@ -30,9 +33,12 @@ __version__ = "0.1.0"
 _HOME = {
     "BlockSpec": "spec",
     "ChannelSE": "blocks.channel",
+    "ChannelSpatialSE": "blocks.channel_spatial",
+    "CompetitiveSE": "blocks.competitive",
     "Excitations": "analysis.record",
     "Profile": "profiling",
     "Recipe": "recipe",
+    "SpatialSE": "blocks.spatial",
     "build_block": "blocks.build",
     "compare": "comparison",
     "create_model": "models.registry",

@@ -5,22 +5,24 @@ from typing import Any
 from torch import nn
 
 from senet.blocks.channel import ChannelSE
+from senet.blocks.channel_spatial import ChannelSpatialSE
+from senet.blocks.competitive import CompetitiveSE
+from senet.blocks.spatial import SpatialSE
 from senet.errors import UsageError
 from senet.spec import BlockSpec
 
-BLOCKS: dict[str, Any] = {"se": ChannelSE}
+BLOCKS: dict[str, Any] = {"se": ChannelSE, "sse": SpatialSE, "scse": ChannelSpatialSE, "cmpe_se": CompetitiveSE}
 
 
 def build_block(spec: BlockSpec, channels: int) -> nn.Module:
     """Build the block of a spec for maps of `channels` channels.
 
     Raises:
-        UsageError: if the spec still has per-stage fields (`BlockSpec.at_stage` resolves them) or `channels` is below 1.
+        UsageError: if the spec still has per-stage fields (`BlockSpec.at_stage` resolves them), or the block cannot be built for that many
+            channels.
     """
-    for name, value in spec.to_dict().items():
+    options = spec.options()
+    for name, value in options.items():
         if isinstance(value, dict):
             raise UsageError(f"{name} differs by stage ({value}): resolve it first with spec.at_stage(stage)")
-    options = spec.options()
-    if spec.reduction is not None:
-        options["reduction"] = spec.reduction
     return BLOCKS[spec.kind](channels, **options)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from senet.errors import UsageError
+from senet.blocks.precision import check_channels, precise, weights
 from senet.ops import reference
 from senet.spec import GATES, SQUEEZES, Gate, Squeeze, check_choice, check_positive, hidden_width
 
@@ -72,12 +72,11 @@ class ChannelSE(nn.Module):
         Raises:
             UsageError: if x does not have `channels` channels.
         """
-        if x.ndim < 2 or x.shape[1] != self.channels:
-            raise UsageError(f"this block recalibrates {self.channels} channels: expected (N, {self.channels}, ...), got {tuple(x.shape)}")
-        precise = torch.promote_types(torch.promote_types(x.dtype, self.fc1.weight.dtype), torch.float32)
+        check_channels(x, self.channels)
+        dtype = precise(x, self.fc1.weight)
         with torch.autocast(x.device.type, enabled=False):
-            z = reference.SQUEEZE[self.squeeze](x.to(precise))
-            return reference.excite(z, *_parameters(self.fc1, precise), *_parameters(self.fc2, precise), self.gate_name)
+            z = reference.SQUEEZE[self.squeeze](x.to(dtype))
+            return reference.excite(z, *weights(self.fc1, dtype), *weights(self.fc2, dtype), self.gate_name)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with every channel multiplied by its gate; shape, type and memory format of x."""
@@ -87,7 +86,3 @@ class ChannelSE(nn.Module):
         """Return every option."""
         bias = self.fc1.bias is not None
         return f"{self.channels}, hidden={self.hidden}, squeeze={self.squeeze!r}, gate={self.gate_name!r}, bias={bias}"
-
-
-def _parameters(fc: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    return fc.weight.to(dtype), None if fc.bias is None else fc.bias.to(dtype)

@@ -1,13 +1,14 @@
 """Which unit of a network gets which block."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import nn
 
 from senet.blocks.build import build_block
 from senet.errors import UsageError
-from senet.spec import PLACEMENTS, BlockSpec, check_choice
+from senet.spec import PLACEMENTS, BlockSpec, check_choice, check_placement
 
 BlockRule = Callable[[int, int, int], BlockSpec | None]
 """(stage, index of the unit in its stage from 1, channels) -> its block, or None."""
@@ -21,15 +22,19 @@ class Recalibration:
         block: one spec for all units, a rule that decides for each, or None for the plain network.
         placement: where the block sits in its unit.
         stages: stages that get a block, in the paper's numbering; None = all.
+        defaults: what the network's family has for options that a spec leaves None.
     """
 
     block: BlockSpec | BlockRule | None = None
     placement: str = "standard"
     stages: Collection[int] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, known: Collection[int]) -> None:
-        """Raise UsageError unless the placement exists and `known` has all the stages that are named."""
+        """Raise UsageError unless the block can sit at the placement and `known` has all the stages that are named."""
         check_choice("placement", self.placement, PLACEMENTS)
+        if isinstance(self.block, BlockSpec):
+            check_placement(self.block.kind, self.placement)
         widths = (self.block.reduction, self.block.hidden) if isinstance(self.block, BlockSpec) else ()
         named = set(self.stages or ()).union(*(width for width in widths if isinstance(width, dict)))
         if unknown := sorted(named - set(known)):
@@ -37,12 +42,28 @@ class Recalibration:
         if self.stages is not None and not self.stages:
             raise UsageError("stages is empty: give the stages that get a block, None for all, or block=None for the plain network")
 
-    def build(self, stage: int, index: int, channels: int) -> nn.Module | None:
-        """Build the block of unit `index` (from 1) of `stage` for maps of `channels` channels."""
+    def build(self, stage: int, index: int, channels: int, *, residual: bool = False, **defaults: Any) -> nn.Module | None:
+        """Build the block of unit `index` (from 1) of `stage`, or return None if it gets none.
+
+        Args:
+            stage: stage in the paper's numbering.
+            index: place in the stage, from 1.
+            channels: channels of the maps.
+            residual: whether the unit has a shortcut to hand to a block that needs one.
+            defaults: the unit's values for options that neither the spec nor the family sets.
+
+        Raises:
+            UsageError: if the block cannot sit there, or cannot be built for that many channels.
+        """
         if self.block is None or (self.stages is not None and stage not in self.stages):
             return None
         spec = self.block if isinstance(self.block, BlockSpec) else self.block(stage, index, channels)
-        return None if spec is None else build_block(spec.at_stage(stage), channels)
+        if spec is None:
+            return None
+        check_placement(spec.kind, self.placement)
+        if spec.kind == "cmpe_se" and not residual:
+            raise UsageError("'cmpe_se' weighs a residual branch against its shortcut, and this network has no shortcuts: use 'se'")
+        return build_block(spec.at_stage(stage).with_defaults(**(defaults | dict(self.defaults))), channels)
 
 
 def with_reduction(spec: BlockSpec, reduction: int | dict[int, int] | None) -> BlockSpec:

@@ -75,21 +75,21 @@ def create_model(
     """Create a network of the papers, plain or recalibrated.
 
     Args:
-        name: a name of `list_models()`; the prefix se_ recalibrates any plain name.
+        name: a name of `list_models()`; the prefixes se_, sse_, scse_ and cmpe_se_ recalibrate any plain name.
         num_classes: width of the head; None = the family's data set.
         in_channels: channels of the images.
         block: "auto" = what the name says; None = the plain twin, whatever placement, stages and reduction say; a kind of block; a
             BlockSpec; or a rule (stage, index, channels) -> BlockSpec | None.
         placement: where the block sits in its residual unit, with F the branch and x' the shortcut after its projection:
             "standard" relu(x' + SE(F(x))), "pre" relu(x' + F(SE(x))), "post" SE(relu(x' + F(x))), "identity" relu(SE(x') + F(x)),
-            "inner" after the 3x3. Pre-activation networks have no ReLU here.
+            "inner" after the 3x3. Pre-activation networks have no ReLU here. cmpe_se blocks take "standard" only, relu(x' + SE(F(x), x')).
         stages: the stages that get a block, in the paper's numbering; None = all.
         reduction: the block's reduction ratio, one number or `{stage: ratio}`.
         weights: a file written by `save_weights`.
         device: where to build it; "meta" allocates nothing.
         features_only: return the stages' maps instead of logits, see `FeatureMaps`.
         out_indices: which of them; None = all.
-        options: the family's own (v1_5, stem_pool, first_shortcut, zero_init_residual).
+        options: the family's own (v1_5, stem_pool, first_shortcut, input_bn, stem_bn, zero_init_residual).
 
     Raises:
         UsageError: for an unknown name or option (the nearest is named), an impossible value, or options that contradict each other.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from senet.blocks.competitive import CompetitiveSE
 from senet.models.recalibration import Recalibration
 from senet.ops.tail import keep, residual_tail
 
@@ -61,7 +62,8 @@ class ResidualUnit(nn.Module):
         self.placement = recalibration.placement
         inner = shape.outputs // self.expansion
         channels = {"pre": shape.inputs, "inner": inner}.get(self.placement, shape.outputs)
-        self.se = recalibration.build(shape.stage, shape.index, channels)
+        maps = max(1, inner // 16)  # the authors of CMPE-SE count by the width of the 3x3 convolution
+        self.se = recalibration.build(shape.stage, shape.index, channels, residual=True, maps=maps)
 
     def recalibrate(self, placement: str, x: Tensor) -> Tensor:
         """Apply the block here if this is its placement."""
@@ -70,7 +72,9 @@ class ResidualUnit(nn.Module):
     def tail(self, branch: Tensor, shortcut: Tensor, **norms: nn.Module) -> Tensor:
         """Join branch and shortcut; see `residual_tail`."""
         block = keep if self.se is None else self.se
-        return residual_tail(branch, shortcut, recalibrate=block, placement=self.placement, relu=not self.preactivated, **norms)
+        pairwise = isinstance(self.se, CompetitiveSE)
+        relu = not self.preactivated
+        return residual_tail(branch, shortcut, recalibrate=block, pairwise=pairwise, placement=self.placement, relu=relu, **norms)
 
     def zero_branch(self) -> None:
         """Zero the weight that scales the branch, so that the unit starts as its shortcut."""

@@ -19,7 +19,8 @@ def residual_tail(
     *,
     norm: Map = keep,
     shortcut_norm: Map = keep,
-    recalibrate: Map = keep,
+    recalibrate: Callable[..., Tensor] = keep,
+    pairwise: bool = False,
     placement: str = "standard",
     relu: bool = True,
 ) -> Tensor:
@@ -31,6 +32,7 @@ def residual_tail(
         norm: the branch's last normalisation; pre-activation units have none.
         shortcut_norm: the projection's normalisation, if it has one.
         recalibrate: the unit's block, if it has one.
+        pairwise: whether the block sees branch and shortcut, as CMPE-SE does: SE(u, x') in the place of SE(u). It takes "standard" only.
         placement: where the block acts (Hu et al., Figure 5); "pre" and "inner" act before the tail, so that it only adds.
         relu: whether the unit ends in a ReLU (post-activation form).
 
@@ -42,7 +44,7 @@ def residual_tail(
     if placement == "post":
         return recalibrate(rectify(x + u))
     if placement == "standard":
-        u = recalibrate(u)
+        u = recalibrate(u, x) if pairwise else recalibrate(u)
     elif placement == "identity":
         x = recalibrate(x)
     return rectify(x + u)

@@ -1,0 +1,25 @@
+"""In which type a block computes: at least float32, whatever it is fed and whatever its weights are."""
+
+import torch
+from torch import Tensor, nn
+
+from senet.errors import UsageError
+
+
+def precise(*tensors: Tensor) -> torch.dtype:
+    """Return the widest type of these tensors, and at least float32: sums over half-precision maps overflow, and gates lose digits."""
+    dtype = torch.float32
+    for tensor in tensors:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return dtype
+
+
+def weights(layer: nn.Linear | nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias of a layer in this type."""
+    return layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
+
+
+def check_channels(x: Tensor, channels: int) -> None:
+    """Raise UsageError unless x is a map of `channels` channels, (N, channels, ...)."""
+    if x.ndim < 2 or x.shape[1] != channels:
+        raise UsageError(f"this block recalibrates {channels} channels: expected (N, {channels}, ...), got {tuple(x.shape)}")

@@ -1,0 +1,63 @@
+"""Spatial Squeeze-and-Excitation: sSE, one gate a position."""
+
+import torch
+from torch import Tensor, nn
+
+from senet.blocks.precision import check_channels, precise, weights
+from senet.errors import UsageError
+from senet.ops import reference
+from senet.spec import check_positive
+
+
+class SpatialSE(nn.Module):
+    """Recalibrate positions with gates computed from all channels there (Roy et al., 1803.02579).
+
+    Half-precision inputs or weights are projected and gated in float32; only the gate is cast back to the input's type.
+
+    Args:
+        channels: channels C of the input.
+        bias: a bias in the projection to one channel, as in the authors' code.
+
+    Raises:
+        UsageError: if `channels` is below 1.
+    """
+
+    def __init__(self, channels: int, *, bias: bool = True) -> None:
+        super().__init__()
+        check_positive("channels", channels)
+        self.channels = channels
+        self.conv = nn.Conv2d(channels, 1, 1, bias=bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights by fan-in (He et al., 1502.01852) and set the bias to 0: gates start around 1/2."""
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="linear")
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """Compute the gate of an input.
+
+        Args:
+            x: (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W).
+
+        Returns:
+            The shape of x with one channel; at least float32.
+
+        Raises:
+            UsageError: if x does not have `channels` channels, or more than three dimensions beside batch and channels.
+        """
+        check_channels(x, self.channels)
+        if x.ndim - 2 not in reference.CONVOLVE:
+            raise UsageError(f"spatial gates take maps of up to three dimensions: expected (N, C, D, H, W) at most, got {tuple(x.shape)}")
+        dtype = precise(x, self.conv.weight)
+        with torch.autocast(x.device.type, enabled=False):
+            return reference.excite_positions(x.to(dtype), *weights(self.conv, dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with every position multiplied by its gate; shape, type and memory format of x."""
+        return reference.scale(x, self.gate(x).to(x.dtype))
+
+    def extra_repr(self) -> str:
+        """Return every option."""
+        return f"{self.channels}, bias={self.conv.bias is not None}"
