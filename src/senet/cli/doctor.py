@@ -1,0 +1,186 @@
+"""`senet doctor`: what this machine has, what is missing for which extra, and whether a data root is in order."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from rich.table import Table
+
+import senet
+from senet.cli.arguments import CommandParser, add_json
+from senet.cli.installed import CORE, Package, packages
+from senet.errors import UsageError
+
+TOOLS = {
+    "g++": (r"\d+\.\d+\.\d+", "torch.compile on the CPU, C++ operators"),
+    "nvcc": (r"release ([\d.]+)", "operators for NVIDIA GPUs"),
+    "ninja": (r"\d+\.\d+\.\d+", "builds operators"),
+}
+"""Compiler -> the pattern of its version, and what it is for."""
+
+SAMPLED = 100
+"""How many images of each split are opened to see whether they can be read."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Hold one thing looked at.
+
+    Args:
+        section: what kind of thing.
+        name: which.
+        found: what is there.
+        complaint: what is wrong or missing; empty = nothing.
+        fatal: whether senet, or the data, cannot be used as it is.
+    """
+
+    section: str
+    name: str
+    found: str
+    complaint: str = ""
+    fatal: bool = False
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """Hold everything that was looked at."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing fatal was found; a missing extra or compiler is not."""
+        return not any(finding.fatal for finding in self.findings)
+
+    def table(self) -> Table:
+        """Return one line a finding."""
+        table = Table(box=None, pad_edge=False, show_header=False)
+        section = None
+        for finding in self.findings:
+            if section not in (None, finding.section):
+                table.add_row()
+            style = "" if not finding.complaint else "bold red" if finding.fatal else "yellow"
+            first = finding.section if finding.section != section else ""
+            table.add_row(first, finding.name, "; ".join(filter(None, (finding.found, finding.complaint))), style=style)
+            section = finding.section
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return {"healthy": self.healthy, "findings": [asdict(finding) for finding in self.findings]}
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--data-root", help="folder of images to check")
+    parser.add_argument("--data-name", help="what it holds: folder (default), cifar10, cifar100; digits needs no root")
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    """Look at everything; the exit code is 1 if senet or the data cannot be used."""
+    from senet.cli.printing import show
+
+    findings = [*_versions(), *_extras(), *_devices(), *_compilers()]
+    if args.data_root is not None or args.data_name is not None:
+        findings.append(_data(args.data_name or "folder", args.data_root))
+    checkup = Checkup(tuple(findings))
+    show(checkup, as_json=args.json)
+    return 0 if checkup.healthy else 1
+
+
+def _versions() -> list[Finding]:
+    found = [
+        Finding("versions", "senet", senet.__version__),
+        Finding("versions", "Python", f"{platform.python_version()}, {sys.executable}"),
+    ]
+    return found + [Finding("versions", p.name, p.found or "", p.complaint, fatal=bool(p.complaint)) for p in packages()[CORE]]
+
+
+def _extras() -> list[Finding]:
+    return [_extra(name, wanted) for name, wanted in packages().items() if name != CORE]
+
+
+def _extra(name: str, wanted: tuple[Package, ...]) -> Finding:
+    there = [f"{package.name} {package.found}" for package in wanted if not package.complaint]
+    missing = ", ".join(package.complaint for package in wanted if package.complaint)
+    found = ", ".join(there) if len(there) < 10 else f"{len(there)} packages"
+    return Finding("extras", name, found, missing and f"{missing}: pip install 'senet[{name}]'")
+
+
+def _devices() -> list[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        import torch
+    except Exception as error:  # a broken installation fails in many ways: library not found, undefined symbol, ...
+        return [Finding("devices", "torch", "", f"cannot be imported: {_one_line(error)}", fatal=True)]
+    kind = torch.backends.cpu.get_cpu_capability()
+    devices = [Finding("devices", "cpu", f"{_processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        devices.append(
+            Finding("devices", f"cuda:{index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {facts.major}.{facts.minor}")
+        )
+    if torch.backends.mps.is_available():
+        devices.append(Finding("devices", "mps", platform.machine()))
+    if len(devices) == 1:
+        built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built for the CPU"
+        devices.append(Finding("devices", "accelerator", f"none; {built}"))
+    return devices
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.is_file() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _compilers() -> list[Finding]:
+    places = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+    findings = []
+    for name, (pattern, use) in TOOLS.items():
+        path = shutil.which(name, path=places)
+        if path is None:
+            findings.append(Finding("compilers", name, "", f"not found ({use})"))
+            continue
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+        match = re.search(pattern, told)
+        findings.append(Finding("compilers", name, f"{match[match.lastindex or 0] if match else 'version unknown'}, {path}"))
+    return findings
+
+
+def _data(name: str, root: str | None) -> Finding:
+    try:
+        from senet.data.source import UnreadableImageError, open_data
+        from senet.recipe import build_recipe
+
+        source = open_data(build_recipe({"data": {"name": name, "root": root}}).data)
+        unreadable, looked_at = [], 0
+        for images in (source.train, source.val):
+            step = -(-len(images) // SAMPLED)
+            for index in range(0, len(images), step):
+                looked_at += 1
+                try:
+                    images.read(index)
+                except UnreadableImageError as error:
+                    unreadable.append(_one_line(error))
+    except (UsageError, OSError) as error:
+        return Finding("data", name, "", _one_line(error), fatal=True)
+    except ImportError as error:
+        return Finding("data", name, "", f"{_one_line(error)}: pip install 'senet[train]'", fatal=True)
+    found = f"{len(source.train)} training and {len(source.val)} validation images of {len(source.classes)} classes"
+    if unreadable:
+        complaint = f"{len(unreadable)} of {looked_at} images looked at cannot be read, such as {unreadable[0]}"
+        return Finding("data", name, found, complaint, fatal=True)
+    return Finding("data", name, found)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

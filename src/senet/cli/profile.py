@@ -1,0 +1,97 @@
+"""`senet profile`: what a network costs and how long it takes, part by part and against its plain twin."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from senet.cli.arguments import CommandParser, add_json
+from senet.errors import UsageError
+from senet.recipe import build_recipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("network", help="name of a network (`senet models`), or a weights file")
+    parser.add_argument("--input-size", help="N,C,H,W of the batch; default: one image of the network's own size")
+    parser.add_argument("--batch-size", type=int, help="images in the batch")
+    parser.add_argument("--device", default="cpu", help="where to measure, such as cuda")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
+    add_json(parser)
+    parser.takes_recipe = True
+    parser.epilog = "The network's options are flags, as in a recipe: --block se --reduction 8 --placement pre --model.options.v1_5 true."
+
+
+def run(args: Namespace) -> int:
+    """Profile one network."""
+    size = _input_size(args.input_size)
+    for flag, number in (("--batch-size", args.batch_size), ("--threads", args.threads)):
+        if number is not None and number < 1:
+            raise UsageError(f"{flag} must be at least 1, got {number}")
+    import torch
+    from rich.console import Console
+
+    from senet.cli.printing import show
+    from senet.profiling import profile
+
+    device = _device(args.device)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    with Console(stderr=True).status(f"building {args.network}") as status:
+        model, own_size = _network(args.network, args.changes, device)
+        n, *image = size or (1, *own_size)
+        result = profile(model, (args.batch_size or n, *image), status=lambda step: status.update(f"{args.network}: {step}"))
+    show(result, as_json=args.json)
+    return 0
+
+
+def _input_size(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        size = tuple(int(length) for length in text.replace("x", ",").split(","))
+    except ValueError:
+        size = ()
+    if len(size) != 4 or min(size) < 1:
+        raise UsageError(f"--input-size must be four numbers N,C,H,W such as 1,3,224,224, got {text!r}")
+    return size
+
+
+def _device(name: str) -> "torch.device":
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}; allowed: cpu, or an accelerator such as cuda or cuda:0") from None
+    if device.type != "cpu" and not torch.accelerator.is_available():
+        raise UsageError(f"this machine has no {device.type} device that torch can use; `senet doctor` lists what it has")
+    return device
+
+
+def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tuple[nn.Module, tuple[int, ...]]":
+    """Return the network and the (C, H, W) of its images."""
+    from senet.models.classifier import Classifier
+    from senet.models.registry import create_model, from_pretrained
+    from senet.weights.store import read_metadata
+
+    path = Path(name)
+    if path.suffix or path.exists():
+        if changes:
+            raise UsageError(f"{name} says which network it fits: leave out {', '.join(changes)}")
+        path = path / "best.safetensors" if path.is_dir() else path  # a run folder
+        model, images = from_pretrained(path, device=device), read_metadata(path).input
+    else:
+        if foreign := [field for field in changes if not field.startswith("model.")]:
+            raise UsageError(
+                f"a profile has no field {foreign[0]!r}; the network's options are allowed: --block, --placement, --stages, ..."
+            )
+        recipe = build_recipe({"model": {"name": name}}, changes).model
+        options = {"block": recipe.block, "placement": recipe.placement, "stages": recipe.stages, "reduction": recipe.reduction}
+        model, images = create_model(name, device=device, **options, **recipe.options), None
+    assert isinstance(model, Classifier)
+    return model, model.input_size if images is None else (images.channels, images.size, images.size)

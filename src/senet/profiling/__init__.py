@@ -1,0 +1,5 @@
+"""What a network costs and how long it takes, part by part and against its plain twin."""
+
+from senet.profiling.measure import profile as profile
+from senet.profiling.result import Profile as Profile
+from senet.profiling.result import Row as Row

@@ -1,0 +1,139 @@
+"""Measure a network: count, then time it against its plain twin, then time its parts."""
+
+from collections.abc import Callable, Collection, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from time import perf_counter, process_time
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from senet.errors import UsageError
+from senet.models.classifier import Classifier
+from senet.models.registry import model_from_config
+from senet.profiling.counting import Cost, block_paths, count, owner, spent, trace, unit_paths
+from senet.profiling.result import Profile, Row
+from senet.timing import Timing, interleave
+
+Placed = TypeVar("Placed", Tensor, nn.Module)
+Seconds = dict[str, tuple[float, float]]
+"""Part -> wall-clock and process-CPU seconds in one forward pass."""
+
+
+def profile(
+    model: nn.Module,
+    input_size: Sequence[int] | None = None,
+    *,
+    latency: bool = True,
+    rounds: int = 11,
+    max_seconds: float = 30.0,
+    status: Callable[[str], object] = lambda step: None,
+) -> Profile:
+    """Measure a network, part by part, and its plain twin if it has recalibration blocks and comes from the zoo.
+
+    MACs are counted as in Hu et al. (1709.01507), Table 2. The network and its twin are timed in turn, in one run. The model itself is not
+    changed; it is measured on its device, in its floating type and memory format.
+
+    Args:
+        model: any network that takes a batch of images.
+        input_size: (N, C, H, W) of the batch; None = one image of the model's own size.
+        latency: whether to time it; counting alone takes two forward passes.
+        rounds: rounds of timing.
+        max_seconds: no new round of timing begins after so many seconds.
+        status: told what is being done.
+
+    Raises:
+        UsageError: if the model does not say its input size and none is given, or a length is below 1.
+    """
+    size = _input_size(model, input_size)
+    network, twin = deepcopy(model), _plain_twin(model)
+    x = _placed_like(model, torch.randn(size, generator=torch.Generator().manual_seed(0)))
+    timings: dict[str, Timing] = {}
+    if latency:
+        status("timing the network" if twin is None else "timing the network and its plain twin, in turn")
+        runs = {name: _forward(net, x) for name, net in (("model", network), ("plain", twin)) if net is not None}
+        timings = interleave(runs, rounds=rounds, max_seconds=max_seconds)
+    status("measuring the parts")
+    plain = None if twin is None else _profile(twin, x, timings.get("plain"))
+    return replace(_profile(network, x, timings.get("model")), plain=plain)
+
+
+def _input_size(model: nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
+    if input_size is None:
+        if not isinstance(model, Classifier):
+            raise UsageError(f"{type(model).__name__} does not say its input size: give input_size, such as (1, 3, 224, 224)")
+        return (1, *model.input_size)
+    size = tuple(input_size)
+    if len(size) < 2 or any(not isinstance(length, int) or length < 1 for length in size):
+        raise UsageError(f"input_size must be (N, C, H, W), each at least 1, got {size}")
+    return size
+
+
+def _plain_twin(model: nn.Module) -> nn.Module | None:
+    if not isinstance(model, Classifier) or not block_paths(model):
+        return None
+    return _placed_like(model, model_from_config({"name": model.config.name, "options": model.config.options}, plain=True))
+
+
+def _placed_like(model: nn.Module, thing: Placed) -> Placed:
+    """Move a network or images to the device, floating type and memory format of the model."""
+    parameters = list(model.parameters())
+    if parameters:
+        thing = thing.to(parameters[0].device, parameters[0].dtype)
+    if any(p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last) for p in parameters):
+        thing = thing.to(memory_format=torch.channels_last)
+    return thing
+
+
+def _forward(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    model.eval()
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(x)
+        _wait(x.device)
+
+    return run
+
+
+def _wait(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
+    units, blocks = unit_paths(model), block_paths(model)
+    parts = list(dict.fromkeys([*units, *blocks]))
+    passes = [] if timing is None else _timed_passes(model, x, parts, timing.rounds)
+    costs = count(model, x, parts)
+    rows = []
+    for unit in [*units, ""]:
+        inside = [path for path in costs if owner(path, units) == unit]
+        shared = [path for path in inside if path in blocks]
+        cost, share = (sum((costs[path] for path in paths), Cost()) for paths in (inside, shared))
+        latency, share_latency = (_total(passes, paths) if passes else None for paths in (inside, shared))
+        rows.append(Row(unit, type(model.get_submodule(unit)).__name__, cost, share, latency, share_latency))
+    name = model.config.name if isinstance(model, Classifier) else type(model).__name__
+    threads = f" ({torch.get_num_threads()} threads)" if x.device.type == "cpu" else ""
+    return Profile(name, tuple(x.shape), f"{x.device}{threads}", str(x.dtype).removeprefix("torch."), tuple(rows), timing)
+
+
+def _timed_passes(model: nn.Module, x: Tensor, parts: Collection[str], rounds: int) -> list[Seconds]:
+    run = _forward(model, x)
+
+    def clocks() -> tuple[float, float]:
+        _wait(x.device)
+        return perf_counter(), process_time()
+
+    passes = []
+    for _ in range(rounds + 1):
+        log = trace(run, model, parts, clocks)
+        walls, cpus = (spent([(path, reading[clock]) for path, reading in log]) for clock in (0, 1))
+        passes.append({path: (walls[path], cpus[path]) for path in walls})
+    return passes[1:]  # the first warms up
+
+
+def _total(passes: Sequence[Seconds], paths: Collection[str]) -> Timing:
+    walls, cpus = (tuple(sum(seconds[path][clock] for path in paths if path in seconds) for seconds in passes) for clock in (0, 1))
+    return Timing(walls, cpus)

@@ -1,0 +1,135 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from senet.cli import doctor, installed
+from senet.cli.installed import Package
+from senet.cli.main import main
+
+
+def findings(capsys, *words: str, code: int = 0) -> dict[tuple[str, str], dict]:
+    assert main(["doctor", *words, "--json"]) == code
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["healthy"] is (code == 0)
+    return {(entry["section"], entry["name"]): entry for entry in tree["findings"]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            path = tmp_path / split / name
+            path.mkdir(parents=True)
+            for index in range(3):
+                Image.new("RGB", (20, 16), (index, 0, 0)).save(path / f"{index}.jpg")
+    return tmp_path
+
+
+def test_this_machine(capsys):
+    found = findings(capsys)
+    assert found["versions", "torch"]["found"] > "2.13"
+    assert {name for section, name in found if section == "extras"} >= {"train", "report", "export", "hub", "data", "compress", "bench"}
+    assert "cores" in found["devices", "cpu"]["found"]
+    assert {name for section, name in found if section == "compilers"} == {"g++", "nvcc", "ninja"}
+
+
+def test_table_has_a_line_for_each(capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("versions", "extras", "devices", "compilers", "torch", "ninja"))
+
+
+def test_what_is_missing_is_named_with_the_cure(capsys, monkeypatch):
+    monkeypatch.setattr(
+        installed, "requires", lambda _: ["torch>=99", "rich>=1,<2", 'nowhere-to-be-found>=1.5; extra == "hub"', 'pip; extra == "hub"']
+    )
+    found = findings(capsys, code=1)
+    assert found["versions", "torch"]["complaint"].endswith("needs >=99")
+    assert found["versions", "rich"]["complaint"].endswith("needs >=1,<2")
+    hub = found["extras", "hub"]
+    assert hub["found"].startswith("pip ")
+    assert hub["complaint"] == "nowhere-to-be-found>=1.5 is missing: pip install 'senet[hub]'"
+    assert hub["fatal"] is False
+
+
+@pytest.mark.parametrize(
+    ("found", "bounds", "fine"),
+    [
+        ("2.13", ">=2.13", True),
+        ("2.15.0+cu132", ">=2.13", True),
+        ("2.9.1", ">=2.13", False),
+        ("2.6.4", ">=2.6.4", True),
+        ("2.6.3", ">=2.6.4", False),
+        ("5.0", ">=4.50,<5", False),
+        ("4.53.0", "<5,>=4.50", True),
+        ("1.0", "", True),
+    ],
+)
+def test_versions_compare_by_number(found, bounds, fine):
+    assert (Package("package", bounds, found).complaint == "") is fine
+
+
+@pytest.mark.parametrize("text", ["pyright[nodejs]>=1.1; extra == 'dev'", 'pyright[nodejs]>=1.1 ; extra == "dev"'])
+def test_requirements_as_metadata_writes_them(text, monkeypatch):
+    monkeypatch.setattr(installed, "requires", lambda _: [text, "senet[train]; extra == 'dev'"])
+    (package,) = installed.packages()["dev"]
+    assert (package.name, package.bounds) == ("pyright", ">=1.1")
+
+
+def test_an_absent_compiler_is_no_failure(capsys, monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name, path: None)
+    assert findings(capsys)["compilers", "nvcc"]["complaint"] == "not found (operators for NVIDIA GPUs)"
+
+
+def test_a_folder_in_order(folder, capsys):
+    assert findings(capsys, "--data-root", str(folder))["data", "folder"]["found"] == "6 training and 6 validation images of 2 classes"
+
+
+def test_digits_need_no_root(capsys):
+    assert "images of 10 classes" in findings(capsys, "--data-name", "digits")["data", "digits"]["found"]
+
+
+def test_cifar10_in_order(cifar10_small, capsys):
+    found = findings(capsys, "--data-root", str(cifar10_small), "--data-name", "cifar10")["data", "cifar10"]
+    assert found["found"] == "1500 training and 500 validation images of 10 classes"
+
+
+def break_nothing(folder: Path) -> Path:
+    return folder / "nowhere"
+
+
+def break_val(folder: Path) -> Path:
+    (folder / "val").rename(folder / "validation")
+    return folder
+
+
+def break_class(folder: Path) -> Path:
+    for image in (folder / "train" / "dog").iterdir():
+        image.unlink()
+    return folder
+
+
+def break_image(folder: Path) -> Path:
+    image = folder / "val" / "cat" / "1.jpg"
+    image.write_bytes(image.read_bytes()[:200])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "message"),
+    [
+        (break_nothing, "folder", "is not a folder"),
+        (break_val, "folder", "has no folder 'val'; it has: train, validation"),
+        (break_class, "folder", "train/dog has no images"),
+        (break_image, "folder", "1 of 12 images looked at cannot be read, such as"),
+        (break_nothing, "cifar10", "nowhere"),
+        (break_nothing, "cifar", "expected one of"),
+    ],
+)
+def test_a_data_root_that_cannot_work_is_one_line(folder, damage, name, message, capsys):
+    finding = findings(capsys, "--data-root", str(damage(folder)), "--data-name", name, code=1)["data", name]
+    assert message in finding["complaint"]
+    assert "\n" not in finding["complaint"]
+    assert finding["fatal"] is True
