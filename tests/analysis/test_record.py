@@ -88,6 +88,14 @@ def test_units_without_a_block_keep_their_number():
     assert [b.name for b in recorded.blocks] == ["SE_1_2", "SE_1_3", "SE_2_2", "SE_2_3", "SE_3_2", "SE_3_3"]
 
 
+@pytest.mark.parametrize(("name", "path"), [("scse_preresnet20", "layer2.2.se.cse"), ("cmpe_se_preresnet20", "layer2.2.se")])
+def test_the_channel_gates_of_other_blocks(name, path):
+    recorded = record_excitations(create_model(name), batched(*labelled_images(4, 16), 4))
+    assert recorded["SE_2_3"].path == path
+    assert recorded["SE_2_3"].channels == 32
+    assert len(recorded.blocks) == 9
+
+
 def test_absent_classes_have_no_rows():
     images, _ = labelled_images(4, 6)
     recorded = record_excitations(Foreign(), [(images, torch.tensor([7, 2, 7, 7]))])
@@ -128,7 +136,7 @@ def test_results_are_ready_for_json_and_print():
 @pytest.mark.parametrize(
     ("model", "batches", "message"),
     [
-        (nn.Conv2d(3, 4, 1), [], "Conv2d has no ChannelSE blocks"),
+        (nn.Conv2d(3, 4, 1), [], "Conv2d has no channel gates"),
         (Foreign(), [], "batches hold no images"),
         (Foreign(), [(torch.zeros(2, 3, 6, 6), torch.tensor([0]))], r"each of the 2 images, got shape \(1,\)"),
         (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([-1]))], "labels must be"),

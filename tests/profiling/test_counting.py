@@ -6,6 +6,9 @@ from torch import nn
 
 from senet import BlockSpec, create_model
 from senet.blocks.channel import ChannelSE
+from senet.blocks.channel_spatial import ChannelSpatialSE
+from senet.blocks.competitive import CompetitiveSE
+from senet.blocks.spatial import SpatialSE
 from senet.profiling.counting import Cost, block_paths, count, owner, spent, trace, unit_paths
 
 WIDTHS, SIDES = (64, 128, 256, 512), (56, 28, 14, 7)
@@ -103,6 +106,36 @@ def test_layers_count_one_per_multiplication(layer, size, macs, alone):
 def test_a_block_alone(squeeze, adds, fc):
     whole = total(ChannelSE(8, hidden=1, squeeze=squeeze), 3, 8, 6, 5)
     assert (whole.macs, whole.squeeze_adds, whole.params) == (fc + 240, adds, 8 + 1 + 8 + 8)
+
+
+C, H, W = 8, 6, 5
+MAP = C * H * W
+
+
+@pytest.mark.parametrize(
+    ("block", "macs", "adds"),
+    [
+        (SpatialSE(C), 2 * MAP, 0),  # the 1x1 convolution to one channel, the scaling
+        (ChannelSpatialSE(C, 2), (2 * C * 4 + MAP) + 2 * MAP, MAP),
+        (ChannelSpatialSE(C, 2, combine="concat"), (2 * C * 4 + MAP) + 2 * MAP + 2 * C * MAP, MAP),
+        (CompetitiveSE(C, 2), 2 * C * 4 + 2 * 4 * C + MAP, 2 * MAP),
+        (CompetitiveSE(C, 2, variant="pair_2x1", maps=3), C * 1 * 3 * 2 + C * 4 + 4 * C + MAP, 2 * MAP),
+    ],
+)
+def test_the_other_blocks(block, macs, adds):
+    class Unit(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.se = block
+
+        def forward(self, x):
+            return self.se(x, x) if isinstance(self.se, CompetitiveSE) else self.se(x)
+
+    model = Unit()
+    assert block_paths(model) == ["se"]
+    cost = costs(model, 3, C, H, W)["se"]
+    assert (cost.macs, cost.squeeze_adds) == (macs, adds)
+    assert cost.params == sum(p.numel() for p in block.parameters())
 
 
 def test_counts_are_per_image():

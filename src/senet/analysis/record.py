@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from senet.analysis.moments import ClassMoments
 from senet.blocks.channel import ChannelSE
+from senet.blocks.competitive import CompetitiveSE
 from senet.errors import UsageError
+
+Block = ChannelSE | CompetitiveSE
+"""What has one gate a channel; scSE holds a ChannelSE."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +97,23 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
     A gate that keeps its positions (squeeze "none") is averaged over them first. The model's training flags are left as they were.
 
     Args:
-        model: any network with `ChannelSE` blocks.
+        model: any network with channel gates: SE, scSE or CMPE-SE blocks.
         batches: tuples that begin with images, (N, C, H, W), and labels, (N,) classes from 0; they move to the model's device.
 
     Raises:
         UsageError: if the model has no blocks, there are no images, or labels and images do not match.
     """
-    paths = {module: path for path, module in model.named_modules() if isinstance(module, ChannelSE)}
+    paths = {module: path for path, module in model.named_modules() if isinstance(module, Block)}
     if not paths:
-        raise UsageError(f"{type(model).__name__} has no ChannelSE blocks to record; networks with blocks are named se_...")
+        raise UsageError(
+            f"{type(model).__name__} has no channel gates to record; networks with them are named se_..., scse_..., cmpe_se_..."
+        )
     device = next(model.parameters()).device
-    moments: dict[ChannelSE, ClassMoments] = {}
-    gates: list[tuple[ChannelSE, Tensor]] = []
+    moments: dict[Block, ClassMoments] = {}
+    gates: list[tuple[Block, Tensor]] = []
 
-    def note(block: ChannelSE, inputs: tuple[Tensor], _: Tensor) -> None:
-        gates.append((block, block.gate(inputs[0])))
+    def note(block: Block, inputs: tuple[Any, ...], _: Tensor) -> None:
+        gates.append((block, block.gate(*inputs)))
 
     with _evaluating(model), torch.no_grad(), _hooked(paths, note):
         for images, labels, *_ in batches:
@@ -136,7 +142,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _hooked(blocks: Iterable[ChannelSE], hook: Any) -> Iterator[None]:
+def _hooked(blocks: Iterable[Block], hook: Any) -> Iterator[None]:
     handles = [block.register_forward_hook(hook) for block in blocks]
     try:
         yield
@@ -152,7 +158,7 @@ def _checked_labels(labels: Any, images: Tensor) -> Tensor:
     return labels
 
 
-def _summary(moments: Mapping[ChannelSE, ClassMoments], paths: Mapping[ChannelSE, str], model: nn.Module) -> Excitations:
+def _summary(moments: Mapping[Block, ClassMoments], paths: Mapping[Block, str], model: nn.Module) -> Excitations:
     seen = next(iter(moments.values())).count.nonzero()[:, 0]
     places = _places(model, {block: paths[block] for block in moments})
     blocks = []
@@ -162,7 +168,7 @@ def _summary(moments: Mapping[ChannelSE, ClassMoments], paths: Mapping[ChannelSE
     return Excitations(tuple(seen.tolist()), tuple(blocks))
 
 
-def _places(model: nn.Module, paths: Mapping[ChannelSE, str]) -> list[tuple[str, int]]:
+def _places(model: nn.Module, paths: Mapping[Block, str]) -> list[tuple[str, int]]:
     """Return name and stage of each block, in the order of `paths`."""
     stages = getattr(model, "stages", None)
     numbered: dict[nn.Module, tuple[str, int]] = {}

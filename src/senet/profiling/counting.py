@@ -5,16 +5,28 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from senet.blocks.build import BLOCKS
 from senet.blocks.channel import ChannelSE
+from senet.blocks.competitive import CompetitiveSE
+from senet.blocks.spatial import SpatialSE
 
 Reading = TypeVar("Reading")
+
+BLOCK_TYPES = tuple(BLOCKS.values())
+
+SQUEEZED_MAPS: dict[type[nn.Module], Callable[[Any], int]] = {
+    ChannelSE: lambda block: int(block.squeeze != "none"),
+    SpatialSE: lambda block: 0,
+    CompetitiveSE: lambda block: 2,
+}
+"""Module that multiplies a map by a gate -> how many maps it squeezes to get the gate; scSE holds the first two."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +50,18 @@ class Cost:
 
 
 def block_paths(model: nn.Module) -> list[str]:
-    """Return the paths of a network's recalibration blocks."""
-    return [path for path, module in model.named_modules() if isinstance(module, ChannelSE)]
+    """Return the paths of a network's recalibration blocks; blocks inside blocks belong to the outer one."""
+    paths: list[str] = []
+    for path, module in model.named_modules():
+        if isinstance(module, BLOCK_TYPES) and not any(outer == "" or path.startswith(f"{outer}.") for outer in paths):
+            paths.append(path)
+    return paths
 
 
 def unit_paths(model: nn.Module) -> list[str]:
     """Return the paths of the parts that a reader knows a network by: the root's children, and in place of a sequence what it holds."""
     paths: list[str] = []
-    if isinstance(model, ChannelSE):
+    if isinstance(model, BLOCK_TYPES):
         return paths
 
     def walk(parent: nn.Module, prefix: str) -> None:
@@ -142,13 +158,13 @@ def _operations(model: nn.Module, x: Tensor, paths: Collection[str]) -> tuple[Co
     """Return MACs and squeeze additions per image of each part."""
     macs, adds = Counter[str](), Counter[str]()
 
-    def weigh(block: ChannelSE, inputs: tuple[Tensor]) -> None:
-        path = owner(names[block], paths)
-        macs[path] += inputs[0].numel() // len(x)
-        adds[path] += inputs[0].numel() // len(x) if block.squeeze != "none" else 0
+    def weigh(gated: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        path, elements = owner(names[gated], paths), inputs[0].numel() // len(x)
+        macs[path] += elements
+        adds[path] += elements * SQUEEZED_MAPS[type(gated)](gated)
 
-    names = {module: path for path, module in model.named_modules() if isinstance(module, ChannelSE)}
-    handles = [block.register_forward_pre_hook(weigh) for block in names]
+    names = {module: path for path, module in model.named_modules() if type(module) in SQUEEZED_MAPS}
+    handles = [gated.register_forward_pre_hook(weigh) for gated in names]
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             log = trace(lambda: model(x), model, paths, counter.get_total_flops)

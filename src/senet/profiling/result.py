@@ -129,6 +129,8 @@ class Profile:
         if self.plain is not None:
             table.add_row(self.plain.name, *_cells(self.plain.cost, self.plain.share, self.plain.latency, None))
             table.add_row("ratio", *_ratios(self.ratios), style="bold")
+        if isinstance(time := self.ratios.get("latency"), Ratio):
+            table.add_row("CPU time ratio", "", "", "", "", "", f"{time.cpu:.2f}")
         return table
 
     def to_dict(self) -> dict[str, Any]:
