@@ -1,6 +1,6 @@
-import os
 import random
-import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -192,14 +192,14 @@ def test_corrupt_log_with_no_tolerance():
         log.add(["a.jpg"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_workers_leave_signals_to_the_training_process(number):
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+def test_workers_leave_signals_to_the_training_process(name):
     source, recipe = digits(workers=1, batch_size=10)
     loader = train_loader(source, recipe, seed=0)
     batches = loader.epoch(0)
     first = next(batches)
     (worker,) = batches._workers  # pyright: ignore[reportAttributeAccessIssue]
-    os.kill(worker.pid, number)
+    subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
     time.sleep(0.2)
     assert same([first, *batches], epoch(batch_size=10))
     begun = time.monotonic()
@@ -207,3 +207,19 @@ def test_workers_leave_signals_to_the_training_process(number):
     worker.join(10)
     assert not worker.is_alive()
     assert time.monotonic() - begun < 4
+
+
+def test_a_process_with_open_loaders_ends():
+    program = """
+from senet.data.loaders import eval_loader, train_loader
+from senet.data.source import open_data
+from senet.recipe import DataRecipe
+
+recipe = DataRecipe(workers=1)
+source = open_data(recipe)
+train, val = train_loader(source, recipe, seed=0), eval_loader(source, recipe)
+batches = train.epoch(0)
+next(batches)
+begun = list(val)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)

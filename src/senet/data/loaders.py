@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from threading import Thread
 from typing import NamedTuple
 
 import torch
@@ -197,6 +198,14 @@ def _workers(images: ImageSet, recipe: DataRecipe, world: int) -> int:
 
 
 def _leave_signals_to_parent(worker: int) -> None:
-    """Ignore Ctrl-C and SIGTERM, which reach the whole process group: the training process decides, and finishes its step first."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Survive Ctrl-C and SIGTERM meant for the whole job, so that the training process can finish its step; obey a SIGTERM of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
