@@ -53,7 +53,7 @@ class ChannelSpatialSE(nn.Module):
             x: (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W).
 
         Raises:
-            UsageError: if x does not have `channels` channels, or more than three dimensions beside batch and channels.
+            UsageError: if x does not have `channels` channels.
         """
         joined = reference.COMBINE[self.combine](self.cse(x), self.sse(x))
         if self.merge is None:

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from senet.blocks.precision import check_channels, precise, weights
-from senet.errors import UsageError
 from senet.ops import reference
 from senet.spec import check_positive
 
@@ -45,11 +44,9 @@ class SpatialSE(nn.Module):
             The shape of x with one channel; at least float32.
 
         Raises:
-            UsageError: if x does not have `channels` channels, or more than three dimensions beside batch and channels.
+            UsageError: if x does not have `channels` channels.
         """
         check_channels(x, self.channels)
-        if x.ndim - 2 not in reference.CONVOLVE:
-            raise UsageError(f"spatial gates take maps of up to three dimensions: expected (N, C, D, H, W) at most, got {tuple(x.shape)}")
         dtype = precise(x, self.conv.weight)
         with torch.autocast(x.device.type, enabled=False):
             return reference.excite_positions(x.to(dtype), *weights(self.conv, dtype))

@@ -10,11 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+
+def hard_sigmoid(z: Tensor) -> Tensor:
+    """Approach the sigmoid by pieces of lines: relu6(z + 3) / 6 (MobileNetV3). torch's own has a float32 constant in its derivative."""
+    return F.relu6(z + 3) / 6
+
+
 GATE = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": torch.relu,
-    "hard_sigmoid": F.hardsigmoid,
+    "hard_sigmoid": hard_sigmoid,
 }
 """The non-linearity that makes the gate: sigmoid in the paper, the others in its Table 12 (hard-sigmoid: MobileNetV3)."""
 
@@ -53,13 +59,11 @@ def scale(x: Tensor, s: Tensor) -> Tensor:
     return x * s[(...,) + (None,) * (x.ndim - s.ndim)]
 
 
-CONVOLVE: dict[int, Callable[..., Tensor]] = {0: F.linear, 1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-"""Number of spatial dimensions -> the convolution over them."""
-
-
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Apply a 1x1 convolution in the memory format of x, of up to three dimensions. x: (N, C, *S), weight: (D, C, 1, 1) -> (N, D, *S)."""
-    return CONVOLVE[x.ndim - 2](x, weight.reshape(weight.shape[:2] + (1,) * (x.ndim - 2)), bias)
+    """Apply a 1x1 convolution in the memory format of x, in any number of dimensions. x: (N, C, *S), weight: (D, C, 1, 1) -> (N, D, *S)."""
+    image = x.flatten(2, -2) if x.ndim > 4 else x[(...,) + (None,) * (4 - x.ndim)]
+    out = F.conv2d(image, weight, bias)
+    return out.reshape(out.shape[:2] + x.shape[2:])
 
 
 def excite_positions(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
