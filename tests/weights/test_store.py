@@ -135,7 +135,7 @@ class Bomb:
 def test_a_pickle_that_runs_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write) -> None:
     monkeypatch.chdir(tmp_path)
     write({"conv1.weight": Bomb()}, tmp_path / "bomb.pth")
-    with pytest.raises(UsageError, match="is not read|cannot read") as raised:
+    with pytest.raises(UsageError, match=r"is not read|cannot read") as raised:
         load_weights(network(), tmp_path / "bomb.pth")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "exploded").exists()

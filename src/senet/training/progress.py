@@ -117,12 +117,16 @@ class RunProgress:
         self._best = f"  top-1 {row['val_top1']:.2f} % (best {best['val_top1']:.2f})"
         self.update(int(row["step"]), int(row["epoch"]), row["train_loss"])
         if self._task is None:
-            spent = time.monotonic() - self._began
-            left = spent * (self._total - row["step"]) / (row["step"] - self._first)
             self._progress.say(
                 f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  train loss {row['train_loss']:.4f}  "
-                f"val loss {row['val_loss']:.4f}  top-1 {row['val_top1']:.2f} %  {row['seconds']:.1f} s, {_clock(left)} left"
+                f"val loss {row['val_loss']:.4f}  top-1 {row['val_top1']:.2f} %  {row['seconds']:.1f} s{self._left(int(row['step']))}"
             )
+
+    def _left(self, step: int) -> str:
+        taken = step - self._first
+        if taken == 0:  # resumed at the end of an epoch: nothing yet to judge the speed by
+            return ""
+        return f", {_clock((time.monotonic() - self._began) * (self._total - step) / taken)} left"
 
 
 def _clock(seconds: float) -> str:

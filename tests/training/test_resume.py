@@ -1,0 +1,192 @@
+"""A run that was interrupted and resumed is the run that never stopped, bit for bit."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from senet.errors import UsageError
+from senet.recipe import override
+from senet.training import loop
+from senet.training.interruption import Interrupted
+from senet.training.job import Job
+from senet.training.loop import train, train_step
+from senet.training.run_folder import RunFolder
+
+from .conftest import assert_same_run, tiny
+
+OPTIONS = {
+    "everything": {
+        "schedule__name": "cosine",
+        "schedule__warmup_steps": 2,
+        "training__ema_decay": 0.9,
+        "training__freeze_bn_epochs": 1,
+        "training__label_smoothing": 0.1,
+        "training__precision": "bf16",
+        "optim__clip_norm": 1.0,
+        "optim__decay_norm_and_bias": False,
+        "data__cutout": 2,
+    },
+    "plateau": {"schedule__name": "plateau", "schedule__patience": 1, "optim__lr": 0.3},
+    "class-aware": {"data__sampler": "class_aware"},
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run of `tiny()` that never stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    torch.set_num_threads(1)
+    train(tiny(), folder=folder, progress=False)
+    return folder
+
+
+def interrupt_before(monkeypatch: pytest.MonkeyPatch, step: int, signum: int = signal.SIGINT) -> None:
+    """Send a signal to this process just before a step is taken."""
+
+    def interrupted(job: Job, *args):
+        if job.state.step == step:
+            signal.raise_signal(signum)
+        return train_step(job, *args)
+
+    monkeypatch.setattr(loop, "train_step", interrupted)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_with_any_options_a_resumed_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str) -> None:
+    train(tiny(**OPTIONS[options]), folder=tmp_path / "whole", progress=False)
+    resumed_is_whole(tmp_path / "run", tmp_path / "whole", monkeypatch, OPTIONS[options], step=5)
+
+
+@pytest.mark.parametrize("step", [0, 6, 7, 11], ids=["first", "middle of an epoch", "last of an epoch", "last of all"])
+def test_after_any_step_a_resumed_run_is_the_same(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    resumed_is_whole(tmp_path, whole, monkeypatch, {}, step)
+
+
+def resumed_is_whole(tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, step: int) -> None:
+    interrupt_before(monkeypatch, step)
+    with pytest.raises(Interrupted, match=re.escape(f"interrupted by SIGINT; go on with `senet train --resume {tmp_path}`")):
+        train(tiny(**changes), folder=tmp_path, progress=False)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert (state["epoch"], state["batch"]) == (step // 4, step % 4 + 1)
+    monkeypatch.undo()
+    torch.manual_seed(12345)  # what a new process would have is something else again
+    train(resume=tmp_path, progress=False)
+    assert_same_run(tmp_path, whole)
+
+
+def test_resumed_again_and_again_with_other_numbers_of_workers(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, workers = tmp_path / "run", 0
+    interrupt_before(monkeypatch, 1)
+    with pytest.raises(Interrupted):
+        train(tiny(data__workers=workers), folder=run, progress=False)
+    for step, workers in ((6, 2), (9, 1)):
+        interrupt_before(monkeypatch, step)
+        with pytest.raises(Interrupted):
+            train(override(RunFolder(run).recipe(), {"data.workers": workers}), resume=run, progress=False)
+    monkeypatch.undo()
+    train(resume=run, progress=False)
+    assert_same_run(run, whole)
+
+
+def test_an_interruption_while_validating_is_taken_up_there(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    validate = loop.validate
+
+    def interrupted(job: Job, *args):
+        if job.state.epoch == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return validate(job, *args)
+
+    monkeypatch.setattr(loop, "validate", interrupted)
+    with pytest.raises(Interrupted) as raised:
+        train(tiny(), folder=tmp_path / "run", progress=False)
+    assert raised.value.exit_code == 143
+    assert len(RunFolder(tmp_path / "run").metrics()) == 1
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert (state["epoch"], state["batch"]) == (1, 4)
+    monkeypatch.undo()
+    train(resume=tmp_path / "run", progress=False)
+    assert_same_run(tmp_path / "run", whole)
+
+
+class Killed(BaseException):
+    """Stand for a power cut: nothing may be saved after it."""
+
+
+@pytest.mark.parametrize("save_steps", [None, 3])
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(whole: Path, tmp_path: Path, monkeypatch, save_steps: int | None) -> None:
+
+    def killed(job: Job, *args):
+        if job.state.step == 7:
+            raise Killed
+        return train_step(job, *args)
+
+    monkeypatch.setattr(loop, "train_step", killed)
+    with pytest.raises(Killed):
+        train(tiny(training__save_steps=save_steps), folder=tmp_path / "run", progress=False)
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert (state["epoch"], state["batch"]) == (1, 3 if save_steps else 0)
+    monkeypatch.undo()
+    train(resume=tmp_path / "run", progress=False)
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_killed_before_the_checkpoint_the_epochs_row_is_not_doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*args):
+        raise Killed
+
+    write_checkpoint = "senet.training.state.write_checkpoint"
+    monkeypatch.setattr(write_checkpoint, killed)
+    with pytest.raises(Killed):
+        train(tiny(), folder=tmp_path, progress=False)
+    assert len(RunFolder(tmp_path).metrics()) == 1
+    monkeypatch.undo()
+    train(resume=tmp_path, progress=False)
+    assert [row["epoch"] for row in RunFolder(tmp_path).metrics()] == [1, 2, 3]
+
+
+def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
+    train(tiny(training__epochs=1), folder=tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match="is finished: 1 epochs"):
+        train(resume=tmp_path, progress=False)
+    with pytest.raises(UsageError, match="holds a finished run"):
+        train(tiny(training__epochs=1), folder=tmp_path, progress=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_whose_last_words_were_cut_off_only_says_them(tmp_path: Path) -> None:
+    train(tiny(training__epochs=1), folder=tmp_path, progress=False)
+    checkpoint, result = (tmp_path / "last.ckpt").read_bytes(), RunFolder(tmp_path).result()
+    (tmp_path / "result.json").unlink()
+    assert train(resume=tmp_path, progress=False) == result
+    assert (tmp_path / "last.ckpt").read_bytes() == checkpoint
+
+
+@pytest.mark.parametrize(("signum", "code", "workers"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 0)], ids=["INT", "TERM"])
+def test_the_command_stops_on_a_real_signal_and_the_run_goes_on(tmp_path: Path, signum: int, code: int, workers: int) -> None:
+    recipe = tiny(training__epochs=5, data__batch_size=64, data__workers=workers)
+    (tmp_path / "tiny.yaml").write_text(recipe.to_yaml())
+    command = [sys.executable, "-m", "senet.cli.main", "train", "tiny.yaml", "--folder", "run"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    run = RunFolder(tmp_path / "run")
+    deadline = time.monotonic() + 120
+    while not run.metrics() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signum)  # as a terminal or a scheduler does: to the loader's workers, too
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert err.splitlines()[-1].endswith("go on with `senet train --resume run`"), err
+    assert "Traceback" not in err
+    assert not run.is_finished()
+    train(resume=run.path, progress=False)
+    train(recipe, folder=tmp_path / "whole", progress=False)
+    assert_same_run(run.path, tmp_path / "whole")
