@@ -201,5 +201,36 @@ def test_digest_changes_with_every_other_field(path):
         "training.precision": "bf16",
     }.get(path)
     if other is None:
-        other = (not value) if isinstance(value, bool) else 7 if value is None else value + 1
+        other = (
+            (not value)
+            if isinstance(value, bool)
+            else 7
+            if value is None
+            else value / 2
+            if isinstance(value, float) and value
+            else value + 1
+        )
     assert override(load_recipe("digits"), {path: other}).digest() != load_recipe("digits").digest()
+
+
+def test_another_folder_of_images_is_another_recipe(tmp_path):
+    here, there = (override(Recipe(), {"data.name": "folder", "data.root": str(tmp_path / name)}).digest() for name in "ab")
+    assert here != there
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("optim.lr", float("nan"), "between 0"),
+        ("optim.lr", None, "optim.lr is empty"),
+        ("training.epochs", 0, "at least 1, got 0"),
+        ("data.batch_size", 0, "at least 1, got 0"),
+        ("data.max_corrupt", 2.0, "between 0 and 1, got 2.0"),
+        ("training", None, "training is empty"),
+    ],
+)
+def test_numbers_outside_their_range_are_refused(path, value, words):
+    section, _, name = path.partition(".")
+    tree = {section: {name: value} if name else value}
+    with pytest.raises(UsageError, match=words):
+        build_recipe(tree)

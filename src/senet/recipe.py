@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
+from math import inf
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from types import NoneType
+from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -183,6 +185,14 @@ class Recipe:
     schedule: ScheduleRecipe = ScheduleRecipe()
     training: TrainingRecipe = TrainingRecipe()
 
+    def __post_init__(self) -> None:
+        for path, (low, high) in RANGES.items():
+            section, name = path.split(".")
+            value = getattr(getattr(self, section), name)
+            if value is not None and not low <= value <= high:  # false for nan, too
+                limits = f"at least {low}" if high == inf else f"between {low} and {high}"
+                raise UsageError(f"{path} must be {limits}, got {value}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested plain data, ready for JSON or YAML."""
         tree = json.loads(json.dumps(asdict(self)))  # tuples become lists, per-stage keys strings: one form whatever the origin
@@ -199,8 +209,38 @@ class Recipe:
         tree = self.to_dict()
         for section, name in NO_EFFECT:
             (tree[section] if section else tree).pop(name)
+        if self.data.name == "folder" and self.data.root is not None:  # elsewhere the name alone says which images
+            tree["data"]["root"] = str(Path(self.data.root).expanduser().resolve())
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
+
+RANGES = {
+    "data.num_classes": (1, inf),
+    "data.image_size": (1, inf),
+    "data.pad": (0, inf),
+    "data.rotation": (0, 180),
+    "data.jitter": (0, 255),
+    "data.cutout": (0, inf),
+    "data.eval_resize": (1, inf),
+    "data.batch_size": (1, inf),
+    "data.eval_batch_size": (1, inf),
+    "data.workers": (0, inf),
+    "data.max_corrupt": (0, 1),
+    "optim.lr": (0, 1e6),
+    "optim.momentum": (0, 1),
+    "optim.weight_decay": (0, 1e6),
+    "optim.clip_norm": (0, inf),
+    "schedule.gamma": (0, 1),
+    "schedule.patience": (0, inf),
+    "schedule.max_drops": (0, inf),
+    "schedule.warmup_steps": (0, inf),
+    "schedule.warmup_start": (0, 1),
+    "training.epochs": (1, inf),
+    "training.label_smoothing": (0, 1),
+    "training.freeze_bn_epochs": (0, inf),
+    "training.save_steps": (1, inf),
+}
+"""Smallest and largest value of a number."""
 
 NO_EFFECT = (("", "name"), ("", "about"), ("data", "root"), ("data", "download"), ("data", "workers"), ("training", "save_steps"))
 """(section, field) of what a recipe can change without changing the weights it trains."""
@@ -345,6 +385,8 @@ def _check_names(tree: Mapping[str, Any], cls: type, prefix: str, where: str) ->
         if name not in hints:
             allowed = ", ".join(prefix + known for known in hints)
             raise UsageError(f"{where} has an unknown field {prefix + str(name)!r}{nearest(name, hints)}; allowed: {allowed}")
+        if value is None and NoneType not in get_args(hints[name]):
+            raise UsageError(f"{where}: {prefix}{name} is empty; give it a value, or leave it out for its default")
         if name == "block" and isinstance(value, Mapping):
             _check_names(value, BlockSpec, f"{prefix}{name}.", where)
         if is_dataclass(hints[name]):
