@@ -21,8 +21,8 @@ from senet.timing import interleave, ratio
 from senet.training.optim import build_sgd
 from senet.training.tasks import Classification
 
-ROUNDS = 15
-LATENCY_SECONDS, STEP_SECONDS = 5.0, 15.0
+ROUNDS = 31
+SECONDS = 8.0
 """No new round of timing begins after so long; three always run."""
 
 
@@ -40,12 +40,12 @@ def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources:
     sizes = [(source.input.channels, source.input.size, source.input.size) for source in sources]
     counted = [profile(network, (1, *size), latency=False) for network, size in zip(networks, sizes, strict=True)]
     forwards = [_forward(network, size) for network, size in zip(networks, sizes, strict=True)]
-    latencies = interleave(dict(zip(labels, forwards, strict=True)), rounds=ROUNDS, max_seconds=LATENCY_SECONDS)
+    latencies = interleave(dict(zip(labels, forwards, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     stepping = [
         _training_step(network, variant.recipe, size, len(source.classes))
         for network, variant, size, source in zip(networks, variants, sizes, sources, strict=True)
     ]
-    steps = interleave(dict(zip(labels, stepping, strict=True)), rounds=ROUNDS, max_seconds=STEP_SECONDS)
+    steps = interleave(dict(zip(labels, stepping, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     base = labels[0]
     return [
         Cost(

@@ -5,6 +5,10 @@ from collections.abc import Callable
 from senet.comparison.numbers import change, points, signed
 from senet.comparison.paired import Difference
 from senet.comparison.result import Result, VariantResult
+from senet.timing import Ratio
+
+NOISY = 1.3
+"""A ratio whose quartiles are further apart than this is told with them: the machine was busy."""
 
 
 def summarise(result: Result) -> str:
@@ -29,10 +33,15 @@ def cost_sentence(variant: VariantResult, result: Result) -> str:
     parts = (
         f"{change(cost.params / base.params)} parameters",
         f"{change(cost.macs / base.macs)} MACs",
-        f"{change(cost.latency_ratio.median)} latency",
-        f"{change(cost.step_ratio.median)} time per training step",
+        f"{_measured(cost.latency_ratio)} latency",
+        f"{_measured(cost.step_ratio)} time per training step",
     )
     return f"Its cost: {', '.join(parts[:-1])} and {parts[-1]}."
+
+
+def _measured(ratio: Ratio) -> str:
+    steady = ratio.high <= NOISY * ratio.low
+    return change(ratio.median) if steady else f"{change(ratio.median)} (noisy: quartiles {change(ratio.low)} to {change(ratio.high)})"
 
 
 def _supported(label: str, difference: Difference, result: Result) -> str:

@@ -11,9 +11,9 @@ from senet.comparison.summary import interval
 def result_table(result: Result) -> Table:
     """Return one row a variant: accuracy over seeds, the paired difference, costs and their ratios to the baseline."""
     count_of_seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
-    table = Table(title=f"{result.recipe.name}, {count_of_seeds}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=f"{result.recipe.name}, {count_of_seeds}", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant")
-    for heading in ("top-1 %", "difference", "params", "MACs", "latency", "train step"):
+    for heading in ("top-1 %", "difference", "params", "MACs", "latency", "train\nstep"):
         table.add_column(heading, justify="right", no_wrap=True)
     base = result.baseline.cost
     for variant in result.variants:

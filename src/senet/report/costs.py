@@ -2,7 +2,7 @@
 
 from senet.comparison.numbers import TIMES, change, times
 from senet.comparison.result import Cost, Result
-from senet.report.svg import Drawing, Scale, series, tick_label, tick_step
+from senet.report.svg import Drawing, Scale, fit, series, tick_label, tick_step
 
 ROW = 26.0
 
@@ -30,7 +30,7 @@ def cost_chart(result: Result) -> Drawing:
 
     ends = [1.0, *(end for row in rows.values() for ratio in row.values() for end in ratio)]
     pad = max(0.02, 0.06 * (max(ends) - min(ends)))
-    x, bottom = Scale(min(ends) - pad, max(ends) + pad, 128, 376), drawing.height - 22
+    x, bottom = Scale(min(ends) - pad, max(ends) + pad, 144, 380), drawing.height - 22
     step = tick_step(x.high - x.low, 4)
     for tick in x.ticks(4):
         drawing.line((x(tick), 16), (x(tick), bottom), class_="zero" if tick == 1 else "grid")
@@ -44,7 +44,7 @@ def cost_chart(result: Result) -> Drawing:
         for place, (label, row) in enumerate(rows.items()):
             (ratio, low, high), colour = row[what], series(place + 1)
             y = top + (0 if single else 24) + ROW * (place + 0.5)
-            drawing.text((0, y + 4), what if single else label, class_="label" if single else f"label {colour}")
+            drawing.text((0, y + 4), what if single else fit(label, 136), class_="label" if single else f"label {colour}")
             drawing.line((x(1), y), (x(ratio), y), class_=f"stem {colour}")
             drawing.line((x(low), y), (x(high), y), class_=f"whisker {colour}")
             drawing.add("circle", tip=f"{label}: {figure(what, ratio)}", cx=x(ratio), cy=y, r=4.5, class_=f"dot {colour}")

@@ -1,12 +1,16 @@
 """Learning curves: the mean over seeds as a line, the lowest and the highest seed as a band."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from textwrap import wrap
 
 from senet.comparison.result import Result, VariantResult
-from senet.report.svg import Drawing, Scale, series, spread_apart, tick_label, tick_step
+from senet.report.svg import LETTER, Drawing, Scale, fit, series, spread_apart, tick_label, tick_step
 
-LETTER = 8.2  # a generous width of a letter: the font is the reader's own
+LINE = 18
+"""Letters in a line of a label at the end of a curve."""
 
 
 @dataclass(frozen=True)
@@ -25,27 +29,34 @@ def curve(variant: VariantResult, column: str) -> Curve:
     return Curve(tuple(map(fmean, epochs)), tuple(map(min, epochs)), tuple(map(max, epochs)))
 
 
-def settled_range(curves: list[Curve], lowest: float, highest: float) -> tuple[float, float]:
-    """Return a range for the axis that shows what happens after the first fifth of the training, inside the possible values.
+def settled_range(curves: Sequence[Curve], *, floor: float | None = None, ceiling: float = math.inf) -> tuple[float, float]:
+    """Return a range for the axis that shows what happens after the first fifth of the training.
 
-    Accuracies that end within a point of each other and start at chance would be one line on an axis that holds both.
+    Accuracies that begin at chance and end within a point of each other would be one line on an axis that holds both.
+
+    Args:
+        curves: what is drawn.
+        floor: where the axis begins; None = at the lowest value after the first fifth, rounded down.
+        ceiling: the largest possible value.
     """
-    tails = [(c.low[len(c.low) // 5 :], c.high[len(c.high) // 5 :]) for c in curves]
-    low, high = min(min(lows) for lows, _ in tails), max(max(highs) for _, highs in tails)
-    step = tick_step(high - low, 5)
-    return max(lowest, step * (low // step)), min(highest, step * (high // step + 1))
+    low = min(min(c.low[len(c.low) // 5 :]) for c in curves) if floor is None else floor
+    high = max(max(c.high[len(c.high) // 5 :]) for c in curves)
+    step = tick_step(max(high - low, 0.01 * abs(high)), 5)
+    bottom = step * math.floor(low / step + 1e-9) if floor is None else floor
+    top = min(ceiling, step * math.ceil(high / step - 1e-9))
+    return (bottom, top) if top > bottom else (bottom - step, top)
 
 
-def learning_chart(result: Result, column: str, title: str, possible: tuple[float, float]) -> Drawing:
-    """Draw one column of metrics.csv for every variant, labelled at the end of its line."""
+def learning_chart(result: Result, column: str, title: str, *, floor: float | None = None, ceiling: float = math.inf) -> Drawing:
+    """Draw one column of metrics.csv for every variant, labelled at the end of its line; the axis is `settled_range`'s."""
     curves = {variant.label: curve(variant, column) for variant in result.variants}
-    low, high = settled_range(list(curves.values()), *possible)
+    low, high = settled_range(list(curves.values()), floor=floor, ceiling=ceiling)
     ends = "; ".join(f"{label} ends at {c.mean[-1]:.3g} ({c.low[-1]:.3g} to {c.high[-1]:.3g})" for label, c in curves.items())
     epochs = max(len(c.mean) for c in curves.values())
     drawing = Drawing(460, 300, f"{title} over {epochs} epochs, mean and range of {len(result.seeds)} seeds: {ends}.")
 
-    labels = {label: label.split(", ") for label in curves}
-    margin = min(150.0, 16 + LETTER * max(len(line) for lines in labels.values() for line in lines))
+    labels = {label: [fit(line, LINE * LETTER) for line in wrap(label, LINE, break_on_hyphens=False)] for label in curves}
+    margin = 12 + LETTER * max(len(line) for lines in labels.values() for line in lines)
     x, y = Scale(1, max(epochs, 2), 40, 460 - margin), Scale(low, high, 262, 30)
     step = tick_step(high - low, 5)
     for tick in y.ticks(5):

@@ -6,7 +6,7 @@ from senet.comparison.numbers import signed
 from senet.comparison.paired import Difference
 from senet.comparison.result import Result
 from senet.comparison.summary import interval
-from senet.report.svg import Drawing, Scale, series, tick_label, tick_step
+from senet.report.svg import Drawing, Scale, fit, series, tick_label, tick_step
 
 ROW = 64.0
 
@@ -30,7 +30,7 @@ def difference_chart(result: Result) -> Drawing:
 
     for row, (label, difference) in enumerate(rows):
         colour, y = series(row + 1), 60 + ROW * row
-        drawing.text((0, y - 22), label, class_=f"label {colour}")
+        drawing.text((0, y - 22), fit(label, 270), class_=f"label {colour}")
         drawing.text((460, y - 22), _figures(difference), class_=f"label {colour} end")
         if difference.low is not None and difference.high is not None:
             drawing.line((x(difference.low), y), (x(difference.high), y), class_=f"interval {colour}")

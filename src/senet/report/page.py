@@ -49,8 +49,8 @@ def render(result: Result) -> str:
         rows=[_row(result, place, variant) for place, variant in enumerate(result.variants)],
         differences=_svg(difference_chart(result)),
         learning=[
-            _svg(learning_chart(result, "val_top1", "Validation top-1, %", (0.0, 100.0))),
-            _svg(learning_chart(result, "val_loss", "Validation loss", (0.0, float("inf")))),
+            _svg(learning_chart(result, "val_top1", "Validation top-1, %", ceiling=100.0)),
+            _svg(learning_chart(result, "val_loss", "Validation loss", floor=0.0)),
         ],
         costs=_svg(cost_chart(result)),
         excitations=[_excitations(result, variant) for variant in gated],

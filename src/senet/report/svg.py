@@ -7,6 +7,9 @@ from html import escape
 
 Point = tuple[float, float]
 
+LETTER = 8.2
+"""A generous width of a letter in a chart, in pixels of the view box: the font is the reader's own."""
+
 COLOURS = 7
 """How many colours the style sheet has."""
 
@@ -92,11 +95,16 @@ class Drawing:
         return head + "".join(self._parts) + "</svg>"
 
 
+def fit(text: str, width: float) -> str:
+    """Cut a text that would be wider than so many pixels; the table has it in full."""
+    letters = int(width / LETTER)
+    return text if len(text) <= letters else f"{text[: letters - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+
+
 def element(tag: str, content: str = "", **attributes: object) -> str:
     """Write one element; numbers are rounded to a hundredth of a pixel."""
     written = "".join(
-        f' {name.rstrip("_")}="{number(value) if isinstance(value, float) else escape(str(value))}"'
-        for name, value in attributes.items()
+        f' {name.rstrip("_")}="{number(value) if isinstance(value, float) else escape(str(value))}"' for name, value in attributes.items()
     )
     return f"<{tag}{written}>{content}</{tag}>" if content else f"<{tag}{written}/>"
 

@@ -1,8 +1,6 @@
 """Results built from small real numbers: CIFAR-like accuracies, not runs."""
 
-from collections.abc import Callable, Mapping, Sequence
-
-import pytest
+from collections.abc import Mapping, Sequence
 
 from senet.analysis.excitation import Curve, Panel
 from senet.comparison.result import Cost, DataFacts, Result, SeedRun, VariantResult
@@ -45,8 +43,3 @@ def _panels() -> tuple[Panel, ...]:
         overall = tuple(sum(values) / 4 for values in zip(*(curve.mean for curve in curves.values()), strict=True))
         panels.append(Panel(name, name, tuple(range(channels)), curves, overall))
     return tuple(panels)
-
-
-@pytest.fixture(name="make_result")
-def make_result_fixture() -> Callable[..., Result]:
-    return make_result

@@ -1,0 +1,117 @@
+import pytest
+
+from senet.cli.arguments import add_recipe, command_parser, recipe_of
+from senet.comparison.variants import command_line, expand, parse_vary
+from senet.errors import UsageError
+from senet.recipe import Recipe, build_recipe, load_recipe, override
+from senet.spec import BlockSpec
+
+
+@pytest.fixture
+def digits() -> Recipe:
+    return load_recipe("digits")
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("block=none,se", ("model.block", ["none", "se"])),
+        ("model.reduction=2,4", ("model.reduction", [2, 4])),
+        ("lr=0.1,0.05", ("optim.lr", [0.1, 0.05])),
+        ("stages=[1],[2, 3],null", ("model.stages", [[1], [2, 3], None])),
+        ("block=se,{kind: se, squeeze: max}", ("model.block", ["se", {"kind": "se", "squeeze": "max"}])),
+    ],
+)
+def test_vary_is_read(text: str, want: tuple[str, list]) -> None:
+    assert parse_vary(text) == want
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("block", "FIELD=VALUE,VALUE"),
+        ("block=", "FIELD=VALUE,VALUE"),
+        ("redction=2,4", "did you mean 'model.reduction'"),
+        ("block={se", "not valid YAML"),
+    ],
+)
+def test_wrong_vary_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_vary(text)
+
+
+def test_default_is_plain_against_se(digits: Recipe) -> None:
+    plain, se = expand(digits)
+    assert (plain.label, plain.recipe.model.block) == ("plain", None)
+    assert (se.label, se.recipe.model.block, se.slug) == ("SE", "se", "se")
+
+
+def test_fields_are_crossed_and_the_first_variant_is_the_baseline(digits: Recipe) -> None:
+    variants = expand(digits, {"lr": [0.1, 0.05], "block": ["none", "se"]})
+    assert [variant.label for variant in variants] == ["plain, lr 0.1", "plain, lr 0.05", "SE, lr 0.1", "SE, lr 0.05"]
+    assert variants[3].recipe == override(digits, {"model.block": "se", "optim.lr": 0.05})
+
+
+def test_a_plain_network_appears_once_however_the_block_is_varied(digits: Recipe) -> None:
+    variants = expand(digits, {"block": [None, "se"], "reduction": [2, 4], "placement": ["standard", "pre"]})
+    assert [variant.label for variant in variants] == [
+        "plain",
+        *(f"SE, reduction {r}, placement {p}" for r in (2, 4) for p in ("standard", "pre")),
+    ]
+
+
+def test_varying_the_block_of_a_plain_recipe_keeps_plain_as_the_baseline(digits: Recipe) -> None:
+    variants = expand(digits, {"model.reduction": [2, 4, 8]})
+    assert [variant.label for variant in variants] == ["plain", "SE, reduction 2", "SE, reduction 4", "SE, reduction 8"]
+
+
+def test_varying_the_block_of_a_recalibrated_recipe_needs_no_plain_one() -> None:
+    recipe = build_recipe({"model": {"name": "se_preresnet20"}})
+    assert [variant.label for variant in expand(recipe, {"placement": ["standard", "pre"]})] == ["placement standard", "placement pre"]
+
+
+def test_options_of_the_block_can_be_varied(digits: Recipe) -> None:
+    variants = expand(digits, {"model.block.squeeze": ["avg", "max"]})
+    assert [variant.label for variant in variants] == ["plain", "SE, squeeze avg", "SE, squeeze max"]
+    assert variants[2].recipe.model.block == BlockSpec("se", squeeze="max")
+
+
+def test_other_fields_leave_the_network_alone(digits: Recipe) -> None:
+    variants = expand(digits, {"optim.lr": [0.1, 0.2]})
+    assert [variant.recipe.model.block for variant in variants] == ["auto", "auto"]
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ({"block": ["se"]}, "one variant only"),
+        ({"block": ["se", "se"]}, "one variant only"),
+        ({"block": [None], "reduction": [2, 4]}, "one variant only"),
+        ({"seed": [1, 2]}, "--seeds"),
+        ({"lr": [0.1], "optim.lr": [0.2]}, "varied twice"),
+        ({"reduction": [2, "four"]}, "model.reduction"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(digits: Recipe, vary: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        expand(digits, vary)
+
+
+@pytest.mark.parametrize("vary", [None, {"model.block": [None, "se"], "model.stages": [[1, 2], None], "optim.nesterov": [True, False]}])
+def test_command_line_gives_the_same_variants_again(digits: Recipe, vary: dict | None) -> None:
+    import shlex
+
+    recipe = override(digits, {"training.epochs": 3, "optim.lr": 0.05, "schedule.milestones": [2, 3]})
+    _, command, *words = shlex.split(command_line(recipe, vary, 5))
+    parser = command_parser("senet compare", command)
+    add_recipe(parser)
+    parser.add_argument("--vary", action="append")
+    parser.add_argument("--seeds", type=int)
+    args = parser.words(words)
+    again = expand(recipe_of(args), dict(map(parse_vary, args.vary)) if args.vary else None)
+    assert [(v.label, v.recipe) for v in again] == [(v.label, v.recipe) for v in expand(recipe, vary)]
+    assert args.seeds == 5
+
+
+def test_command_line_of_an_own_recipe_names_its_file() -> None:
+    assert command_line(Recipe(name="mine"), None, 3) == "senet compare mine.yaml --seeds 3"

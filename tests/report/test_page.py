@@ -1,0 +1,120 @@
+"""The page's text, then the page as a browser shows it: phone and desktop, light and dark, without a network."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from made_results import make_result
+from senet.comparison.result import Result
+from senet.recipe import build_recipe
+from senet.report.page import notes, render, title
+
+TWO = {"plain": [98.15, 97.98, 98.32], "SE": [98.65, 98.58, 98.92]}
+MANY = {"plain": [98.15, 97.98, 98.32], **{f"SE squeeze=max gate=hard_sigmoid, reduction {r}": [98.0, 98.5, 97.0 + r] for r in (1, 2)}}
+RESULTS = {"two": make_result(TWO), "many": make_result(MANY), "one seed": make_result({"plain": [98.0], "SE": [98.0]}, epochs=1)}
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS.keys())
+def test_page_needs_nothing_from_outside(result: Result) -> None:
+    page = render(result)
+    assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["data:,"]
+    assert "//" not in page
+    assert "url(" not in page
+    assert "<script" not in page
+    assert "@import" not in page
+
+
+def test_page_says_the_summary_and_every_number_of_the_table() -> None:
+    page = render(RESULTS["two"])
+    for text in (
+        "SE raises top-1 by 0.57 points",
+        "A difference beyond chance",
+        "98.15 ± 0.17",
+        "+0.42 to +0.71",
+        "272 k",
+        "+0.96 %",
+        "1.08\u00d7",
+    ):
+        assert text in page
+
+
+def test_names_of_a_user_cannot_break_the_page() -> None:
+    result = make_result({"plain": [1.0, 2.0], "<b>SE</b> & co": [2.0, 2.5]}, recipe=build_recipe({"name": "</pre><i>"}))
+    page = render(result)
+    assert "<b>SE" not in page
+    assert "</pre><i>" not in page
+
+
+def test_title_asks_what_was_varied() -> None:
+    assert title(RESULTS["two"]) == "What does SE buy on digits?"
+    assert title(make_result({"lr 0.1": [1.0], "lr 0.2": [2.0]})) == "What does the choice of block buy on digits?"
+
+
+def test_notes_tell_the_limits_of_the_numbers() -> None:
+    text = " ".join(notes(RESULTS["many"]))
+    assert "One validation image is 0.17 points" in text
+    assert "not the choice of the validation images" in text
+    assert "among 2, one may exclude 0 by chance" in text
+    assert "deviation" not in " ".join(notes(RESULTS["one seed"]))
+
+
+def test_a_comparison_without_gates_says_so() -> None:
+    assert "No variant has a gate" in render(make_result(TWO, gates=False))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    if shutil.which(CHROMIUM) is None:
+        pytest.skip(f"{CHROMIUM} is not installed: the page was not looked at")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", RESULTS)
+def test_page_in_a_browser(browser, tmp_path: Path, name: str, width: int, scheme: str) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(render(RESULTS[name]), encoding="utf-8")
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    requests, complaints = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(file.as_uri())
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+
+    assert [url for url in requests if not url.startswith("data:")] == [file.as_uri()]
+    assert complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for section in ("results", "learning", "excitation", "cost", "setup"):
+        assert page.locator(f"section#{section} h2").is_visible()
+    figures = page.locator("svg[role=img]")
+    assert figures.count() >= 4
+    assert all(figures.nth(i).get_attribute("aria-label") for i in range(figures.count()))
+
+    texts = page.evaluate(CONTRAST)
+    assert len(texts) > 100
+    assert [text for text in texts if text["contrast"] < 4.5] == []
+    assert [text for text in texts if text["size"] < 9.5] == []
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(252, 251, 248)"
+    assert light == (scheme == "light")
+    context.close()
