@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from senet import ChannelSE
+from senet import ChannelSE, CompetitiveSE
 from senet.ops.tail import residual_tail
 
 
@@ -33,6 +33,14 @@ def test_placements(parts: tuple, placement: str) -> None:
     branch, shortcut, norm, shortcut_norm, se = parts
     got = residual_tail(branch, shortcut, norm=norm, shortcut_norm=shortcut_norm, recalibrate=se, placement=placement)
     torch.testing.assert_close(got, FORMULAS[placement](norm(branch), shortcut_norm(shortcut), se), rtol=0, atol=0)
+
+
+def test_a_pairwise_block_sees_branch_and_shortcut(parts: tuple) -> None:
+    branch, shortcut, norm, shortcut_norm, _ = parts
+    se = CompetitiveSE(8, 2).double()
+    got = residual_tail(branch, shortcut, norm=norm, shortcut_norm=shortcut_norm, recalibrate=se, pairwise=True)
+    u, x = norm(branch), shortcut_norm(shortcut)
+    torch.testing.assert_close(got, torch.relu(x + se(u, x)), rtol=0, atol=0)
 
 
 def test_plain_without_norm_and_relu_is_a_sum(parts: tuple) -> None:
