@@ -122,7 +122,7 @@ def _devices() -> list[Finding]:
     except Exception as error:  # a broken installation fails in many ways: library not found, undefined symbol, ...
         return [Finding("devices", "torch", "", f"cannot be imported: {_one_line(error)}", fatal=True)]
     kind = torch.backends.cpu.get_cpu_capability()
-    devices = [Finding("devices", "cpu", f"{_processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
+    devices = [Finding("devices", "cpu", f"{processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         devices.append(
@@ -136,7 +136,8 @@ def _devices() -> list[Finding]:
     return devices
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of this machine's CPU."""
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.is_file() else []
     return names[0] if names else platform.processor() or platform.machine()

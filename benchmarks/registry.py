@@ -1,0 +1,130 @@
+"""What can be timed: name -> the functions to run against each other, and the promise that they must keep."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.direct import SEPreResNet20, training_step
+from senet import create_model
+from senet.data.loaders import Batch
+from senet.recipe import OptimRecipe, load_recipe
+from senet.spec import KINDS
+from senet.training.interruption import Interruption
+from senet.training.job import prepare
+from senet.training.loop import train_epoch
+from senet.training.progress import Progress
+from senet.training.run_folder import RunFolder
+
+Functions = Mapping[str, Callable[[], object]]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Hold one comparison.
+
+    Args:
+        about: what is compared.
+        prepare: gives the functions, by name, ready to be timed; the first is what the others are compared with.
+        limit: the ratio of process-CPU time that none may exceed; None = nothing is promised.
+    """
+
+    about: str
+    prepare: Callable[[], AbstractContextManager[Functions]]
+    limit: float | None = None
+
+
+PLAIN_STEP = {
+    "data.batch_size": 128,
+    "data.workers": 0,
+    "optim.clip_norm": None,
+    "schedule.name": "constant",
+    "schedule.warmup_steps": 0,
+    "training.label_smoothing": 0.0,
+    "training.ema_decay": None,
+    "training.save_steps": None,
+}
+"""Changes to a recipe after which a step is forward, cross-entropy, backward and SGD; no more."""
+
+
+class OneBatch:
+    """Give the training loop epochs of one and the same batch, without loading."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.batch = Batch(images, labels, [])
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        yield self.batch
+
+
+@contextmanager
+def loop_against_pytorch() -> Iterator[Functions]:
+    """Give the body of our epoch loop, from a batch to its counts, and the same step in PyTorch alone on the same weights."""
+    job = prepare(load_recipe("digits", PLAIN_STEP | {"model.name": "se_preresnet20"}))
+    channels = job.source.input.channels
+    images, labels = torch.randn(128, channels, 32, 32), torch.randint(10, (128,))
+    ours = replace(job, batches=cast(Any, OneBatch(images, labels)))
+    job.training_mode()
+    network = job.wrap()
+
+    direct = in_layout(SEPreResNet20(channels), job.layout)
+    direct.load_state_dict(job.model.state_dict())
+    step = training_step(direct, in_layout(images, job.layout), labels, sgd(direct, job.recipe.optim))
+    with Progress(enabled=False).run("benchmark", epochs=1, steps=1) as bar, Interruption() as interruption:
+        run = RunFolder(Path())  # the loop writes to it when it saves, which it does not here
+        functions = {"pytorch": step, "senet": lambda: train_epoch(ours, network, run, bar, interruption)}
+        for function in functions.values():
+            function()
+        for name, tensor in direct.state_dict().items():
+            torch.testing.assert_close(job.model.state_dict()[name], tensor, msg=f"the two steps differ in {name}")
+        yield functions
+
+
+@contextmanager
+def blocks_in_training(name: str, size: tuple[int, ...]) -> Iterator[Functions]:
+    """Give training steps of a plain network and of its recalibrated forms."""
+    images, labels = torch.randn(size).to(memory_format=torch.channels_last), torch.randint(10, size[:1])
+    functions = {}
+    for form in ("plain", *KINDS):
+        model = in_layout(created(name, form), torch.channels_last).train()
+        functions[form] = training_step(model, images, labels, sgd(model, OptimRecipe()))
+    yield functions
+
+
+@contextmanager
+def blocks_in_inference(name: str, size: tuple[int, ...]) -> Iterator[Functions]:
+    """Give forward passes of a plain network and of its recalibrated forms."""
+    images = torch.randn(size).to(memory_format=torch.channels_last)
+    yield {form: partial(infer, in_layout(created(name, form), torch.channels_last).eval(), images) for form in ("plain", *KINDS)}
+
+
+def created(name: str, form: str) -> nn.Module:
+    return create_model(name, block=None if form == "plain" else form)
+
+
+def in_layout(thing: Any, layout: torch.memory_format) -> Any:
+    return thing.to(memory_format=layout)
+
+
+def sgd(model: nn.Module, recipe: OptimRecipe) -> torch.optim.SGD:
+    return torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay)
+
+
+def infer(model: nn.Module, images: Tensor) -> None:
+    with torch.inference_mode():
+        model(images)
+
+
+CIFAR, IMAGENET = (128, 3, 32, 32), (1, 3, 224, 224)
+REGISTRY = {
+    "training_step": Benchmark("se_preresnet20, 128 x 1x32x32: our loop against PyTorch alone", loop_against_pytorch, limit=1.05),
+    "blocks_training": Benchmark(
+        "preresnet20, 128 x 3x32x32: a training step, by block", partial(blocks_in_training, "preresnet20", CIFAR)
+    ),
+    "blocks_inference": Benchmark("resnet50, 1 x 3x224x224: a forward pass, by block", partial(blocks_in_inference, "resnet50", IMAGENET)),
+}
