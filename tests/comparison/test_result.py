@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from made_results import make_result
+from senet.comparison.numbers import mean_sd
 from senet.comparison.result import Result
 
 TWO = {"plain": [98.15, 97.98, 98.32], "SE": [98.65, 98.58, 98.92]}
@@ -37,11 +38,14 @@ def test_dictionary_is_json_and_holds_the_numbers() -> None:
     assert tree["summary"].startswith("SE raises top-1")
 
 
-@pytest.mark.parametrize("accuracies", [TWO, FIVE], ids=["two", "five"])
+WIDE = {"plain": [18.29, 93.96], **{f"SE, reduction {r}": [95.47, 89.60] for r in (2, 16)}}
+
+
+@pytest.mark.parametrize("accuracies", [TWO, FIVE, WIDE], ids=["two", "five", "wide"])
 def test_table_fits_a_terminal_of_80_columns(accuracies: dict) -> None:
     text = lines(make_result(accuracies), 80)
     assert "…" not in text
-    assert "98.15 ± 0.17" in text
+    assert mean_sd(accuracies["plain"]) in text
     assert "baseline" in text
 
 

@@ -40,6 +40,7 @@ def test_several_variants_are_counted() -> None:
     result = make_result({"plain": PLAIN, "SE, reduction 2": [98.65, 98.58, 98.92], "SE, reduction 4": [98.66, 98.99, 98.82]})
     assert "excludes 0 for 1 of 2 variants, in points of top-1: SE, reduction 2 (+0.57, +0.42 to +0.71)." in result.summary()
     assert "The other intervals include 0." in result.summary()
+    assert verdict(result) == "1 of 2 intervals exclude 0"
 
 
 def test_several_variants_that_are_all_alike() -> None:

@@ -1,5 +1,7 @@
 """`senet compare`: train variants of a recipe over seeds and report what the differences support."""
 
+from argparse import SUPPRESS
+
 from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json, add_recipe, recipe_of
@@ -12,6 +14,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--vary",
         action="append",
+        default=SUPPRESS,
         metavar="FIELD=VALUE,...",
         help="a recipe field and its values, such as block=none,se or reduction=2,4,8; again for another field: all are crossed, and the "
         "first variant is the baseline (default: block=none,se)",
@@ -32,7 +35,7 @@ def run(args: Namespace) -> int:
     from senet.comparison.variants import parse_vary
 
     vary: dict[str, list[object]] = {}
-    for path, values in map(parse_vary, args.vary or []):
+    for path, values in map(parse_vary, getattr(args, "vary", [])):
         if path in vary:
             raise UsageError(f"{path} is varied twice; give all its values at once: --vary {path}=...,...")
         vary[path] = values

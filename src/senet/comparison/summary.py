@@ -20,11 +20,14 @@ def summarise(result: Result) -> str:
 
 
 def verdict(result: Result) -> str:
-    """Return the outcome in two or three words."""
-    findings = {difference.finding for difference in result.differences.values()}
-    if findings & {"higher", "lower"}:
-        return "A difference beyond chance"
-    return "One seed: no conclusion" if findings == {"one seed"} else "No difference beyond chance"
+    """Return the outcome in a few words."""
+    findings = [difference.finding for difference in result.differences.values()]
+    clear = sum(finding in ("higher", "lower") for finding in findings)
+    if set(findings) == {"one seed"}:
+        return "One seed: no conclusion"
+    if len(findings) > 1:
+        return f"{clear} of {len(findings)} intervals exclude 0"
+    return "A difference beyond chance" if clear else "No difference beyond chance"
 
 
 def cost_sentence(variant: VariantResult, result: Result) -> str:

@@ -11,10 +11,13 @@ from senet.comparison.summary import interval
 def result_table(result: Result) -> Table:
     """Return one row a variant: accuracy over seeds, the paired difference, costs and their ratios to the baseline."""
     count_of_seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
-    table = Table(title=f"{result.recipe.name}, {count_of_seeds}", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = Table(
+        title=f"{result.recipe.name}, {count_of_seeds}", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+    )
     table.add_column("variant")
     for heading in ("top-1 %", "difference", "params", "MACs", "latency", "train\nstep"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        wraps = heading == "difference"  # few seeds that differ much have long intervals
+        table.add_column(heading, justify="right", no_wrap=not wraps, min_width=14 if wraps else None)
     base = result.baseline.cost
     for variant in result.variants:
         cost = variant.cost
