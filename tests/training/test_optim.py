@@ -49,16 +49,6 @@ def test_two_steps_follow_the_formula_of_nesterov_momentum() -> None:
     assert layer.bias.item() == pytest.approx(bias, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"lr": 0.0}, "optim.lr must be above 0"),
-        ({"momentum": 1.0}, "optim.momentum must be in"),
-        ({"momentum": 0.0}, "optim.nesterov needs optim.momentum"),
-        ({"weight_decay": -1.0}, "optim.weight_decay must be 0 or more"),
-        ({"clip_norm": 0.0}, "optim.clip_norm must be above 0"),
-    ],
-)
-def test_impossible_numbers_get_one_line(fields: dict, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        build_sgd(nn.Linear(1, 1), OptimRecipe(**fields))
+def test_nesterov_without_momentum_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"optim\.nesterov needs optim\.momentum above 0"):
+        build_sgd(nn.Linear(1, 1), OptimRecipe(momentum=0.0))

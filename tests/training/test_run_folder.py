@@ -87,6 +87,12 @@ def test_resume_may_change_what_the_weights_do_not_depend_on(tmp_path: Path) -> 
         resumed_run(tmp_path, tiny(seed=1, data__batch_size=64, data__workers=1))
 
 
+def test_a_folder_of_images_is_part_of_the_recipe(tmp_path: Path) -> None:
+    RunFolder(tmp_path).begin(tiny(data__name="folder", data__root="here"), {})
+    with pytest.raises(UsageError, match=r"begun with another data\.root; a resumed run may only change name, about, data\.download"):
+        resumed_run(tmp_path, tiny(data__name="folder", data__root="there"))
+
+
 def test_weights_of_a_file_and_of_a_run(tmp_path: Path) -> None:
     assert RunFolder.weights_of(tmp_path / "w.safetensors") == tmp_path / "w.safetensors"
     assert RunFolder.weights_of(tmp_path) == tmp_path / "best.safetensors"

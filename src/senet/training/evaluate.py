@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, SumMetric
+from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from senet.data.loaders import Batch, CorruptLog, eval_loader
@@ -127,8 +127,7 @@ def score(
         corrupt: takes note of unreadable images, which are left out.
     """
     top1, top5 = (MulticlassAccuracy(classes, min(k, classes), "micro", validate_args=False).to(device) for k in (1, 5))
-    loss = MeanMetric(nan_strategy="disable").to(device)
-    images = SumMetric(nan_strategy="disable").to(device)
+    loss, images = (SumMetric(nan_strategy="disable").to(device) for _ in range(2))  # MeanMetric would drop its weights here
     with torch.inference_mode():
         for batch in batches:
             corrupt.add(batch.corrupt)
@@ -139,12 +138,12 @@ def score(
             logs = log_probabilities(batch.images.to(device, non_blocking=True))
             top1.update(logs, labels)
             top5.update(logs, labels)
-            loss.update(nn.functional.nll_loss(logs, labels), count)
+            loss.update(nn.functional.nll_loss(logs, labels, reduction="sum"))
             images.update(count)
     return Evaluation(
         top1=100 * top1.compute().item(),
         top5=100 * top5.compute().item(),
-        loss=loss.compute().item(),
+        loss=loss.compute().item() / images.compute().item(),
         images=int(images.compute()),
         corrupt=tuple(sorted(corrupt.names)),
     )

@@ -130,12 +130,8 @@ def prepare(recipe: Recipe) -> Job:
 
 
 def check_training(plan: TrainingRecipe) -> None:
-    """Raise UsageError for a number outside its range."""
-    if plan.epochs < 1:
-        raise UsageError(f"training.epochs must be at least 1, got {plan.epochs}")
-    if not 0 <= plan.freeze_bn_epochs <= plan.epochs:
-        raise UsageError(f"training.freeze_bn_epochs must be between 0 and training.epochs ({plan.epochs}), got {plan.freeze_bn_epochs}")
+    """Raise UsageError for numbers that do not go together."""
+    if plan.freeze_bn_epochs > plan.epochs:
+        raise UsageError(f"training.freeze_bn_epochs {plan.freeze_bn_epochs} cannot exceed training.epochs {plan.epochs}")
     if plan.ema_decay is not None and not 0 < plan.ema_decay < 1:
         raise UsageError(f"training.ema_decay must be between 0 and 1, e.g. 0.999, got {plan.ema_decay}; null turns the average off")
-    if plan.save_steps is not None and plan.save_steps < 1:
-        raise UsageError(f"training.save_steps must be at least 1, got {plan.save_steps}; null saves each epoch only")

@@ -22,18 +22,10 @@ def build_sgd(model: nn.Module, recipe: OptimRecipe) -> torch.optim.SGD:
     """Return SGD over a network's parameters; its learning rate is set at every step, see `Schedule`.
 
     Raises:
-        UsageError: for a number outside its range.
+        UsageError: for Nesterov momentum without momentum.
     """
-    if recipe.lr <= 0:
-        raise UsageError(f"optim.lr must be above 0, got {recipe.lr}")
-    if not 0 <= recipe.momentum < 1:
-        raise UsageError(f"optim.momentum must be in [0, 1), got {recipe.momentum}")
     if recipe.nesterov and recipe.momentum == 0:
         raise UsageError("optim.nesterov needs optim.momentum above 0; set optim.nesterov to false for plain SGD")
-    if recipe.weight_decay < 0:
-        raise UsageError(f"optim.weight_decay must be 0 or more, got {recipe.weight_decay}")
-    if recipe.clip_norm is not None and recipe.clip_norm <= 0:
-        raise UsageError(f"optim.clip_norm must be above 0, got {recipe.clip_norm}; null turns clipping off")
     return torch.optim.SGD(parameter_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
 
 

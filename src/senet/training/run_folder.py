@@ -148,8 +148,10 @@ def resumed_run(folder: str | Path, recipe: Recipe | None) -> tuple[RunFolder, R
         return run, saved
     if recipe.digest() != saved.digest():
         free = [f"{section}.{name}".lstrip(".") for section, name in NO_EFFECT]
-        changed = [name for name in _differences(saved.to_dict(), recipe.to_dict()) if name not in free]
-        raise UsageError(f"{str(folder)!r} was begun with another {', '.join(changed)}; a resumed run may only change {', '.join(free)}")
+        differences = _differences(saved.to_dict(), recipe.to_dict())
+        changed = [name for name in differences if name not in free] or differences  # a folder of images counts by its place
+        allowed = ", ".join(name for name in free if name not in changed)
+        raise UsageError(f"{str(folder)!r} was begun with another {', '.join(changed)}; a resumed run may only change {allowed}")
     return run, recipe
 
 

@@ -18,15 +18,18 @@ class Schedule:
         epochs: epochs in the run.
 
     Raises:
-        UsageError: for a number outside its range.
+        UsageError: for a step schedule without milestones, or a warm-up that never ends.
     """
 
     def __init__(self, recipe: ScheduleRecipe, lr: float, *, steps_per_epoch: int, epochs: int) -> None:
-        check_schedule(recipe, steps_per_epoch * epochs)
         self.recipe = recipe
         self.lr = lr
         self.steps_per_epoch = steps_per_epoch
         self.total_steps = steps_per_epoch * epochs
+        if recipe.name == "step" and not recipe.milestones:
+            raise UsageError("schedule.name 'step' needs schedule.milestones, the epochs at which the rate drops, e.g. [81, 122]")
+        if recipe.warmup_steps >= self.total_steps:
+            raise UsageError(f"schedule.warmup_steps {recipe.warmup_steps} must end before the run does, after {self.total_steps} steps")
         self.lowest_loss = math.inf
         self.stalled = 0
         self.drops = 0
@@ -66,22 +69,6 @@ class Schedule:
         start = self.recipe.warmup_start
         progress = {"linear": step / self.recipe.warmup_steps, "constant": 0.0}[self.recipe.warmup_shape]
         return start + (1 - start) * progress
-
-
-def check_schedule(recipe: ScheduleRecipe, total_steps: int) -> None:
-    """Raise UsageError for a number outside its range."""
-    if recipe.name == "step" and not recipe.milestones:
-        raise UsageError("schedule.name 'step' needs schedule.milestones, the epochs at which the rate drops, e.g. [82, 123]")
-    if recipe.gamma <= 0:
-        raise UsageError(f"schedule.gamma must be above 0, got {recipe.gamma}")
-    if recipe.patience < 1:
-        raise UsageError(f"schedule.patience must be at least 1 epoch, got {recipe.patience}")
-    if recipe.max_drops is not None and recipe.max_drops < 0:
-        raise UsageError(f"schedule.max_drops must be 0 or more, got {recipe.max_drops}; null = no limit")
-    if not 0 <= recipe.warmup_start <= 1:
-        raise UsageError(f"schedule.warmup_start is a share of optim.lr in [0, 1], got {recipe.warmup_start}")
-    if not 0 <= recipe.warmup_steps < total_steps:
-        raise UsageError(f"schedule.warmup_steps must be in [0, {total_steps}), the steps of the run; got {recipe.warmup_steps}")
 
 
 def _constant(schedule: Schedule, step: int) -> float:

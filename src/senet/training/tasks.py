@@ -7,22 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from senet.errors import UsageError
-
 
 class Classification:
     """Cross-entropy over classes, with label smoothing if asked (Szegedy et al., 1512.00567, section 7).
 
     Args:
         label_smoothing: share of the target that is spread over all classes.
-
-    Raises:
-        UsageError: if that is not a share below 1.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise UsageError(f"training.label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
