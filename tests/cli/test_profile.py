@@ -66,6 +66,13 @@ def test_wrong_words_get_one_line(words, message, capsys):
     assert message in err
 
 
+def test_a_folder_with_the_name_of_a_network_does_not_hide_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / "preresnet20").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["profile", "preresnet20", *QUICK, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["params"] == 272_282
+
+
 def test_weights_take_no_options(tmp_path, capsys):
     path = tmp_path / "w.safetensors"
     save_weights(create_model("preresnet20"), path)
@@ -76,4 +83,4 @@ def test_weights_take_no_options(tmp_path, capsys):
 def test_threads_are_set_in_a_process_of_its_own():
     words = [str(Path(sys.executable).parent / "senet"), "profile", "preresnet20", *QUICK, "--threads", "1", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["device"] == "cpu (1 threads)"
+    assert json.loads(done.stdout)["device"] == "cpu, 1 thread"

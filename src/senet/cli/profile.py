@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("network", help="name of a network (`senet models`), or a weights file")
+    parser.add_argument("network", help="name of a network (`senet models`), a weights file, or the folder of a run")
     parser.add_argument("--input-size", help="N,C,H,W of the batch; default: one image of the network's own size")
     parser.add_argument("--batch-size", type=int, help="images in the batch")
     parser.add_argument("--device", default="cpu", help="where to measure, such as cuda")
@@ -76,11 +76,11 @@ def _device(name: str) -> "torch.device":
 def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tuple[nn.Module, tuple[int, ...]]":
     """Return the network and the (C, H, W) of its images."""
     from senet.models.classifier import Classifier
-    from senet.models.registry import create_model, from_pretrained
+    from senet.models.registry import create_model, from_pretrained, list_models
     from senet.weights.store import read_metadata
 
     path = Path(name)
-    if path.suffix or path.exists():
+    if name not in list_models() and (path.suffix or path.exists()):
         if changes:
             raise UsageError(f"{name} says which network it fits: leave out {', '.join(changes)}")
         path = path / "best.safetensors" if path.is_dir() else path  # a run folder

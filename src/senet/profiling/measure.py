@@ -115,8 +115,9 @@ def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
         latency, share_latency = (_total(passes, paths) if passes else None for paths in (inside, shared))
         rows.append(Row(unit, type(model.get_submodule(unit)).__name__, cost, share, latency, share_latency))
     name = model.config.name if isinstance(model, Classifier) else type(model).__name__
-    threads = f" ({torch.get_num_threads()} threads)" if x.device.type == "cpu" else ""
-    return Profile(name, tuple(x.shape), f"{x.device}{threads}", str(x.dtype).removeprefix("torch."), tuple(rows), timing)
+    threads = torch.get_num_threads()
+    device = f"cpu, {threads} thread{'s' * (threads > 1)}" if x.device.type == "cpu" else str(x.device)
+    return Profile(name, tuple(x.shape), device, str(x.dtype).removeprefix("torch."), tuple(rows), timing)
 
 
 def _timed_passes(model: nn.Module, x: Tensor, parts: Collection[str], rounds: int) -> list[Seconds]:
