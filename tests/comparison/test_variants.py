@@ -76,6 +76,12 @@ def test_options_of_the_block_can_be_varied(digits: Recipe) -> None:
     assert variants[2].recipe.model.block == BlockSpec("se", squeeze="max")
 
 
+def test_a_single_value_is_the_same_for_all_and_in_no_label(digits: Recipe) -> None:
+    variants = expand(digits, {"block": ["se"], "reduction": [2, 4], "lr": [0.05]})
+    assert [variant.label for variant in variants] == ["reduction 2", "reduction 4"]
+    assert {(variant.recipe.optim.lr, variant.recipe.model.block) for variant in variants} == {(0.05, "se")}
+
+
 def test_other_fields_leave_the_network_alone(digits: Recipe) -> None:
     variants = expand(digits, {"optim.lr": [0.1, 0.2]})
     assert [variant.recipe.model.block for variant in variants] == ["auto", "auto"]

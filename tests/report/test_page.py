@@ -73,7 +73,7 @@ def test_notes_tell_the_limits_of_the_numbers() -> None:
 
 
 def test_a_comparison_without_gates_says_so() -> None:
-    assert "No variant has a gate" in render(make_result(TWO, gates=False))
+    assert "No variant has channel gates" in render(make_result(TWO, gates=False))
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from senet.analysis.excitation import Panel, excitation_curves
-from senet.analysis.record import record_excitations
+from senet.analysis.record import Block, record_excitations
 from senet.comparison.result import Cost
 from senet.comparison.variants import Variant
 from senet.data.loaders import eval_loader
 from senet.data.source import DataSource
-from senet.errors import UsageError
 from senet.models.registry import from_pretrained
 from senet.profiling import profile
 from senet.recipe import Recipe
@@ -61,13 +60,11 @@ def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources:
 
 
 def measure_excitations(variant: Variant, weights: Path, source: DataSource) -> tuple[Panel, ...]:
-    """Record the gates on all validation images; a network without gates gives nothing."""
+    """Record the gates on all validation images; a network without channel gates gives nothing."""
     network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        excitations = record_excitations(network, eval_loader(source, variant.recipe.data))
-    except UsageError:  # no gates
+    if not any(isinstance(module, Block) for module in network.modules()):
         return ()
-    return excitation_curves(excitations)
+    return excitation_curves(record_excitations(network, eval_loader(source, variant.recipe.data)))
 
 
 def _forward(network: nn.Module, size: tuple[int, ...]) -> Callable[[], None]:

@@ -58,7 +58,7 @@ def parse_vary(text: str) -> tuple[str, list[Any]]:
 
 
 def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> list[Variant]:
-    """Cross all values of all varied fields; the first variant is the baseline.
+    """Cross all values of all varied fields; the first variant is the baseline. A field with a single value is set for all.
 
     A plain network has no placement, stages or reduction: variants that differ in those alone become one. Where such a field is varied on a
     plain recipe, the plain network stays as the baseline and the values go to its SE twin, as in the tables of the SENet paper (section 6).
@@ -76,6 +76,9 @@ def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> l
         raise UsageError("seed is not a field to vary: every variant is trained with the same seeds; say how many with --seeds")
     if "model.block" not in varied and any(map(of_the_block, varied)) and is_plain(recipe):
         varied = DEFAULT_VARY | varied
+    shared = {path: values[0] for path, values in varied.items() if len(values) == 1}
+    recipe = override(recipe, shared)
+    varied = {path: values for path, values in varied.items() if path not in shared}
     varied = dict(sorted(varied.items(), key=lambda item: item[0] != "model.block"))  # the block first: its options build on it
 
     variants: dict[str, Variant] = {}
@@ -83,7 +86,8 @@ def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> l
         variant = make_variant(recipe, dict(zip(varied, values, strict=True)))
         variants.setdefault(variant.recipe.digest(), variant)
     if len(variants) < 2:
-        raise UsageError(f"nothing to compare: {', '.join(varied)} gives one variant only; name at least two different values")
+        named = ", ".join(vary or DEFAULT_VARY)
+        raise UsageError(f"nothing to compare: {named} gives one variant only; name at least two different values")
     return list(variants.values())
 
 
