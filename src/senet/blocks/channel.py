@@ -1,9 +1,8 @@
 """Squeeze-and-Excitation over channels: SE, which the scSE papers call cSE."""
 
-import torch
 from torch import Tensor, nn
 
-from senet.blocks.precision import check_channels, precise, weights
+from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
 from senet.spec import GATES, SQUEEZES, Gate, Squeeze, check_choice, check_positive, hidden_width
 
@@ -74,7 +73,7 @@ class ChannelSE(nn.Module):
         """
         check_channels(x, self.channels)
         dtype = precise(x, self.fc1.weight)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             z = reference.SQUEEZE[self.squeeze](x.to(dtype))
             return reference.excite(z, *weights(self.fc1, dtype), *weights(self.fc2, dtype), self.gate_name)
 

@@ -1,10 +1,9 @@
 """Concurrent channel and spatial Squeeze-and-Excitation: scSE."""
 
-import torch
 from torch import Tensor, nn
 
 from senet.blocks.channel import ChannelSE
-from senet.blocks.precision import precise, weights
+from senet.blocks.precision import precise, weights, without_autocast
 from senet.blocks.spatial import SpatialSE
 from senet.ops import reference
 from senet.spec import COMBINES, Combine, check_choice
@@ -59,7 +58,7 @@ class ChannelSpatialSE(nn.Module):
         if self.merge is None:
             return joined
         dtype = precise(joined, self.merge.weight)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return reference.pointwise(joined.to(dtype), *weights(self.merge, dtype)).to(x.dtype)
 
     def extra_repr(self) -> str:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from senet.blocks.precision import check_channels, precise, weights
+from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.errors import UsageError
 from senet.ops import reference
 from senet.spec import FOLDS, VARIANTS, Fold, Variant, check_choice, check_positive, check_variant_options, hidden_width
@@ -101,7 +101,7 @@ class CompetitiveSE(nn.Module):
         check_channels(residual, self.channels)
         if identity.shape != residual.shape:
             raise UsageError(f"branch and shortcut must have one shape, got {tuple(residual.shape)} and {tuple(identity.shape)}")
-        with torch.autocast(residual.device.type, enabled=False):
+        with without_autocast(residual):
             if self.variant == "double_fc":
                 dtype = precise(residual, identity, self.fc_out.weight)
                 u, x = (reference.squeeze_avg(tensor.to(dtype)) for tensor in (residual, identity))

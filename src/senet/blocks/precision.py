@@ -1,5 +1,7 @@
 """In which type a block computes: at least float32, whatever it is fed and whatever its weights are."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,11 @@ def precise(*tensors: Tensor) -> torch.dtype:
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)
     return dtype
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Return the context in which autocast leaves operations on x alone; the meta device, which has shapes only, knows no autocast."""
+    return nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)
 
 
 def weights(layer: nn.Linear | nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

@@ -1,9 +1,8 @@
 """Spatial Squeeze-and-Excitation: sSE, one gate a position."""
 
-import torch
 from torch import Tensor, nn
 
-from senet.blocks.precision import check_channels, precise, weights
+from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
 from senet.spec import check_positive
 
@@ -48,7 +47,7 @@ class SpatialSE(nn.Module):
         """
         check_channels(x, self.channels)
         dtype = precise(x, self.conv.weight)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return reference.excite_positions(x.to(dtype), *weights(self.conv, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
