@@ -19,11 +19,11 @@ def _one_thread() -> None:
 
 
 def tiny(**changes: Any) -> Recipe:
-    """Return a recipe of 3 epochs of 4 steps on the digits; dotted names are written with two underscores."""
+    """Return a recipe of 3 epochs of 4 steps on digits of 4 x 4 pixels; dotted names are written with two underscores."""
     tree = {
         "name": "tiny",
         "model": {"name": "cifar_resnet20", "block": "se"},
-        "data": {"name": "digits", "crop": "pad", "pad": 1, "rotation": 10, "batch_size": 256},
+        "data": {"name": "digits", "image_size": 4, "crop": "pad", "pad": 1, "rotation": 10, "batch_size": 256},
         "training": {"epochs": 3},
     }
     return build_recipe(tree, {name.replace("__", "."): value for name, value in changes.items()})

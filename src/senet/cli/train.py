@@ -1,5 +1,7 @@
 """`senet train`: one run, from its recipe or from where it was interrupted."""
 
+import os
+
 from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json, add_recipe, recipe_of
@@ -34,5 +36,6 @@ def run(args: Namespace) -> int:
     from senet.training.loop import train
 
     result = train(recipe, out=args.out, folder=args.folder, resume=args.resume, progress=not args.quiet)
-    show(result, as_json=args.json)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        show(result, as_json=args.json)
     return 0

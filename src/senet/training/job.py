@@ -69,6 +69,11 @@ class Job:
         return LAYOUTS[self.recipe.training.channels_last]
 
     @property
+    def pixels(self) -> int:
+        """Pixels of a training batch in one process."""
+        return self.recipe.data.batch_size * self.source.input.size**2 // self.fabric.world_size
+
+    @property
     def first_frozen_epoch(self) -> int:
         """The epoch from which BatchNorm stands still."""
         return self.recipe.training.epochs - self.recipe.training.freeze_bn_epochs

@@ -16,7 +16,7 @@ from senet.training.evaluate import Evaluation, score
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
 from senet.training.optim import set_rate
-from senet.training.processes import agreed_signal, pool_names
+from senet.training.processes import agreed_signal, pool_names, worthwhile_threads
 from senet.training.progress import Progress, RunProgress
 from senet.training.result import RunResult
 from senet.training.run_folder import RunFolder, new_run, resumed_run
@@ -58,15 +58,15 @@ def train(
     state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
     if run.checkpoint.exists():
         state.load(run.checkpoint)
-    if job.fabric.is_global_zero:
-        run.begin(recipe, describe_environment(job.fabric))
-
     shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
     with (
+        worthwhile_threads(job.pixels),
         nullcontext() if shown is progress else shown,
         shown.run(label or recipe.name, epochs=epochs, steps=steps, done=state.step) as bar,
         Interruption(partial(agreed_signal, job.fabric) if job.fabric.world_size > 1 else None) as interruption,
     ):
+        if job.fabric.is_global_zero:
+            run.begin(recipe, describe_environment(job.fabric))
         try:
             network = None
             while state.epoch < epochs and not job.schedule.exhausted:

@@ -1,7 +1,9 @@
-"""Fabric as this project starts it: device, precision, and several processes when a launcher made them."""
+"""Fabric as this project starts it: device, precision, threads, and several processes when a launcher made them."""
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
@@ -11,6 +13,9 @@ from senet.errors import UsageError
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """The recipe's name of a precision -> Fabric's. The mixed ones keep weights in float32; fp16 scales the loss."""
+
+PIXELS_A_THREAD = 16384
+"""Pixels of a batch that keep one CPU thread busy."""
 
 
 def start_fabric(precision: str, accelerator: str = "auto") -> Fabric:
@@ -39,6 +44,21 @@ def start_fabric(precision: str, accelerator: str = "auto") -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def worthwhile_threads(pixels: int) -> Iterator[None]:
+    """Use no more CPU threads than pay for themselves in batches of this many pixels, and afterwards as many as before.
+
+    Threads wait for each other in every operator. On images as small as the digits that costs more than it saves, many times more on a
+    machine that is busy. As the number depends on the recipe, so small a run gives the same weights on any number of cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, pixels // PIXELS_A_THREAD)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def agreed_signal(fabric: Fabric, signum: int) -> int:

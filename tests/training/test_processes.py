@@ -1,0 +1,88 @@
+"""Device, precision and threads; two processes that train as one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from senet.errors import UsageError
+from senet.training.loop import train
+from senet.training.processes import PIXELS_A_THREAD, start_fabric, worthwhile_threads
+from senet.training.run_folder import RunFolder
+
+from .conftest import assert_same_run, tiny
+
+
+@pytest.mark.parametrize(("precision", "name"), [("fp32", "32-true"), ("bf16", "bf16-mixed")])
+def test_fabric_gets_the_precision_asked_for(precision: str, name: str) -> None:
+    fabric = start_fabric(precision, accelerator="cpu")
+    assert fabric.strategy.precision.precision == name
+    assert (fabric.world_size, fabric.device.type) == (1, "cpu")
+
+
+def test_fp16_is_refused_on_a_cpu() -> None:
+    with pytest.raises(UsageError, match="'fp16' needs a CUDA device"):
+        start_fabric("fp16", accelerator="cpu")
+
+
+def test_small_batches_use_few_threads_and_put_them_back() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        for pixels, threads in ((1, 1), (PIXELS_A_THREAD * 2, 2), (PIXELS_A_THREAD * 99, 4)):
+            with worthwhile_threads(pixels):
+                assert torch.get_num_threads() == threads
+            assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def launched(folder: Path, *words: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "senet.cli.main", "train"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([*command, *words], cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """Two processes see the same batches as one; what differs is BatchNorm, which each takes over its own half."""
+    recipe = tiny(training__freeze_bn_epochs=3, training__ema_decay=0.5, optim__lr=0.01, optim__clip_norm=1.0, data__workers=0)
+    (tmp_path / "tiny.yaml").write_text(recipe.to_yaml())
+    process = launched(tmp_path, "tiny.yaml", "--folder", "two", "--json")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out.count('"top1"') == 1
+    train(recipe, folder=tmp_path / "one", progress=False)
+    one, two = (RunFolder(tmp_path / name) for name in ("one", "two"))
+    for row, other in zip(one.metrics(), two.metrics(), strict=True):
+        for name in ("step", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5"):
+            assert row[name] == pytest.approx(other[name], rel=1e-4), name
+    for part in ("model", "average"):
+        states = [torch.load(run.checkpoint, weights_only=True)[part] for run in (one, two)]
+        for name, tensor in states[0].items():
+            torch.testing.assert_close(states[1][name], tensor, rtol=1e-3, atol=1e-5, msg=f"{part} {name}")
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_go_on(tmp_path: Path) -> None:
+    recipe = tiny(training__epochs=8, training__freeze_bn_epochs=2, data__batch_size=32, data__workers=0)
+    (tmp_path / "tiny.yaml").write_text(recipe.to_yaml())
+    process = launched(tmp_path, "tiny.yaml", "--folder", "stopped")
+    run = RunFolder(tmp_path / "stopped")
+    deadline = time.monotonic() + 200
+    while not run.metrics() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)  # to the launcher, which hands it on
+    _, err = process.communicate(timeout=120)
+    assert "interrupted by SIGTERM" in err
+    assert not run.is_finished()
+    resumed, whole = (launched(tmp_path, *words) for words in (("--resume", "stopped"), ("tiny.yaml", "--folder", "whole")))
+    assert [process.wait(300) for process in (resumed, whole)] == [0, 0]
+    for process in (resumed, whole):
+        process.communicate()
+    assert_same_run(run.path, tmp_path / "whole")
