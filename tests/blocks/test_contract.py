@@ -240,6 +240,11 @@ class TestContract:
             assert f"columns={numpy_form(name).keywords['columns']}" in text
         assert str(channels) in text
 
+    def test_meta_device_gives_shapes(self, name: str) -> None:
+        block, inputs = build(name).to("meta"), [x.to("meta") for x in inputs_of(name, (4, 3))]
+        block.reset_parameters()
+        assert block(*inputs).shape == inputs[0].shape
+
     def test_wrong_channels_are_refused(self, name: str) -> None:
         spec, channels = CASES[name]
         block = build(name)

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from senet.blocks.initial import draw
 from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
 from senet.spec import GATES, SQUEEZES, Gate, Squeeze, check_choice, check_positive, hidden_width
@@ -54,10 +55,8 @@ class ChannelSE(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the weights as He et al. (1502.01852) and set the biases to 0: gates start near 1/2."""
-        for fc in (self.fc1, self.fc2):
-            nn.init.kaiming_normal_(fc.weight, nonlinearity="relu" if fc is self.fc1 else "linear")
-            if fc.bias is not None:
-                nn.init.zeros_(fc.bias)
+        draw(self.fc1, relu=True)
+        draw(self.fc2)
 
     def gate(self, x: Tensor) -> Tensor:
         """Compute the gate of an input.

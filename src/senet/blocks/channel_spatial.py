@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from senet.blocks.channel import ChannelSE
+from senet.blocks.initial import draw
 from senet.blocks.precision import precise, weights, without_autocast
 from senet.blocks.spatial import SpatialSE
 from senet.ops import reference
@@ -41,9 +42,7 @@ class ChannelSpatialSE(nn.Module):
         self.cse.reset_parameters()
         self.sse.reset_parameters()
         if self.merge is not None:
-            nn.init.kaiming_normal_(self.merge.weight, nonlinearity="linear")
-            if self.merge.bias is not None:
-                nn.init.zeros_(self.merge.bias)
+            draw(self.merge)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x recalibrated both ways; shape, type and memory format of x.

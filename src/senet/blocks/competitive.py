@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from senet.blocks.initial import draw
 from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.errors import UsageError
 from senet.ops import reference
@@ -78,10 +79,7 @@ class CompetitiveSE(nn.Module):
         """Draw the weights as He et al. (1502.01852), set the biases to 0 and the BN to the identity: gates start around 1/2."""
         for name, layer in self.named_children():
             if isinstance(layer, nn.Linear | nn.Conv2d):
-                rectified = name in ("fc_residual", "fc_identity", "fc1")
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu" if rectified else "linear")
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+                draw(layer, relu=name in ("fc_residual", "fc_identity", "fc1"))
             else:
                 self.bn.reset_parameters()
 

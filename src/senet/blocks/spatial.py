@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from senet.blocks.initial import draw
 from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
 from senet.spec import check_positive
@@ -29,9 +30,7 @@ class SpatialSE(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the weights by fan-in (He et al., 1502.01852) and set the bias to 0: gates start around 1/2."""
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="linear")
-        if self.conv.bias is not None:
-            nn.init.zeros_(self.conv.bias)
+        draw(self.conv)
 
     def gate(self, x: Tensor) -> Tensor:
         """Compute the gate of an input.

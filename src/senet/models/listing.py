@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from senet.errors import UsageError, nearest
+from senet.models.classifier import Classifier
 from senet.models.registry import create_model, list_models
 
 
@@ -56,6 +57,7 @@ class ModelListing:
 
 def _row(name: str) -> ModelRow:
     model = create_model(name, device="meta")
+    assert isinstance(model, Classifier)
     blocks = [module for path, module in model.named_modules() if path.endswith(".se")]
     block_parameters = sum(p.numel() for block in blocks for p in block.parameters())
     total = sum(p.numel() for p in model.parameters())
