@@ -91,11 +91,11 @@ def _training_step(network: nn.Module, recipe: Recipe, size: tuple[int, ...], cl
 
     def step() -> None:
         network.train()
+        optimizer.zero_grad()
         with torch.autocast(images.device.type, dtype) if dtype else nullcontext():
             loss = task.loss(network(images), labels)
         loss.backward()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
         _wait(images)
 
     return step
