@@ -1,0 +1,1 @@
+"""Put blocks into any network: find the sites, plan, insert, prove, undo."""

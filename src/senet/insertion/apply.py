@@ -1,0 +1,169 @@
+"""Carry out a plan: check it as a whole, put the blocks in, prove them, or leave the network as it was."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from senet.blocks.build import build_block
+from senet.errors import UsageError
+from senet.insertion.flow import Flow
+from senet.insertion.gated import Gated
+from senet.insertion.identity import start_as_identity
+from senet.insertion.plan import InsertPlan, Site
+from senet.insertion.probe import Probe, probe
+from senet.insertion.rewrite import Edit, Rewritten, refusal
+from senet.insertion.trace import Container, trace
+from senet.insertion.verify import Inserted, prove
+
+
+def apply(model: nn.Module, plan: InsertPlan, example_input: Any = None, *, proof: bool = True) -> InsertPlan:
+    """Carry out a plan and prove it; a network on the meta device can be built so, without the proof.
+
+    Raises:
+        UsageError: if the plan cannot be carried out; the network is then as it was.
+    """
+    hosts = _checked(model, plan, probe(model, example_input, small=True))
+    inserted = _put(model, plan, hosts)
+    if not proof:
+        return replace(plan, sites=tuple(entry.site for entry in inserted))
+    try:
+        try:
+            seen = probe(model, example_input, small=True)
+        except UsageError as error:
+            raise UsageError(
+                f"{type(model).__name__} does not work with wrapped modules, its forward reads their attributes: {error}"
+            ) from error
+        notes = prove(inserted, seen.calls)
+        return replace(plan, sites=tuple(replace(entry.site, note=notes[entry.block] or entry.site.note) for entry in inserted))
+    except BaseException:
+        _undo(model, inserted)
+        raise
+
+
+@dataclass(frozen=True)
+class Host:
+    """Hold what a site names: the module to wrap or rewrite, and the container of its unit."""
+
+    module: nn.Module
+    container: nn.Module
+
+
+def _checked(model: nn.Module, plan: InsertPlan, seen: Probe) -> list[Host]:
+    """Return the hosts of a plan's sites.
+
+    Raises:
+        UsageError: if the network is not the plan's, has been inserted into by it, or a block does not fit.
+    """
+    if not plan.sites:
+        raise UsageError("the plan is empty: there is nothing to insert")
+    modules = dict(model.named_modules(remove_duplicate=False))
+    hosts: list[Host] = []
+    places = set()
+    for site in plan:
+        module, container = modules.get(site.path), modules.get(site.container)
+        if module is None or container is None:
+            missing = site.path if module is None else site.container
+            raise UsageError(f"this plan is of another network: {plan.model} has {missing!r}, this {type(model).__name__} has not")
+        if isinstance(module, Gated | Rewritten) and type(module).__name__ != site.host:
+            raise UsageError(f"this plan is inserted already: {site.path} has its block; senet.remove(model) takes it out")
+        if type(module).__name__ != site.host:
+            raise UsageError(f"this plan is of another network: {site.path} is a {site.host} there and a {type(module).__name__} here")
+        if module not in seen.calls:
+            raise UsageError(f"{site.path} does not run in evaluation mode: a block there would do nothing")
+        if (place := (module, site.position, site.node, site.users)) in places:
+            raise UsageError(f"the plan has two blocks for {site.path}")
+        places.add(place)
+        channels = _channels(site, module, seen)
+        if channels != site.channels:
+            raise UsageError(f"the block for {site.path} recalibrates {site.channels} channels, but the map there has {channels}")
+        _check_block(site, plan.init)
+        hosts.append(Host(module, container))
+    return hosts
+
+
+def _channels(site: Site, module: nn.Module, seen: Probe) -> int | None:
+    """Return the channels of what a site recalibrates."""
+    if site.position == "graph":
+        graph, _ = trace(module)
+        names = {node.name: node for node in graph.nodes}
+        for name in (site.node, *site.users, *([site.shortcut] if site.shortcut else [])):
+            if name not in names:
+                raise UsageError(f"this plan is of another network: the forward of {site.path} has no value {name!r} here")
+        container = Container(site.path, module, graph)
+        if (reason := refusal(container)) is not None:
+            raise UsageError(reason)
+        shape = seen.shape(Flow(container), names[site.node])
+    else:
+        value = seen.outputs.get(module) if site.position == "output" else next(iter(seen.calls[module].args), None)
+        shape = tuple(value.shape) if isinstance(value, Tensor) else ()
+    return shape[site.axis] if len(shape) > 2 else None
+
+
+def _check_block(site: Site, init: str | None) -> None:
+    """Raise UsageError if a site's block cannot be built, or cannot start as it should."""
+    try:
+        with torch.device("meta"):
+            block = build_block(site.block, site.channels)
+            if init == "identity":
+                start_as_identity(block)
+    except UsageError as error:
+        raise UsageError(f"{site.path}: {error}") from error
+
+
+def _put(model: nn.Module, plan: InsertPlan, hosts: list[Host]) -> list[Inserted]:
+    """Carry out a checked plan."""
+    replaced: dict[nn.Module, nn.Module] = {}
+    blocks, sites = [], []
+    for site, host in zip(plan, hosts, strict=True):
+        block, gain = _block(site, host, model, plan.init)
+        blocks.append(block)
+        sites.append(replace(site, gain=gain))
+    steps = list(zip(sites, hosts, blocks, strict=True))
+    for module in dict.fromkeys(host.module for site, host, _ in steps if site.position == "graph"):
+        edits = [
+            Edit(site.name, block, site.node, site.users, site.shortcut, site.gain)
+            for site, host, block in steps
+            if host.module is module and site.position == "graph"
+        ]
+        replaced[module] = _exchange(model, module, Rewritten(module, edits))
+    for site, host, block in steps:
+        if site.position != "graph":
+            current = replaced.get(host.module, host.module)
+            on: Any = site.position
+            replaced[host.module] = _exchange(model, current, Gated(current, block, on=on, axis=site.axis, gain=site.gain))
+    return [Inserted(site, block, replaced.get(host.container, host.container)) for site, host, block in steps]
+
+
+def _block(site: Site, host: Host, model: nn.Module, init: str | None) -> tuple[nn.Module, float]:
+    """Build a block like its host: device, floating type, memory format, training flag."""
+    like = next(p for module in (host.module, host.container, model) for p in module.parameters() if p.is_floating_point())
+    block = build_block(site.block, site.channels)
+    gain = start_as_identity(block) if init == "identity" else 1.0
+    kernels = [p for p in host.container.parameters() if p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last)]
+    block = block.to(device=like.device, dtype=like.dtype)
+    if any(not kernel.is_contiguous() for kernel in kernels):
+        block = block.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return block.train(host.module.training), gain
+
+
+def _exchange(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
+    """Put a module in the place of another, wherever that is registered."""
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is old:
+                parent._modules[name] = new
+    return new
+
+
+def _undo(model: nn.Module, inserted: list[Inserted]) -> None:
+    """Take out the blocks of one insertion and leave earlier ones."""
+    blocks = {entry.block for entry in inserted}
+    for module in list(model.modules()):
+        for name, child in list(module._modules.items()):
+            while (isinstance(child, Gated) and child.se in blocks) or (
+                isinstance(child, Rewritten) and blocks & {getattr(child, block) for block in child.blocks}
+            ):
+                child = child.host if isinstance(child, Gated) else child.restore()
+                module._modules[name] = child

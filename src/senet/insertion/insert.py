@@ -1,0 +1,114 @@
+"""Insert blocks into a network by a plan, and take them out again."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, Literal
+
+from torch import nn
+
+from senet.errors import UsageError
+from senet.insertion.apply import apply
+from senet.insertion.gated import Gated
+from senet.insertion.plan import InsertPlan
+from senet.insertion.rewrite import Rewritten
+from senet.insertion.sites import find_sites, refuse_wrapped
+from senet.spec import BlockSpec, check_choice
+
+INITS = ("paper", "identity")
+
+
+def insert(
+    model: nn.Module,
+    block: str | BlockSpec | InsertPlan = "se",
+    *,
+    example_input: Any = None,
+    placement: str = "standard",
+    stages: Collection[int] | None = None,
+    init: Literal["paper", "identity"] = "paper",
+    existing: Literal["skip", "add"] = "skip",
+    at: str | type[nn.Module] | None = None,
+) -> InsertPlan:
+    """Put blocks into a network, in place, where the papers put them or where a plan says.
+
+    The plan is checked as a whole before anything changes; afterwards every block is proved to be on the path, or everything is undone.
+    Blocks take device, type, memory format and training flag from their hosts. Make optimisers and wrap for distributed training afterwards.
+
+    Args:
+        model: any network.
+        block: a kind of block, a BlockSpec, or a plan from `find_sites`, from an earlier `insert` or from a checkpoint's metadata.
+        example_input: a tensor or a tuple of arguments; None = an image as the network seems to want it.
+        placement: see `find_sites`; a plan has its own, as it has stages, existing and at.
+        stages: see `find_sites`.
+        init: "paper" draws the blocks' weights as for training from scratch; "identity" leaves the network's outputs as they are, so that
+            a trained network goes on from where it was. A plan that was inserted before has its own.
+        existing: see `find_sites`.
+        at: see `find_sites`.
+
+    Returns:
+        The plan as it was carried out, for `rename_keys` and for the metadata of checkpoints.
+
+    Raises:
+        UsageError: if the plan cannot be carried out; the network is then as it was.
+    """
+    check_choice("init", init, INITS)
+    refuse_wrapped(model)
+    if isinstance(block, InsertPlan):
+        if (placement, stages, existing, at) != ("standard", None, "skip", None):
+            raise UsageError("a plan says itself where its blocks go: leave out placement, stages, existing and at, or find_sites anew")
+        plan = block
+    else:
+        _refuse_meta(model)
+        plan = find_sites(model, block, example_input=example_input, placement=placement, stages=stages, existing=existing, at=at)
+    _refuse_meta(model)
+    done = apply(model, replace(plan, init=plan.init or init), example_input)
+    _record(model, [*recorded(model), done])
+    return done
+
+
+def remove(model: nn.Module) -> None:
+    """Take all inserted blocks out of a network; its outputs are bit-identical to those before.
+
+    Raises:
+        UsageError: if nothing is inserted.
+    """
+    if not any(isinstance(module, Gated | Rewritten) for module in model.modules()):
+        raise UsageError(f"there is nothing to remove: {type(model).__name__} has no inserted blocks")
+    seen: set[nn.Module] = set()
+    queue = [model]
+    while queue:
+        module = queue.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        for name, child in module._modules.items():
+            if child is not None:
+                module._modules[name] = child = _plain(child)
+                queue.append(child)
+    _record(model, [])
+
+
+def recorded(model: nn.Module) -> list[InsertPlan]:
+    """Return the plans that a network's configuration holds, in the order in which they were carried out."""
+    config = getattr(model, "config", None)
+    options = getattr(config, "options", None) or {}
+    return [InsertPlan.from_dict(plan) for plan in options.get("inserted", ())]
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    while isinstance(module, Gated | Rewritten):
+        module = module.host if isinstance(module, Gated) else module.restore()
+    return module
+
+
+def _record(model: nn.Module, plans: list[InsertPlan]) -> None:
+    """Write the plans into the network's configuration, if it has one, so that they travel with its checkpoints."""
+    config: Any = getattr(model, "config", None)
+    if hasattr(config, "options"):
+        options = {name: value for name, value in config.options.items() if name != "inserted"}
+        model.config = replace(config, options=options | ({"inserted": [plan.to_dict() for plan in plans]} if plans else {}))
+
+
+def _refuse_meta(model: nn.Module) -> None:
+    if any(tensor.device.type == "meta" for tensor in (*model.parameters(), *model.buffers())):
+        name = type(model).__name__
+        raise UsageError(f"{name} is on the meta device and has no weights yet: model.to_empty(device=...), then load or initialise it")

@@ -1,0 +1,201 @@
+"""The plan of an insertion: what goes where, to be read, narrowed, saved and applied."""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from senet.errors import UsageError
+from senet.spec import BlockSpec
+
+
+@dataclass(frozen=True)
+class Site:
+    """Say what goes where.
+
+    Args:
+        path: the module that is wrapped, or, with position "graph", whose forward is rewritten.
+        position: whether the block acts on the module's "output", on its first "input", or on a value inside it ("graph").
+        host: the module's class.
+        kind: what was recognised: residual, dense, concat, depthwise, encoder, decoder, chain, or module (chosen by the user).
+        placement: where the block sits in its unit.
+        stage: the network's own number; else log2 of the stride at the unit's result, so that stride 4 is stage 2, as in the papers.
+        channels: channels that the block recalibrates.
+        block: which block.
+        container: the smallest module that holds the unit; the block is proved to be on its path.
+        axis: axis of the channels, 1 or -1.
+        aliases: further paths of the same module.
+        node: name of the value inside the module.
+        users: names of the operations that see the recalibrated value.
+        shortcut: name of the shortcut's value, for blocks that see both.
+        name: name of the block's sub-module.
+        existing: whether the unit has a gate already.
+        gain: constant factor behind the block.
+        note: what a reader should know.
+    """
+
+    path: str
+    position: str
+    host: str
+    kind: str
+    placement: str
+    stage: int
+    channels: int
+    block: BlockSpec
+    container: str
+    axis: int = 1
+    aliases: tuple[str, ...] = ()
+    node: str = ""
+    users: tuple[str, ...] = ()
+    shortcut: str = ""
+    name: str = "se"
+    existing: bool = False
+    gain: float = 1.0
+    note: str = ""
+
+    @property
+    def block_path(self) -> str:
+        """Path of the block in the network it is inserted into, as far as this site alone moves it."""
+        return f"{self.path}.{self.name}" if self.path else self.name
+
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        inner = f"{self.node} in {self.host}" if self.node else self.host
+        return {"output": f"behind {self.host}", "input": f"before {self.host}", "graph": f"behind {inner}"}[self.position]
+
+
+@dataclass(frozen=True)
+class InsertPlan:
+    """Hold the sites of one insertion; nothing changes until `senet.insert(model, plan)`.
+
+    Args:
+        model: class of the network it was made for.
+        sites: what goes where, in the order of execution.
+        init: how the blocks start: "paper" or "identity"; None = not inserted yet.
+        notes: what was left out, and why.
+    """
+
+    model: str
+    sites: tuple[Site, ...]
+    init: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self.sites)
+
+    def keep(self, *, stages: Collection[int] | None = None, paths: str | None = None, limit: int | None = None) -> "InsertPlan":
+        """Return the plan with only some of its sites.
+
+        Args:
+            stages: the stages to keep.
+            paths: a regular expression to search for in the paths.
+            limit: keep the first so many.
+
+        Raises:
+            UsageError: if nothing is left; what there is, or comes near, is named.
+        """
+        sites = self.sites
+        if stages is not None:
+            sites = tuple(site for site in sites if site.stage in stages)
+            if not sites:
+                there = ", ".join(map(str, sorted({site.stage for site in self.sites})))
+                raise UsageError(f"no site is in stages {', '.join(map(str, stages))}; there are sites in stages {there}")
+        if paths is not None:
+            kept = tuple(site for site in sites if compiled(paths).search(site.path))
+            if not kept:
+                raise UsageError(f"no path matches {paths!r}; {near_misses(paths, [site.path for site in sites])}")
+            sites = kept
+        if limit is not None and limit < 1:
+            raise UsageError(f"limit must be at least 1, got {limit}")
+        return replace(self, sites=sites[:limit])
+
+    def table(self) -> Table:
+        """Return one row a site."""
+        table = Table("path", "stage", "channels", "kind", "placement", "block", "place", box=None, pad_edge=False)
+        for site in self.sites:
+            options = " ".join(f"{name}={value}" for name, value in site.block.options().items())
+            row = (str(site.stage), str(site.channels), site.kind, site.placement, f"{site.block.kind} {options}".strip(), site.where)
+            table.add_row(site.path or "(the network)", *row)
+        for column in table.columns[1:3]:
+            column.justify = "right"
+        remarks = [f"{site.path}: {site.note}" for site in self.sites if site.note]
+        table.caption = "\n".join([f"{len(self)} blocks in {self.model}", *self.notes, *remarks])
+        table.caption_justify = "left"
+        return table
+
+    def __str__(self) -> str:
+        console = Console(width=140, color_system=None)
+        with console.capture() as capture:
+            console.print(self.table())
+        return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        sites = [asdict(site) | {"block": site.block.to_dict()} for site in self.sites]
+        return {"model": self.model, "init": self.init, "notes": list(self.notes), "sites": sites}
+
+    def to_json(self) -> str:
+        """Return the plan as JSON that `from_json` reads back to an equal plan."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> "InsertPlan":
+        """Build a plan from plain data.
+
+        Raises:
+            UsageError: if fields are missing or unknown.
+        """
+        try:
+            sites = tuple(_site(site) for site in tree["sites"])
+            return cls(tree["model"], sites, tree.get("init"), tuple(tree.get("notes", ())))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"this is not the plan of an insertion: {type(error).__name__} {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> "InsertPlan":
+        """Build a plan from what `to_json` wrote.
+
+        Raises:
+            UsageError: if the text is not a plan.
+        """
+        try:
+            tree = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"this is not the plan of an insertion: {error}") from error
+        return cls.from_dict(tree)
+
+
+def _site(tree: Mapping[str, Any]) -> Site:
+    if unknown := set(tree) - {entry.name for entry in fields(Site)}:
+        raise UsageError(f"a site of a plan has no field {min(unknown)!r}")
+    values: dict[str, Any] = dict(tree) | {name: tuple(tree.get(name, ())) for name in ("aliases", "users")}
+    values["block"] = BlockSpec.from_dict(tree["block"])
+    return Site(**values)
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a regular expression given by a user.
+
+    Raises:
+        UsageError: if it is none.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"{pattern!r} is not a regular expression: {error}") from error
+
+
+def near_misses(pattern: str, names: Collection[str], count: int = 5) -> str:
+    """Return the names that come nearest to a pattern, in words."""
+    plain = re.sub(r"\\[dws][*+?]?|[\\^$()\[\]|*+?]|\.[*+]", "", pattern)
+    close = get_close_matches(plain, names, n=count, cutoff=0.4) or list(names)[:count]
+    return f"near it: {', '.join(close)}" if close else "there are none"

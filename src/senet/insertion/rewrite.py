@@ -1,0 +1,130 @@
+"""Rewrite a container's forward, for what no wrapper can express: a block on a functional shortcut, or one that sees two values."""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx, nn
+
+from senet.insertion.trace import Container, trace
+
+GUARDED = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Say what to put where in a graph.
+
+    Args:
+        name: name of the block's sub-module.
+        block: the block.
+        node: name of the value that it recalibrates.
+        users: names of the operations that see the recalibrated value.
+        shortcut: name of its second input, or "".
+        gain: constant factor behind it.
+    """
+
+    name: str
+    block: nn.Module
+    node: str
+    users: tuple[str, ...]
+    shortcut: str = ""
+    gain: float = 1.0
+
+
+def refusal(container: Container) -> str | None:
+    """Return why a container's forward cannot be rewritten, or None."""
+    name = f"{container.path} ({type(container.module).__name__})" if container.path else type(container.module).__name__
+    if not container.path:
+        return f"{name} does it in its own forward, and what has no parent cannot be replaced: move that part into a sub-module, or use at="
+    if not container.exact:
+        return f"the forward of {name} depends on its arguments: it can only be traced for one kind of call"
+    if any(len(getattr(container.module, hooks)) for hooks in GUARDED):
+        return f"{name} has hooks, which its rewritten form would not run"
+    training, _ = trace(container.module, training=True)
+    if _code(training).src != _code(container.graph).src:
+        return f"the forward of {name} reads self.training, and a traced form would freeze it"
+    known = dict(container.module.named_parameters()) | dict(container.module.named_buffers())
+    if any(node.op == "get_attr" and node.target not in known for node in container.graph.nodes):
+        return f"the forward of {name} uses tensors that are neither parameters nor buffers"
+    return None
+
+
+class Rewritten(nn.Module):
+    """Run a container's forward with blocks in it.
+
+    Children, parameters and buffers are the container's own, under their own names, so that its keys stay as they were.
+
+    Args:
+        original: the container; it is kept, out of the tree of modules, for `restore`.
+        edits: the blocks and where they act.
+
+    Raises:
+        KeyError: if the container's forward has no value or operation of that name.
+    """
+
+    def __init__(self, original: nn.Module, edits: list[Edit]) -> None:
+        super().__init__()
+        graph, _ = trace(original)
+        nodes = {node.name: node for node in graph.nodes}
+        for edit in edits:
+            _insert(graph, nodes, edit)
+        code = _code(graph)
+        self._original = (original,)
+        self._source, self._globals = code.src, dict(code.globals)
+        self._run = _compiled(self._source, self._globals)
+        self.blocks = tuple(edit.name for edit in edits)
+        for registered in ("_parameters", "_buffers", "_modules"):
+            getattr(self, registered).update(getattr(original, registered))
+        self._non_persistent_buffers_set = set(original._non_persistent_buffers_set)
+        for edit in edits:
+            self.add_module(edit.name, edit.block)
+        self.training = original.training
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the container's forward with the blocks."""
+        return self._run(self, *args, **kwargs)
+
+    def restore(self) -> nn.Module:
+        """Return the container as it was, with the children, weights and training flag of today."""
+        (original,) = self._original
+        for registered in ("_parameters", "_buffers", "_modules"):
+            own = {name: value for name, value in getattr(self, registered).items() if name not in self.blocks}
+            getattr(original, registered).clear()
+            getattr(original, registered).update(own)
+        original.training = self.training
+        return original
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_run"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        super().__setstate__(dict(state))
+        self._run = _compiled(self._source, self._globals)
+
+    def _get_name(self) -> str:
+        return f"Rewritten{type(self._original[0]).__name__}"
+
+
+def _insert(graph: fx.Graph, nodes: Mapping[str, fx.Node], edit: Edit) -> None:
+    value, users = nodes[edit.node], [nodes[name] for name in edit.users]
+    inputs = (value, nodes[edit.shortcut]) if edit.shortcut else (value,)
+    place = max(inputs, key=list(graph.nodes).index)
+    with graph.inserting_after(place):
+        gated = graph.create_node("call_module", edit.name, inputs)
+    if edit.gain != 1:
+        with graph.inserting_after(gated):
+            gated = graph.call_function(operator.mul, (gated, edit.gain))
+    for user in users:
+        user.replace_input_with(value, gated)
+
+
+def _code(graph: fx.Graph) -> Any:
+    return graph.python_code("self")
+
+
+def _compiled(source: str, names: Mapping[str, Any]) -> Callable[..., Any]:
+    scope = dict(names)
+    exec(compile(source, "<rewritten forward>", "exec"), scope)
+    return scope["forward"]
