@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from senet.blocks.competitive import CompetitiveSE as CompetitiveSE
     from senet.blocks.spatial import SpatialSE as SpatialSE
     from senet.comparison import compare as compare
+    from senet.insertion.freeze import freeze_host as freeze_host
+    from senet.insertion.gated import Gated as Gated
+    from senet.insertion.insert import insert as insert
+    from senet.insertion.insert import remove as remove
+    from senet.insertion.keys import rename_keys as rename_keys
+    from senet.insertion.plan import InsertPlan as InsertPlan
+    from senet.insertion.sites import find_sites as find_sites
     from senet.models.registry import create_model as create_model
     from senet.models.registry import from_pretrained as from_pretrained
     from senet.models.registry import list_models as list_models
@@ -36,6 +43,8 @@ _HOME = {
     "ChannelSpatialSE": "blocks.channel_spatial",
     "CompetitiveSE": "blocks.competitive",
     "Excitations": "analysis.record",
+    "Gated": "insertion.gated",
+    "InsertPlan": "insertion.plan",
     "Profile": "profiling",
     "Recipe": "recipe",
     "SpatialSE": "blocks.spatial",
@@ -43,11 +52,16 @@ _HOME = {
     "compare": "comparison",
     "create_model": "models.registry",
     "evaluate": "training.evaluate",
+    "find_sites": "insertion.sites",
+    "freeze_host": "insertion.freeze",
     "from_pretrained": "models.registry",
+    "insert": "insertion.insert",
     "list_models": "models.registry",
     "load_weights": "weights.store",
     "profile": "profiling",
     "record_excitations": "analysis.record",
+    "remove": "insertion.insert",
+    "rename_keys": "insertion.keys",
     "save_weights": "weights.store",
     "train": "training.loop",
 }

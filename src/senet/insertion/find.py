@@ -46,7 +46,7 @@ def survey(model: nn.Module, seen: Probe) -> Survey:
     units = _innermost([unit for flow in flows for unit in residual_units(flow)])
     units += _apart(_innermost([unit for flow in flows for unit in concat_units(flow)]), units)
     units += _apart([unit for flow in flows for unit in depthwise_units(flow)], units)
-    units += _apart(skip_units(flows), units)
+    units += _apart(_innermost(skip_units(flows)), units)
     units = units or [unit for flow in flows for unit in chain_units(flow)]
     order = {flow: index for index, flow in enumerate(flows)}
     units.sort(key=lambda unit: (order[unit.flow], unit.flow.index[unit.value]))

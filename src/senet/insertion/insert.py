@@ -31,7 +31,7 @@ def insert(
     """Put blocks into a network, in place, where the papers put them or where a plan says.
 
     The plan is checked as a whole before anything changes; afterwards every block is proved to be on the path, or everything is undone.
-    Blocks take device, type, memory format and training flag from their hosts. Make optimisers and wrap for distributed training afterwards.
+    Blocks take device, type, memory format and training flag from their hosts. Make optimisers, and wrap the network, afterwards.
 
     Args:
         model: any network.

@@ -119,7 +119,7 @@ class _Planner:
         container = unit.flow.container
         cuts = unit.cuts.get("pair" if self.spec.kind == "cmpe_se" else self.placement, ())
         if not cuts:
-            raise Impossible(f"{container.path or self.name}: a {unit.kind} unit has no place for {self.spec.kind!r} at {self.placement!r}")
+            raise Impossible(f"{container.path or self.name}: {_needs(unit, self.spec.kind)}")
         chosen = place(unit, cuts, self.paths)
         cut, graph = chosen.cut, chosen.position == "graph"
         shape = self.seen.shape(unit.flow, cut.node)
@@ -224,6 +224,14 @@ def _matching(model: nn.Module, at: str | type[nn.Module]) -> dict[str, nn.Modul
     if not fits:
         raise UsageError(f"no module matches {at!r}; {near_misses(at, names)}")
     return fits
+
+
+def _needs(unit: Unit, kind: str) -> str:
+    """Say what a unit takes."""
+    if kind == "cmpe_se":
+        return f"{kind!r} weighs a branch against its shortcut, and a unit of the kind {unit.kind!r} has none"
+    takes = ", ".join(repr(placement) for placement, cuts in unit.cuts.items() if cuts and placement != "pair")
+    return f"a unit of the kind {unit.kind!r} takes {takes} only"
 
 
 def _free_name(module: nn.Module, taken: Collection[str]) -> str:

@@ -1,0 +1,1 @@
+"""Networks of other libraries, as data for the contract of insertion."""
