@@ -105,13 +105,13 @@ def train_step(job: Job, network: nn.Module, images: Tensor, labels: Tensor) -> 
     step, clip_norm = job.state.step, job.recipe.optim.clip_norm
     torch.manual_seed(seed_of(job.recipe.seed, "step", step, job.fabric.global_rank))  # for dropout and its like
     set_rate(job.optimizer, job.schedule.rate(step))
+    job.optimizer.zero_grad()  # here, not at the end: the allocator hands the freed gradients to the activations, without page faults
     logits = network(images)
     loss = job.task.loss(logits, labels)
     job.fabric.backward(loss)
     if clip_norm is not None:
         job.fabric.clip_gradients(network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips such steps itself
     job.optimizer.step()
-    job.optimizer.zero_grad()
     if job.average is not None:
         job.average.update_parameters(job.model)
     return loss, logits
