@@ -148,7 +148,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
             )
         run.write_metrics(state.rows)
     state.save(run.checkpoint)
-    bar.epoch(row, state.best or row)
+    bar.epoch(row)
 
 
 def validate(job: Job, interruption: Interruption) -> Evaluation:

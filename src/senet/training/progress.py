@@ -10,6 +10,9 @@ from rich.progress import Progress as Bars
 
 from senet.training.run_folder import Row
 
+WORDS = 75
+"""Columns of the terminal that stand beside a bar."""
+
 REFRESH = 0.25
 """Seconds between two updates; each waits for the device once."""
 
@@ -32,7 +35,7 @@ class Progress:
         self._all: TaskID | None = None
         self._bars = Bars(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=max(5, min(30, self._console.width - WORDS))),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -95,7 +98,7 @@ class RunProgress:
         self._total = total
         self._first = done
         self._task = task
-        self._best = ""
+        self._accuracy = ""
         self._began = self._updated = time.monotonic()
 
     def due(self) -> bool:
@@ -105,16 +108,16 @@ class RunProgress:
     def update(self, step: int, epoch: int, loss: float) -> None:
         """Show where the run is: steps done, the epoch under way (from 1) and its mean loss so far."""
         self._updated = time.monotonic()
-        self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}  loss {loss:.4f}{self._best}")
+        self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}  loss {loss:.3f}{self._accuracy}")
         self._progress.show_all(step / self._total)
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
         self._progress.say(line)
 
-    def epoch(self, row: Row, best: Row) -> None:
-        """Show a finished epoch: its row of metrics.csv, and the best one so far."""
-        self._best = f"  top-1 {row['val_top1']:.2f} % (best {best['val_top1']:.2f})"
+    def epoch(self, row: Row) -> None:
+        """Show a finished epoch: its row of metrics.csv."""
+        self._accuracy = f"  top-1 {row['val_top1']:.1f} %"
         self.update(int(row["step"]), int(row["epoch"]), row["train_loss"])
         if self._task is None:
             self._progress.say(
