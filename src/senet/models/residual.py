@@ -34,6 +34,11 @@ class UnitShape:
     shared_activation: bool = False
 
     @property
+    def bottleneck_strides(self) -> tuple[int, int]:
+        """Strides of a bottleneck's first 1x1 and of its 3x3 convolution."""
+        return (1, self.stride) if self.v1_5 else (self.stride, 1)
+
+    @property
     def changes(self) -> bool:
         """Whether the shortcut needs a projection."""
         return self.stride != 1 or self.inputs != self.outputs
@@ -112,7 +117,7 @@ class Bottleneck(ResidualUnit):
     def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
         super().__init__(shape, recalibration)
         width = shape.outputs // self.expansion
-        first, second = (1, shape.stride) if shape.v1_5 else (shape.stride, 1)
+        first, second = shape.bottleneck_strides
         self.conv1 = conv(shape.inputs, width, 1, first)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = conv(width, width, 3, second)
@@ -186,7 +191,7 @@ class PreactivatedBottleneck(PreactivatedUnit):
     def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
         super().__init__(shape, recalibration)
         width = shape.outputs // self.expansion
-        first, second = (1, shape.stride) if shape.v1_5 else (shape.stride, 1)
+        first, second = shape.bottleneck_strides
         self.conv1 = conv(shape.inputs, width, 1, first)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv2 = conv(width, width, 3, second)
