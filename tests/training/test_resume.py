@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from senet.errors import UsageError
 from senet.recipe import override
@@ -62,6 +64,25 @@ def interrupt_before(monkeypatch: pytest.MonkeyPatch, step: int, signum: int = s
 def test_with_any_options_a_resumed_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str) -> None:
     train(tiny(**OPTIONS[options]), folder=tmp_path / "whole", progress=False)
     resumed_is_whole(tmp_path / "run", tmp_path / "whole", monkeypatch, OPTIONS[options], step=5)
+
+
+def test_with_fp16_the_loss_scale_is_part_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fp16_on_a_cpu(precision: str) -> Fabric:  # slow, but the same steps as on a GPU
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**30)  # overflows: the first steps are skipped until it has come down
+        return Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+
+    changes = {"training__precision": "fp16", "optim__clip_norm": 1.0}
+    monkeypatch.setattr("senet.training.job.start_fabric", fp16_on_a_cpu)
+    train(tiny(**changes), folder=tmp_path / "whole", progress=False)
+    state = torch.load(tmp_path / "whole" / "last.ckpt", weights_only=True)
+    assert 1 < state["scaler"]["scale"] < 2.0**30
+    assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
+    with monkeypatch.context() as patch:
+        interrupt_before(patch, 5)
+        with pytest.raises(Interrupted):
+            train(tiny(**changes), folder=tmp_path / "run", progress=False)
+    train(resume=tmp_path / "run", progress=False)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("step", [0, 6, 7, 11], ids=["first", "middle of an epoch", "last of an epoch", "last of all"])
