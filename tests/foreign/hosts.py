@@ -24,6 +24,7 @@ class Host:
         size: side of a small image.
         at: modules to name where nothing can be traced.
         compiles: whether the plain network is one graph for torch.compile.
+        synchronise: converts BatchNorm; torch's own conversion drops the activations in timm's.
     """
 
     build: Callable[[], nn.Module]
@@ -33,18 +34,19 @@ class Host:
     size: int = 64
     at: str | None = None
     compiles: bool = True
+    synchronise: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
 
     def make(self) -> nn.Module:
-        """Return the network in evaluation mode, with statistics and scales that make every BN do something."""
+        """Return the network in evaluation mode, as if it were trained: no scale is zero, every BN has statistics."""
         torch.manual_seed(0)
         model = self.build().eval()
+        for name, parameter in model.named_parameters():
+            if name.endswith((".weight", ".gain")) and not parameter.any():
+                nn.init.uniform_(parameter, 0.5, 1.0)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.running_mean, -0.1, 0.1)
                 nn.init.uniform_(module.running_var, 0.8, 1.2)
-                if module.weight is not None:
-                    nn.init.uniform_(module.weight, 0.5, 1.0)
-                    nn.init.uniform_(module.bias, -0.1, 0.1)
         return model
 
     def images(self) -> Tensor:
@@ -57,14 +59,14 @@ def stages(pattern: str, *counts: int, first: int = 1) -> tuple[str, ...]:
     return tuple(pattern.format(s=stage, i=index) for stage, count in enumerate(counts, first) for index in range(count))
 
 
-def numbered(*paths: str) -> tuple[str, ...]:
-    """Return the paths in one tuple."""
-    return paths
-
-
 def tv(name: str, **options: Any) -> Callable[[], nn.Module]:
     """Return what builds a network of torchvision, without downloads."""
     return lambda: torchvision.models.get_model(name, weights=None, **options)
+
+
+def from_timm(name: str, paths: tuple[str, ...], **facts: Any) -> Host:
+    """Return a host of timm."""
+    return Host(lambda: timm.create_model(name), paths, synchronise=timm.layers.convert_sync_batchnorm, **facts)
 
 
 INCEPTIONS = ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")
@@ -96,7 +98,7 @@ HOSTS = {
     ),
     "torchvision/mobilenet_v3_large": Host(
         tv("mobilenet_v3_large"),
-        ("features.1.block.1.1", *(f"features.{i}.block.{3 if i in (4, 5, 11, 12, 13, 14, 15) else 2}.1" for i in range(2, 16))),
+        ("features.1.block.1.1", *(f"features.{i}.block.{3 if i in (4, 5, 6, 11, 12, 13, 14, 15) else 2}.1" for i in range(2, 16))),
         BOTH,
         recalibrated=8,
     ),
@@ -123,21 +125,18 @@ HOSTS = {
         frozenset({"residual", "concat"}),
     ),
     "torchvision/fasterrcnn_resnet50_fpn": Host(
-        tv("fasterrcnn_resnet50_fpn", weights_backbone=None, min_size=64, max_size=64, box_detections_per_img=5),
+        tv("fasterrcnn_resnet50_fpn", weights_backbone=None, min_size=64, max_size=64, box_score_thresh=0.0, rpn_post_nms_top_n_test=8),
         stages("backbone.body.layer{s}.{i}.bn3", *RESNET50),
         compiles=False,
     ),
-    "timm/resnet50d": Host(lambda: timm.create_model("resnet50d"), stages("layer{s}.{i}.bn3", *RESNET50)),
-    "timm/resnetv2_50": Host(lambda: timm.create_model("resnetv2_50"), stages("stages.{s}.blocks.{i}.conv3", *RESNET50, first=0)),
-    "timm/seresnet50": Host(lambda: timm.create_model("seresnet50"), stages("layer{s}.{i}.se", *RESNET50), recalibrated=16),
-    "timm/efficientnet_b0": Host(
-        lambda: timm.create_model("efficientnet_b0"),
-        ("blocks.0.0.bn2", *stages("blocks.{s}.{i}.bn3", 2, 2, 3, 3, 4, 1)),
-        BOTH,
-        recalibrated=16,
+    "timm/resnet50d": from_timm("resnet50d", stages("layer{s}.{i}.bn3", *RESNET50)),
+    "timm/resnetv2_50": from_timm("resnetv2_50", stages("stages.{s}.blocks.{i}.conv3", *RESNET50, first=0)),
+    "timm/seresnet50": from_timm("seresnet50", stages("layer{s}.{i}.se", *RESNET50), recalibrated=16),
+    "timm/efficientnet_b0": from_timm(
+        "efficientnet_b0", ("blocks.0.0.bn2", *stages("blocks.{s}.{i}.bn3", 2, 2, 3, 3, 4, 1)), kinds=BOTH, recalibrated=16
     ),
-    "timm/nf_resnet26": Host(lambda: timm.create_model("nf_resnet26"), stages("stages.{s}.{i}.conv3", 2, 2, 2, 2, first=0)),
-    "timm/convnext_atto": Host(lambda: timm.create_model("convnext_atto"), stages("stages.{s}.blocks.{i}.mlp", 2, 2, 6, 2, first=0)),
+    "timm/nf_resnet26": from_timm("nf_resnet26", stages("stages.{s}.{i}.conv3", 2, 2, 2, 2, first=0)),
+    "timm/convnext_atto": from_timm("convnext_atto", stages("stages.{s}.blocks.{i}.mlp", 2, 2, 6, 2, first=0)),
     "smp/Unet": Host(
         lambda: smp.Unet("resnet18", encoder_weights=None),
         (*stages("encoder.layer{s}.{i}.bn2", 2, 2, 2, 2), *(f"decoder.blocks.{index}.conv2.2" for index in range(5))),
@@ -148,11 +147,9 @@ HOSTS = {
         (*stages("encoder.layer{s}.{i}.bn2", 2, 2, 2, 2), "decoder.p4", "decoder.p3", "decoder.p2"),
         frozenset({"residual", "decoder"}),
     ),
-    "own/functional": Host(networks.Functional, ("bn2", "bn3"), size=16),
+    "own/functional": Host(networks.Functional, ("bn2", "bn4"), size=16),
     "own/shared": Host(networks.Shared, ("first.bn", "other.bn"), size=16),
-    "own/unet": Host(
-        networks.UNet, ("inc.5", "down1.5", "up1.conv.5", "up2.conv.5"), frozenset({"encoder", "decoder"}), size=16
-    ),
+    "own/unet": Host(networks.UNet, ("inc.5", "down1.5", "up1.conv.5", "up2.conv.5"), frozenset({"encoder", "decoder"}), size=16),
     "own/untraceable": Host(
         networks.Untraceable, ("units.0.bn", "units.1.bn"), frozenset({"module"}), size=16, at=r"units\.\d\.bn", compiles=False
     ),

@@ -18,6 +18,8 @@ class Functional(nn.Module):
         self.widen = nn.Conv2d(16, 32, 1, stride=2)
         self.conv3 = nn.Conv2d(16, 32, 3, stride=2, padding=1)
         self.bn3 = nn.BatchNorm2d(32)
+        self.conv4 = nn.Conv2d(32, 32, 3, padding=1)
+        self.bn4 = nn.BatchNorm2d(32)
         self.fc = nn.Linear(32, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,7 +27,8 @@ class Functional(nn.Module):
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         x = F.relu(x + y)
-        x = F.relu(self.bn3(self.conv3(x)) + self.widen(x))
+        y = F.relu(self.bn3(self.conv3(x)))
+        x = F.relu(self.bn4(self.conv4(y)) + self.widen(x))
         return self.fc(x.mean((2, 3)))
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": "name what is in images",
     "models": "list the networks, with their parameters",
     "recipes": "list, show or copy the recipes that come with the package",
+    "insert": "put blocks into any network, of timm, torchvision or your own, or show where they would go",
     "profile": "count parameters and operations, and time a network against its plain twin",
     "doctor": "say what this machine has, what is missing for which extra, and whether a data folder is in order",
 }

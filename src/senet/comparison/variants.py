@@ -132,9 +132,9 @@ def of_the_block(path: str) -> bool:
 
 def is_plain(recipe: Recipe) -> bool:
     """Return whether the recipe's network has no block."""
-    from senet.models.registry import model_from_recipe
+    from senet.models.registry import config_of, model_from_recipe
 
-    return model_from_recipe(recipe.model, num_classes=2, in_channels=1, device="meta").config.options["block"] is None
+    return config_of(model_from_recipe(recipe.model, num_classes=2, in_channels=1, device="meta")).options["block"] is None
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

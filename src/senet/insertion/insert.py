@@ -10,6 +10,7 @@ from senet.errors import UsageError
 from senet.insertion.apply import apply
 from senet.insertion.gated import Gated
 from senet.insertion.plan import InsertPlan
+from senet.insertion.record import record, recorded
 from senet.insertion.rewrite import Rewritten
 from senet.insertion.sites import find_sites, refuse_wrapped
 from senet.spec import BlockSpec, check_choice
@@ -61,7 +62,7 @@ def insert(
         plan = find_sites(model, block, example_input=example_input, placement=placement, stages=stages, existing=existing, at=at)
     _refuse_meta(model)
     done = apply(model, replace(plan, init=plan.init or init), example_input)
-    _record(model, [*recorded(model), done])
+    record(model, [*recorded(model), done])
     return done
 
 
@@ -84,28 +85,13 @@ def remove(model: nn.Module) -> None:
             if child is not None:
                 module._modules[name] = child = _plain(child)
                 queue.append(child)
-    _record(model, [])
-
-
-def recorded(model: nn.Module) -> list[InsertPlan]:
-    """Return the plans that a network's configuration holds, in the order in which they were carried out."""
-    config = getattr(model, "config", None)
-    options = getattr(config, "options", None) or {}
-    return [InsertPlan.from_dict(plan) for plan in options.get("inserted", ())]
+    record(model, [])
 
 
 def _plain(module: nn.Module) -> nn.Module:
     while isinstance(module, Gated | Rewritten):
         module = module.host if isinstance(module, Gated) else module.restore()
     return module
-
-
-def _record(model: nn.Module, plans: list[InsertPlan]) -> None:
-    """Write the plans into the network's configuration, if it has one, so that they travel with its checkpoints."""
-    config: Any = getattr(model, "config", None)
-    if hasattr(config, "options"):
-        options = {name: value for name, value in config.options.items() if name != "inserted"}
-        model.config = replace(config, options=options | ({"inserted": [plan.to_dict() for plan in plans]} if plans else {}))
 
 
 def _refuse_meta(model: nn.Module) -> None:

@@ -14,6 +14,7 @@ from senet.errors import UsageError, nearest
 from senet.models import cifar_resnet, preresnet, resnet
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.features import FeatureMaps
+from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
 from senet.models.recalibration import BlockRule, Recalibration, with_reduction
 from senet.recipe import ModelRecipe
 from senet.spec import KINDS, BlockSpec, check_choice, check_positive
@@ -71,11 +72,12 @@ def create_model(
     features_only: bool = False,
     out_indices: tuple[int, ...] | None = None,
     **options: Any,
-) -> Classifier | FeatureMaps:
-    """Create a network of the papers, plain or recalibrated.
+) -> Classifier | FeatureMaps | nn.Module:
+    """Create a network of the papers, plain or recalibrated, or one of another library with blocks inserted.
 
     Args:
-        name: a name of `list_models()`; the prefixes se_, sse_, scse_ and cmpe_se_ recalibrate any plain name.
+        name: a name of `list_models()`; the prefixes se_, sse_, scse_ and cmpe_se_ recalibrate any plain name. Or timm/NAME,
+            torchvision/NAME or path/to/file.py:factory, see `senet.models.foreign.create_foreign`.
         num_classes: width of the head; None = the family's data set.
         in_channels: channels of the images.
         block: "auto" = what the name says; None = the plain twin, whatever placement, stages and reduction say; a kind of block; a
@@ -94,6 +96,14 @@ def create_model(
     Raises:
         UsageError: for an unknown name or option (the nearest is named), an impossible value, or options that contradict each other.
     """
+    if is_foreign(name):
+        if features_only or callable(block):
+            raise UsageError(f"{name} is not of this package: it takes no features_only, and a block must be a kind or a BlockSpec")
+        options |= {"num_classes": num_classes, "in_channels": in_channels, "placement": placement, "stages": stages}
+        model = create_foreign(name, block=block, reduction=reduction, device=device, **options)
+        if weights is not None:
+            store.load_weights(model, weights)
+        return model
     kind, plain = split_name(name)
     if block is None:
         placement, stages, reduction = "standard", None, None
@@ -161,21 +171,23 @@ def resolve_block(
     return block
 
 
-def model_from_config(config: Mapping[str, Any], *, device: torch.device | str | None = None, plain: bool = False) -> Classifier:
+def model_from_config(config: Mapping[str, Any], *, device: torch.device | str | None = None, plain: bool = False) -> nn.Module:
     """Create the network that `ModelConfig.to_dict()` describes, or (`plain`) the same without its block."""
+    if is_foreign(config["name"]):
+        return foreign_from_config(config, device=device, plain=plain)
     options = dict(config["options"])
+    plans = options.pop("inserted", ())
     block, placement, stages = options.pop("block"), options.pop("placement"), options.pop("stages")
     _, name = split_name(config["name"])
     if block is not None and not plain:
         options |= {"block": BlockSpec.from_dict(block), "placement": placement, "stages": None if stages is None else tuple(stages)}
     model = create_model(name, device=device, **options)
-    assert isinstance(model, Classifier)
-    return model
+    return model if plain else inserted(model, plans)
 
 
-def model_from_recipe(recipe: ModelRecipe, *, num_classes: int, in_channels: int, device: torch.device | str | None = None) -> Classifier:
+def model_from_recipe(recipe: ModelRecipe, *, num_classes: int, in_channels: int, device: torch.device | str | None = None) -> nn.Module:
     """Create the network of a recipe for data with these classes and channels."""
-    model = create_model(
+    return create_model(
         recipe.name,
         num_classes=num_classes,
         in_channels=in_channels,
@@ -186,8 +198,13 @@ def model_from_recipe(recipe: ModelRecipe, *, num_classes: int, in_channels: int
         device=device,
         **recipe.options,
     )
-    assert isinstance(model, Classifier)
-    return model
+
+
+def config_of(model: nn.Module) -> ModelConfig:
+    """Return how a network of `create_model` was made."""
+    config = getattr(model, "config", None)
+    assert isinstance(config, ModelConfig)
+    return config
 
 
 def from_pretrained(path: str | Path, device: torch.device | str | None = None) -> nn.Module:

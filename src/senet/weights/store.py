@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ PICKLES = (b"PK\x03\x04", b"\x80\x02")
 
 SHOWN = 8
 """How many names of a list an error prints."""
+
+LONGEST = 60
+"""How many characters of a value an error prints."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def save_weights(
         recipe: the experiment that made it, as plain data.
         extra: anything else that is plain data, such as epoch and accuracy.
     """
-    config = getattr(model, "config", None)
+    config = _config_of(model)
     values = {
         "model": None if config is None else config.to_dict(),
         "classes": None if classes is None else list(classes),
@@ -98,6 +102,8 @@ def save_weights(
     }
     metadata = {key: json.dumps(value) for key, value in values.items()}  # safetensors takes strings only
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    times = Counter(tensor.data_ptr() for tensor in tensors.values())  # modules under two names share memory, which the format refuses
+    tensors = {name: tensor.clone() if times[tensor.data_ptr()] > 1 else tensor for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))  # save_file makes files that only their owner can read
 
@@ -131,12 +137,18 @@ def load_weights(model: nn.Module, source: str | Path) -> LoadReport:
         UsageError: if the file cannot be read, was made by another network (the error says how to build that one), or has other tensors.
     """
     tensors, metadata = _read(source, tensors=True)
-    config = getattr(model, "config", None)
+    config = _config_of(model)
     if config is not None and metadata.config is not None:
         _check_config(source, metadata.config, config.to_dict())
     _check_tensors(source, tensors, model.state_dict())
     model.load_state_dict(tensors)
     return LoadReport(str(source), len(tensors), sum(tensor.numel() for tensor in tensors.values()))
+
+
+def _config_of(model: nn.Module) -> Any:
+    """Return the network's ModelConfig, if it has one; other libraries keep other things under that name."""
+    config = getattr(model, "config", None)
+    return config if hasattr(config, "options") else None
 
 
 def _read(path: str | Path, tensors: bool = False) -> tuple[dict[str, Tensor], WeightsMetadata]:
@@ -199,7 +211,7 @@ def _check_config(source: str | Path, saved: Mapping[str, Any], own: Mapping[str
         raise UsageError(f"{str(source)!r} holds weights of {saved['name']}, but this network is {own['name']}; {fix}")
     names = sorted(saved["options"].keys() | own["options"].keys())
     differ = [name for name in names if saved["options"].get(name) != own["options"].get(name)]
-    which = ", ".join(f"{name}={saved['options'].get(name)!r} (here {own['options'].get(name)!r})" for name in differ)
+    which = ", ".join(f"{name}={_short(saved['options'].get(name))} (here {_short(own['options'].get(name))})" for name in differ)
     raise UsageError(f"{str(source)!r} holds weights of {saved['name']} with {which}; {fix}")
 
 
@@ -216,6 +228,11 @@ def _check_tensors(source: str | Path, given: Mapping[str, Tensor], wanted: Mapp
     found = [f"{len(names)} {what}: {_listed(names)}" for what, names in faults.items() if names]
     if found:
         raise UsageError(f"{str(source)!r} does not fit this network: {'; '.join(found)}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,0 +1,146 @@
+"""Networks of other libraries and of users, by name: timm/NAME, torchvision/NAME, path/to/file.py:factory."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from senet.errors import UsageError
+from senet.insertion.apply import apply
+from senet.insertion.insert import insert
+from senet.insertion.plan import InsertPlan
+from senet.insertion.record import record
+from senet.models.classifier import ModelConfig
+from senet.models.libraries import LIBRARIES, factories, from_file
+from senet.models.recalibration import with_reduction
+from senet.spec import KINDS, BlockSpec, check_choice
+
+INSERTION_OPTIONS = ("init", "existing", "at")
+"""Options of a recipe's model that go to `senet.insert`; all others go to the library or the factory."""
+
+PRETRAINED = ("pretrained", "weights")
+"""Options that ask a library for trained weights: a network with such weights gets its blocks by init="identity" unless told otherwise."""
+
+
+def is_foreign(name: str) -> bool:
+    """Return whether a name means a network from outside this package."""
+    return "/" in name or ".py:" in name
+
+
+def create_foreign(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    block: str | BlockSpec | None = None,
+    placement: str = "standard",
+    stages: tuple[int, ...] | None = None,
+    reduction: int | dict[int, int] | None = None,
+    device: torch.device | str | None = None,
+    **options: Any,
+) -> nn.Module:
+    """Create a network of another library or of a user's file, plain or with blocks inserted.
+
+    Args:
+        name: timm/NAME, torchvision/NAME or path/to/file.py:factory. Only the last runs a user's code.
+        num_classes: width of the head; None = what the library or factory has.
+        in_channels: channels of the images.
+        block: None or "auto" = as the library makes it; a kind of block or a BlockSpec is inserted.
+        placement: see `senet.find_sites`.
+        stages: see `senet.find_sites`.
+        reduction: the block's reduction ratio, one number or `{stage: ratio}`.
+        device: where to put it.
+        options: `init`, `existing` and `at` of `senet.insert`; the rest is the library's or the factory's own (pretrained=True for timm,
+            weights="DEFAULT" for torchvision).
+
+    Raises:
+        UsageError: for an unknown name, a library that is not installed, options that it does not take, or an insertion that is impossible.
+    """
+    spec = _spec(block, reduction)
+    own = {key: value for key, value in options.items() if key not in INSERTION_OPTIONS}
+    model = _build(name, num_classes, in_channels, own)
+    config = {"num_classes": num_classes, "in_channels": in_channels, "block": spec, "placement": placement, "stages": stages}
+    _describe(model, ModelConfig(name, config | options), in_channels)
+    if spec is not None:
+        chosen: dict[str, Any] = {key: options[key] for key in INSERTION_OPTIONS if key in options}
+        if any(own.get(key) for key in PRETRAINED):
+            chosen = {"init": "identity"} | chosen
+        insert(model, spec, placement=placement, stages=stages, **chosen)
+    return model if device is None else model.to(device)
+
+
+def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str | None = None, plain: bool = False) -> nn.Module:
+    """Create the network that `ModelConfig.to_dict()` describes, with the blocks that its plans put in, or (`plain`) without.
+
+    Trained weights are not fetched again: those of the checkpoint follow.
+
+    Raises:
+        UsageError: if a user's file makes the network and was not named in this process: a checkpoint alone runs no code.
+    """
+    name, options = config["name"], dict(config["options"])
+    if ".py:" in name and name not in factories:
+        raise UsageError(
+            f"these weights fit a network from {name}, and a file of weights is no reason to run that code: build the network yourself, "
+            "senet.insert(network, plan) the plan of its metadata, and senet.load_weights(network, file)"
+        )
+    plans = options.pop("inserted", ())
+    fixed = {key: options.pop(key) for key in ("num_classes", "in_channels", "block", "placement", "stages")}
+    own = {key: value for key, value in options.items() if key not in (*INSERTION_OPTIONS, *PRETRAINED)}
+    model = _build(name, fixed["num_classes"], fixed["in_channels"], own)
+    block = fixed["block"] if plain or fixed["block"] is None else _as_spec(fixed["block"])
+    stages = fixed["stages"] if fixed["stages"] is None else tuple(fixed["stages"])
+    described = fixed | options | {"block": None if plain else block, "stages": stages}
+    _describe(model, ModelConfig(name, described), fixed["in_channels"])
+    model = model if plain else inserted(model, plans)
+    return model if device is None else model.to(device)
+
+
+def inserted(model: nn.Module, plans: Iterable[Mapping[str, Any]]) -> nn.Module:
+    """Carry out the plans that a configuration holds, without proving them again."""
+    done = [apply(model, InsertPlan.from_dict(plan), proof=False) for plan in plans]
+    record(model, done)
+    return model
+
+
+def _spec(block: str | BlockSpec | None, reduction: int | dict[int, int] | None) -> BlockSpec | None:
+    if block is None or block == "auto":
+        return None
+    if isinstance(block, str):
+        check_choice("block", block, KINDS)
+    return with_reduction(_as_spec(block), reduction)
+
+
+def _as_spec(block: Any) -> BlockSpec:
+    if isinstance(block, BlockSpec):
+        return block
+    return BlockSpec.from_dict(block if isinstance(block, Mapping) else {"kind": block})
+
+
+def _describe(model: nn.Module, config: ModelConfig, in_channels: int) -> None:
+    """Give a network the attributes that those of this package have."""
+    facts: Any = model
+    if hasattr(model, "transform_input"):  # torchvision's trained Inceptions rescale their images
+        config = ModelConfig(config.name, dict(config.options) | {"transform_input": facts.transform_input})
+    try:
+        facts.config = config
+    except AttributeError as error:
+        raise UsageError(f"{config.name} keeps something else under the name `config`, and senet cannot train it") from error
+    if not hasattr(model, "input_size"):
+        declared = getattr(model, "pretrained_cfg", None) or {}
+        side = declared.get("input_size", (3, 299, 299) if "inception" in config.name else (3, 224, 224))[1:]
+        facts.input_size = (in_channels, *side)
+
+
+def _build(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
+    library, _, rest = name.partition("/")
+    build = from_file if ".py:" in name else LIBRARIES.get(library)
+    if build is None:
+        raise UsageError(f"unknown model {name!r}; use {', '.join(f'{known}/NAME' for known in LIBRARIES)} or path/to/file.py:factory")
+    try:
+        model = build(name if build is from_file else rest, num_classes, in_channels, options)
+    except TypeError as error:
+        raise UsageError(f"{name} does not take these options: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"{name} makes a {type(model).__name__}, not a torch.nn.Module")
+    return model

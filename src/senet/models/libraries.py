@@ -1,0 +1,127 @@
+"""Make networks of timm and torchvision, and those of a user's file, for given classes and channels."""
+
+import inspect
+from collections.abc import Callable
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from senet.errors import UsageError, nearest
+
+UNTRAINED = {"googlenet": {"aux_logits": False, "init_weights": True}, "inception_v3": {"aux_logits": False, "init_weights": True}}
+"""Options of torchvision without which training returns tuples of logits, and the constructors warn."""
+
+factories: dict[str, Callable[..., Any]] = {}
+"""What this process was told to import from users' files, by name."""
+
+
+def from_timm(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
+    """Make a network of timm."""
+    try:
+        import timm
+    except ImportError:
+        raise UsageError(f"timm/{name} needs timm: pip install timm") from None
+    if not timm.is_model(name.split(".")[0]):
+        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    classes = {} if num_classes is None else {"num_classes": num_classes}
+    return timm.create_model(name, in_chans=in_channels, **classes, **options)
+
+
+def from_torchvision(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
+    """Make a network of torchvision; trained ones get a new head, and other channels a new first convolution."""
+    try:
+        from torchvision import models
+    except ImportError:
+        raise UsageError(f"torchvision/{name} needs torchvision: pip install torchvision") from None
+    if name not in models.list_models():
+        raise UsageError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
+    trained = options.get("weights")
+    if trained is None:
+        classes = {} if num_classes is None else {"num_classes": num_classes}
+        model = models.get_model(name, **(UNTRAINED.get(name, {}) | options | {"weights": None}), **classes)
+    else:
+        model = models.get_model(name, **options)
+        _drop_auxiliary(model)
+        if num_classes is not None:
+            _replace_head(model, num_classes)
+    if in_channels != 3:
+        _replace_stem(model, in_channels)
+    return model
+
+
+def from_file(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
+    """Run a user's file, once, and call the function or class that it is to take the network from."""
+    factory = factories.get(name) or _import_factory(name)
+    parameters = inspect.signature(factory).parameters
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    offered = {"num_classes": num_classes, "in_channels": in_channels}
+    known = {key: value for key, value in offered.items() if value is not None and (takes_all or key in parameters)}
+    model = factory(**known, **options)
+    head = last_linear(model) if isinstance(model, nn.Module) else None
+    if num_classes is not None and "num_classes" not in known and head is not None and head[1].out_features != num_classes:
+        raise UsageError(f"{name} makes {head[1].out_features} outputs where {num_classes} are needed: let it take num_classes")
+    return model
+
+
+def _import_factory(name: str) -> Callable[..., Any]:
+    """Run a user's file and return what makes the network there."""
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"there is no file {file!r}: a network of your own is named path/to/file.py:factory")
+    spec = util.spec_from_file_location(f"senet_user_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        names = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module.__name__]
+        raise UsageError(f"{file} has no function or class {attribute!r}{nearest(attribute, names)}; it has: {', '.join(names) or 'none'}")
+    factories[name] = factory
+    return factory
+
+
+def last_linear(model: nn.Module) -> tuple[str, nn.Linear] | None:
+    """Return the last linear layer of a network and its path."""
+    found = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return found[-1] if found else None
+
+
+def _drop_auxiliary(model: nn.Module) -> None:
+    """Take out auxiliary classifiers, with which training returns several logits."""
+    if getattr(model, "aux_logits", False):
+        model.aux_logits = False  # pyright: ignore[reportArgumentType]
+        for name in ("AuxLogits", "aux1", "aux2"):
+            if hasattr(model, name):
+                setattr(model, name, None)
+
+
+def _replace_head(model: nn.Module, num_classes: int) -> None:
+    """Replace the last linear layer by a new one for `num_classes`, where it has another width."""
+    head = last_linear(model)
+    if head is None:
+        raise UsageError(f"{type(model).__name__} has no linear head to replace for {num_classes} classes")
+    path, old = head
+    if old.out_features != num_classes:
+        model.set_submodule(path, nn.Linear(old.in_features, num_classes, bias=old.bias is not None))
+
+
+def _replace_stem(model: nn.Module, in_channels: int) -> None:
+    """Replace the first convolution by one for images of `in_channels`; for one channel its weights are the sum over the colours."""
+    path, old = next((path, module) for path, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    keep = ("out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+    new = nn.Conv2d(in_channels, **{name: getattr(old, name) for name in keep}, bias=old.bias is not None)
+    with torch.no_grad():
+        if in_channels == 1:
+            new.weight.copy_(old.weight.sum(1, keepdim=True))
+        if new.bias is not None and old.bias is not None:
+            new.bias.copy_(old.bias)
+    model.set_submodule(path, new)
+
+
+LIBRARIES: dict[str, Callable[[str, int | None, int, dict[str, Any]], nn.Module]] = {"timm": from_timm, "torchvision": from_torchvision}
+"""Library -> what makes its network NAME for (num_classes, in_channels, options)."""
