@@ -113,6 +113,12 @@ def test_no_root_says_the_layout():
         folder(None)
 
 
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+    values = np.array([[0, 256 * 100, 256 * 255 + 255]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    assert np.asarray(read_image(tmp_path / "deep.png"))[0, :, 0].tolist() == [0, 100, 255]
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"<html>404</html>", None])
 def test_unreadable_image_is_named(tmp_path, damage):
     path = tmp_path / "x.jpg"

@@ -18,6 +18,7 @@ from senet.profiling import profile
 from senet.recipe import Recipe
 from senet.timing import interleave, ratio
 from senet.training.optim import build_sgd
+from senet.training.processes import worthwhile_threads
 from senet.training.tasks import Classification
 
 ROUNDS = 31
@@ -39,12 +40,15 @@ def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources:
     sizes = [(source.input.channels, source.input.size, source.input.size) for source in sources]
     counted = [profile(network, (1, *size), latency=False) for network, size in zip(networks, sizes, strict=True)]
     forwards = [_forward(network, size) for network, size in zip(networks, sizes, strict=True)]
-    latencies = interleave(dict(zip(labels, forwards, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
+    pixels = max(height * width for _, height, width in sizes)
+    with worthwhile_threads(pixels):
+        latencies = interleave(dict(zip(labels, forwards, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     stepping = [
         _training_step(network, variant.recipe, size, len(source.classes))
         for network, variant, size, source in zip(networks, variants, sizes, sources, strict=True)
     ]
-    steps = interleave(dict(zip(labels, stepping, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
+    with worthwhile_threads(pixels * max(variant.recipe.data.batch_size for variant in variants)):
+        steps = interleave(dict(zip(labels, stepping, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     base = labels[0]
     return [
         Cost(

@@ -27,9 +27,14 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF data and palettes; the pixels are right
             with Image.open(path) as image:
-                return image.convert("RGB")
+                return (_eight_bits(image) if image.mode.startswith("I") else image).convert("RGB")
     except Exception as error:  # what a damaged file raises depends on its format
         raise UnreadableImageError(f"{os.fspath(path)}: {' '.join(str(error).split())}") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey values, which Pillow would clip to white."""
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 class FolderImages:
