@@ -12,7 +12,7 @@ import senet
 
 ROOT = Path(senet.__file__).parent
 ORDER = [
-    {"errors", "atomic", "spec"},
+    {"errors", "atomic", "spec", "watching"},
     {"recipe"},
     {"ops"},
     {"blocks"},

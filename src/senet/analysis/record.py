@@ -1,7 +1,6 @@
 """Record the gates of a network while images pass through it: per block, class and channel."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from senet.analysis.moments import ClassMoments
 from senet.blocks.channel import ChannelSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.errors import UsageError
+from senet.watching import evaluating, hooked
 
 Block = ChannelSE | CompetitiveSE
 """What has one gate a channel; scSE holds a ChannelSE."""
@@ -115,7 +115,7 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
     def note(block: Block, inputs: tuple[Any, ...], _: Tensor) -> None:
         gates.append((block, block.gate(*inputs)))
 
-    with _evaluating(model), torch.no_grad(), _hooked(paths, note):
+    with evaluating(model), torch.no_grad(), hooked(paths, note):
         for images, labels, *_ in batches:
             labels = _checked_labels(labels, images)
             if not len(labels):
@@ -128,27 +128,6 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
     if not moments:
         raise UsageError("there is nothing to record: the batches hold no images, or the model runs none of its blocks")
     return _summary(moments, paths, model)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@contextmanager
-def _hooked(blocks: Iterable[Block], hook: Any) -> Iterator[None]:
-    handles = [block.register_forward_hook(hook) for block in blocks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _checked_labels(labels: Any, images: Tensor) -> Tensor:

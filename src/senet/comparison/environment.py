@@ -26,9 +26,8 @@ def environment_of(runs: Iterable[RunFolder]) -> dict[str, str]:
 
 def _device(entry: dict[str, Any]) -> str:
     if entry["accelerator"] == "cpu":
-        return (
-            f"{entry['device']}, {'up to ' if entry['threads'] > 1 else ''}{entry['threads']} thread{'s' if entry['threads'] > 1 else ''}"
-        )
+        threads = "1 thread" if entry["threads"] == 1 else f"up to {entry['threads']} threads"
+        return f"{entry['device']}, {threads}"
     return f"{entry['processes']} x {entry['device']}" if entry["processes"] > 1 else entry["device"]
 
 

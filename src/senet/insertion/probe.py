@@ -15,6 +15,7 @@ from senet.errors import UsageError
 from senet.insertion.flow import Flow
 from senet.insertion.roles import CONVS
 from senet.insertion.trace import Arguments, Container, tensors, unchanged
+from senet.watching import evaluating
 
 SIZES = (512, 224, 299, 64)
 """Sides of the images tried when no example input is given; large ones first, where the strides show exactly."""
@@ -125,18 +126,6 @@ def probe(model: nn.Module, example: Any = None, *, small: bool = False) -> Prob
             reason = f"{shapes} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     fix = "check example_input" if example is not None else "give example_input"
     raise UsageError(f"cannot run {type(model).__name__} on {reason}: {fix}")
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and every module back to its own mode afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _images(model: nn.Module, small: bool) -> list[tuple[Tensor]]:

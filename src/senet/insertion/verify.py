@@ -1,7 +1,6 @@
 """Prove that inserted blocks are on the path: they are called, and what they change reaches the output and gets a gradient."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,9 @@ from torch.func import functional_call
 
 from senet.errors import UsageError
 from senet.insertion.plan import Site
-from senet.insertion.probe import evaluating, fill
+from senet.insertion.probe import fill
 from senet.insertion.trace import Arguments, tensors, unchanged
+from senet.watching import evaluating, hooked
 
 ZERO_VALUE = "its branch gives zeros now (weights at zero): the block acts once they have moved"
 ZERO_EFFECT = "a weight of zero hides its branch now: the block acts once that has moved"
@@ -96,9 +96,9 @@ def _perturb(container: nn.Module, inserted: Sequence[Inserted], args: Any, kwar
         return output + changes[block] if output.shape == changes[block].shape else output  # a shared block may see several sizes
 
     blocks = [entry.block for entry in inserted]
-    with _hooked(blocks, look), torch.no_grad():
+    with hooked(blocks, look), torch.no_grad():
         before = _floats(functional_call(container, dict(weights), args, kwargs))
-    with _hooked(blocks, change), torch.enable_grad():
+    with hooked(blocks, change), torch.enable_grad():
         after = _floats(functional_call(container, dict(weights), args, kwargs))
         loss = sum((1024 * (tensor * torch.randn_like(tensor)).sum() for tensor in after if tensor.requires_grad), torch.zeros(()))
     moved = any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
@@ -110,13 +110,3 @@ def _perturb(container: nn.Module, inserted: Sequence[Inserted], args: Any, kwar
 
 def _floats(tree: Any) -> list[Tensor]:
     return [tensor for tensor in tensors(tree) if tensor.is_floating_point()]
-
-
-@contextmanager
-def _hooked(blocks: Sequence[nn.Module], hook: Any) -> Iterator[None]:
-    handles = [block.register_forward_hook(hook) for block in blocks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
