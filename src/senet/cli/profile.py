@@ -75,12 +75,12 @@ def _device(name: str) -> "torch.device":
 
 def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tuple[nn.Module, tuple[int, ...]]":
     """Return the network and the (C, H, W) of its images."""
-    from senet.models.classifier import Classifier
+    from senet.models.foreign import is_foreign
     from senet.models.registry import create_model, from_pretrained, list_models
     from senet.weights.store import read_metadata
 
     path = Path(name)
-    if name not in list_models() and (path.suffix or path.exists()):
+    if name not in list_models() and not is_foreign(name) and (path.suffix or path.exists()):
         if changes:
             raise UsageError(f"{name} says which network it fits: leave out {', '.join(changes)}")
         path = path / "best.safetensors" if path.is_dir() else path  # a run folder
@@ -93,5 +93,5 @@ def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tup
         recipe = build_recipe({"model": {"name": name}}, changes).model
         options = {"block": recipe.block, "placement": recipe.placement, "stages": recipe.stages, "reduction": recipe.reduction}
         model, images = create_model(name, device=device, **options, **recipe.options), None
-    assert isinstance(model, Classifier)
-    return model, model.input_size if images is None else (images.channels, images.size, images.size)
+    own: Any = getattr(model, "input_size", None)
+    return model, own if images is None else (images.channels, images.size, images.size)

@@ -25,7 +25,7 @@ PRETRAINED = ("pretrained", "weights")
 
 def is_foreign(name: str) -> bool:
     """Return whether a name means a network from outside this package."""
-    return "/" in name or ".py:" in name
+    return ".py:" in name or name.partition("/")[0] in LIBRARIES
 
 
 def create_foreign(
@@ -134,11 +134,11 @@ def _describe(model: nn.Module, config: ModelConfig, in_channels: int) -> None:
 
 def _build(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     library, _, rest = name.partition("/")
-    build = from_file if ".py:" in name else LIBRARIES.get(library)
-    if build is None:
-        raise UsageError(f"unknown model {name!r}; use {', '.join(f'{known}/NAME' for known in LIBRARIES)} or path/to/file.py:factory")
     try:
-        model = build(name if build is from_file else rest, num_classes, in_channels, options)
+        if ".py:" in name:
+            model = from_file(name, num_classes, in_channels, options)
+        else:
+            model = LIBRARIES[library](rest, num_classes, in_channels, options)
     except TypeError as error:
         raise UsageError(f"{name} does not take these options: {error}") from error
     if not isinstance(model, nn.Module):

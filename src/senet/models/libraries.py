@@ -59,6 +59,9 @@ def from_file(name: str, num_classes: int | None, in_channels: int, options: dic
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     offered = {"num_classes": num_classes, "in_channels": in_channels}
     known = {key: value for key, value in offered.items() if value is not None and (takes_all or key in parameters)}
+    missing = [key for key in offered if key not in known and key in parameters and parameters[key].default is inspect.Parameter.empty]
+    if missing:
+        raise UsageError(f"{name} needs {missing[0]}: give it, or a default in the file")
     model = factory(**known, **options)
     head = last_linear(model) if isinstance(model, nn.Module) else None
     if num_classes is not None and "num_classes" not in known and head is not None and head[1].out_features != num_classes:

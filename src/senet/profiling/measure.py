@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from senet.errors import UsageError
-from senet.models.classifier import Classifier
+from senet.insertion.gated import Gated
+from senet.insertion.insert import remove
+from senet.insertion.rewrite import Rewritten
+from senet.models.classifier import Classifier, ModelConfig
 from senet.models.registry import model_from_config
 from senet.profiling.counting import Cost, block_paths, count, owner, spent, trace, unit_paths
 from senet.profiling.result import Profile, Row
@@ -61,9 +64,10 @@ def profile(
 
 def _input_size(model: nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
     if input_size is None:
-        if not isinstance(model, Classifier):
+        own = getattr(model, "input_size", None)
+        if own is None:
             raise UsageError(f"{type(model).__name__} does not say its input size: give input_size, such as (1, 3, 224, 224)")
-        return (1, *model.input_size)
+        return (1, *own)
     size = tuple(input_size)
     if len(size) < 2 or any(not isinstance(length, int) or length < 1 for length in size):
         raise UsageError(f"input_size must be (N, C, H, W), each at least 1, got {size}")
@@ -71,6 +75,10 @@ def _input_size(model: nn.Module, input_size: Sequence[int] | None) -> tuple[int
 
 
 def _plain_twin(model: nn.Module) -> nn.Module | None:
+    if any(isinstance(module, Gated | Rewritten) for module in model.modules()):
+        twin = deepcopy(model)
+        remove(twin)
+        return twin
     if not isinstance(model, Classifier) or not block_paths(model):
         return None
     return _placed_like(model, model_from_config({"name": model.config.name, "options": model.config.options}, plain=True))
@@ -114,7 +122,8 @@ def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
         cost, share = (sum((costs[path] for path in paths), Cost()) for paths in (inside, shared))
         latency, share_latency = (_total(passes, paths) if passes else None for paths in (inside, shared))
         rows.append(Row(unit, type(model.get_submodule(unit)).__name__, cost, share, latency, share_latency))
-    name = model.config.name if isinstance(model, Classifier) else type(model).__name__
+    config = getattr(model, "config", None)
+    name = config.name if isinstance(config, ModelConfig) else type(model).__name__
     threads = torch.get_num_threads()
     device = f"cpu, {threads} thread{'s' * (threads > 1)}" if x.device.type == "cpu" else str(x.device)
     return Profile(name, tuple(x.shape), device, str(x.dtype).removeprefix("torch."), tuple(rows), timing)
