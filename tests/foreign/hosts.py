@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-import segmentation_models_pytorch as smp
-import timm
 import torch
 import torchvision
-from foreign import networks
 from torch import Tensor, nn
+
+from foreign import networks
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,24 @@ def tv(name: str, **options: Any) -> Callable[[], nn.Module]:
 
 
 def from_timm(name: str, paths: tuple[str, ...], **facts: Any) -> Host:
-    """Return a host of timm."""
-    return Host(lambda: timm.create_model(name), paths, synchronise=timm.layers.convert_sync_batchnorm, **facts)
+    """Return a host of timm, which is imported when the host is built: it takes seconds."""
+    return Host(lambda: import_module("timm").create_model(name), paths, synchronise=_synchronise_timm, **facts)
+
+
+def _synchronise_timm(model: nn.Module) -> nn.Module:
+    return import_module("timm.layers").convert_sync_batchnorm(model)
+
+
+def smp(name: str) -> Callable[[], nn.Module]:
+    """Return what builds a network of segmentation-models-pytorch, without downloads."""
+    return lambda: getattr(import_module("segmentation_models_pytorch"), name)("resnet18", encoder_weights=None)
+
+
+def small_vgg() -> nn.Module:
+    """Return torchvision's VGG-16 with a head of fewer than its 120 million weights."""
+    model = torchvision.models.vgg16_bn(weights=None, init_weights=False, dropout=0.0, num_classes=10)
+    model.classifier = nn.Sequential(nn.Linear(512 * 7 * 7, 10))
+    return model
 
 
 INCEPTIONS = ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")
@@ -92,7 +108,7 @@ HOSTS = {
     "torchvision/inception_v3": Host(
         tv("inception_v3", init_weights=False), tuple(f"Mixed_{name}" for name in INCEPTIONS), frozenset({"concat"}), size=80
     ),
-    "torchvision/vgg16_bn": Host(tv("vgg16_bn"), tuple(f"features.{index}" for index in VGG_RELUS), frozenset({"chain"})),
+    "torchvision/vgg16_bn": Host(small_vgg, tuple(f"features.{index}" for index in VGG_RELUS), frozenset({"chain"})),
     "torchvision/mobilenet_v2": Host(
         tv("mobilenet_v2"), ("features.1.conv.2", *(f"features.{index}.conv.3" for index in range(2, 18))), BOTH
     ),
@@ -138,12 +154,12 @@ HOSTS = {
     "timm/nf_resnet26": from_timm("nf_resnet26", stages("stages.{s}.{i}.conv3", 2, 2, 2, 2, first=0)),
     "timm/convnext_atto": from_timm("convnext_atto", stages("stages.{s}.blocks.{i}.mlp", 2, 2, 6, 2, first=0)),
     "smp/Unet": Host(
-        lambda: smp.Unet("resnet18", encoder_weights=None),
+        smp("Unet"),
         (*stages("encoder.layer{s}.{i}.bn2", 2, 2, 2, 2), *(f"decoder.blocks.{index}.conv2.2" for index in range(5))),
         frozenset({"residual", "decoder"}),
     ),
     "smp/FPN": Host(
-        lambda: smp.FPN("resnet18", encoder_weights=None),
+        smp("FPN"),
         (*stages("encoder.layer{s}.{i}.bn2", 2, 2, 2, 2), "decoder.p4", "decoder.p3", "decoder.p2"),
         frozenset({"residual", "decoder"}),
     ),
@@ -154,6 +170,3 @@ HOSTS = {
         networks.Untraceable, ("units.0.bn", "units.1.bn"), frozenset({"module"}), size=16, at=r"units\.\d\.bn", compiles=False
     ),
 }
-
-EXPORTED = ("torchvision/resnet18", "torchvision/mobilenet_v2", "smp/Unet")
-"""Hosts that also go through ONNX and two processes."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from foreign.hosts import HOSTS, Host
 from torch import Tensor, nn
 
 import senet
+from foreign.hosts import HOSTS, Host
 from senet.errors import UsageError
 from senet.insertion.existing import BLOCK_TYPES
 from senet.insertion.trace import tensors
@@ -127,12 +127,13 @@ def put(host: Host, model: nn.Module, **options: Any) -> senet.InsertPlan:
 
 
 def run(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """Return the network's outputs; a detector's backbone stands for it, as its boxes are picked by comparisons that rounding decides."""
+    part: Any = model.backbone if hasattr(model, "roi_heads") else model
     with torch.no_grad():
-        return [tensor for tensor in tensors(model(x)) if tensor.is_floating_point()]
+        return [tensor for tensor in tensors(part(x)) if tensor.is_floating_point()]
 
 
 def learn(model: nn.Module, x: Tensor) -> None:
-    """Run a step's backward pass; detection has no loss here, so its backbone stands for it."""
     part: Any = model.backbone if hasattr(model, "roi_heads") else model
     torch.stack([(tensor * torch.randn_like(tensor)).sum() for tensor in tensors(part(x))]).sum().backward()
 

@@ -1,0 +1,63 @@
+"""Inserting into a plain network of the zoo equals the zoo's recalibrated network with the same parameters, bit by bit."""
+
+import pytest
+import torch
+from torch import nn
+
+import senet
+from senet.spec import KINDS, PLACEMENTS, check_placement
+
+UNITS = {"resnet18": 64, "resnet50": 64, "cifar_resnet20": 16, "preresnet20": 16}
+"""One network for each kind of unit, with the side of a small image."""
+
+CASES = [
+    pytest.param(name, kind, placement, marks=() if name in ("resnet18", "preresnet20") or kind == "se" else pytest.mark.slow)
+    for name in UNITS
+    for kind in KINDS
+    for placement in PLACEMENTS
+    if kind != "cmpe_se" or placement == "standard"
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "placement"), CASES)
+def test_inserting_equals_the_zoo(name: str, kind: str, placement: str) -> None:
+    check_placement(kind, placement)
+    torch.manual_seed(0)
+    zoo = lively(senet.create_model(name, block=kind, placement=placement))
+    model = senet.create_model(name).eval()
+    plan = senet.insert(model, kind, placement=placement)
+    model.load_state_dict(translated(zoo.state_dict(), plan))
+    images = torch.randn(2, 3, UNITS[name], UNITS[name])
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), zoo(images), rtol=0, atol=0)
+    assert [site.stage for site in plan] == [stage for stage, units in zoo.stages.items() for _ in units.children()]
+
+
+def test_stages_and_per_stage_reductions_are_the_zoos() -> None:
+    spec = senet.BlockSpec("se", reduction={3: 8, 4: 4})
+    zoo = senet.create_model("resnet18", block=spec, stages=(3, 4))
+    model = senet.create_model("resnet18")
+    plan = senet.insert(model, senet.BlockSpec("se", reduction={2: 2, 3: 8, 4: 4, 5: 2}), stages=(3, 4))
+    assert [site.block.reduction for site in plan] == [8, 8, 4, 4]
+    shapes = {key: value.shape for key, value in translated(zoo.state_dict(), plan).items()}
+    assert shapes == {key: value.shape for key, value in model.state_dict().items()}
+
+
+def lively(model: nn.Module) -> nn.Module:
+    """Draw the parameters of every BN, so that none is the identity."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+    return model.eval()
+
+
+def translated(state: dict[str, torch.Tensor], plan: senet.InsertPlan) -> dict[str, torch.Tensor]:
+    """Return the zoo's state dict under the names of the inserted network."""
+    blocks = {site.container: site.block_path for site in plan}
+    own = {key: value for key, value in state.items() if ".se." not in key}
+    renamed = senet.rename_keys(own, plan, to="inserted")
+    for key in state.keys() - own.keys():
+        unit, _, name = key.partition(".se.")
+        renamed[f"{blocks[unit]}.{name}"] = state[key]
+    return renamed
