@@ -66,7 +66,7 @@ _HOME = {
     "train": "training.loop",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll] - the names stand in _HOME, once
 
 
 def __getattr__(name: str) -> object:
