@@ -122,12 +122,10 @@ def _put(model: nn.Module, plan: InsertPlan, hosts: list[Host]) -> list[Inserted
         sites.append(replace(site, gain=gain))
     steps = list(zip(sites, hosts, blocks, strict=True))
     for module in dict.fromkeys(host.module for site, host, _ in steps if site.position == "graph"):
-        edits = [
-            Edit(site.name, block, site.node, site.users, site.shortcut, site.gain)
-            for site, host, block in steps
-            if host.module is module and site.position == "graph"
-        ]
-        replaced[module] = _exchange(model, module, Rewritten(module, edits))
+        inside = [(site, block) for site, host, block in steps if host.module is module and site.position == "graph"]
+        edits = [Edit(site.name, site.node, site.users, site.shortcut, site.gain) for site, _ in inside]
+        named = {site.name: block for site, block in inside}
+        replaced[module] = _exchange(model, module, Rewritten(module, edits, named))
     for site, host, block in steps:
         if site.position != "graph":
             current = replaced.get(host.module, host.module)
@@ -162,8 +160,6 @@ def _undo(model: nn.Module, inserted: list[Inserted]) -> None:
     blocks = {entry.block for entry in inserted}
     for module in list(model.modules()):
         for name, child in list(module._modules.items()):
-            while (isinstance(child, Gated) and child.se in blocks) or (
-                isinstance(child, Rewritten) and blocks & {getattr(child, block) for block in child.blocks}
-            ):
+            while (isinstance(child, Gated) and child.se in blocks) or (isinstance(child, Rewritten) and blocks.intersection(child.blocks)):
                 child = child.host if isinstance(child, Gated) else child.restore()
                 module._modules[name] = child

@@ -127,16 +127,25 @@ class InsertPlan:
             table.add_row(site.path or "(the network)", *row)
         for column in table.columns[1:3]:
             column.justify = "right"
-        remarks = [f"{site.path}: {site.note}" for site in self.sites if site.note]
-        table.caption = "\n".join([f"{len(self)} blocks in {self.model}", *self.notes, *remarks])
+        table.caption = "\n".join(self.remarks())
         table.caption_justify = "left"
         return table
 
+    def remarks(self) -> list[str]:
+        """Return what a reader should know beside the rows, one line each."""
+        places: dict[str, list[str]] = {}
+        for site in self.sites:
+            places.setdefault(site.note, []).append(site.path)
+        noted = [f"{_several(paths)}: {note}" for note, paths in places.items() if note]
+        return [f"{len(self)} blocks in {self.model}", *self.notes, *noted]
+
     def __str__(self) -> str:
         console = Console(width=140, color_system=None)
+        table = self.table()
+        table.caption = None
         with console.capture() as capture:
-            console.print(self.table())
-        return "\n".join(line.rstrip() for line in capture.get().splitlines())
+            console.print(table)
+        return "\n".join([*(line.rstrip() for line in capture.get().splitlines()), *self.remarks()])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
@@ -172,6 +181,10 @@ class InsertPlan:
         except json.JSONDecodeError as error:
             raise UsageError(f"this is not the plan of an insertion: {error}") from error
         return cls.from_dict(tree)
+
+
+def _several(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{len(paths)} sites, from {paths[0]} to {paths[-1]}"
 
 
 def _site(tree: Mapping[str, Any]) -> Site:

@@ -1,8 +1,10 @@
 """Rewrite a container's forward, for what no wrapper can express: a block on a functional shortcut, or one that sees two values."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from torch import fx, nn
@@ -18,7 +20,6 @@ class Edit:
 
     Args:
         name: name of the block's sub-module.
-        block: the block.
         node: name of the value that it recalibrates.
         users: names of the operations that see the recalibrated value.
         shortcut: name of its second input, or "".
@@ -26,7 +27,6 @@ class Edit:
     """
 
     name: str
-    block: nn.Module
     node: str
     users: tuple[str, ...]
     shortcut: str = ""
@@ -58,53 +58,79 @@ class Rewritten(nn.Module):
 
     Args:
         original: the container; it is kept, out of the tree of modules, for `restore`.
-        edits: the blocks and where they act.
+        edits: where the blocks act.
+        blocks: the blocks, by the names in the edits.
 
     Raises:
         KeyError: if the container's forward has no value or operation of that name.
     """
 
-    def __init__(self, original: nn.Module, edits: list[Edit]) -> None:
+    _run: Any
+
+    def __init__(self, original: nn.Module, edits: list[Edit], blocks: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        graph, _ = trace(original)
-        nodes = {node.name: node for node in graph.nodes}
-        for edit in edits:
-            _insert(graph, nodes, edit)
-        code = _code(graph)
         self._original = (original,)
-        self._source, self._globals = code.src, dict(code.globals)
-        self._run = _compiled(self._source, self._globals)
-        self.blocks = tuple(edit.name for edit in edits)
+        self._edits = tuple(edits)
         for registered in ("_parameters", "_buffers", "_modules"):
             getattr(self, registered).update(getattr(original, registered))
         self._non_persistent_buffers_set = set(original._non_persistent_buffers_set)
-        for edit in edits:
-            self.add_module(edit.name, edit.block)
+        for name, block in blocks.items():
+            self.add_module(name, block)
         self.training = original.training
+        graph, _ = self.retrace()
+        code = _code(graph)
+        self._source = code.src
+        self._imports = {name: value.__name__ for name, value in code.globals.items() if isinstance(value, ModuleType)}
+        self._names = {name: value for name, value in code.globals.items() if name not in self._imports}
+        self._compile()
+
+    @property
+    def original(self) -> nn.Module:
+        """The container as it was, but for what changed since: see `restore`."""
+        return self._original[0]
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The blocks."""
+        return [self._modules[edit.name] for edit in self._edits]  # pyright: ignore[reportReturnType]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the container's forward with the blocks."""
         return self._run(self, *args, **kwargs)
 
+    def retrace(self, **options: Any) -> tuple[fx.Graph, set[nn.Module]]:
+        """Return what `trace` returns for the container, with the blocks in the graph."""
+        graph, opened = trace(self.original, **options)
+        nodes = {node.name: node for node in graph.nodes}
+        for edit in self._edits:
+            _insert(graph, nodes, edit)
+        return graph, opened
+
     def restore(self) -> nn.Module:
         """Return the container as it was, with the children, weights and training flag of today."""
-        (original,) = self._original
+        original = self.original
+        names = [edit.name for edit in self._edits]
         for registered in ("_parameters", "_buffers", "_modules"):
-            own = {name: value for name, value in getattr(self, registered).items() if name not in self.blocks}
+            own = {name: value for name, value in getattr(self, registered).items() if name not in names}
             getattr(original, registered).clear()
             getattr(original, registered).update(own)
         original.training = self.training
         return original
+
+    def _compile(self) -> None:
+        scope = dict(self._names) | {name: import_module(path) for name, path in self._imports.items()}
+        exec(compile(self._source, f"<forward of {type(self.original).__name__} with blocks>", "exec"), scope)
+        self._run = scope["forward"]
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_run"}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         super().__setstate__(dict(state))
-        self._run = _compiled(self._source, self._globals)
+        self._compile()
 
     def _get_name(self) -> str:
-        return f"Rewritten{type(self._original[0]).__name__}"
+        return f"Rewritten{type(self.original).__name__}"
 
 
 def _insert(graph: fx.Graph, nodes: Mapping[str, fx.Node], edit: Edit) -> None:
@@ -122,9 +148,3 @@ def _insert(graph: fx.Graph, nodes: Mapping[str, fx.Node], edit: Edit) -> None:
 
 def _code(graph: fx.Graph) -> Any:
     return graph.python_code("self")
-
-
-def _compiled(source: str, names: Mapping[str, Any]) -> Callable[..., Any]:
-    scope = dict(names)
-    exec(compile(source, "<rewritten forward>", "exec"), scope)
-    return scope["forward"]

@@ -70,6 +70,9 @@ def trace(module: nn.Module, *, training: bool = False, given: Mapping[str, Any]
     Raises:
         Exception: whatever the forward raises when its inputs are symbols.
     """
+    retrace = getattr(module, "retrace", None)
+    if retrace is not None:  # its forward is made from a trace
+        return retrace(training=training, given=given)
     tracer = ChildTracer()
     with unchanged(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -130,7 +133,8 @@ class Arguments:
         Raises:
             TypeError: if the module's forward does not take them.
         """
-        bound = inspect.signature(module.forward).bind(*self.args, **self.kwargs)
+        forward = getattr(module, "original", module).forward  # a rewritten container takes what its original takes
+        bound = inspect.signature(forward).bind(*self.args, **self.kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
 

@@ -1,0 +1,171 @@
+"""Blocks in a network: like their hosts, proved to be on the path, taken out again."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import senet
+from foreign.networks import Shared, UNet, Untraceable
+from senet.insertion.gated import Gated
+from senet.insertion.rewrite import Rewritten
+from senet.insertion.verify import ZERO_EFFECT, ZERO_VALUE
+
+
+def blocks(model: nn.Module) -> list[senet.ChannelSE]:
+    return [module for module in model.modules() if isinstance(module, senet.ChannelSE)]
+
+
+def test_blocks_follow_type_mode_and_layout_of_their_hosts() -> None:
+    model = torchvision.models.resnet18().double().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    model.layer1.eval()
+    senet.insert(model, senet.BlockSpec("scse", combine="concat"))
+    for path, module in model.named_modules():
+        if isinstance(module, senet.ChannelSpatialSE):
+            assert {parameter.dtype for parameter in module.parameters()} == {torch.float64}
+            assert module.training == (not path.startswith("layer1"))
+            assert module.merge is not None
+            assert module.merge.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_half_precision_hosts_get_half_precision_blocks() -> None:
+    model = senet.create_model("cifar_resnet20").to(torch.bfloat16).eval()
+    senet.insert(model)
+    assert {parameter.dtype for block in blocks(model) for parameter in block.parameters()} == {torch.bfloat16}
+    assert model(torch.randn(2, 3, 16, 16, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_a_branch_that_is_zero_now_is_reported() -> None:
+    plan = senet.insert(senet.create_model("cifar_resnet20", zero_init_residual=True))
+    assert {site.note for site in plan} == {ZERO_VALUE}
+    assert f"9 sites, from layer1.0.bn2 to layer3.2.bn2: {ZERO_VALUE}" in str(plan)
+
+
+def test_a_gain_that_hides_a_branch_now_is_reported() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(8, 8, 3, padding=1)
+            self.gain = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.gain * self.conv(x)
+
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), Scaled())
+    plan = senet.insert(model)
+    assert [(site.path, site.note) for site in plan] == [("1.conv", ZERO_EFFECT)]
+    assert not model[1].gain.any()
+
+
+def test_shared_modules_get_one_block() -> None:
+    model = Shared()
+    plan = senet.insert(model)
+    assert [(site.path, site.aliases) for site in plan] == [("first.bn", ("again.bn",)), ("other.bn", ())]
+    assert model.first is model.again
+    assert len(blocks(model)) == 2
+    senet.remove(model)
+    assert model.first is model.again
+    assert isinstance(model.first.bn, nn.BatchNorm2d)
+
+
+def test_a_shared_container_gets_one_block_behind_it() -> None:
+    model = Shared()
+    senet.insert(model, placement="post")
+    assert isinstance(model.first, Gated)
+    assert model.first is model.again
+    assert len(blocks(model)) == 2
+
+
+@pytest.mark.parametrize("placement", ["standard", "post", "identity"])
+def test_whole_networks_can_be_pickled(placement: str) -> None:
+    model = torchvision.models.resnet18().eval()
+    senet.insert(model, placement=placement)
+    x = torch.randn(1, 3, 64, 64)
+    twin = pickle.loads(pickle.dumps(model))
+    torch.testing.assert_close(twin(x), model(x), rtol=0, atol=0)
+    senet.remove(twin)
+    assert not blocks(twin)
+
+
+def test_removal_takes_over_what_changed_meanwhile() -> None:
+    model = torchvision.models.resnet18()
+    senet.insert(model, placement="identity")
+    unit = model.layer1[0]
+    assert isinstance(unit, Rewritten)
+    unit.conv1 = nn.Conv2d(64, 64, 1)
+    unit.eval()
+    replaced = unit.conv1
+    senet.remove(model)
+    assert type(model.layer1[0]).__name__ == "BasicBlock"
+    assert model.layer1[0].conv1 is replaced
+    assert not model.layer1[0].training
+
+
+def test_copies_of_rewritten_units_do_not_share_weights() -> None:
+    model = torchvision.models.resnet18().eval()
+    senet.insert(model, placement="identity")
+    twin = copy.deepcopy(model)
+    x = torch.randn(1, 3, 64, 64)
+    before = twin(x)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    torch.testing.assert_close(twin(x), before, rtol=0, atol=0)
+    senet.remove(twin)
+    assert twin.layer1[0].conv1.weight.any()
+
+
+def test_named_modules_of_an_untraceable_network() -> None:
+    model = Untraceable()
+    plan = senet.insert(model, at=r"units\.\d\.bn", init="identity")
+    assert [site.container for site in plan] == ["units.0", "units.1"]
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+    assert all(block.fc2.weight.grad is not None and block.fc2.weight.grad.any() for block in blocks(model))
+
+
+def test_the_plan_travels_in_the_configuration_of_our_networks(tmp_path) -> None:
+    model = senet.create_model("cifar_resnet20").eval()
+    plan = senet.insert(model, "se", stages=(2,), init="identity")
+    senet.save_weights(model, tmp_path / "inserted.safetensors")
+    again = senet.from_pretrained(tmp_path / "inserted.safetensors")
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(again(x), model(x), rtol=0, atol=0)
+    assert again.config.options["inserted"] == [plan.to_dict()]
+    senet.remove(again)
+    assert "inserted" not in again.config.options
+
+
+def test_a_plan_that_was_inserted_keeps_its_start() -> None:
+    plan = senet.insert(UNet(), init="identity")
+    again = senet.insert(UNet(), plan)
+    assert again.init == "identity"
+    assert {site.gain for site in again} == {2.0}
+
+
+def test_only_the_blocks_learn_when_the_host_is_frozen() -> None:
+    model = senet.create_model("cifar_resnet20")
+    plan = senet.insert(model, senet.BlockSpec("se", reduction=2), init="identity")
+    host = {key: value.clone() for key, value in senet.rename_keys(model.state_dict(), plan, to="plain").items()}
+    model.train()
+    senet.freeze_host(model)
+    optimizer = torch.optim.SGD([parameter for parameter in model.parameters() if parameter.requires_grad], lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.randn(4, 3, 16, 16)).square().sum().backward()
+        optimizer.step()
+    after = senet.rename_keys(model.state_dict(), plan, to="plain")
+    assert all(torch.equal(value, host[key]) for key, value in after.items())
+    assert all(block.fc1.weight.grad is not None and block.fc1.weight.grad.any() for block in blocks(model))
+    assert {path.rpartition(".se.")[1] for path, parameter in model.named_parameters() if parameter.requires_grad} == {".se."}
+    assert all(block.training for block in blocks(model))
+
+
+def test_the_zoos_blocks_can_be_trained_alone() -> None:
+    model = senet.create_model("scse_cifar_resnet20")
+    senet.freeze_host(model)
+    trained = [path for path, parameter in model.named_parameters() if parameter.requires_grad]
+    assert trained
+    assert all(".se." in path for path in trained)
