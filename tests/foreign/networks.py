@@ -75,10 +75,10 @@ class Unit(nn.Module):
 class Shared(nn.Module):
     """One unit under two names, run three times, and one ReLU everywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
         relu = nn.ReLU()
-        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.stem = nn.Conv2d(in_channels, 8, 3, padding=1)
         self.first = Unit(8, relu)
         self.again = self.first
         self.other = Unit(8, relu)

@@ -100,7 +100,7 @@ def test_an_example_input_tells_what_the_network_takes() -> None:
 
     plan = senet.find_sites(TwoInputs(), example_input=(torch.zeros(1, 3, 16, 16), torch.ones(1)))
     assert [site.path for site in plan] == ["unit.bn"]
-    with pytest.raises(senet.errors.UsageError, match="cannot run TwoInputs on .*: give example_input"):
+    with pytest.raises(senet.errors.UsageError, match=r"cannot run TwoInputs on .*: give example_input"):
         senet.find_sites(TwoInputs())
 
 

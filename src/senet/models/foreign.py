@@ -19,8 +19,8 @@ from senet.spec import KINDS, BlockSpec, check_choice
 INSERTION_OPTIONS = ("init", "existing", "at")
 """Options of a recipe's model that go to `senet.insert`; all others go to the library or the factory."""
 
-PRETRAINED = ("pretrained", "weights")
-"""Options that ask a library for trained weights: a network with such weights gets its blocks by init="identity" unless told otherwise."""
+PRETRAINED = "pretrained"
+"""The option that asks a library for trained weights; such a network gets its blocks by init="identity" unless told otherwise."""
 
 
 def is_foreign(name: str) -> bool:
@@ -51,20 +51,24 @@ def create_foreign(
         stages: see `senet.find_sites`.
         reduction: the block's reduction ratio, one number or `{stage: ratio}`.
         device: where to put it.
-        options: `init`, `existing` and `at` of `senet.insert`; the rest is the library's or the factory's own (pretrained=True for timm,
-            weights="DEFAULT" for torchvision).
+        options: `init`, `existing` and `at` of `senet.insert`; `pretrained`, True or for torchvision the name of weights; the rest is the
+            library's or the factory's own.
 
     Raises:
         UsageError: for an unknown name, a library that is not installed, options that it does not take, or an insertion that is impossible.
     """
-    spec = _spec(block, reduction)
+    if block is None:
+        placement, stages, reduction = "standard", None, None
+    spec = _spec(name, block, reduction)
+    if spec is None and (stages is not None or placement != "standard"):
+        raise UsageError(f"{name} is plain: stages and placement need a block, e.g. block='se'")
     own = {key: value for key, value in options.items() if key not in INSERTION_OPTIONS}
     model = _build(name, num_classes, in_channels, own)
     config = {"num_classes": num_classes, "in_channels": in_channels, "block": spec, "placement": placement, "stages": stages}
     _describe(model, ModelConfig(name, config | options), in_channels)
     if spec is not None:
         chosen: dict[str, Any] = {key: options[key] for key in INSERTION_OPTIONS if key in options}
-        if any(own.get(key) for key in PRETRAINED):
+        if own.get(PRETRAINED):
             chosen = {"init": "identity"} | chosen
         insert(model, spec, placement=placement, stages=stages, **chosen)
     return model if device is None else model.to(device)
@@ -86,7 +90,7 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
         )
     plans = options.pop("inserted", ())
     fixed = {key: options.pop(key) for key in ("num_classes", "in_channels", "block", "placement", "stages")}
-    own = {key: value for key, value in options.items() if key not in (*INSERTION_OPTIONS, *PRETRAINED)}
+    own = {key: value for key, value in options.items() if key not in (*INSERTION_OPTIONS, PRETRAINED)}
     model = _build(name, fixed["num_classes"], fixed["in_channels"], own)
     block = fixed["block"] if plain or fixed["block"] is None else _as_spec(fixed["block"])
     stages = fixed["stages"] if fixed["stages"] is None else tuple(fixed["stages"])
@@ -103,8 +107,10 @@ def inserted(model: nn.Module, plans: Iterable[Mapping[str, Any]]) -> nn.Module:
     return model
 
 
-def _spec(block: str | BlockSpec | None, reduction: int | dict[int, int] | None) -> BlockSpec | None:
+def _spec(name: str, block: str | BlockSpec | None, reduction: int | dict[int, int] | None) -> BlockSpec | None:
     if block is None or block == "auto":
+        if reduction is not None:
+            raise UsageError(f"reduction={reduction} needs a block: {name} is plain without block=, such as block='se'")
         return None
     if isinstance(block, str):
         check_choice("block", block, KINDS)
@@ -142,5 +148,5 @@ def _build(name: str, num_classes: int | None, in_channels: int, options: dict[s
     except TypeError as error:
         raise UsageError(f"{name} does not take these options: {error}") from error
     if not isinstance(model, nn.Module):
-        raise UsageError(f"{name} makes a {type(model).__name__}, not a torch.nn.Module")
+        raise UsageError(f"{name} returns {type(model).__name__}, which is not a torch.nn.Module")
     return model

@@ -36,14 +36,15 @@ def from_torchvision(name: str, num_classes: int | None, in_channels: int, optio
         from torchvision import models
     except ImportError:
         raise UsageError(f"torchvision/{name} needs torchvision: pip install torchvision") from None
+    options = dict(options)
     if name not in models.list_models():
         raise UsageError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
-    trained = options.get("weights")
-    if trained is None:
+    trained = options.pop("pretrained", None)
+    if not trained:
         classes = {} if num_classes is None else {"num_classes": num_classes}
-        model = models.get_model(name, **(UNTRAINED.get(name, {}) | options | {"weights": None}), **classes)
+        model = models.get_model(name, weights=None, **(UNTRAINED.get(name, {}) | options), **classes)
     else:
-        model = models.get_model(name, **options)
+        model = models.get_model(name, weights="DEFAULT" if trained is True else trained, **options)
         _drop_auxiliary(model)
         if num_classes is not None:
             _replace_head(model, num_classes)
@@ -63,10 +64,18 @@ def from_file(name: str, num_classes: int | None, in_channels: int, options: dic
     if missing:
         raise UsageError(f"{name} needs {missing[0]}: give it, or a default in the file")
     model = factory(**known, **options)
-    head = last_linear(model) if isinstance(model, nn.Module) else None
-    if num_classes is not None and "num_classes" not in known and head is not None and head[1].out_features != num_classes:
-        raise UsageError(f"{name} makes {head[1].out_features} outputs where {num_classes} are needed: let it take num_classes")
+    if isinstance(model, nn.Module):
+        _check_made(name, model, {key: value for key, value in offered.items() if key not in known})
     return model
+
+
+def _check_made(name: str, model: nn.Module, unasked: dict[str, int | None]) -> None:
+    """Raise UsageError if a factory that was not told of classes or channels made another number of them."""
+    head, stem = last_linear(model), next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    made = {"num_classes": head[1].out_features if head else None, "in_channels": stem.in_channels if stem else None}
+    for key, wanted in unasked.items():
+        if wanted is not None and made[key] not in (None, wanted):
+            raise UsageError(f"{name} makes a network with {key}={made[key]} where {wanted} is needed: let it take {key}")
 
 
 def _import_factory(name: str) -> Callable[..., Any]:

@@ -1,0 +1,34 @@
+"""The page on insertion: its examples run, and its counts are those of the contract."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from foreign.hosts import HOSTS
+
+PAGE = Path(__file__).parents[2] / "docs" / "insertion.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_examples_run(example: str, capsys: pytest.CaptureFixture) -> None:
+    exec(compile(example, PAGE.name, "exec"), {})
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("densenet121 | {}", "torchvision/densenet121"),
+        ("vgg16_bn | {}", "torchvision/vgg16_bn"),
+        ("mobilenet_v2 | {}", "torchvision/mobilenet_v2"),
+        ("mobilenet_v3_large | {}", "torchvision/mobilenet_v3_large"),
+        ("shufflenet_v2 | {}", "torchvision/shufflenet_v2_x0_5"),
+        ("convnext_tiny | {}", "torchvision/convnext_tiny"),
+        ("deeplabv3_resnet50 | {}", "torchvision/deeplabv3_resnet50"),
+        ("fasterrcnn_resnet50_fpn | {}", "torchvision/fasterrcnn_resnet50_fpn"),
+        ("timm resnet50d, resnetv2_50 | {}", "timm/resnetv2_50"),
+    ],
+)
+def test_counts_are_those_of_the_contract(words: str, name: str) -> None:
+    assert words.format(len(HOSTS[name].paths)) in PAGE.read_text(encoding="utf-8")
