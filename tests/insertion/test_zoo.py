@@ -37,7 +37,7 @@ def test_stages_and_per_stage_reductions_are_the_zoos() -> None:
     spec = senet.BlockSpec("se", reduction={3: 8, 4: 4})
     zoo = senet.create_model("resnet18", block=spec, stages=(3, 4))
     model = senet.create_model("resnet18")
-    plan = senet.insert(model, senet.BlockSpec("se", reduction={2: 2, 3: 8, 4: 4, 5: 2}), stages=(3, 4))
+    plan = senet.insert(model, spec, stages=(3, 4))
     assert [site.block.reduction for site in plan] == [8, 8, 4, 4]
     shapes = {key: value.shape for key, value in translated(zoo.state_dict(), plan).items()}
     assert shapes == {key: value.shape for key, value in model.state_dict().items()}

@@ -54,10 +54,8 @@ def find_sites(
     check_choice("existing", existing, EXISTING)
     refuse_wrapped(model)
     seen = probe(model, example_input)
-    plan = (
-        _Planner(model, spec, placement, seen).chosen(at) if at is not None else _Planner(model, spec, placement, seen).surveyed(existing)
-    )
-    return plan if stages is None else plan.keep(stages=stages)
+    planner = _Planner(model, spec, placement, seen, stages)
+    return planner.surveyed(existing) if at is None else planner.chosen(at)
 
 
 def block_spec(block: str | BlockSpec) -> BlockSpec:
@@ -81,33 +79,32 @@ def refuse_wrapped(model: nn.Module) -> None:
 class _Planner:
     """Turn what was found in a network into sites."""
 
-    def __init__(self, model: nn.Module, spec: BlockSpec, placement: str, seen: Probe) -> None:
+    def __init__(self, model: nn.Module, spec: BlockSpec, placement: str, seen: Probe, stages: Collection[int] | None) -> None:
         self.model = model
         self.name = type(model).__name__
         self.spec = spec
         self.placement = placement
         self.seen = seen
+        self.wanted = stages
         self.paths = module_paths(model)
-        self.offset = 0
 
     def surveyed(self, existing: str) -> InsertPlan:
         """Plan a site for every unit."""
         found = survey(self.model, self.seen)
-        stages = [self.stage(unit.flow.container.path, self.seen.shape(unit.flow, unit.value)) for unit in found.units]
-        finest = min((stage for unit, stage in zip(found.units, stages, strict=True) if unit.kind != "decoder"), default=1)
-        self.offset = 1 if finest == 0 else 0  # VGG and CIFAR networks: the papers count from 1 what keeps the image's size
+        strides = [self.stage(unit.flow.container.path, self.seen.shape(unit.flow, unit.value)) for unit in found.units]
+        stages = self.counted(strides, [unit.kind for unit in found.units])
         sites, faults = [], []
-        for index, unit in enumerate(found.units):
-            if index in found.recalibrated and existing == "skip":
+        for index, (unit, stage) in enumerate(zip(found.units, stages, strict=True)):
+            if (index in found.recalibrated and existing == "skip") or not self.wants(stage):
                 continue
             try:
-                site = self.site(unit, stages[index] + self.offset, sites)
+                site = self.site(unit, stage, sites)
             except Impossible as fault:
                 faults.append(str(fault))
             else:
                 sites.append(replace(site, existing=index in found.recalibrated))
         if not sites:
-            raise UsageError(self._nothing(found, existing, faults))
+            raise UsageError(self._nothing(found, existing, faults, stages))
         return InsertPlan(self.name, tuple(_once(sites)), notes=_notes(found, existing, faults))
 
     def site(self, unit: Unit, stage: int, others: Collection[Site]) -> Site:
@@ -151,6 +148,15 @@ class _Planner:
         spec = self.spec.at_stage(stage)
         return spec.with_defaults(maps=max(1, width // 16)) if spec.kind == "cmpe_se" and width is not None else spec
 
+    def wants(self, stage: int) -> bool:
+        """Return whether sites of a stage are asked for."""
+        return self.wanted is None or stage in self.wanted
+
+    def counted(self, stages: list[int], kinds: list[str]) -> list[int]:
+        """Count from 1 what keeps the image's size, as the papers do for VGG and CIFAR networks; a decoder alone shifts nothing."""
+        shift = 1 if 0 in [stage for stage, kind in zip(stages, kinds, strict=True) if kind != "decoder"] else 0
+        return [stage + shift for stage in stages]
+
     def stage(self, path: str, shape: tuple[int, ...]) -> int:
         """Return the network's own number of the stage that holds a path, or log2 of the stride of a map."""
         stages = getattr(self.model, "stages", None)
@@ -168,27 +174,30 @@ class _Planner:
             )
         fits = _matching(self.model, at)
         values = {path: self._value(path, module) for path, module in fits.items()}
-        stages = {path: self.stage(path, tuple(value.shape)) for path, value in values.items()}
-        self.offset = 1 if 0 in stages.values() else 0
+        strides = [self.stage(path, tuple(value.shape)) for path, value in values.items()]
+        stages = dict(zip(fits, self.counted(strides, ["module"] * len(fits)), strict=True))
         sites = []
         for path, module in fits.items():
+            if not self.wants(stages[path]):
+                continue
             parent = path.rpartition(".")[0]
             while parent and self.model.get_submodule(parent) not in self.seen.calls:
                 parent = parent.rpartition(".")[0]
-            stage = stages[path] + self.offset
             site = Site(
                 path=path,
                 position="output" if self.placement == "standard" else "input",
                 host=type(module).__name__,
                 kind="module",
                 placement=self.placement,
-                stage=stage,
+                stage=stages[path],
                 channels=values[path].shape[1],
-                block=self.spec.at_stage(stage),
+                block=self.spec.at_stage(stages[path]),
                 container=parent,
                 aliases=tuple(alias for alias in self.paths[module] if alias != path),
             )
             sites.append(site)
+        if not sites:
+            raise UsageError(self._elsewhere(list(stages.values())))
         return InsertPlan(self.name, tuple(sites))
 
     def _value(self, path: str, module: nn.Module) -> Tensor:
@@ -201,8 +210,14 @@ class _Planner:
             raise UsageError(f"{path} {'takes' if before else 'gives'} no map (N, C, ...): it cannot be recalibrated")
         return value
 
-    def _nothing(self, found: Survey, existing: str, faults: list[str]) -> str:
+    def _elsewhere(self, stages: Collection[int]) -> str:
+        there = ", ".join(map(str, sorted(set(stages))))
+        return f"no site is in stages {', '.join(map(str, self.wanted or ()))}; there are sites in stages {there}"
+
+    def _nothing(self, found: Survey, existing: str, faults: list[str], stages: list[int]) -> str:
         """Say why there is no site."""
+        if stages and not any(map(self.wants, stages)):
+            return self._elsewhere(stages)
         if faults:
             return f"placement {self.placement!r} is impossible in {self.name}: {faults[0]}"
         if found.recalibrated and existing == "skip":

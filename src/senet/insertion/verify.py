@@ -93,7 +93,8 @@ def _perturb(container: nn.Module, inserted: Sequence[Inserted], args: Any, kwar
         changes[block] = (0.1 * torch.randn_like(output)).requires_grad_()
 
     def change(block: nn.Module, _: Any, output: Tensor) -> Tensor:
-        return output + changes[block] if output.shape == changes[block].shape else output  # a shared block may see several sizes
+        fits = block in changes and output.shape == changes[block].shape  # a shared block may see several sizes
+        return output + changes[block] if fits else output
 
     blocks = [entry.block for entry in inserted]
     with hooked(blocks, look), torch.no_grad():
@@ -104,8 +105,8 @@ def _perturb(container: nn.Module, inserted: Sequence[Inserted], args: Any, kwar
     moved = any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
     if not moved or not loss.requires_grad:
         return Outcome(set(), zeros)
-    gradients = torch.autograd.grad(loss, [changes[block] for block in blocks], allow_unused=True)
-    return Outcome({block for block, gradient in zip(blocks, gradients, strict=True) if gradient is not None and gradient.any()}, zeros)
+    gradients = torch.autograd.grad(loss, list(changes.values()), allow_unused=True)
+    return Outcome({block for block, gradient in zip(changes, gradients, strict=True) if gradient is not None and gradient.any()}, zeros)
 
 
 def _floats(tree: Any) -> list[Tensor]:
