@@ -7,7 +7,7 @@ import senet
 from foreign.hosts import HOSTS, Host
 from foreign.test_contract import EXACT, ROUNDING, assert_close, blocks_of, learn, modules, run
 from senet.errors import UsageError
-from senet.spec import KIND_PLACEMENTS, KINDS, PLACEMENTS
+from senet.spec import KIND_PLACEMENTS, KINDS, OPTIONS, PLACEMENTS
 
 TAKES = {"residual": set(PLACEMENTS), "depthwise": {"standard", "inner"}}
 """Kind of unit -> the placements that it takes; the others take "standard"."""
@@ -40,7 +40,8 @@ def test_every_block_at_every_placement(name: str) -> None:
                 with pytest.raises(UsageError):
                     senet.insert(model, kind, **options)
                 continue
-            plan = senet.insert(model, kind, init="identity", **options)
+            wide = {"reduction": 2} if "reduction" in OPTIONS[kind] else {}  # one hidden unit may start with its ReLU shut
+            plan = senet.insert(model, senet.BlockSpec.from_dict({"kind": kind, **wide}), init="identity", **options)
             assert senet.InsertPlan.from_json(plan.to_json()) == plan
             assert_close(run(model, images), before, ROUNDING)
             learn(model, images)
