@@ -7,7 +7,7 @@ from torch import nn
 import senet
 from senet.spec import KINDS, PLACEMENTS, check_placement
 
-UNITS = {"resnet18": 64, "resnet50": 64, "cifar_resnet20": 16, "preresnet20": 16}
+UNITS = {"resnet18": 64, "resnet50": 64, "resnext50_32x4d": 64, "cifar_resnet20": 16, "preresnet20": 16}
 """One network for each kind of unit, with the side of a small image."""
 
 CASES = [

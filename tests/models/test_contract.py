@@ -2,16 +2,30 @@
 
 import copy
 import io
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from senet import ChannelSE, create_model
+from senet import ChannelSE, create_model, profile
 from senet.models.classifier import Classifier
+from senet.models.registry import PLAIN
 
-SMALL = {"se_resnet18": 64, "se_resnet50": 64, "se_cifar_resnet20": 32, "se_preresnet20": 32, "se_preresnet164": 16, "se_wrn16_8": 16}
+SMALL = {
+    "se_resnet18": 64,
+    "se_resnet50": 64,
+    "se_resnext50_32x4d": 64,
+    "senet154": 64,
+    "se_cifar_resnet20": 32,
+    "se_preresnet20": 32,
+    "se_preresnet164": 16,
+    "se_wrn16_8": 16,
+}
 """One network a family and unit, with the side of a small image."""
+
+LONG = {"se_preresnet164": "preresnet20", "senet154": "resnext50_32x4d"}
+"""Networks of so many equal units that tracing takes a minute, and the small network that covers the form."""
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -50,7 +64,7 @@ class TestContract:
 
     def test_forward_is_head_of_features(self, model: Classifier, images: Tensor) -> None:
         model.eval()
-        torch.testing.assert_close(model(images), model.fc(model.forward_features(images).mean((2, 3))))
+        torch.testing.assert_close(model(images), model.forward_head(model.forward_features(images)))
 
     def test_state_dict_round_trip(self, model: Classifier, name: str, images: Tensor) -> None:
         buffer = io.BytesIO()
@@ -63,7 +77,7 @@ class TestContract:
     def test_deepcopy_is_independent(self, model: Classifier, images: Tensor) -> None:
         twin = copy.deepcopy(model).eval()
         before = twin(images)
-        nn.init.zeros_(model.fc.weight)
+        nn.init.zeros_(model.get_submodule(model.head).weight)
         assert torch.equal(twin(images), before)
 
     def test_memory_formats_agree(self, model: Classifier, images: Tensor) -> None:
@@ -85,23 +99,37 @@ class TestContract:
         assert logits.isfinite().all()
 
     def test_compiles_without_graph_breaks(self, model: Classifier, name: str, images: Tensor) -> None:
-        if name == "se_preresnet164":
-            pytest.skip("54 units of one kind take long to trace; preresnet20 covers the form")
+        skip_if_long(name)
         model.eval()
         compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
         torch.testing.assert_close(compiled(images), model(images))
 
     def test_exports_with_any_batch(self, model: Classifier, name: str, images: Tensor) -> None:
-        if name == "se_preresnet164":
-            pytest.skip("54 units of one kind take long to trace; preresnet20 covers the form")
+        skip_if_long(name)
         model.eval()
         program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
         x = torch.randn(3, *images.shape[1:])
         torch.testing.assert_close(program.module()(x), model(x))
 
+    def test_onnx_runtime_agrees(self, model: Classifier, name: str, images: Tensor, tmp_path: Path) -> None:
+        skip_if_long(name)
+        onnxruntime = pytest.importorskip("onnxruntime")
+        model.eval()
+        program = torch.export.export(model, (images,))
+        torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / "model.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+        got = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
+        torch.testing.assert_close(torch.from_numpy(got), model(images), rtol=1e-3, atol=1e-4)
+
+    def test_profile_counts_every_block(self, model: Classifier, name: str) -> None:
+        result = profile(model, input_size=(1, 3, SMALL[name], SMALL[name]), latency=False)
+        assert result.params == sum(p.numel() for p in model.parameters())
+        assert sum(row.share.params > 0 for row in result.blocks) == sum(path.endswith(".se") for path, _ in model.named_modules())
+
     def test_reset_classifier(self, model: Classifier, images: Tensor) -> None:
         model.reset_classifier(7)
         assert model(images).shape == (2, 7)
+        assert model.config.options["num_classes"] == 7
 
     def test_in_channels(self, name: str) -> None:
         model = create_model(name, in_channels=1, num_classes=4).eval()
@@ -115,10 +143,17 @@ class TestContract:
         assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
 
     def test_zero_init_residual_starts_as_the_shortcuts(self, name: str, images: Tensor) -> None:
+        if "zero_init_residual" not in PLAIN[name.removeprefix("se_")].options:
+            pytest.skip("not a residual network of the ResNet kind")
         model = create_model(name, zero_init_residual=True).eval()
-        twin = create_model(name.removeprefix("se_"))
+        twin = create_model(name.removeprefix("se_"), block=None)
         twin.load_state_dict(model.state_dict(), strict=False)
         torch.testing.assert_close(twin.eval()(images), model(images))  # nothing to recalibrate: the gates act on zeros
+
+
+def skip_if_long(name: str) -> None:
+    if name in LONG:
+        pytest.skip(f"many units of one kind take long to trace; {LONG[name]} covers the form")
 
 
 def _seeded(name: str) -> Classifier:

@@ -16,7 +16,17 @@ def blocks(model: torch.nn.Module) -> list[str]:
 def test_every_plain_name_has_a_recalibrated_twin() -> None:
     plain = [name for name in list_models() if not name.startswith(("se_", "sse_", "scse_", "cmpe_se_"))]
     assert len(plain) >= 19
-    assert {f"se_{name}" for name in plain} <= set(list_models())
+    assert {f"se_{name}" for name in plain if name != "senet154"} <= set(list_models())
+
+
+def test_senet154_is_recalibrated_by_itself() -> None:
+    assert [name for name in list_models() if "senet154" in name] == ["senet154"]
+    recalibrated, plain = create_model("senet154", device="meta"), create_model("senet154", block=None, device="meta")
+    assert len(blocks(recalibrated)) == 50
+    assert blocks(plain) == []
+    for model in (recalibrated, plain):
+        again = model_from_config(model.config.to_dict(), device="meta")
+        assert again.state_dict().keys() == model.state_dict().keys()
 
 
 def test_wildcards() -> None:
@@ -43,7 +53,7 @@ def test_wildcards() -> None:
         ("resnet50", {"stem_pool": "none"}, "allowed: ceil, pad"),
         ("resnet50", {"num_classes": 0}, "num_classes must be"),
         ("preresnet20", {"first_shortcut": "x"}, "allowed: activated, raw"),
-        ("resnet50", {"features_only": True, "out_indices": (4,)}, "4 stages"),
+        ("resnet50", {"features_only": True, "out_indices": (4,)}, "4 maps"),
     ],
 )
 def test_impossible_requests_say_what_is_allowed(name: str, options: dict, words: str) -> None:

@@ -38,13 +38,17 @@ class ModelConfig:
 class Classifier(nn.Module):
     """Map images to logits through a stem, stages and a linear head.
 
-    Sub-classes build `stem()`, `fc` and the stages named by `stage_names`, and may finish the features by `final`.
+    Sub-classes build `stem()`, the head and the stages named by `stage_names`, and may finish the features by `final`.
+
+    Args:
+        dropout: share of the pooled features that training drops before the head.
 
     Attributes:
         config: name and resolved options, set by `create_model`.
         stage_names: stage in the paper's numbering -> name of the sub-module.
-        feature_info: channels and stride (input pixels a cell) of the map that each stage gives.
+        feature_info: channels and stride (input pixels a cell) of the map that each level gives.
         input_size: (channels, height, width) of the images it was made for.
+        head: path of the last linear layer, which gives the logits.
     """
 
     config: ModelConfig
@@ -52,12 +56,22 @@ class Classifier(nn.Module):
     feature_info: Sequence[Mapping[str, int]]
     input_size: tuple[int, int, int]
     fc: nn.Linear
+    head = "fc"
     conv_init: Literal["fan_in", "fan_out"] = "fan_out"
+
+    def __init__(self, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
 
     @property
     def stages(self) -> dict[int, nn.Module]:
         """The stages, by number."""
         return {number: self.get_submodule(name) for number, name in self.stage_names.items()}
+
+    @property
+    def levels(self) -> list[Sequence[nn.Module]]:
+        """The modules between two maps that detectors and segmenters use; elsewhere than in Inceptions and VGGs these are the stages."""
+        return [[stage] for stage in self.stages.values()]
 
     @abstractmethod
     def stem(self, x: Tensor) -> Tensor:
@@ -70,22 +84,28 @@ class Classifier(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to the last map (N, C, h, w)."""
         x = self.stem(x)
-        for stage in self.stages.values():
-            x = stage(x)
+        for level in self.levels:
+            for module in level:
+                x = module(x)
         return self.final(x)
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """Map the last map (N, C, h, w) to logits (N, num_classes)."""
+        return self.fc(self.dropout(x.mean((2, 3))))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to logits (N, num_classes)."""
-        return self.fc(self.forward_features(x).mean((2, 3)))
+        return self.forward_head(self.forward_features(x))
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one for `num_classes` classes, on its device and of its type."""
+        """Replace the last layer of the head by a new one for `num_classes` classes, on its device and of its type."""
         check_positive("num_classes", num_classes)
-        old = self.fc.weight
-        self.fc = nn.Linear(old.shape[1], num_classes, device=old.device, dtype=old.dtype)
+        old = self.get_submodule(self.head).get_parameter("weight")
+        self.set_submodule(self.head, nn.Linear(old.shape[1], num_classes, device=old.device, dtype=old.dtype))
+        self.config = ModelConfig(self.config.name, dict(self.config.options) | {"num_classes": num_classes})
 
     def reset_parameters(self) -> None:
-        """Initialise every layer: convolutions as He et al. (1502.01852), BN and the head as torch does, blocks as they do themselves."""
+        """Initialise every layer: convolutions as He et al. (1502.01852), their biases 0, BN, linear layers and blocks as they do themselves."""
         _reset(self, self.conv_init)
 
 
@@ -93,6 +113,8 @@ def _reset(parent: nn.Module, conv_init: Literal["fan_in", "fan_out"]) -> None:
     for module in parent.children():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode=conv_init, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif callable(reset := getattr(module, "reset_parameters", None)):
             reset()
         else:

@@ -1,4 +1,4 @@
-"""The maps of a network's stages, for detectors and segmenters."""
+"""The maps of a network's levels, for detectors and segmenters."""
 
 from torch import Tensor, nn
 
@@ -7,39 +7,40 @@ from senet.models.classifier import Classifier
 
 
 class FeatureMaps(nn.Module):
-    """Return the maps that chosen stages give, coarsest last.
+    """Return the maps that chosen levels give, coarsest last.
 
     State-dict keys are the classifier's below `network.`, without its head.
 
     Args:
         model: the network to take apart.
-        out_indices: which stages, counted from 0; None = all.
+        out_indices: which levels, counted from 0; None = all.
 
     Attributes:
         feature_info: channels and stride of each returned map.
 
     Raises:
-        UsageError: for an index that is not a stage's.
+        UsageError: for an index that is not a level's.
     """
 
     def __init__(self, model: Classifier, out_indices: tuple[int, ...] | None = None) -> None:
         super().__init__()
-        count = len(model.stages)
+        count = len(model.levels)
         self.out_indices = tuple(range(count)) if out_indices is None else out_indices
         if wrong := [index for index in self.out_indices if index not in range(count)]:
-            raise UsageError(f"out_indices has {wrong[0]}, but the network has {count} stages: 0 to {count - 1}")
+            raise UsageError(f"out_indices has {wrong[0]}, but the network has {count} maps: 0 to {count - 1}")
         self.feature_info = [model.feature_info[index] for index in self.out_indices]
         self.config = model.config
         self.network = model
-        del model.fc
+        delattr(model, model.head.partition(".")[0])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images (N, in_channels, H, W) to one map (N, channels, H / stride, W / stride) for each index."""
         x = self.network.stem(x)
         maps = []
-        for index, stage in enumerate(self.network.stages.values()):
-            x = stage(x)
-            last = index == len(self.network.stages) - 1
+        levels = self.network.levels
+        for index, level in enumerate(levels):
+            for module in level:
+                x = module(x)
             if index in self.out_indices:
-                maps.append(self.network.final(x) if last else x)
+                maps.append(self.network.final(x) if index == len(levels) - 1 else x)
         return maps

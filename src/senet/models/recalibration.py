@@ -30,9 +30,11 @@ class Recalibration:
     stages: Collection[int] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
-    def check(self, known: Collection[int]) -> None:
-        """Raise UsageError unless the block can sit at the placement and `known` has all the stages that are named."""
+    def check(self, known: Collection[int], placements: tuple[str, ...] = PLACEMENTS) -> None:
+        """Raise UsageError unless the network has the placement, the block can sit there, and `known` has all the stages that are named."""
         check_choice("placement", self.placement, PLACEMENTS)
+        if self.placement not in placements:
+            raise UsageError(f"this network takes the placement {' or '.join(placements)} only, got {self.placement!r}")
         if isinstance(self.block, BlockSpec):
             check_placement(self.block.kind, self.placement)
         widths = (self.block.reduction, self.block.hidden) if isinstance(self.block, BlockSpec) else ()

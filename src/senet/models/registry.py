@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError, nearest
-from senet.models import cifar_resnet, preresnet, resnet
+from senet.models import cifar_resnet, preresnet, resnet, senet154
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.features import FeatureMaps
 from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
@@ -30,12 +30,16 @@ class Family:
         variants: name -> what distinguishes the variant.
         num_classes: classes of the family's data set.
         image_size: side of its images, in pixels.
+        kinds: the kinds of block that its names take as prefixes; CMPE-SE needs shortcuts.
+        block: the kind of block that its networks have by themselves; their names take no prefix.
     """
 
     network: Callable[..., Classifier]
     variants: Mapping[str, Any]
     num_classes: int
     image_size: int
+    kinds: tuple[str, ...] = KINDS
+    block: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -44,8 +48,12 @@ class Family:
         return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
+WITHOUT_SHORTCUTS = tuple(kind for kind in KINDS if kind != "cmpe_se")
+
 FAMILIES = (
     Family(resnet.ResNet, resnet.VARIANTS, num_classes=1000, image_size=224),
+    Family(resnet.ResNeXt, resnet.GROUPED_VARIANTS, num_classes=1000, image_size=224),
+    Family(senet154.SENet154, senet154.VARIANTS, num_classes=1000, image_size=224, kinds=(), block="se"),
     Family(cifar_resnet.CifarResNet, cifar_resnet.VARIANTS, num_classes=10, image_size=32),
     Family(preresnet.PreResNet, preresnet.VARIANTS, num_classes=10, image_size=32),
 )
@@ -54,7 +62,7 @@ PLAIN = {name: family for family in FAMILIES for name in family.variants}
 
 def list_models(pattern: str = "*") -> list[str]:
     """Return the names that match a shell wildcard, plain and prefixed: `list_models("se_*resnet50")`."""
-    names = [*PLAIN, *(f"{kind}_{name}" for kind in KINDS for name in PLAIN)]
+    names = [*PLAIN, *(f"{kind}_{name}" for kind in KINDS for name, family in PLAIN.items() if kind in family.kinds)]
     return [name for name in names if fnmatchcase(name, pattern)]
 
 
@@ -107,8 +115,10 @@ def create_model(
     kind, plain = split_name(name)
     if block is None:
         placement, stages, reduction = "standard", None, None
-    spec = resolve_block(name, kind, block, reduction)
     family = PLAIN[plain]
+    if family.block is not None and block == "auto":
+        block = family.block
+    spec = resolve_block(name, kind, block, reduction)
     known = family.options
     for option in options:
         if option not in known:
@@ -122,7 +132,7 @@ def create_model(
         model = family.network(family.variants[plain], classes, in_channels, Recalibration(spec, placement, stages), **options)
     resolved = known | options | {"num_classes": classes, "in_channels": in_channels}
     resolved |= {"block": spec, "placement": placement, "stages": stages}
-    prefix = f"{spec.kind}_" if isinstance(spec, BlockSpec) else ""
+    prefix = f"{spec.kind}_" if isinstance(spec, BlockSpec) and family.block is None else ""
     model.config = ModelConfig(prefix + plain, resolved)
     model.input_size = (in_channels, family.image_size, family.image_size)
     device = torch.get_default_device() if device is None else torch.device(device)
@@ -141,8 +151,9 @@ def split_name(name: str) -> tuple[str | None, str]:
         UsageError: if there is no such network; near names are suggested.
     """
     for kind in sorted(KINDS, key=len, reverse=True):
-        if name.startswith(f"{kind}_") and name.removeprefix(f"{kind}_") in PLAIN:
-            return kind, name.removeprefix(f"{kind}_")
+        plain = name.removeprefix(f"{kind}_")
+        if plain != name and plain in PLAIN and kind in PLAIN[plain].kinds:
+            return kind, plain
     if name not in PLAIN:
         raise UsageError(f"unknown model {name!r}{nearest(name, list_models())}; `senet models` lists all")
     return None, name
@@ -180,8 +191,9 @@ def model_from_config(config: Mapping[str, Any], *, device: torch.device | str |
     block, placement, stages = options.pop("block"), options.pop("placement"), options.pop("stages")
     _, name = split_name(config["name"])
     if block is not None and not plain:
-        options |= {"block": BlockSpec.from_dict(block), "placement": placement, "stages": None if stages is None else tuple(stages)}
-    model = create_model(name, device=device, **options)
+        options |= {"placement": placement, "stages": None if stages is None else tuple(stages)}
+    spec = None if block is None or plain else BlockSpec.from_dict(block)
+    model = create_model(name, block=spec, device=device, **options)
     return model if plain else inserted(model, plans)
 
 

@@ -23,6 +23,10 @@ class UnitShape:
         stride: stride of the unit.
         v1_5: a bottleneck strides in its 3x3 convolution, not in its first 1x1 (torchvision's form; the papers' is False).
         shared_activation: a pre-activation unit hands its first BN-ReLU to the shortcut too, even where the shortcut is the identity.
+        groups: groups of a bottleneck's 3x3 convolution (ResNeXt).
+        base_width: channels of each group where an ungrouped bottleneck has 64.
+        halved: a bottleneck's first 1x1 is half as wide as its 3x3 (SENet-154).
+        projection_3x3: a projection that strides is a 3x3 convolution (SENet-154).
     """
 
     stage: int
@@ -32,6 +36,14 @@ class UnitShape:
     stride: int = 1
     v1_5: bool = False
     shared_activation: bool = False
+    groups: int = 1
+    base_width: int = 64
+    halved: bool = False
+    projection_3x3: bool = False
+
+    def width(self, expansion: int) -> int:
+        """Return the channels of the 3x3 convolutions of a unit that widens them by `expansion`."""
+        return self.outputs // expansion * self.base_width // 64 * self.groups
 
     @property
     def bottleneck_strides(self) -> tuple[int, int]:
@@ -44,9 +56,9 @@ class UnitShape:
         return self.stride != 1 or self.inputs != self.outputs
 
 
-def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """Return a convolution without bias that keeps H and W at stride 1."""
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
 
 
 class ResidualUnit(nn.Module):
@@ -65,9 +77,8 @@ class ResidualUnit(nn.Module):
     def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
         super().__init__()
         self.placement = recalibration.placement
-        inner = shape.outputs // self.expansion
-        channels = {"pre": shape.inputs, "inner": inner}.get(self.placement, shape.outputs)
-        maps = max(1, inner // 16)  # the authors of CMPE-SE count by the width of the 3x3 convolution
+        channels = {"pre": shape.inputs, "inner": shape.width(self.expansion)}.get(self.placement, shape.outputs)
+        maps = max(1, shape.outputs // self.expansion // 16)  # the authors of CMPE-SE count by the width of an ungrouped 3x3
         self.se = recalibration.build(shape.stage, shape.index, channels, residual=True, maps=maps)
 
     def recalibrate(self, placement: str, x: Tensor) -> Tensor:
@@ -109,18 +120,23 @@ class BasicBlock(ResidualUnit):
 
 
 class Bottleneck(ResidualUnit):
-    """1x1, 3x3 and 1x1 convolutions (He et al., 1512.03385), each with BN; ReLU after the first two and after the sum."""
+    """1x1, 3x3 and 1x1 convolutions (He et al., 1512.03385), each with BN; ReLU after the first two and after the sum.
+
+    With groups it is the unit of ResNeXt (Xie et al., 1611.05431), which strides in the 3x3; with `halved` and `projection_3x3` that of
+    SENet-154 (Hu et al., 1709.01507, appendix).
+    """
 
     expansion = 4
     last = "bn3"
 
     def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
         super().__init__(shape, recalibration)
-        width = shape.outputs // self.expansion
+        width = shape.width(self.expansion)
+        narrow = width // 2 if shape.halved else width
         first, second = shape.bottleneck_strides
-        self.conv1 = conv(shape.inputs, width, 1, first)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv(width, width, 3, second)
+        self.conv1 = conv(shape.inputs, narrow, 1, first)
+        self.bn1 = nn.BatchNorm2d(narrow)
+        self.conv2 = conv(narrow, width, 3, second, shape.groups)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = conv(width, shape.outputs, 1)
         self.bn3 = nn.BatchNorm2d(shape.outputs)
@@ -206,7 +222,8 @@ class PreactivatedBottleneck(PreactivatedUnit):
 
 
 def projection(shape: UnitShape) -> nn.Sequential | None:
-    """Return the 1x1 convolution and BN of a shortcut whose shape changes, else None."""
+    """Return the convolution and BN of a shortcut whose shape changes, else None."""
     if not shape.changes:
         return None
-    return nn.Sequential(conv(shape.inputs, shape.outputs, 1, shape.stride), nn.BatchNorm2d(shape.outputs))
+    kernel = 3 if shape.projection_3x3 and shape.stride != 1 else 1
+    return nn.Sequential(conv(shape.inputs, shape.outputs, kernel, shape.stride), nn.BatchNorm2d(shape.outputs))

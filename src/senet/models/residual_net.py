@@ -17,10 +17,11 @@ class ResidualNet(Classifier):
     Args:
         zero_init_residual: zero the weight that scales each branch (the last BN's gamma; the last convolution of a pre-activation unit), so
             that units start as their shortcut (Goyal et al., 1706.02677, section 5.1).
+        dropout: see `Classifier`.
     """
 
-    def __init__(self, *, zero_init_residual: bool = False) -> None:
-        super().__init__()
+    def __init__(self, *, zero_init_residual: bool = False, dropout: float = 0.0) -> None:
+        super().__init__(dropout=dropout)
         self.zero_init_residual = zero_init_residual
 
     def stack(

@@ -1,12 +1,14 @@
-"""ImageNet ResNets (He et al., 1512.03385), plain or with SE (Hu et al., 1709.01507): ResNet-18/34/50/101/152."""
+"""ImageNet ResNets (He et al., 1512.03385) and ResNeXts (Xie et al., 1611.05431), plain or with SE (Hu et al., 1709.01507)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from senet.models.recalibration import Recalibration
-from senet.models.residual import BasicBlock, Bottleneck, ResidualUnit
+from senet.models.residual import BasicBlock, Bottleneck, ResidualUnit, conv
 from senet.models.residual_net import ResidualNet
 from senet.spec import check_choice
 
@@ -19,10 +21,11 @@ STEM_POOLS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Say which unit a network repeats, and how often in each stage."""
+    """Say which unit a network repeats, how often in each stage, and further fields of the units' shape."""
 
     unit: type[ResidualUnit]
     counts: tuple[int, int, int, int]
+    shape: Mapping[str, Any] = field(default_factory=dict)
 
 
 VARIANTS = {
@@ -32,10 +35,59 @@ VARIANTS = {
     "resnet101": Layout(Bottleneck, (3, 4, 23, 3)),
     "resnet152": Layout(Bottleneck, (3, 8, 36, 3)),
 }
+GROUPED_VARIANTS = {
+    "resnext50_32x4d": Layout(Bottleneck, (3, 4, 6, 3), {"groups": 32, "base_width": 4}),
+    "resnext101_32x4d": Layout(Bottleneck, (3, 4, 23, 3), {"groups": 32, "base_width": 4}),
+    "resnext101_64x4d": Layout(Bottleneck, (3, 4, 23, 3), {"groups": 64, "base_width": 4}),
+}
 
 
-class ResNet(ResidualNet):
-    """Stem 7x7/2 and max-pool, then stages 2-5 of residual units.
+class ImageNetResNet(ResidualNet):
+    """Stem and max-pool to a quarter of the resolution, then stages 2-5 of residual units.
+
+    Args:
+        conv1: the stem up to its last convolution.
+        width: channels of that.
+        layout: the units.
+        num_classes: width of the head.
+        recalibration: which unit gets which block.
+        stem_pool: "ceil" (the official release) or "pad" (torchvision).
+        v1_5: bottlenecks stride in the 3x3 convolution.
+        zero_init_residual: see `ResidualNet`.
+        dropout: see `Classifier`.
+    """
+
+    stage_names = {2: "layer1", 3: "layer2", 4: "layer3", 5: "layer4"}
+
+    def __init__(
+        self,
+        conv1: nn.Module,
+        width: int,
+        layout: Layout,
+        num_classes: int,
+        recalibration: Recalibration,
+        *,
+        stem_pool: str,
+        v1_5: bool,
+        zero_init_residual: bool,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(zero_init_residual=zero_init_residual, dropout=dropout)
+        check_choice("stem_pool", stem_pool, tuple(STEM_POOLS))
+        self.conv1 = conv1
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(**STEM_POOLS[stem_pool])
+        outputs = [planes * layout.unit.expansion for planes in (64, 128, 256, 512)]
+        self.stack(layout.unit, layout.counts, width, outputs, recalibration, stride=4, v1_5=v1_5, **layout.shape)
+        self.fc = nn.Linear(outputs[-1], num_classes)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Map images (N, in_channels, H, W) to (N, width, H / 4, W / 4)."""
+        return self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+
+
+class ResNet(ImageNetResNet):
+    """ResNet-18/34/50/101/152: stem 7x7/2 with 64 channels.
 
     Args:
         layout: the units.
@@ -46,8 +98,6 @@ class ResNet(ResidualNet):
         stem_pool: "ceil" (the official release) or "pad" (torchvision).
         zero_init_residual: see `ResidualNet`.
     """
-
-    stage_names = {2: "layer1", 3: "layer2", 4: "layer3", 5: "layer4"}
 
     def __init__(
         self,
@@ -60,15 +110,36 @@ class ResNet(ResidualNet):
         stem_pool: str = "ceil",
         zero_init_residual: bool = False,
     ) -> None:
-        super().__init__(zero_init_residual=zero_init_residual)
-        check_choice("stem_pool", stem_pool, tuple(STEM_POOLS))
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.maxpool = nn.MaxPool2d(**STEM_POOLS[stem_pool])
-        outputs = [width * layout.unit.expansion for width in (64, 128, 256, 512)]
-        self.stack(layout.unit, layout.counts, 64, outputs, recalibration, stride=4, v1_5=v1_5)
-        self.fc = nn.Linear(outputs[-1], num_classes)
+        chosen = {"v1_5": v1_5, "stem_pool": stem_pool, "zero_init_residual": zero_init_residual}
+        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, recalibration, **chosen)
 
-    def stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_channels, H, W) to (N, 64, H / 4, W / 4)."""
-        return self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+
+class ResNeXt(ImageNetResNet):
+    """ResNeXt-50/101: a ResNet of grouped bottlenecks, which stride in the 3x3 convolution.
+
+    Args:
+        layout: the units.
+        num_classes: width of the head.
+        in_channels: channels of the images.
+        recalibration: which unit gets which block.
+        stem_pool: "ceil" (the official release) or "pad" (torchvision).
+        zero_init_residual: see `ResidualNet`.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        num_classes: int,
+        in_channels: int,
+        recalibration: Recalibration,
+        *,
+        stem_pool: str = "ceil",
+        zero_init_residual: bool = False,
+    ) -> None:
+        chosen = {"v1_5": True, "stem_pool": stem_pool, "zero_init_residual": zero_init_residual}
+        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, recalibration, **chosen)
+
+
+def stem_convolution(in_channels: int) -> nn.Conv2d:
+    """Return the 7x7/2 convolution with 64 channels that ResNets begin with."""
+    return conv(in_channels, 64, 7, 2)
