@@ -105,7 +105,7 @@ class Classifier(nn.Module):
         self.config = ModelConfig(self.config.name, dict(self.config.options) | {"num_classes": num_classes})
 
     def reset_parameters(self) -> None:
-        """Initialise every layer: convolutions as He et al. (1502.01852), their biases 0, BN, linear layers and blocks as they do themselves."""
+        """Initialise every layer: convolutions as He et al. (1502.01852), biases of them 0, all other layers as they do themselves."""
         _reset(self, self.conv_init)
 
 
