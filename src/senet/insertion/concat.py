@@ -1,4 +1,6 @@
-"""Concatenations: of parallel branches (Inception), and of a map with new features made from it (DenseNet, ShuffleNet V2)."""
+"""Concatenations: of parallel branches (Inception), and of a map with new features made from it (DenseNet, ShuffleNet)."""
+
+from collections.abc import Mapping
 
 from torch import fx
 
@@ -11,7 +13,8 @@ def concat_units(flow: Flow) -> list[Unit]:
     """Find the concatenations whose parts all come from one value.
 
     What a concatenation takes over unchanged is never rescaled, only what is new: where all parts are new, the block comes after the
-    concatenation (Hu et al., 1709.01507, Figure 2); else each new part with convolutions is a unit of its own, of the kind "dense".
+    concatenation (Hu et al., 1709.01507, Figure 2); else each new part with convolutions is a unit of its own, of the kind "dense". A pool
+    beside one branch takes over too: it is the shortcut of a unit that strides.
     """
     units = []
     for node in flow.nodes:
@@ -21,8 +24,9 @@ def concat_units(flow: Flow) -> list[Unit]:
         paths = {part: flow.path(fork, part) for part in parts}
         if any(map(flow.upsamples, paths.values())):
             continue
-        new = [part for part in parts if not _taken_over(flow, paths[part])]
-        made = [part for part in new if flow.convolutions(paths[part])]
+        made = [part for part in parts if flow.convolutions(paths[part])]
+        pooled = _pooled_shortcut(flow, paths)
+        new = [part for part in parts if part is not pooled and not _taken_over(flow, paths[part])]
         if len(new) == len(parts) and len(made) > 1:
             nodes = frozenset(inner for path in paths.values() for inner in path)
             units.append(Unit(flow, "concat", *_after(flow, node, nodes)))
@@ -45,6 +49,13 @@ def concatenated(flow: Flow, node: fx.Node) -> list[fx.Node]:
 
 def _taken_over(flow: Flow, path: list[fx.Node]) -> bool:
     return all(flow.name(node) in roles.SELECT or flow.passed(node) is not None for node in path)
+
+
+def _pooled_shortcut(flow: Flow, paths: Mapping[fx.Node, list[fx.Node]]) -> fx.Node | None:
+    """Return the part that only pools the value from which the one other part is made by several convolutions; None if it is not so."""
+    branches = [part for part, path in paths.items() if len(flow.convolutions(path)) > 1]
+    pooled = [part for part, path in paths.items() if all(flow.pools(node) or flow.passed(node) is not None for node in path)]
+    return pooled[0] if len(paths) == 2 and len(branches) == len(pooled) == 1 else None
 
 
 def _after(flow: Flow, node: fx.Node, nodes: frozenset[fx.Node]) -> tuple[fx.Node, frozenset[fx.Node], dict[str, tuple[Cut, ...]]]:

@@ -121,6 +121,10 @@ class Flow:
         """Return whether one of the nodes enlarges its map."""
         return any(self.name(node) in roles.UPSAMPLE or self.module(node) in self.enlarging for node in nodes)
 
+    def pools(self, node: fx.Node) -> bool:
+        """Return whether a node averages its map over windows, or takes the maximum."""
+        return self.name(node) in roles.POOL or isinstance(self.module(node), roles.POOLS)
+
     def is_parameter(self, node: Any) -> bool:
         """Return whether a value comes from no input of the container: a number, a parameter, a reshaped parameter."""
         return not isinstance(node, fx.Node) or all(earlier.op != "placeholder" for earlier in self.ancestors(node))

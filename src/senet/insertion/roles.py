@@ -6,14 +6,16 @@ nothing in evaluation mode.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import batchnorm, instancenorm
+from torch.nn.modules import batchnorm, instancenorm, pooling
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (batchnorm._NormBase, instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
+POOLS = (pooling._AvgPoolNd, pooling._MaxPoolNd, pooling._LPPoolNd)
 
 ADD = {"add", "iadd", "add_"}
 MULTIPLY = {"mul", "imul", "mul_", "multiply"}
 CONCATENATE = {"cat", "concat", "concatenate"}
+POOL = {f"{kind}_pool{dimensions}d" for kind in ("avg", "max", "lp") for dimensions in (1, 2, 3)}
 UPSAMPLE = {"interpolate", "upsample", "pixel_shuffle", "max_unpool2d", "conv_transpose2d"}
 ACTIVATE = {
     *("relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "celu", "gelu", "silu", "mish", "prelu", "softplus"),
