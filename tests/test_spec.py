@@ -6,7 +6,7 @@ import pytest
 
 from senet import BlockSpec
 from senet.errors import UsageError
-from senet.spec import KINDS, OPTIONS, PLACEMENTS, VARIANT_OPTIONS, VARIANTS, check_placement, hidden_width
+from senet.spec import KINDS, OPTIONS, PLACEMENTS, VARIANT_OPTIONS, VARIANTS, InputSpec, check_placement, hidden_width
 
 EVERY_OPTION = {
     "reduction": 4,
@@ -114,3 +114,11 @@ def test_only_cmpe_se_is_bound_to_one_placement() -> None:
 @pytest.mark.parametrize(("channels", "reduction", "width"), [(256, 16, 16), (5, 2, 2), (3, 16, 1), (1, 1, 1)])
 def test_hidden_width_is_a_floor_and_at_least_one(channels: int, reduction: int, width: int) -> None:
     assert hidden_width(channels, reduction) == width
+
+
+def test_images_are_rgb_unless_said_otherwise() -> None:
+    fields = {"size": 224, "resize": 256, "channels": 3, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    assert InputSpec(**fields).order == "rgb"  # files older than the field do not have it
+    assert InputSpec(**fields, order="bgr") != InputSpec(**fields)
+    with pytest.raises(UsageError, match=r"unknown channel order 'brg' \(did you mean 'rgb'\?\); allowed: rgb, bgr"):
+        InputSpec(**fields, order="brg")

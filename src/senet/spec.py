@@ -13,6 +13,7 @@ Combine = Literal["add", "max", "multiply", "concat"]
 Variant = Literal["double_fc", "pair_2x1", "pair_1x1", "folded_3x3"]
 Fold = Literal["rows", "columns"]
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
+ChannelOrder = Literal["rgb", "bgr"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 SQUEEZES: tuple[str, ...] = get_args(Squeeze)
@@ -21,6 +22,7 @@ COMBINES: tuple[str, ...] = get_args(Combine)
 VARIANTS: tuple[str, ...] = get_args(Variant)
 FOLDS: tuple[str, ...] = get_args(Fold)
 PLACEMENTS: tuple[str, ...] = get_args(Placement)
+CHANNEL_ORDERS: tuple[str, ...] = get_args(ChannelOrder)
 
 OPTIONS = {
     "se": ("reduction", "hidden", "squeeze", "gate", "bias"),
@@ -186,8 +188,12 @@ class InputSpec:
         size: side of the square input, in pixels.
         resize: shorter side before the centre crop, in pixels.
         channels: colour channels, 1 or 3.
-        mean: mean of each channel, for images in 0..1.
+        mean: mean of each channel, in the order of the channels, for images in 0..1.
         std: standard deviation of each channel.
+        order: order of the colour channels that the network sees: "rgb", or "bgr" as Caffe reads images.
+
+    Raises:
+        UsageError: for another order.
     """
 
     size: int
@@ -195,3 +201,7 @@ class InputSpec:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    order: ChannelOrder = "rgb"
+
+    def __post_init__(self) -> None:
+        check_choice("channel order", self.order, CHANNEL_ORDERS)

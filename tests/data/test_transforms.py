@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,15 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from senet.data.samplers import Draw, sample_random
-from senet.data.transforms import cut_out, eval_transform, random_resized_crop, random_window, train_transform
+from senet.data.transforms import (
+    centre_crop,
+    cut_out,
+    eval_transform,
+    random_resized_crop,
+    random_window,
+    resize_shorter,
+    train_transform,
+)
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
 from senet.spec import InputSpec
@@ -41,6 +51,25 @@ def test_ten_crops_equal_torchvision():
     views = v2.Compose([v2.Resize(80), v2.TenCrop(64)])(image)
     expected = torch.stack([v2.Compose(TENSOR)(view) for view in views])
     torch.testing.assert_close(eval_transform(SPEC, "ten")(image), expected, rtol=0, atol=2e-6)
+
+
+def test_bgr_reverses_the_channels_and_has_mean_and_std_in_that_order():
+    bgr = InputSpec(size=64, resize=80, channels=3, mean=SPEC.mean[::-1], std=SPEC.std[::-1], order="bgr")
+    image = noise(100, 90)
+    for crops in ("centre", "ten"):
+        assert torch.equal(eval_transform(bgr, crops)(image), eval_transform(SPEC, crops)(image).flip(-3))
+    assert torch.equal(train_transform(DataRecipe(), bgr)(image, draws(1)[0]), eval_transform(bgr)(image))
+    caffe = InputSpec(size=64, resize=80, channels=3, mean=(104 / 255, 117 / 255, 123 / 255), std=(1 / 255,) * 3, order="bgr")
+    blue_first = np.asarray(eval_transform(replace(caffe, mean=(0, 0, 0)))(image))
+    pixels = np.asarray(centre_crop(resize_shorter(image, 80), 64), np.float32)
+    np.testing.assert_allclose(blue_first, pixels.transpose(2, 0, 1)[::-1], atol=2e-5)
+    np.testing.assert_allclose(np.asarray(eval_transform(caffe)(image)), blue_first - np.float32([[[104]], [[117]], [[123]]]), atol=5e-5)
+
+
+def test_grey_images_have_no_order():
+    grey = InputSpec(size=8, resize=8, channels=1, mean=(0.5,), std=(0.5,))
+    image = noise(20, 20, "L")
+    assert torch.equal(eval_transform(replace(grey, order="bgr"))(image), eval_transform(grey)(image))
 
 
 def test_unknown_crops_are_an_error():

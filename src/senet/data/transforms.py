@@ -18,6 +18,8 @@ from senet.recipe import DataRecipe
 from senet.spec import InputSpec
 
 MODES = {1: "L", 3: "RGB"}
+ORDERS = {"rgb": slice(None), "bgr": slice(None, None, -1)}
+"""Order of the channels that the network sees -> how they follow from Pillow's."""
 BILINEAR = Image.Resampling.BILINEAR
 
 
@@ -144,16 +146,16 @@ def random_resized_crop(
 
 
 def normalise(image: Image.Image, spec: InputSpec, jitter: np.ndarray | None = None) -> np.ndarray:
-    """Return (value / 255 - mean) / std per channel, as (C, H, W) float32.
+    """Return (value / 255 - mean) / std per channel, as (C, H, W) float32 in the spec's order of channels.
 
     Args:
         image: converted to the spec's number of channels if it has another.
-        spec: mean and standard deviation, for values in 0..1.
+        spec: mean and standard deviation, for values in 0..1, and the order of the channels.
         jitter: (C,) what is added to each channel first, in 1/255.
     """
     mode = MODES[spec.channels]
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1).astype(np.float32, order="C")
+    x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)[ORDERS[spec.order]].astype(np.float32, order="C")
     scale, shift = _scale_and_shift(spec)
     x *= scale
     x += shift if jitter is None else shift + scale * per_channel(jitter)
