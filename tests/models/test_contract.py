@@ -21,10 +21,12 @@ SMALL = {
     "se_preresnet20": 32,
     "se_preresnet164": 16,
     "se_wrn16_8": 16,
+    "se_shake_shake26_2x32d": 16,
+    "se_shake_even29_2x4x64d": 16,
 }
 """One network a family and unit, with the side of a small image."""
 
-LONG = {"se_preresnet164": "preresnet20", "senet154": "resnext50_32x4d"}
+LONG = {"se_preresnet164": "preresnet20", "senet154": "resnext50_32x4d", "se_shake_even29_2x4x64d": "shake_shake26_2x32d"}
 """Networks of so many equal units that tracing takes a minute, and the small network that covers the form."""
 
 

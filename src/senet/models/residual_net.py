@@ -1,6 +1,6 @@
 """What residual networks share: stages of units, and their zero initialisation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ class ResidualNet(Classifier):
 
     def stack(
         self,
-        unit: type[ResidualUnit],
+        unit: Callable[[UnitShape, Recalibration], ResidualUnit],
         counts: Sequence[int],
         inputs: int,
         outputs: Sequence[int],
@@ -38,7 +38,7 @@ class ResidualNet(Classifier):
         """Add the stages.
 
         Args:
-            unit: the residual unit.
+            unit: the residual unit's class, or another maker of units.
             counts: units in each stage.
             inputs: channels of the stem's map.
             outputs: channels of each stage.
