@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from senet.insertion.keys import rename_keys as rename_keys
     from senet.insertion.plan import InsertPlan as InsertPlan
     from senet.insertion.sites import find_sites as find_sites
-    from senet.models.registry import create_model as create_model
-    from senet.models.registry import from_pretrained as from_pretrained
+    from senet.models.create import create_model as create_model
+    from senet.models.create import from_pretrained as from_pretrained
+    from senet.models.pretrained import load_weights as load_weights
     from senet.models.registry import list_models as list_models
     from senet.profiling import Profile as Profile
     from senet.profiling import profile as profile
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from senet.spec import BlockSpec as BlockSpec
     from senet.training.evaluate import evaluate as evaluate
     from senet.training.loop import train as train
-    from senet.weights.store import load_weights as load_weights
     from senet.weights.store import save_weights as save_weights
 
 __version__ = "0.1.0"
@@ -50,14 +50,14 @@ _HOME = {
     "SpatialSE": "blocks.spatial",
     "build_block": "blocks.build",
     "compare": "comparison",
-    "create_model": "models.registry",
+    "create_model": "models.create",
     "evaluate": "training.evaluate",
     "find_sites": "insertion.sites",
     "freeze_host": "insertion.freeze",
-    "from_pretrained": "models.registry",
+    "from_pretrained": "models.create",
     "insert": "insertion.insert",
     "list_models": "models.registry",
-    "load_weights": "weights.store",
+    "load_weights": "models.pretrained",
     "profile": "profiling",
     "record_excitations": "analysis.record",
     "remove": "insertion.insert",

@@ -5,8 +5,9 @@ import torch
 
 from senet import BlockSpec, CompetitiveSE, create_model, list_models
 from senet.errors import UsageError
+from senet.models.create import model_from_config
 from senet.models.recalibration import Recalibration
-from senet.models.registry import PLAIN, model_from_config
+from senet.models.registry import PLAIN
 
 STEM_BN = 32  # the BN after the stem that only the authors' Wide ResNets have
 COUNTS = {  # of the authors' code, run; WRN with its stem BN

@@ -10,7 +10,7 @@ from torch import nn
 import senet
 from senet.errors import UsageError
 from senet.models import libraries
-from senet.models.registry import config_of, model_from_config
+from senet.models.create import config_of, model_from_config
 
 OWN = """
 import torch.nn.functional as F

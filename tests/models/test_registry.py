@@ -5,7 +5,7 @@ import torch
 
 from senet import BlockSpec, create_model, from_pretrained, list_models, save_weights
 from senet.errors import UsageError
-from senet.models.registry import model_from_config
+from senet.models.create import model_from_config
 from senet.models.residual import ResidualUnit
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from senet.models.registry import create_model
+from senet.models.create import create_model
 from senet.training.batchnorm import freeze_batchnorm, share_buffers
 
 

@@ -12,7 +12,7 @@ from senet.data.loaders import DataError
 from senet.data.source import DataSource, open_data
 from senet.data.transforms import eval_transform
 from senet.errors import UsageError
-from senet.models.registry import create_model
+from senet.models.create import create_model
 from senet.recipe import DataRecipe
 from senet.training.evaluate import evaluate
 from senet.weights.store import save_weights

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from senet.data.loaders import DataError, eval_loader
 from senet.data.source import open_data
 from senet.errors import UsageError
-from senet.models.registry import from_pretrained
+from senet.models.create import from_pretrained
 from senet.recipe import Recipe
 from senet.training import loop
 from senet.training.job import Job, prepare

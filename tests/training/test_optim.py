@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError
-from senet.models.registry import create_model
+from senet.models.create import create_model
 from senet.recipe import OptimRecipe
 from senet.training.optim import build_sgd, parameter_groups, set_rate
 

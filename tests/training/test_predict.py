@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from senet.errors import UsageError
-from senet.models.registry import create_model
+from senet.models.create import create_model
 from senet.spec import InputSpec
 from senet.training.predict import predict
 from senet.weights.store import save_weights

@@ -42,8 +42,8 @@ def run(args: Namespace) -> int:
     from senet.cli.printing import show
     from senet.insertion.insert import insert
     from senet.insertion.sites import find_sites
-    from senet.models.registry import create_model
-    from senet.weights.store import load_weights
+    from senet.models.create import create_model
+    from senet.models.pretrained import load_weights
 
     _check_output(args)
     model = create_model(args.model, num_classes=args.num_classes, block=_block_of_host(args.model))

@@ -75,8 +75,9 @@ def _device(name: str) -> "torch.device":
 
 def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tuple[nn.Module, tuple[int, ...]]":
     """Return the network and the (C, H, W) of its images."""
+    from senet.models.create import create_model, from_pretrained
     from senet.models.foreign import is_foreign
-    from senet.models.registry import create_model, from_pretrained, list_models
+    from senet.models.registry import list_models
     from senet.weights.store import read_metadata
 
     path = Path(name)

@@ -13,7 +13,7 @@ from senet.comparison.result import Cost
 from senet.comparison.variants import Variant
 from senet.data.loaders import eval_loader
 from senet.data.source import DataSource
-from senet.models.registry import from_pretrained
+from senet.models.create import from_pretrained
 from senet.profiling import profile
 from senet.recipe import Recipe
 from senet.timing import interleave, ratio

@@ -14,7 +14,7 @@ from senet.comparison.result import DataFacts, Result, SeedRun, VariantResult
 from senet.comparison.variants import Variant, command_line, expand
 from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
-from senet.models.registry import model_from_recipe
+from senet.models.create import model_from_recipe
 from senet.recipe import Recipe, load_recipe
 from senet.spec import check_positive
 from senet.training.interruption import Interrupted

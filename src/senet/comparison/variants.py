@@ -132,7 +132,7 @@ def of_the_block(path: str) -> bool:
 
 def is_plain(recipe: Recipe) -> bool:
     """Return whether the recipe's network has no block."""
-    from senet.models.registry import config_of, model_from_recipe
+    from senet.models.create import config_of, model_from_recipe
 
     return config_of(model_from_recipe(recipe.model, num_classes=2, in_channels=1, device="meta")).options["block"] is None
 

@@ -7,7 +7,8 @@ from rich.table import Table
 
 from senet.errors import UsageError, nearest
 from senet.models.classifier import Classifier
-from senet.models.registry import create_model, list_models
+from senet.models.create import create_model
+from senet.models.registry import list_models
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,18 @@
-"""Every network by name: list them, create them, load trained ones."""
+"""Every network by name: list them, build them."""
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from senet.errors import UsageError, nearest
-from senet.models import cifar_resnet, preresnet, resnet, senet154
+from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, senet154, shake_shake, shufflenet, vgg
 from senet.models.classifier import Classifier, ModelConfig
-from senet.models.features import FeatureMaps
-from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
 from senet.models.recalibration import BlockRule, Recalibration, with_reduction
-from senet.recipe import ModelRecipe
 from senet.spec import KINDS, BlockSpec, check_choice, check_positive
-from senet.weights import store
 
 
 @dataclass(frozen=True)
@@ -54,8 +48,15 @@ FAMILIES = (
     Family(resnet.ResNet, resnet.VARIANTS, num_classes=1000, image_size=224),
     Family(resnet.ResNeXt, resnet.GROUPED_VARIANTS, num_classes=1000, image_size=224),
     Family(senet154.SENet154, senet154.VARIANTS, num_classes=1000, image_size=224, kinds=(), block="se"),
+    Family(vgg.VGG, vgg.VARIANTS, num_classes=1000, image_size=224, kinds=WITHOUT_SHORTCUTS),
+    Family(mobilenet.MobileNet, mobilenet.VARIANTS, num_classes=1000, image_size=224, kinds=WITHOUT_SHORTCUTS),
+    Family(shufflenet.ShuffleNet, shufflenet.VARIANTS, num_classes=1000, image_size=224, kinds=WITHOUT_SHORTCUTS),
+    Family(bn_inception.BNInception, bn_inception.VARIANTS, num_classes=1000, image_size=224, kinds=WITHOUT_SHORTCUTS),
+    Family(inception_resnet.InceptionResNet, inception_resnet.VARIANTS, num_classes=1000, image_size=299, kinds=WITHOUT_SHORTCUTS),
     Family(cifar_resnet.CifarResNet, cifar_resnet.VARIANTS, num_classes=10, image_size=32),
     Family(preresnet.PreResNet, preresnet.VARIANTS, num_classes=10, image_size=32),
+    Family(shake_shake.ShakeShake, shake_shake.VARIANTS, num_classes=10, image_size=32),
+    Family(shake_shake.ShakeShake, shake_shake.EVEN_VARIANTS, num_classes=100, image_size=32),
 )
 PLAIN = {name: family for family in FAMILIES for name in family.variants}
 
@@ -66,7 +67,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in names if fnmatchcase(name, pattern)]
 
 
-def create_model(
+def build_model(
     name: str,
     *,
     num_classes: int | None = None,
@@ -75,43 +76,14 @@ def create_model(
     placement: str = "standard",
     stages: tuple[int, ...] | None = None,
     reduction: int | dict[int, int] | None = None,
-    weights: str | Path | None = None,
     device: torch.device | str | None = None,
-    features_only: bool = False,
-    out_indices: tuple[int, ...] | None = None,
     **options: Any,
-) -> Classifier | FeatureMaps | nn.Module:
-    """Create a network of the papers, plain or recalibrated, or one of another library with blocks inserted.
-
-    Args:
-        name: a name of `list_models()`; the prefixes se_, sse_, scse_ and cmpe_se_ recalibrate any plain name. Or timm/NAME,
-            torchvision/NAME or path/to/file.py:factory, see `senet.models.foreign.create_foreign`.
-        num_classes: width of the head; None = the family's data set.
-        in_channels: channels of the images.
-        block: "auto" = what the name says; None = the plain twin, whatever placement, stages and reduction say; a kind of block; a
-            BlockSpec; or a rule (stage, index, channels) -> BlockSpec | None.
-        placement: where the block sits in its residual unit, with F the branch and x' the shortcut after its projection:
-            "standard" relu(x' + SE(F(x))), "pre" relu(x' + F(SE(x))), "post" SE(relu(x' + F(x))), "identity" relu(SE(x') + F(x)),
-            "inner" after the 3x3. Pre-activation networks have no ReLU here. cmpe_se blocks take "standard" only, relu(x' + SE(F(x), x')).
-        stages: the stages that get a block, in the paper's numbering; None = all.
-        reduction: the block's reduction ratio, one number or `{stage: ratio}`.
-        weights: a file written by `save_weights`.
-        device: where to build it; "meta" allocates nothing.
-        features_only: return the stages' maps instead of logits, see `FeatureMaps`.
-        out_indices: which of them; None = all.
-        options: the family's own (v1_5, stem_pool, first_shortcut, input_bn, stem_bn, zero_init_residual).
+) -> Classifier:
+    """Build a network of the registry with fresh weights; the arguments are those of `create_model`.
 
     Raises:
-        UsageError: for an unknown name or option (the nearest is named), an impossible value, or options that contradict each other.
+        UsageError: as `create_model` does.
     """
-    if is_foreign(name):
-        if features_only or callable(block):
-            raise UsageError(f"{name} is not of this package: it takes no features_only, and a block must be a kind or a BlockSpec")
-        options |= {"num_classes": num_classes, "in_channels": in_channels, "placement": placement, "stages": stages}
-        model = create_foreign(name, block=block, reduction=reduction, device=device, **options)
-        if weights is not None:
-            store.load_weights(model, weights)
-        return model
     kind, plain = split_name(name)
     if block is None:
         placement, stages, reduction = "standard", None, None
@@ -139,9 +111,7 @@ def create_model(
     if device.type != "meta":
         model.to_empty(device=device)
         model.reset_parameters()
-    if weights is not None:
-        store.load_weights(model, weights)
-    return FeatureMaps(model, out_indices) if features_only else model
+    return model
 
 
 def split_name(name: str) -> tuple[str | None, str]:
@@ -180,60 +150,3 @@ def resolve_block(
     if reduction is not None:
         raise UsageError(f"reduction={reduction} needs a block of one kind: use {KINDS[0]}_{name}, or block={KINDS[0]!r}")
     return block
-
-
-def model_from_config(config: Mapping[str, Any], *, device: torch.device | str | None = None, plain: bool = False) -> nn.Module:
-    """Create the network that `ModelConfig.to_dict()` describes, or (`plain`) the same without its block."""
-    if is_foreign(config["name"]):
-        return foreign_from_config(config, device=device, plain=plain)
-    options = dict(config["options"])
-    plans = options.pop("inserted", ())
-    block, placement, stages = options.pop("block"), options.pop("placement"), options.pop("stages")
-    _, name = split_name(config["name"])
-    if block is not None and not plain:
-        options |= {"placement": placement, "stages": None if stages is None else tuple(stages)}
-    spec = None if block is None or plain else BlockSpec.from_dict(block)
-    model = create_model(name, block=spec, device=device, **options)
-    return model if plain else inserted(model, plans)
-
-
-def model_from_recipe(recipe: ModelRecipe, *, num_classes: int, in_channels: int, device: torch.device | str | None = None) -> nn.Module:
-    """Create the network of a recipe for data with these classes and channels."""
-    return create_model(
-        recipe.name,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        block=recipe.block,
-        placement=recipe.placement,
-        stages=recipe.stages,
-        reduction=recipe.reduction,
-        device=device,
-        **recipe.options,
-    )
-
-
-def config_of(model: nn.Module) -> ModelConfig:
-    """Return how a network of `create_model` was made."""
-    config = getattr(model, "config", None)
-    assert isinstance(config, ModelConfig)
-    return config
-
-
-def from_pretrained(path: str | Path, device: torch.device | str | None = None) -> nn.Module:
-    """Build the network that a weights file describes and load it, in evaluation mode.
-
-    Args:
-        path: a file written by `save_weights` or a training run.
-        device: where to put it; None = torch's default device.
-
-    Raises:
-        UsageError: if the file is missing, damaged, or says nothing about its network.
-    """
-    config = store.read_metadata(path).model
-    if config is None:
-        raise UsageError(
-            f"{str(path)!r} does not say which network it fits; create_model(name, weights={str(path)!r}) loads it into a named one"
-        )
-    model = model_from_config(config, device=device)
-    store.load_weights(model, path)
-    return model.eval()

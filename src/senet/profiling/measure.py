@@ -14,7 +14,7 @@ from senet.insertion.gated import Gated
 from senet.insertion.insert import remove
 from senet.insertion.rewrite import Rewritten
 from senet.models.classifier import Classifier, ModelConfig
-from senet.models.registry import model_from_config
+from senet.models.create import model_from_config
 from senet.profiling.counting import Cost, block_paths, count, owner, spent, trace, unit_paths
 from senet.profiling.result import Profile, Row
 from senet.timing import Timing, interleave

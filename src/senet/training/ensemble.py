@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.errors import UsageError
-from senet.models.registry import from_pretrained
+from senet.models.create import from_pretrained
 from senet.spec import InputSpec
 from senet.training.run_folder import RunFolder
 from senet.weights.store import read_metadata

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from senet.data.loaders import Batch, CorruptLog, TrainLoader, eval_loader, train_loader
 from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
-from senet.models.registry import model_from_recipe
+from senet.models.create import model_from_recipe
 from senet.recipe import Recipe, TrainingRecipe
 from senet.training.batchnorm import freeze_batchnorm
 from senet.training.optim import build_sgd

@@ -22,12 +22,6 @@ KEYS = ("model", "classes", "input", "recipe", "senet", "extra")
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
 """First bytes of a file that `torch.save` wrote: a zip, and the older bare pickle of protocol 2."""
 
-SHOWN = 8
-"""How many names of a list an error prints."""
-
-LONGEST = 60
-"""How many characters of a value an error prints."""
-
 
 @dataclass(frozen=True)
 class WeightsMetadata:
@@ -63,15 +57,6 @@ class WeightsMetadata:
         return self.config
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """Say what `load_weights` loaded: from where, how many tensors and how many numbers."""
-
-    source: str
-    tensors: int
-    numbers: int
-
-
 def save_weights(
     model: nn.Module,
     path: str | Path,
@@ -86,12 +71,14 @@ def save_weights(
     Args:
         model: the network; its `config`, if it has one, goes into the metadata.
         path: file to write or replace.
-        classes: names of the classes, in the order of the logits.
-        input: the images it expects.
+        classes: names of the classes, in the order of the logits; None = those of the weights that were loaded into it, if they say.
+        input: the images it expects; None = as with the classes.
         recipe: the experiment that made it, as plain data.
         extra: anything else that is plain data, such as epoch and accuracy.
     """
-    config = _config_of(model)
+    config = config_of(model)
+    loaded = metadata_of(model)
+    classes, input = classes or loaded.classes, input or loaded.input  # noqa: A001
     values = {
         "model": None if config is None else config.to_dict(),
         "classes": None if classes is None else list(classes),
@@ -126,26 +113,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return _read(path, tensors=True)[0]
 
 
-def load_weights(model: nn.Module, source: str | Path) -> LoadReport:
-    """Load weights into a network, all or none.
-
-    Args:
-        model: the network to fill, in place.
-        source: path of a safetensors file, or of a state dict that `torch.save` wrote.
-
-    Raises:
-        UsageError: if the file cannot be read, was made by another network (the error says how to build that one), or has other tensors.
-    """
-    tensors, metadata = _read(source, tensors=True)
-    config = _config_of(model)
-    if config is not None and metadata.config is not None:
-        _check_config(source, metadata.config, config.to_dict())
-    _check_tensors(source, tensors, model.state_dict())
-    model.load_state_dict(tensors)
-    return LoadReport(str(source), len(tensors), sum(tensor.numel() for tensor in tensors.values()))
+def metadata_of(model: nn.Module) -> WeightsMetadata:
+    """Return what the weights that were loaded into a network say about themselves."""
+    metadata = getattr(model, "weights_metadata", None)
+    return metadata if isinstance(metadata, WeightsMetadata) else WeightsMetadata("")
 
 
-def _config_of(model: nn.Module) -> Any:
+def config_of(model: nn.Module) -> Any:
     """Return the network's ModelConfig, if it has one; other libraries keep other things under that name."""
     config = getattr(model, "config", None)
     return config if hasattr(config, "options") else None
@@ -200,41 +174,3 @@ def _metadata(path: Path, strings: Mapping[str, str]) -> WeightsMetadata:
         fields = values["input"]
         values["input"] = InputSpec(**fields | {"mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
     return WeightsMetadata(str(path), **values)
-
-
-def _check_config(source: str | Path, saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    own = json.loads(json.dumps(own))
-    if saved == own:
-        return
-    fix = f"senet.from_pretrained({str(source)!r}) builds the right one"
-    if saved["name"] != own["name"]:
-        raise UsageError(f"{str(source)!r} holds weights of {saved['name']}, but this network is {own['name']}; {fix}")
-    names = sorted(saved["options"].keys() | own["options"].keys())
-    differ = [name for name in names if saved["options"].get(name) != own["options"].get(name)]
-    which = ", ".join(f"{name}={_short(saved['options'].get(name))} (here {_short(own['options'].get(name))})" for name in differ)
-    raise UsageError(f"{str(source)!r} holds weights of {saved['name']} with {which}; {fix}")
-
-
-def _check_tensors(source: str | Path, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    faults = {
-        "missing": [name for name in wanted if name not in given],
-        "unexpected": [name for name in given if name not in wanted],
-        "of another shape": [
-            f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}"
-            for name, tensor in wanted.items()
-            if name in given and given[name].shape != tensor.shape
-        ],
-    }
-    found = [f"{len(names)} {what}: {_listed(names)}" for what, names in faults.items() if names]
-    if found:
-        raise UsageError(f"{str(source)!r} does not fit this network: {'; '.join(found)}")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

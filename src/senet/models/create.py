@@ -1,0 +1,136 @@
+"""Networks from names, configurations and recipes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from senet.errors import UsageError
+from senet.models.classifier import Classifier, ModelConfig
+from senet.models.features import FeatureMaps
+from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
+from senet.models.pretrained import identify, load_opened, needed_options, network_of
+from senet.models.recalibration import BlockRule
+from senet.models.registry import build_model, split_name
+from senet.recipe import ModelRecipe
+from senet.spec import BlockSpec
+from senet.weights.source import Source
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    block: str | BlockSpec | BlockRule | None = "auto",
+    placement: str = "standard",
+    stages: tuple[int, ...] | None = None,
+    reduction: int | dict[int, int] | None = None,
+    weights: str | Path | None = None,
+    device: torch.device | str | None = None,
+    features_only: bool = False,
+    out_indices: tuple[int, ...] | None = None,
+    **options: Any,
+) -> Classifier | FeatureMaps | nn.Module:
+    """Create a network of the papers, plain or recalibrated, or one of another library with blocks inserted.
+
+    Args:
+        name: a name of `list_models()`; the prefixes se_, sse_, scse_ and cmpe_se_ recalibrate any plain name. Or timm/NAME,
+            torchvision/NAME or path/to/file.py:factory, see `senet.models.foreign.create_foreign`.
+        num_classes: width of the head; None = the family's data set.
+        in_channels: channels of the images.
+        block: "auto" = what the name says; None = the plain twin, whatever placement, stages and reduction say; a kind of block; a
+            BlockSpec; or a rule (stage, index, channels) -> BlockSpec | None.
+        placement: where the block sits in its residual unit, with F the branch and x' the shortcut after its projection:
+            "standard" relu(x' + SE(F(x))), "pre" relu(x' + F(SE(x))), "post" SE(relu(x' + F(x))), "identity" relu(SE(x') + F(x)),
+            "inner" after the 3x3. Pre-activation networks have no ReLU here. cmpe_se blocks take "standard" only, relu(x' + SE(F(x), x')).
+        stages: the stages that get a block, in the paper's numbering; None = all.
+        reduction: the block's reduction ratio, one number or `{stage: ratio}`.
+        weights: a file of weights, of this package or of another library ("timm:file.pth"), or the name of a release to fetch
+            ("timm/legacy_seresnet50"), see `senet.load_weights`. The options that a release needs (v1_5, stem_pool, hidden widths) are
+            applied; with another `num_classes` all but the head is loaded.
+        device: where to build it; "meta" allocates nothing.
+        features_only: return the stages' maps instead of logits, see `FeatureMaps`.
+        out_indices: which of them; None = all.
+        options: the family's own (v1_5, stem_pool, first_shortcut, input_bn, stem_bn, zero_init_residual).
+
+    Raises:
+        UsageError: for an unknown name or option (the nearest is named), an impossible value, options that contradict each other, or
+            weights that do not fit.
+    """
+    if is_foreign(name):
+        if features_only or callable(block):
+            raise UsageError(f"{name} is not of this package: it takes no features_only, and a block must be a kind or a BlockSpec")
+    build = create_foreign if is_foreign(name) else build_model
+    options |= {"num_classes": num_classes, "in_channels": in_channels}
+    options |= {"block": block, "placement": placement, "stages": stages, "reduction": reduction}
+    opened = None if weights is None else Source.parse(weights).open()
+    if opened is not None and not is_foreign(name):
+        needed = needed_options(opened, name, options)
+        name = split_name(name)[1] if "block" in needed else name
+        options |= needed
+    model = build(name, device=device, **options)
+    if opened is not None:
+        load_opened(model, opened, new_head=num_classes is not None)
+    return FeatureMaps(model, out_indices) if features_only and isinstance(model, Classifier) else model
+
+
+def model_from_config(config: Mapping[str, Any], *, device: torch.device | str | None = None, plain: bool = False) -> nn.Module:
+    """Create the network that `ModelConfig.to_dict()` describes, or (`plain`) the same without its block."""
+    if is_foreign(config["name"]):
+        return foreign_from_config(config, device=device, plain=plain)
+    options = dict(config["options"])
+    plans = options.pop("inserted", ())
+    block, placement, stages = options.pop("block"), options.pop("placement"), options.pop("stages")
+    _, name = split_name(config["name"])
+    if block is not None and not plain:
+        options |= {"placement": placement, "stages": None if stages is None else tuple(stages)}
+    spec = None if block is None or plain else BlockSpec.from_dict(block)
+    model = create_model(name, block=spec, device=device, **options)
+    return model if plain else inserted(model, plans)
+
+
+def model_from_recipe(recipe: ModelRecipe, *, num_classes: int, in_channels: int, device: torch.device | str | None = None) -> nn.Module:
+    """Create the network of a recipe for data with these classes and channels."""
+    return create_model(
+        recipe.name,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        block=recipe.block,
+        placement=recipe.placement,
+        stages=recipe.stages,
+        reduction=recipe.reduction,
+        device=device,
+        **recipe.options,
+    )
+
+
+def config_of(model: nn.Module) -> ModelConfig:
+    """Return how a network of `create_model` was made."""
+    config = getattr(model, "config", None)
+    assert isinstance(config, ModelConfig)
+    return config
+
+
+def from_pretrained(source: str | Path, device: torch.device | str | None = None) -> nn.Module:
+    """Build the network that weights are for and load them, in evaluation mode.
+
+    Args:
+        source: what `senet.load_weights` takes. Files of this package say which network they fit; for another library's file it is found
+            out from its tensors.
+        device: where to put it; None = torch's default device.
+
+    Raises:
+        UsageError: if the file is missing or damaged, or which network it fits cannot be told.
+    """
+    opened = Source.parse(source).open()
+    config = opened.metadata.config
+    if config is not None:
+        model = model_from_config(config, device=device)
+    else:
+        match = identify(opened)
+        model = network_of(match.release, num_classes=match.num_classes, device=device)
+    load_opened(model, opened)
+    return model.eval()

@@ -1,0 +1,69 @@
+"""Whether weights fit a network: its configuration, and its tensors by name and shape."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from senet.errors import UsageError
+
+SHOWN = 8
+"""How many names of a list an error prints."""
+
+LONGEST = 60
+"""How many characters of a value an error prints."""
+
+
+def check_config(source: str, saved: Mapping[str, Any], own: Mapping[str, Any], *, ignore: Collection[str] = ()) -> None:
+    """Raise UsageError if weights were made by another network, or one with other options; `ignore` names options that may differ."""
+    own = json.loads(json.dumps(own))
+    fix = f"senet.from_pretrained({source!r}) builds the right one"
+    if saved["name"] != own["name"]:
+        raise UsageError(f"{source!r} holds weights of {saved['name']}, but this network is {own['name']}; {fix}")
+    differ = differences(saved["options"], own["options"], ignore)
+    if differ:
+        which = ", ".join(f"{name}={short(saved['options'].get(name))} (here {short(own['options'].get(name))})" for name in differ)
+        raise UsageError(f"{source!r} holds weights of {saved['name']} with {which}; {fix}")
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Collection[str] = ()) -> list[str]:
+    """Return the names under which two mappings differ."""
+    return [name for name in sorted(first.keys() | second.keys()) if name not in ignore and first.get(name) != second.get(name)]
+
+
+def check_tensors(source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raise UsageError, naming the tensors, unless the same names with the same shapes are given and wanted."""
+    if any(mismatches(given, wanted).values()):
+        raise misfit(source, given, wanted)
+
+
+def misfit(source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> UsageError:
+    """Return the error that names the tensors which do not fit."""
+    faults = mismatches(given, wanted)
+    found = [f"{len(names)} {what}: {_listed(names)}" for what, names in faults.items() if names]
+    return UsageError(f"{source!r} does not fit this network: {'; '.join(found)}")
+
+
+def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Return the names that are missing, those that are unexpected, and those whose shapes differ."""
+    return {
+        "missing": [name for name in wanted if name not in given],
+        "unexpected": [name for name in given if name not in wanted],
+        "of another shape": [
+            f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}"
+            for name, tensor in wanted.items()
+            if name in given and given[name].shape != tensor.shape
+        ],
+    }
+
+
+def short(value: object) -> str:
+    """Return a value in few characters."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,118 @@
+"""What the argument `weights` can be: a file of ours, a file of another library, or the name of a release."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from senet.errors import UsageError, choice_error
+from senet.weights.libraries import LIBRARIES
+from senet.weights.library import Library, Release, Tensors
+from senet.weights.remote import fetch
+from senet.weights.store import WeightsMetadata, read_metadata, read_weights
+
+
+@dataclass(frozen=True)
+class Source:
+    """Say where weights come from, and whose they are.
+
+    Args:
+        text: what the user wrote.
+        path: the file, if it is on this machine.
+        library: whose file it is; None if the user does not say.
+        release: which of the library's networks; None if the user does not say.
+    """
+
+    text: str
+    path: Path | None = None
+    library: Library | None = None
+    release: Release | None = None
+
+    @classmethod
+    def parse(cls, source: "str | Path | Source") -> "Source":
+        """Read "best.safetensors", "timm:file.pth", "timm/legacy_seresnet50" or "pytorchcv/seresnet50b:file.pth".
+
+        Raises:
+            UsageError: for an unknown name of a known library; the nearest is given.
+        """
+        if isinstance(source, Source):
+            return source
+        text = str(source)
+        if isinstance(source, Path) or Path(text).exists():
+            return cls(text, Path(text).expanduser())
+        head, colon, file = text.partition(":")
+        prefix, slash, name = head.partition("/")
+        library = LIBRARIES.get(prefix)
+        if library is None or not (colon or slash):
+            return cls(text, Path(text).expanduser())
+        names = [release.name for release in library.releases]
+        if slash and name not in names:
+            raise choice_error(f"network of {prefix}", name, names)
+        release = library.releases[names.index(name)] if slash else None
+        return cls(text, Path(file).expanduser() if colon else None, library, release)
+
+    def local(self) -> Path:
+        """Return the file, fetched if need be.
+
+        Raises:
+            UsageError: if it cannot be fetched.
+        """
+        if self.path is not None:
+            return self.path
+        assert self.library is not None
+        assert self.release is not None
+        if self.release.url is None:
+            raise UsageError(
+                f"{self.library.name} published no file that can be fetched for {self.release.name}; "
+                f"give one of your own: '{self.library.name}/{self.release.name}:FILE'"
+            )
+        return fetch(self.release.url, self.release.digest)
+
+    def open(self) -> "OpenedWeights":
+        """Read the file.
+
+        Raises:
+            UsageError: if it is missing, damaged, or holds anything but tensors.
+        """
+        path = self.local()
+        owner = self.library or next((library for library in LIBRARIES.values() if library.suffix == path.suffix), None)
+        if owner is not None and owner.read is not None:
+            return OpenedWeights(replace(self, library=owner), path, owner.read(path), WeightsMetadata(str(path)))
+        return OpenedWeights(self, path, _unwrapped(read_weights(path)), read_metadata(path))
+
+
+@dataclass(frozen=True)
+class OpenedWeights:
+    """Hold what a file of weights has.
+
+    Args:
+        source: where it came from.
+        path: the file.
+        tensors: under the names that they have there.
+        metadata: what the file says about itself.
+    """
+
+    source: Source
+    path: Path
+    tensors: Tensors
+    metadata: WeightsMetadata
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the file says that this package made it."""
+        return self.source.library is None and self.metadata.config is not None
+
+    def releases(self, model: str | None = None) -> Iterator[tuple[Library, Release]]:
+        """Give the releases that the file may hold; `model` keeps those of one network of ours."""
+        libraries = LIBRARIES.values() if self.source.library is None else (self.source.library,)
+        for library in libraries:
+            for release in library.releases:
+                if self.source.release in (None, release) and model in (None, release.model):
+                    yield library, release
+
+
+def _unwrapped(tensors: Tensors) -> Tensors:
+    """Drop the prefix that DataParallel puts before every name."""
+    prefix = "module."
+    return (
+        {key.removeprefix(prefix): tensor for key, tensor in tensors.items()} if all(key.startswith(prefix) for key in tensors) else tensors
+    )
