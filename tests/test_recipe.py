@@ -4,7 +4,18 @@ import pytest
 import yaml
 
 from senet.errors import UsageError
-from senet.recipe import NO_EFFECT, Recipe, build_recipe, field_path, field_paths, list_recipes, load_recipe, override, read_recipe_text
+from senet.recipe import (
+    NO_EFFECT,
+    Recipe,
+    annotated_recipe,
+    build_recipe,
+    field_path,
+    field_paths,
+    list_recipes,
+    load_recipe,
+    override,
+    read_recipe_text,
+)
 from senet.spec import BlockSpec
 
 NO_EFFECT_PATHS = [f"{section}.{field}".lstrip(".") for section, field in NO_EFFECT]
@@ -114,6 +125,69 @@ def test_missing_recipes_and_files(tmp_path):
     (tmp_path / "mine.yaml").write_text("optim:\n  lrr: 1\n")
     with pytest.raises(UsageError, match=r"mine.yaml has an unknown field 'optim.lrr' \(did you mean 'lr'\?\)"):
         load_recipe(tmp_path / "mine.yaml")
+
+
+class TestBases:
+    @staticmethod
+    def write(folder, **texts):
+        for name, text in texts.items():
+            (folder / f"{name}.yaml").write_text(text)
+        return folder / f"{next(iter(texts))}.yaml"
+
+    def test_fields_are_laid_over_those_of_a_recipe_of_the_package(self, tmp_path):
+        path = self.write(tmp_path, mine="base: cifar10_wrn16_8\nname: mine\noptim:\n  lr: 0.05\nseed: 3\n")
+        assert load_recipe(path) == override(load_recipe("cifar10_wrn16_8"), {"name": "mine", "optim.lr": 0.05, "seed": 3})
+        assert "base" not in load_recipe(path).to_dict()
+
+    def test_bases_of_bases_lie_beside_the_file_that_names_them(self, tmp_path):
+        (tmp_path / "inner").mkdir()
+        self.write(tmp_path / "inner", middle="base: ../first.yaml\noptim:\n  lr: 0.2\n  momentum: 0.8\n")
+        self.write(tmp_path, first="base: digits\nseed: 5\noptim:\n  lr: 0.3\n")
+        path = self.write(tmp_path, last="base: inner/middle.yaml\noptim:\n  lr: 0.1\n")
+        want = override(load_recipe("digits"), {"seed": 5, "optim.lr": 0.1, "optim.momentum": 0.8})
+        assert load_recipe(path) == want
+
+    def test_a_field_that_holds_a_mapping_is_replaced_as_a_whole(self, tmp_path):
+        path = self.write(tmp_path, mine="base: imagenet_ablation\nmodel:\n  block: {kind: se, gate: tanh}\n")
+        assert load_recipe(path).model.block == BlockSpec(gate="tanh")
+        assert load_recipe(path).model.reduction == 16
+
+    def test_flags_win_over_all(self, tmp_path):
+        path = self.write(tmp_path, mine="base: digits\noptim:\n  lr: 0.3\n")
+        assert load_recipe(path, {"lr": 0.4}).optim.lr == 0.4
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("base: digit\n", r"recipe .*mine.yaml builds on 'digit': unknown recipe 'digit' \(did you mean 'digits'\?\); allowed: "),
+            ("base: yours.yaml\n", r"recipe .*mine.yaml builds on '.*yours.yaml': no recipe file '.*yours.yaml'"),
+            ("base: [digits]\n", r"recipe .*mine.yaml: base must be the name of a recipe or of a file beside this one, got \['digits'\]$"),
+            ("base:\n", r"recipe .*mine.yaml: base must be the name of a recipe or of a file beside this one, got None$"),
+            ("base: mine.yaml\n", r"its bases lead in a circle: \S*mine.yaml -> \S*mine.yaml; remove one `base:`$"),
+            ("base: other.yaml\n", r"its bases lead in a circle: \S*mine.yaml -> \S*other.yaml -> \S*mine.yaml; remove one `base:`$"),
+            ("base: ./inner/../mine.yaml\n", r"its bases lead in a circle: \S*mine.yaml -> \S*mine.yaml; remove one `base:`$"),
+            ("base: broken.yaml\n", r"builds on '\S*broken.yaml': recipe \S*broken.yaml has an unknown field 'optim.lrr'"),
+            ("base: digits\noptim:\n  lrr: 1\n", r"^recipe \S*mine.yaml has an unknown field 'optim.lrr' \(did you mean 'lr'\?\)"),
+            ("optim:\n  base: digits\n", r"^recipe \S*mine.yaml has an unknown field 'optim.base'"),
+        ],
+    )
+    def test_what_is_wrong_is_said_in_one_line(self, tmp_path, text, message):
+        (tmp_path / "inner").mkdir()
+        self.write(tmp_path, other="base: mine.yaml\n", broken="optim:\n  lrr: 1\n")
+        path = self.write(tmp_path, mine=text)
+        with pytest.raises(UsageError, match=message) as caught:
+            load_recipe(path)
+        assert "\n" not in str(caught.value)
+
+    def test_the_annotated_text_is_the_recipe_and_shows_its_bases_as_comments(self, tmp_path):
+        own = "base: digits\noptim:\n  lr: 0.3 # mine\n"
+        path = self.write(tmp_path, mine=own)
+        text = annotated_recipe(path)
+        assert text.startswith(own)
+        assert all(f"#   {line}".rstrip() in text.splitlines() for line in read_recipe_text("digits").splitlines())
+        copy = self.write(tmp_path, copy=text)
+        assert load_recipe(copy) == load_recipe(path)
+        assert annotated_recipe("digits") == read_recipe_text("digits")
 
 
 def test_empty_file_is_the_default_recipe(tmp_path):

@@ -7,7 +7,7 @@ from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError
-from senet.recipe import list_recipes, load_recipe, read_recipe_text
+from senet.recipe import annotated_recipe, list_recipes, load_recipe
 
 ACTIONS = ("list", "show", "copy")
 
@@ -51,13 +51,13 @@ def _show(args: Namespace) -> int:
 
         print(json.dumps(load_recipe(args.name).to_dict(), indent=2))
     else:
-        sys.stdout.write(load_recipe(args.name).to_yaml() if args.resolved else read_recipe_text(args.name))
+        sys.stdout.write(load_recipe(args.name).to_yaml() if args.resolved else annotated_recipe(args.name))
     return 0
 
 
 def _copy(args: Namespace) -> int:
     path = Path(args.to or f"{args.name}.yaml")
-    text = read_recipe_text(args.name)
+    text = annotated_recipe(args.name)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

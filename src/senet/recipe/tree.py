@@ -1,20 +1,15 @@
-"""An experiment as data: the frozen dataclass tree `Recipe`, read from YAML and flags and written back as resolved. No torch."""
+"""The frozen dataclass tree `Recipe`: an experiment as data. No torch."""
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from importlib.resources import files
+from dataclasses import asdict, dataclass, field
 from math import inf
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
-from senet.errors import UsageError, choice_error, nearest
+from senet.errors import UsageError
 from senet.spec import BlockSpec, Placement
 
 
@@ -57,7 +52,8 @@ class DataRecipe:
         rotation: largest rotation of a training image, in degrees.
         jitter: largest shift of each colour channel of a training image, in 1/255.
         cutout: side of the square that Cutout blanks, in pixels; 0 = none.
-        eval_resize: shorter side before the centre crop of an image, in pixels; null = 256/224 of image_size for folder, else image_size.
+        eval_resize: shorter side before the centre crop of an image, in pixels; null = 256/224 of image_size for folder and
+            places365, else image_size.
         mean: mean of each channel of images in 0..1; null = the source's.
         std: standard deviation of each channel; null = the source's.
         sampler: "shuffle" (each image once an epoch) or "class_aware" (Relay BP: classes in turn).
@@ -67,7 +63,7 @@ class DataRecipe:
         max_corrupt: share of unreadable images beyond which the run fails.
     """
 
-    name: Literal["digits", "cifar10", "cifar100", "folder"] = "digits"
+    name: Literal["digits", "cifar10", "cifar100", "folder", "places365"] = "digits"
     root: str | None = None
     download: bool = False
     num_classes: int | None = None
@@ -209,7 +205,7 @@ class Recipe:
         tree = self.to_dict()
         for section, name in NO_EFFECT:
             (tree[section] if section else tree).pop(name)
-        if self.data.name == "folder" and self.data.root is not None:  # elsewhere the name alone says which images
+        if self.data.name in ROOT_DECIDES and self.data.root is not None:
             tree["data"]["root"] = str(Path(self.data.root).expanduser().resolve())
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -245,151 +241,5 @@ RANGES = {
 NO_EFFECT = (("", "name"), ("", "about"), ("data", "root"), ("data", "download"), ("data", "workers"), ("training", "save_steps"))
 """(section, field) of what a recipe can change without changing the weights it trains."""
 
-
-def recipe_parser(**kwargs: Any) -> ArgumentParser:
-    """Return a parser that has every field of `Recipe` as a flag: `--optim.lr 0.1`."""
-    parser = ArgumentParser(exit_on_error=False, **kwargs)
-    parser.add_class_arguments(Recipe)
-    return parser
-
-
-def list_recipes() -> list[str]:
-    """Return the names of the recipes that come with the package."""
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in files("senet").joinpath("recipes").iterdir() if entry.name.endswith(".yaml")
-    )
-
-
-def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a recipe by name or from a YAML file, then apply dotted overrides such as `{"model.reduction": 8}`.
-
-    Raises:
-        UsageError: if there is no such recipe or file, or as `build_recipe` does.
-    """
-    text = read_recipe_text(source)
-    try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UsageError(f"recipe {source} is not valid YAML: {' '.join(str(error).split())}") from error
-    return build_recipe(tree, overrides, where=f"recipe {source}")
-
-
-def read_recipe_text(source: str | Path) -> str:
-    """Return the YAML text of a recipe that comes with the package, or of a file.
-
-    Raises:
-        UsageError: if there is no such recipe (the nearest is named) or file.
-    """
-    path = Path(source)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise UsageError(f"no recipe file {str(source)!r}; `senet recipes` lists the recipes that come with the package")
-        return path.read_text(encoding="utf-8")
-    if str(source) not in list_recipes():
-        raise choice_error("recipe", source, list_recipes())
-    return files("senet").joinpath("recipes", f"{source}.yaml").read_text(encoding="utf-8")
-
-
-def build_recipe(tree: Any, overrides: Mapping[str, Any] | None = None, *, where: str = "recipe") -> Recipe:
-    """Build a recipe from nested plain data and dotted overrides.
-
-    Raises:
-        UsageError: for an unknown field (the nearest is named) or a value of the wrong type.
-    """
-    if not isinstance(tree, Mapping):
-        raise UsageError(f"{where} must hold fields such as `model:` and `data:`, got {tree!r}")
-    tree = json.loads(json.dumps(tree))
-    for path, value in (overrides or {}).items():
-        _set(tree, field_path(path), value)
-    _check_names(tree, Recipe, "", where)
-    model = tree.get("model", {})
-    if model.get("block") == "none":
-        model["block"] = None
-    if isinstance(model.get("block"), Mapping):
-        model["block"] = BlockSpec.from_dict(model["block"])
-    try:
-        parser = recipe_parser()
-        return Recipe(**vars(parser.instantiate(parser.parse_object(tree))))
-    except ArgumentError as error:
-        raise UsageError(f"{where}: {plain_message(error)}") from error
-
-
-def plain_message(error: ArgumentError) -> str:
-    """Return the parser's complaint as one line in a user's words."""
-    text = " ".join(str(error).split())
-    for pattern, words in (
-        (r'Parser key "([^"]*)": ', r"\1: "),
-        (r"Expected an? typing\.Literal\[([^\]]*)\]", r"expected one of \1"),
-        (r"Expected an? <class '(\w+)'>", r"expected \1"),
-        (r"\. Got value: ", ", got "),
-        (r"Does not validate .*? Subtypes: \[(.*)\] Errors: .* Given value: ", r"expected one of \1; got "),
-        (r"<class 'NoneType'>", "null"),
-        (r"<class '([\w.]+)'>", r"\1"),
-    ):
-        text = re.sub(pattern, words, text)
-    return text
-
-
-def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with dotted fields replaced: `override(recipe, {"model.block": "se", "seed": 1})`."""
-    return build_recipe(recipe.to_dict(), changes)
-
-
-def field_paths() -> list[str]:
-    """Return the dotted path of every field of a recipe."""
-    return list(_paths(Recipe))
-
-
-def field_path(name: str) -> str:
-    """Complete a field's name to its dotted path: "block" is "model.block", "lr" is "optim.lr".
-
-    Raises:
-        UsageError: if no field, or more than one, ends so.
-    """
-    paths = field_paths()
-    parents = {"model.block", "model.options", "model.reduction"}  # these hold mappings: a further part names a key in them
-    if name in paths or any(name.startswith(f"{parent}.") for parent in parents):
-        return name
-    ends = [path for path in paths if path.endswith(f".{name}")]
-    if len(ends) == 1:
-        return ends[0]
-    if ends:
-        raise UsageError(f"{name!r} is a field of several sections; say which: {', '.join(ends)}")
-    raise UsageError(f"a recipe has no field {name!r}{nearest(name, paths)}; `senet recipes show digits` prints them all")
-
-
-def _paths(cls: type, prefix: str = "") -> Iterator[str]:
-    hints = get_type_hints(cls)
-    for entry in fields(cls):
-        nested = hints[entry.name]
-        if is_dataclass(nested) and isinstance(nested, type):
-            yield from _paths(nested, f"{prefix}{entry.name}.")
-        else:
-            yield f"{prefix}{entry.name}"
-
-
-def _set(tree: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for name in parents:
-        inner = tree.get(name)
-        if name == "block" and isinstance(inner, str):  # "se" with an option becomes {"kind": "se", option: value}
-            inner = {} if inner in ("auto", "none") else {"kind": inner}
-        tree[name] = inner if isinstance(inner, dict) else {}
-        tree = tree[name]
-    tree[last] = value
-
-
-def _check_names(tree: Mapping[str, Any], cls: type, prefix: str, where: str) -> None:
-    hints = get_type_hints(cls)
-    for name, value in tree.items():
-        if name not in hints:
-            allowed = ", ".join(prefix + known for known in hints)
-            raise UsageError(f"{where} has an unknown field {prefix + str(name)!r}{nearest(name, hints)}; allowed: {allowed}")
-        if value is None and NoneType not in get_args(hints[name]):
-            raise UsageError(f"{where}: {prefix}{name} is empty; give it a value, or leave it out for its default")
-        if name == "block" and isinstance(value, Mapping):
-            _check_names(value, BlockSpec, f"{prefix}{name}.", where)
-        if is_dataclass(hints[name]):
-            if not isinstance(value, Mapping):
-                raise UsageError(f"{where}: {prefix}{name} must hold fields, got {value!r}")
-            _check_names(value, hints[name], f"{prefix}{name}.", where)
+ROOT_DECIDES = ("folder", "places365")
+"""The sources whose root says which images they are; elsewhere the name alone does."""

@@ -1,0 +1,89 @@
+"""Build a recipe from nested plain data: names are checked, values get their types."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from senet.errors import UsageError, nearest
+from senet.recipe.paths import field_path, set_field
+from senet.recipe.tree import Recipe
+from senet.spec import BlockSpec
+
+
+def recipe_parser(**kwargs: Any) -> ArgumentParser:
+    """Return a parser that has every field of `Recipe` as a flag: `--optim.lr 0.1`."""
+    parser = ArgumentParser(exit_on_error=False, **kwargs)
+    parser.add_class_arguments(Recipe)
+    return parser
+
+
+def build_recipe(tree: Any, overrides: Mapping[str, Any] | None = None, *, where: str = "recipe") -> Recipe:
+    """Build a recipe from nested plain data and dotted overrides.
+
+    Raises:
+        UsageError: for an unknown field (the nearest is named) or a value of the wrong type.
+    """
+    check_tree(tree, where)
+    tree = json.loads(json.dumps(tree))
+    for path, value in (overrides or {}).items():
+        set_field(tree, field_path(path), value)
+    _check_names(tree, Recipe, "", where)
+    model = tree.get("model", {})
+    if model.get("block") == "none":
+        model["block"] = None
+    if isinstance(model.get("block"), Mapping):
+        model["block"] = BlockSpec.from_dict(model["block"])
+    try:
+        parser = recipe_parser()
+        return Recipe(**vars(parser.instantiate(parser.parse_object(tree))))
+    except ArgumentError as error:
+        raise UsageError(f"{where}: {plain_message(error)}") from error
+
+
+def check_tree(tree: Any, where: str) -> None:
+    """Raise UsageError, naming the nearest field, unless nested plain data has fields of a recipe only."""
+    if not isinstance(tree, Mapping):
+        raise UsageError(f"{where} must hold fields such as `model:` and `data:`, got {tree!r}")
+    _check_names(tree, Recipe, "", where)
+
+
+def plain_message(error: ArgumentError) -> str:
+    """Return the parser's complaint as one line in a user's words."""
+    text = " ".join(str(error).split())
+    for pattern, words in (
+        (r'Parser key "([^"]*)": ', r"\1: "),
+        (r"Expected an? typing\.Literal\[([^\]]*)\]", r"expected one of \1"),
+        (r"Expected an? <class '(\w+)'>", r"expected \1"),
+        (r"\. Got value: ", ", got "),
+        (r"Does not validate .*? Subtypes: \[(.*)\] Errors: .* Given value: ", r"expected one of \1; got "),
+        (r"<class 'NoneType'>", "null"),
+        (r"<class '([\w.]+)'>", r"\1"),
+    ):
+        text = re.sub(pattern, words, text)
+    return text
+
+
+def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with dotted fields replaced: `override(recipe, {"model.block": "se", "seed": 1})`."""
+    return build_recipe(recipe.to_dict(), changes)
+
+
+def _check_names(tree: Mapping[str, Any], cls: type, prefix: str, where: str) -> None:
+    hints = get_type_hints(cls)
+    for name, value in tree.items():
+        if name not in hints:
+            allowed = ", ".join(prefix + known for known in hints)
+            raise UsageError(f"{where} has an unknown field {prefix + str(name)!r}{nearest(name, hints)}; allowed: {allowed}")
+        if value is None and NoneType not in get_args(hints[name]):
+            raise UsageError(f"{where}: {prefix}{name} is empty; give it a value, or leave it out for its default")
+        if name == "block" and isinstance(value, Mapping):
+            _check_names(value, BlockSpec, f"{prefix}{name}.", where)
+        if is_dataclass(hints[name]):
+            if not isinstance(value, Mapping):
+                raise UsageError(f"{where}: {prefix}{name} must hold fields, got {value!r}")
+            _check_names(value, hints[name], f"{prefix}{name}.", where)

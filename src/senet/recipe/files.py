@@ -1,0 +1,130 @@
+"""Recipes as YAML files: those of the package by name, others by path, each perhaps laid over a base."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from senet.errors import UsageError, choice_error
+from senet.recipe.build import build_recipe, check_tree
+from senet.recipe.tree import Recipe
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """Hold one file of a recipe.
+
+    Args:
+        source: name in the package, or path.
+        text: the file as written.
+        tree: its fields, without `base`.
+        base: name or path of the recipe that these fields are laid over.
+    """
+
+    source: str
+    text: str
+    tree: Mapping[str, Any]
+    base: str | None
+
+
+def list_recipes() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in files("senet").joinpath("recipes").iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe by name or from a YAML file, then apply dotted overrides such as `{"model.reduction": 8}`.
+
+    A file may begin with `base: NAME`, a recipe of the package or a file beside it: its fields replace those of the base, the others stay
+    the base's. A field that holds a mapping of its own (model.block, model.options) is replaced as a whole.
+
+    Raises:
+        UsageError: if there is no such recipe or file, if bases lead in a circle, or as `build_recipe` does.
+    """
+    tree: dict[str, Any] = {}
+    for file in reversed(recipe_files(source)):
+        tree = _laid_over(tree, file.tree)
+    return build_recipe(tree, overrides, where=f"recipe {source}")
+
+
+def recipe_files(source: str | Path) -> list[RecipeFile]:
+    """Return the file of a recipe, its base, the base of that, and so on.
+
+    Raises:
+        UsageError: as `load_recipe` does.
+    """
+    chain = [_read(source)]
+    while (base := chain[-1].base) is not None:
+        names = [file.source for file in chain]
+        if _place(base) in map(_place, names):
+            raise UsageError(f"recipe {source}: its bases lead in a circle: {' -> '.join([*names, base])}; remove one `base:`")
+        try:
+            chain.append(_read(base))
+        except UsageError as error:
+            raise UsageError(f"recipe {names[-1]} builds on {base!r}: {error}") from error
+    return chain
+
+
+def read_recipe_text(source: str | Path) -> str:
+    """Return the YAML text of a recipe that comes with the package, or of a file.
+
+    Raises:
+        UsageError: if there is no such recipe (the nearest is named) or file.
+    """
+    path = Path(source)
+    if path.suffix in SUFFIXES:
+        if not path.is_file():
+            raise UsageError(f"no recipe file {str(source)!r}; `senet recipes` lists the recipes that come with the package")
+        return path.read_text(encoding="utf-8")
+    if str(source) not in list_recipes():
+        raise choice_error("recipe", source, list_recipes())
+    return files("senet").joinpath("recipes", f"{source}.yaml").read_text(encoding="utf-8")
+
+
+def annotated_recipe(source: str | Path) -> str:
+    """Return the YAML text of a recipe, and below it, as comments, that of each of its bases.
+
+    Raises:
+        UsageError: as `load_recipe` does.
+    """
+    own, *bases = recipe_files(source)
+    lines = [own.text.rstrip("\n")]
+    for file in bases:
+        lines += ["", f"# {file.source}, for what is not said above:"]
+        lines += [f"#   {line}".rstrip() for line in file.text.splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def _place(source: str) -> Path:
+    """Return what two ways to write one source have in common."""
+    path = Path(source)
+    return path.resolve() if path.suffix in SUFFIXES else path
+
+
+def _read(source: str | Path) -> RecipeFile:
+    text = read_recipe_text(source)
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UsageError(f"recipe {source} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, Mapping) or "base" not in tree:
+        check_tree(tree, f"recipe {source}")
+        return RecipeFile(str(source), text, tree, None)
+    own, base = {name: value for name, value in tree.items() if name != "base"}, tree["base"]
+    if not isinstance(base, str):
+        raise UsageError(f"recipe {source}: base must be the name of a recipe or of a file beside this one, got {base!r}")
+    check_tree(own, f"recipe {source}")
+    beside = Path(base).suffix in SUFFIXES
+    return RecipeFile(str(source), text, own, str(Path(source).parent / base) if beside else base)
+
+
+def _laid_over(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    sections = {name: {**base[name], **value} for name, value in fields.items() if isinstance(value, Mapping) and name in base}
+    return {**base, **fields, **sections}
