@@ -1,5 +1,6 @@
 """Fold what a network expects of its images into its first convolution, so that it takes images of another convention."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from senet.errors import UsageError
 from senet.spec import InputSpec, check_choice
-from senet.weights.library import IMAGENET, Tensors
+from senet.weights.library import IMAGENET, Rule, Tensors
 
 CONVENTIONS: dict[str, Callable[[InputSpec], InputSpec]] = {
     "rgb": lambda spec: replace(spec, order="rgb", mean=tuple(_rgb(spec, spec.mean).tolist()), std=(1.0,) * 3),
@@ -16,8 +17,13 @@ CONVENTIONS: dict[str, Callable[[InputSpec], InputSpec]] = {
 }
 """Name of a convention -> what a network expects that follows it, from what it expected before."""
 
+NORMS: tuple[Rule, ...] = ((r"conv(\d*)$", r"bn\1"), (r"\d+$", lambda m: str(int(m[0]) + 1)))
+"""From the name of a convolution to that of its BN: "conv1" and "bn1", "stem.conv" and "stem.bn", "stem.0" and "stem.1"."""
 
-def fold_input(tensors: Tensors, conv: str, spec: InputSpec, to: str = "rgb", *, norm: str | None = None) -> tuple[Tensors, InputSpec]:
+
+def fold_input(
+    tensors: Tensors, spec: InputSpec, to: str = "rgb", *, conv: str | None = None, norm: str | None = None
+) -> tuple[Tensors, InputSpec]:
     """Return a network's tensors for images as `to` says, with the same outputs, and what it expects now.
 
     "rgb" takes values in 0..1 less the network's own mean colour, not divided: the outputs are the same to rounding.
@@ -28,10 +34,10 @@ def fold_input(tensors: Tensors, conv: str, spec: InputSpec, to: str = "rgb", *,
 
     Args:
         tensors: the network's; those that change are copied.
-        conv: name of the first convolution, such as "conv1"; its weight is (out, 3, kH, kW).
         spec: what the network expects so far.
         to: "rgb" or "imagenet".
-        norm: name of the BN that follows the convolution, such as "bn1"; needed where the convolution has no bias and the means differ.
+        conv: name of the first convolution, such as "conv1"; None = the only one with a weight (out, 3, kH, kW).
+        norm: name of the BN that follows it, such as "bn1"; None = the one whose name says so. Unused where the convolution has a bias.
 
     Raises:
         UsageError: for another convention, images that are not of three colours, or tensors that are missing or of another shape.
@@ -39,9 +45,11 @@ def fold_input(tensors: Tensors, conv: str, spec: InputSpec, to: str = "rgb", *,
     check_choice("convention", to, tuple(CONVENTIONS))
     if spec.channels != 3:
         raise UsageError(f"{to!r} is a convention for images of 3 colours, and this network takes {spec.channels}")
-    weight = _get(tensors, f"{conv}.weight")
-    if weight.ndim != 4 or weight.shape[1] != 3:
-        raise UsageError(f"{conv!r} has a weight of shape {tuple(weight.shape)}; the first convolution has (out, 3, kH, kW)")
+    conv = _first_convolution(tensors) if conv is None else conv
+    weight = tensors.get(f"{conv}.weight")
+    if weight is None or not _sees_colours(weight):
+        shape = "none" if weight is None else f"one of shape {tuple(weight.shape)}"
+        raise UsageError(f"{conv!r} must have a weight (out, 3, kH, kW) to be the first convolution, and has {shape}")
     new = CONVENTIONS[to](spec)
     # With v a colour in 0..1, old images are (v - mean) / std and new ones (v - new.mean) / new.std: old = new * scale + shift.
     scale = _rgb(new, new.std) / _rgb(spec, spec.std)
@@ -52,26 +60,30 @@ def fold_input(tensors: Tensors, conv: str, spec: InputSpec, to: str = "rgb", *,
     folded = {f"{conv}.weight": (kernels * scale[:, None, None]).to(weight.dtype)}
     if shift.any():
         offset = (kernels.sum((2, 3)) * shift).sum(1)
-        folded |= _with_offset(tensors, f"{conv}.bias", f"{norm}.running_mean", offset)
+        norms = [re.sub(pattern, name, conv) for pattern, name in NORMS] if norm is None else [norm]
+        folded |= _with_offset(tensors, f"{conv}.bias", [f"{name}.running_mean" for name in norms], offset)
     return tensors | folded, new
 
 
-def _with_offset(tensors: Tensors, bias: str, mean: str, offset: Tensor) -> Tensors:
+def _with_offset(tensors: Tensors, bias: str, means: Sequence[str], offset: Tensor) -> Tensors:
     """Add an offset to what a convolution gives: to its bias, or subtract it from the mean that the BN takes off."""
-    name, sign = (bias, 1) if bias in tensors else (mean, -1)
-    if name not in tensors:
-        raise UsageError(
-            f"the means differ, and there is neither {bias!r} nor {mean!r} to take up the difference; give the BN's name as norm"
-        )
-    old = tensors[name]
-    return {name: (old.double() + sign * offset).to(old.dtype)}
+    fitting = [name for name in (bias, *means) if name in tensors and tensors[name].shape == offset.shape]
+    if not fitting:
+        raise UsageError(f"the means differ, and no {bias!r} or {means[0]!r} can take that up; name the BN as norm, or fold to 'rgb'")
+    old = tensors[fitting[0]].double()
+    return {fitting[0]: (old + offset if fitting[0] == bias else old - offset).to(tensors[fitting[0]].dtype)}
+
+
+def _first_convolution(tensors: Tensors) -> str:
+    names = [name.removesuffix(".weight") for name, tensor in tensors.items() if name.endswith(".weight") and _sees_colours(tensor)]
+    if len(names) != 1:
+        raise UsageError(f"one convolution should see images of 3 colours, and {len(names)} do: {', '.join(names)}; give its name as conv")
+    return names[0]
+
+
+def _sees_colours(weight: Tensor) -> bool:
+    return weight.ndim == 4 and weight.shape[1] == 3
 
 
 def _rgb(spec: InputSpec, values: Sequence[float]) -> Tensor:
     return torch.tensor(values[::-1] if spec.order == "bgr" else values, dtype=torch.float64)
-
-
-def _get(tensors: Tensors, name: str) -> Tensor:
-    if name not in tensors:
-        raise UsageError(f"there is no tensor {name!r}; give the name of the network's first convolution, such as 'conv1'")
-    return tensors[name]
