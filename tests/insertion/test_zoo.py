@@ -5,18 +5,37 @@ import torch
 from torch import nn
 
 import senet
-from senet.spec import KINDS, PLACEMENTS, check_placement
+from senet.models.registry import PLAIN
+from senet.spec import PLACEMENTS, check_placement
 
-UNITS = {"resnet18": 64, "resnet50": 64, "resnext50_32x4d": 64, "cifar_resnet20": 16, "preresnet20": 16, "shake_shake26_2x32d": 16}
+UNITS = {
+    "resnet18": 64,
+    "resnet50": 64,
+    "resnext50_32x4d": 64,
+    "vgg16_bn": 32,
+    "mobilenet": 64,
+    "shufflenet_g3": 64,
+    "cifar_resnet20": 16,
+    "preresnet20": 16,
+    "bn_inception": 64,
+    "inception_resnet_v2": 107,
+    "shake_shake26_2x32d": 16,
+}
 """One network for each kind of unit, with the side of a small image."""
 
-SOME = {"shake_shake26_2x32d": ("standard", "post", "identity")}
+OPTIONS = {"inception_resnet_v2": {"counts": (1, 1, 2)}}
+"""What makes a network short enough to trace."""
+
+SOME = {
+    **dict.fromkeys(("vgg16_bn", "mobilenet", "shufflenet_g3", "bn_inception", "inception_resnet_v2"), ("standard",)),
+    "shake_shake26_2x32d": ("standard", "post", "identity"),
+}
 """The placements of the networks that do not take all."""
 
 CASES = [
     pytest.param(name, kind, placement, marks=() if name in ("resnet18", "preresnet20") or kind == "se" else pytest.mark.slow)
     for name in UNITS
-    for kind in KINDS
+    for kind in PLAIN[name].kinds
     for placement in SOME.get(name, PLACEMENTS)
     if kind != "cmpe_se" or placement == "standard"
 ]
@@ -26,8 +45,9 @@ CASES = [
 def test_inserting_equals_the_zoo(name: str, kind: str, placement: str) -> None:
     check_placement(kind, placement)
     torch.manual_seed(0)
-    zoo = lively(senet.create_model(name, block=kind, placement=placement))
-    model = senet.create_model(name).eval()
+    options = OPTIONS.get(name, {})
+    zoo = lively(senet.create_model(name, block=kind, placement=placement, **options))
+    model = senet.create_model(name, **options).eval()
     plan = senet.insert(model, kind, placement=placement)
     model.load_state_dict(translated(zoo.state_dict(), plan))
     images = torch.randn(2, 3, UNITS[name], UNITS[name])
@@ -57,7 +77,7 @@ def lively(model: nn.Module) -> nn.Module:
 
 def translated(state: dict[str, torch.Tensor], plan: senet.InsertPlan) -> dict[str, torch.Tensor]:
     """Return the zoo's state dict under the names of the inserted network."""
-    blocks = {site.container: site.block_path for site in plan}
+    blocks = {site.container or site.path: site.block_path for site in plan}  # a VGG has no modules for its units
     own = {key: value for key, value in state.items() if ".se." not in key}
     renamed = senet.rename_keys(own, plan, to="inserted")
     for key in state.keys() - own.keys():
