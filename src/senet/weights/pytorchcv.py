@@ -24,6 +24,8 @@ SENET: tuple[Rule, ...] = (
     *UNITS,
 )
 CIFAR_RESNET: tuple[Rule, ...] = ((r"^features\.init_block\.conv\.", "conv1."), (r"^features\.init_block\.bn\.", "bn1."), *UNITS)
+MOBILENET: tuple[Rule, ...] = ((r"dw_conv\.(conv|bn)\.", r"\g<1>1."), (r"pw_conv\.(conv|bn)\.", r"\g<1>2."), *CIFAR_RESNET)
+SHUFFLENET: tuple[Rule, ...] = ((r"(?:compress|dw|expand)_(conv|bn)(\d)\.", r"\1\2."), *CIFAR_RESNET)
 PRERESNET: tuple[Rule, ...] = ((r"^features\.init_block\.", "conv1."), (r"^features\.post_activ\.bn\.", "bn."), *UNITS)
 
 PYTORCHCV = Library(
@@ -42,6 +44,8 @@ PYTORCHCV = Library(
             for ours, theirs in (("", ""), ("se_", "se"))
         ),
         Release("senet154", "senet154", SENET, TORCHVISION_STEM),
+        Release("mobilenet", "mobilenet_w1", MOBILENET),
+        *(Release(f"shufflenet_g{groups}", f"shufflenet_g{groups}_w1", SHUFFLENET) for groups in (1, 2, 3, 4, 8)),
         *(
             Release(f"{ours}cifar_resnet{depth}", f"{theirs}resnet{depth}_cifar10", CIFAR_RESNET, input=CIFAR)
             for depth in (20, 56, 110)
