@@ -37,32 +37,21 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
-class FolderImages:
-    """The images of one split.
+class ImageFiles:
+    """Images in files.
 
     Args:
-        root: root of the data.
-        split: "train" or "val".
-        classes: class names, in the order of the labels.
-
-    Raises:
-        UsageError: if a class has no images.
+        root: the folder that the paths are below.
+        paths: (N,) bytes, the files; one block of memory, which worker processes share, where a list of str would be copied to each.
+        labels: (N,) int64.
     """
 
     in_memory = False
 
-    def __init__(self, root: Path, split: str, classes: tuple[str, ...]) -> None:
+    def __init__(self, root: Path, paths: np.ndarray, labels: np.ndarray) -> None:
         self.root = root
-        paths: list[bytes] = []
-        counts = []
-        for name in classes:
-            found = _image_files(root / split / name)
-            if not found:
-                raise UsageError(f"class folder {root / split / name} has no images; add some ({', '.join(SUFFIXES)}) or remove the class")
-            paths += [os.fsencode(file.relative_to(root)) for file in found]
-            counts.append(len(found))
-        self.paths = np.array(paths)  # one block of memory, which worker processes share; a list of str would be copied to each
-        self.labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
+        self.paths = paths
+        self.labels = labels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,6 +63,30 @@ class FolderImages:
     def describe(self, index: int) -> str:
         """Return the path below the root."""
         return os.fsdecode(self.paths[index])
+
+
+class FolderImages(ImageFiles):
+    """The images of one split.
+
+    Args:
+        root: root of the data.
+        split: "train" or "val".
+        classes: class names, in the order of the labels.
+
+    Raises:
+        UsageError: if a class has no images.
+    """
+
+    def __init__(self, root: Path, split: str, classes: tuple[str, ...]) -> None:
+        paths: list[bytes] = []
+        counts = []
+        for name in classes:
+            found = _image_files(root / split / name)
+            if not found:
+                raise UsageError(f"class folder {root / split / name} has no images; add some ({', '.join(SUFFIXES)}) or remove the class")
+            paths += [os.fsencode(file.relative_to(root)) for file in found]
+            counts.append(len(found))
+        super().__init__(root, np.array(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts))
 
 
 def open_source(recipe: DataRecipe) -> DataSource:

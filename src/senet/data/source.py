@@ -17,6 +17,7 @@ SOURCES = {
     "cifar10": "senet.data.cifar",
     "cifar100": "senet.data.cifar",
     "folder": "senet.data.folder",
+    "places365": "senet.data.places365",
 }
 """The home module of each source; its `open_source(recipe)` returns a `DataSource`."""
 
