@@ -62,9 +62,9 @@ def _data(args: Namespace) -> "DataRecipe":
     if foreign := [name for name in args.changes if not name.startswith("data.")]:
         raise UsageError(f"an evaluation has no field {foreign[0]!r}; fields of the data are allowed: --data.root, --data.workers, ...")
     from senet.training.run_folder import RunFolder
-    from senet.weights.store import read_metadata
+    from senet.weights.source import Source
 
-    metadata = read_metadata(RunFolder.weights_of(args.weights[0]))
+    metadata = Source.parse(RunFolder.weights_of(args.weights[0])).metadata()
     if metadata.recipe is None and "data.name" not in args.changes:
         raise UsageError(f"{metadata.source!r} does not say what it was trained on: give --data.name and --data.root")
     return build_recipe(metadata.recipe or {}, args.changes, where=f"the recipe in {Path(metadata.source).name}").data

@@ -78,14 +78,15 @@ def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tup
     from senet.models.create import create_model, from_pretrained
     from senet.models.foreign import is_foreign
     from senet.models.registry import list_models
-    from senet.weights.store import read_metadata
+    from senet.weights.store import metadata_of
 
     path = Path(name)
     if name not in list_models() and not is_foreign(name) and (path.suffix or path.exists()):
         if changes:
             raise UsageError(f"{name} says which network it fits: leave out {', '.join(changes)}")
         path = path / "best.safetensors" if path.is_dir() else path  # a run folder
-        model, images = from_pretrained(path, device=device), read_metadata(path).input
+        model = from_pretrained(path, device=device)
+        images = metadata_of(model).input
     else:
         if foreign := [field for field in changes if not field.startswith("model.")]:
             raise UsageError(

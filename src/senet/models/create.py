@@ -60,9 +60,8 @@ def create_model(
         UsageError: for an unknown name or option (the nearest is named), an impossible value, options that contradict each other, or
             weights that do not fit.
     """
-    if is_foreign(name):
-        if features_only or callable(block):
-            raise UsageError(f"{name} is not of this package: it takes no features_only, and a block must be a kind or a BlockSpec")
+    if is_foreign(name) and (features_only or callable(block)):
+        raise UsageError(f"{name} is not of this package: it takes no features_only, and a block must be a kind or a BlockSpec")
     build = create_foreign if is_foreign(name) else build_model
     options |= {"num_classes": num_classes, "in_channels": in_channels}
     options |= {"block": block, "placement": placement, "stages": stages, "reduction": reduction}

@@ -13,10 +13,12 @@ from senet.errors import UsageError
 from senet.models.classifier import Classifier
 from senet.models.registry import PLAIN, build_model, split_name
 from senet.spec import BlockSpec
+from senet.weights import imagenet
 from senet.weights.check import check_config, check_tensors, differences, misfit, mismatches, short
+from senet.weights.fold_input import fold_input
 from senet.weights.library import Release, Tensors, rename
 from senet.weights.source import OpenedWeights, Source
-from senet.weights.store import WeightsMetadata, config_of
+from senet.weights.store import WeightsMetadata, config_of, metadata_of
 
 TRAINING_ONLY = ("num_classes", "in_channels", "dropout", "zero_init_residual")
 """Options that trained weights do not depend on, or whose effect their shapes show."""
@@ -69,14 +71,16 @@ class Match:
 
     def metadata(self, source: str) -> WeightsMetadata:
         """Return what is known of the release's images and classes."""
-        from senet.weights import imagenet
-
         is_imagenet = self.network is not None and self.network.config.options["num_classes"] == self.num_classes == 1000
         return WeightsMetadata(source, classes=imagenet.class_names() if is_imagenet else None, input=self.release.input)
 
 
 def load_weights(
-    model: nn.Module, source: str | Path, *, new_head: bool = False, fold_input: Literal["rgb", "imagenet"] | None = None
+    model: nn.Module,
+    source: str | Path,
+    *,
+    new_head: bool = False,
+    input: Literal["rgb", "imagenet"] | None = None,  # noqa: A002
 ) -> LoadReport:
     """Load weights into a network, all or none.
 
@@ -86,7 +90,8 @@ def load_weights(
             said as in "timm:file.pth"); an official .caffemodel; or a release to fetch, such as "timm/legacy_seresnet50". Where a library
             has several releases of equal names and shapes, "pytorchcv/seresnet50b:file.pth" tells which.
         new_head: leave the head as it is if the file's has another number of classes.
-        fold_input: fold the images' convention into the first convolution, see `senet.weights.fold_input`; None = the network keeps it.
+        input: the convention of images to change to, folded into the first convolution, see `senet.weights.fold_input`; None = the
+            weights' own.
 
     Returns:
         What was loaded. The network's `weights_metadata` holds the classes and the images that the weights expect.
@@ -95,11 +100,15 @@ def load_weights(
         UsageError: if the file cannot be read, was made by another network or by one with other options (the error says how to build that
             one), or has other tensors.
     """
-    return load_opened(model, Source.parse(source).open(), new_head=new_head, fold_input=fold_input)
+    return load_opened(model, Source.parse(source).open(), new_head=new_head, input=input)
 
 
 def load_opened(
-    model: nn.Module, opened: OpenedWeights, *, new_head: bool = False, fold_input: Literal["rgb", "imagenet"] | None = None
+    model: nn.Module,
+    opened: OpenedWeights,
+    *,
+    new_head: bool = False,
+    input: Literal["rgb", "imagenet"] | None = None,  # noqa: A002
 ) -> LoadReport:
     """Do what `load_weights` does, with a file that is read already."""
     text = opened.source.text
@@ -114,8 +123,6 @@ def load_opened(
         tensors, metadata = match.tensors, match.metadata(text)
         if config is not None:
             _check_options(text, match, config.options)
-    if fold_input is not None:
-        tensors, metadata = _folded(text, tensors, metadata, fold_input)
     fresh = _kept_head(model, tensors, own) if new_head else ()
     if fresh:
         tensors, metadata = tensors | {name: own[name] for name in fresh}, replace(metadata, classes=None)
@@ -123,8 +130,28 @@ def load_opened(
     check_tensors(text, tensors, own)
     model.load_state_dict(tensors)
     model.weights_metadata = metadata  # pyright: ignore[reportArgumentType] - modules take any attribute
+    if input is not None:
+        change_input(model, input)
     loaded = {name: tensor for name, tensor in tensors.items() if name not in fresh}
     return LoadReport(text, len(loaded), sum(t.numel() for t in loaded.values()), match.label if match else None, fresh)
+
+
+def change_input(model: nn.Module, to: str) -> None:
+    """Fold the images' convention that a network's weights expect into its first convolution, see `senet.weights.fold_input`.
+
+    Args:
+        model: a network of this package into which weights were loaded; changed in place, with its `weights_metadata`.
+        to: "rgb" or "imagenet".
+
+    Raises:
+        UsageError: if the weights do not say what images they expect, or for another convention.
+    """
+    metadata = metadata_of(model)
+    if metadata.input is None:
+        raise UsageError(f"{metadata.source!r} does not say what images it expects, so that there is nothing to fold into {to!r}")
+    tensors, spec = fold_input(model.state_dict(), metadata.input, to)
+    model.load_state_dict(tensors)
+    model.weights_metadata = replace(metadata, input=spec)  # pyright: ignore[reportArgumentType] - modules take any attribute
 
 
 def needed_options(opened: OpenedWeights, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,16 +298,6 @@ def _check_options(text: str, match: Match, own: Mapping[str, Any]) -> None:
 def _behaviour(block: object) -> object:
     """Return what the shapes of a block's tensors do not show."""
     return (block.squeeze or "avg", block.gate or "sigmoid", block.combine) if isinstance(block, BlockSpec) else None
-
-
-def _folded(text: str, tensors: Tensors, metadata: WeightsMetadata, to: Literal["rgb", "imagenet"]) -> tuple[Tensors, WeightsMetadata]:
-    """Fold the images' convention into the first convolution."""
-    if metadata.input is None:
-        raise UsageError(f"{text!r} does not say what images it expects: there is nothing to fold in; drop fold_input={to!r}")
-    from senet.weights.fold_input import fold_input
-
-    tensors, spec = fold_input(tensors, metadata.input, to)
-    return tensors, replace(metadata, input=spec)
 
 
 def _kept_head(model: nn.Module, tensors: Tensors, own: Mapping[str, Tensor]) -> tuple[str, ...]:

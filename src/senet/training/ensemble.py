@@ -12,7 +12,8 @@ from senet.errors import UsageError
 from senet.models.create import from_pretrained
 from senet.spec import InputSpec
 from senet.training.run_folder import RunFolder
-from senet.weights.store import read_metadata
+from senet.weights.imagenet import spelled
+from senet.weights.store import metadata_of
 
 Networks = nn.Module | str | Path | Sequence[nn.Module | str | Path]
 """Networks, weights files, run folders: one or several."""
@@ -78,7 +79,7 @@ def load_members(models: Networks, device: torch.device, *, classes: Sequence[st
         raise UsageError("give at least one network or weights file")
     expected = members[0].classes if classes is None else tuple(classes)
     for member in members:
-        if member.classes is not None and expected is not None and member.classes != expected:
+        if member.classes is not None and expected is not None and spelled(member.classes) != spelled(expected):
             raise UsageError(f"{member.name} knows the classes {_brief(member.classes)}, but {_brief(expected)} were expected")
     return members
 
@@ -104,9 +105,10 @@ def common_input(members: Sequence[Member], default: InputSpec | None = None) ->
 def _load(model: nn.Module | str | Path, device: torch.device) -> Member:
     if isinstance(model, nn.Module):
         return Member(type(model).__name__, model.to(device))
-    path = RunFolder.weights_of(model)
-    metadata = read_metadata(path)
-    return Member(str(path), from_pretrained(path, device), metadata.input, metadata.classes)
+    source = RunFolder.weights_of(model)
+    network = from_pretrained(source, device)
+    metadata = metadata_of(network)
+    return Member(str(source), network, metadata.input, metadata.classes)
 
 
 def _brief(names: Sequence[str]) -> str:

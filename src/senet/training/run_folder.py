@@ -47,9 +47,9 @@ class RunFolder:
         return cls(Path(path))
 
     @staticmethod
-    def weights_of(path: str | Path) -> Path:
-        """Return a weights file's own path, and for a run's folder that of its best weights."""
-        return RunFolder(Path(path)).weights if Path(path).is_dir() else Path(path)
+    def weights_of(source: str | Path) -> str | Path:
+        """Return a source of weights as it is, and for a run's folder its best weights."""
+        return RunFolder(Path(source)).weights if Path(source).is_dir() else source
 
     @property
     def checkpoint(self) -> Path:

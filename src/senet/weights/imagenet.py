@@ -5,6 +5,7 @@ on its labels, as the authors' Caffe release, follow that.
 """
 
 import csv
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -20,6 +21,11 @@ def class_names() -> tuple[str, ...]:
 def wordnet_ids() -> tuple[str, ...]:
     """Return the WordNet ids of the classes, sorted: "n01440764" is 0."""
     return tuple(row["wnid"] for row in _rows())
+
+
+def spelled(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return names of classes, where ImageNet's WordNet ids, as its folders are called, become words."""
+    return class_names() if tuple(classes) == wordnet_ids() else tuple(classes)
 
 
 def from_devkit() -> Tensor:

@@ -67,6 +67,15 @@ class Source:
             )
         return fetch(self.release.url, self.release.digest)
 
+    def metadata(self) -> WeightsMetadata:
+        """Return what the file says about itself; those of other libraries say nothing.
+
+        Raises:
+            UsageError: if it is missing or damaged.
+        """
+        path = self.local()
+        return WeightsMetadata(self.text) if self._owner(path) else read_metadata(path)
+
     def open(self) -> "OpenedWeights":
         """Read the file.
 
@@ -74,10 +83,14 @@ class Source:
             UsageError: if it is missing, damaged, or holds anything but tensors.
         """
         path = self.local()
-        owner = self.library or next((library for library in LIBRARIES.values() if library.suffix == path.suffix), None)
+        owner = self._owner(path)
         if owner is not None and owner.read is not None:
-            return OpenedWeights(replace(self, library=owner), path, owner.read(path), WeightsMetadata(str(path)))
-        return OpenedWeights(self, path, _unwrapped(read_weights(path)), read_metadata(path))
+            return OpenedWeights(replace(self, library=owner), path, owner.read(path), self.metadata())
+        return OpenedWeights(self, path, _unwrapped(read_weights(path)), self.metadata())
+
+    def _owner(self, path: Path) -> Library | None:
+        """Return the library that the user names, or whose files alone are called so."""
+        return self.library or next((library for library in LIBRARIES.values() if library.suffix and library.suffix == path.suffix), None)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""`senet convert`: weights of another library, or of the official release, as a file of this package."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from senet.cli.arguments import CommandParser, add_json
+from senet.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from senet.spec import InputSpec
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Say what was converted to what: the file, the network, its parameters and classes, and the images that it expects."""
+
+    file: str
+    model: str
+    parameters: int
+    classes: tuple[str, ...] | None
+    input: "InputSpec | None"
+
+    def table(self) -> "Table":
+        """Return a table for the terminal."""
+        from rich.table import Table
+
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_row("file", self.file)
+        table.add_row("network", self.model)
+        table.add_row("parameters", f"{self.parameters:,}")
+        table.add_row("classes", f"{len(self.classes)}: {self.classes[0]} ... {self.classes[-1]}" if self.classes else "not known")
+        table.add_row("images", _in_words(self.input))
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return asdict(self)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("source", help="FILE, LIBRARY:FILE, LIBRARY/NAME:FILE, or LIBRARY/NAME to fetch; a .caffemodel is read as it is")
+    parser.add_argument("--to", required=True, help="the .safetensors file to write")
+    parser.add_argument("--model", help="name of the network (`senet models`), for files that do not tell")
+    parser.add_argument("--num-classes", type=int, help="with --model: classes of the network, where they are not its data set's")
+    parser.add_argument("--classes", help="a text file with the names of the classes, one a line, in the order of the logits")
+    parser.add_argument(
+        "--input",
+        choices=("rgb", "imagenet"),
+        help="fold the images' convention into the first convolution: rgb = RGB in 0..1 less the weights' own mean; "
+        "imagenet = torchvision's mean and std",
+    )
+    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    add_json(parser)
+    parser.epilog = (
+        "Example: senet convert SE-ResNet-50.caffemodel --to se_resnet50.safetensors; "
+        "senet predict --weights se_resnet50.safetensors photo.jpg"
+    )
+
+
+def run(args: Namespace) -> int:
+    """Convert, and say what was written."""
+    target = Path(args.to)
+    if target.suffix != ".safetensors":
+        raise UsageError(f"--to must name a .safetensors file, got {args.to!r}")
+    if target.exists() and not args.force:
+        raise UsageError(f"{args.to!r} exists; --force writes over it")
+    if args.num_classes is not None and args.model is None:
+        raise UsageError("--num-classes needs --model; without it the file says how many classes there are")
+    names = None if args.classes is None else _names(Path(args.classes))
+    from senet.cli.printing import show
+    from senet.models.create import config_of, create_model, from_pretrained
+    from senet.models.pretrained import change_input
+    from senet.weights.store import metadata_of, save_weights
+
+    model = (
+        create_model(args.model, num_classes=args.num_classes, weights=args.source)
+        if args.model is not None
+        else from_pretrained(args.source)
+    )
+    if args.input is not None:
+        change_input(model, args.input)
+    config, metadata = config_of(model), metadata_of(model)
+    count = config.options["num_classes"]
+    if names is not None and len(names) != count:
+        raise UsageError(f"{args.classes!r} names {len(names)} classes, and the network has {count}")
+    save_weights(model, target, classes=names, recipe=metadata.recipe, extra=dict(metadata.extra) | {"converted_from": args.source})
+    parameters = sum(p.numel() for p in model.parameters())
+    show(Conversion(str(target), config.name, parameters, names or metadata.classes, metadata.input), as_json=args.json)
+    return 0
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        raise UsageError(f"--classes: there is no file {str(path)!r}")
+    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def _in_words(spec: "InputSpec | None") -> str:
+    if spec is None:
+        return "not known"
+    mean, std = (", ".join(f"{255 * value:.1f}" for value in values) for values in (spec.mean, spec.std))
+    return f"{spec.size} px from {spec.resize}, {spec.order.upper()}, mean {mean} and std {std} of 255"
