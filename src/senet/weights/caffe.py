@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from senet.errors import UsageError
@@ -113,8 +114,8 @@ def _statistics(layer: Layer) -> Tensors | None:
     if len(layer.blobs) != 3 or not all(_is_vector(blob) for blob in layer.blobs) or layer.blobs[2].numel() != 1:
         return None
     mean, variance, factor = (blob.flatten().double() for blob in layer.blobs)
-    scale = 0.0 if factor == 0 else 1 / factor
-    return {"running_mean": (mean * scale).float(), "running_var": (variance * scale).float()}
+    count = factor if factor != 0 else torch.inf
+    return {"running_mean": (mean / count).float(), "running_var": (variance / count).float()}
 
 
 def _affine(layer: Layer) -> Tensors | None:
