@@ -1,5 +1,7 @@
 """Our networks equal independent implementations, in float64, at the usual and at an odd size."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -8,7 +10,7 @@ from pytorchcv.model_provider import get_model
 from torch import nn
 
 from oracles.weights import draw, rename
-from senet import create_model
+from senet import create_model, load_weights
 
 TIMM = [(r"^layer0\.", ""), (r"\.se_module\.", ".se."), (r"^last_linear", "fc")]
 PYTORCHCV = [
@@ -32,6 +34,19 @@ def assert_equal_networks(oracle: nn.Module, ours: nn.Module, rules: list, sizes
     oracle = draw(oracle.double(), last=last, projection=projection).eval()
     ours = ours.double().eval()
     ours.load_state_dict(rename(oracle.state_dict(), rules, ours.state_dict()))
+    assert_equal_logits(oracle, ours, sizes)
+
+
+def assert_loads_and_equals(source: str, oracle: nn.Module, name: str, sizes: tuple[int, ...], file: Path, last: str = "none") -> None:
+    """Hand an oracle's weights to our network through a file, as a user does."""
+    torch.save(draw(oracle, last=last, projection="none").state_dict(), file)
+    ours = create_model(name)
+    assert load_weights(ours, f"{source}:{file}").release == source
+    file.unlink()
+    assert_equal_logits(oracle.double().eval(), ours.double().eval(), sizes)
+
+
+def assert_equal_logits(oracle: nn.Module, ours: nn.Module, sizes: tuple[int, ...]) -> None:
     for size in sizes:
         x = torch.randn(2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
         with torch.no_grad():
@@ -62,6 +77,19 @@ def test_torchvision_needs_both_options(option: dict) -> None:
     x = torch.randn(1, 3, 65, 65, dtype=torch.float64)
     with torch.no_grad():
         assert (oracle(x) - ours(x)).abs().max() / oracle(x).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("depth", [16, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (11, 13, 19))])
+def test_vgg_equals_torchvision(depth: int, tmp_path: Path) -> None:
+    oracle = torchvision.models.get_model(f"vgg{depth}_bn", init_weights=False)
+    assert_loads_and_equals(f"torchvision/vgg{depth}_bn", oracle, f"vgg{depth}_bn", (224, 65), tmp_path / "vgg.pth")
+
+
+@pytest.mark.parametrize("name", ["mobilenet", *(f"shufflenet_g{groups}" for groups in (1, 2, 3, 4, 8))])
+def test_mobile_network_equals_pytorchcv(name: str, tmp_path: Path) -> None:
+    oracle = get_model(f"{name}_w1")
+    oracle.features.final_pool = nn.AdaptiveAvgPool2d(1)  # its own is fixed to 224 px images
+    assert_loads_and_equals(f"pytorchcv/{name}_w1", oracle, name, (224, 65), tmp_path / "mobile.pth", last=r"expand_bn3$")
 
 
 @pytest.mark.parametrize(
