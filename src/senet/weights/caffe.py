@@ -9,14 +9,12 @@ from torch import Tensor
 from senet.errors import UsageError
 from senet.spec import InputSpec
 from senet.weights.caffe_file import Layer, read_layers
+from senet.weights.check import SHOWN, short
 from senet.weights.imagenet import from_devkit
 from senet.weights.library import Library, Release, Rule, Tensors
 
 INPUT = InputSpec(size=224, resize=256, channels=3, mean=(104 / 255, 117 / 255, 123 / 255), std=(1 / 255,) * 3, order="bgr")
 """Blue first, 0..255 less a mean, no division: values / 255 are scaled back by the standard deviation."""
-
-SHOWN = 8
-"""How many layers an error lists."""
 
 HEAD: tuple[Rule, ...] = ((r"^classifier\.", "fc."),)
 RESIDUAL: tuple[Rule, ...] = (
@@ -89,7 +87,7 @@ def layer_tensors(layers: Mapping[str, Layer], source: str = "buffer") -> Tensor
             prefix = layer.name.removesuffix("/scale") if suffix else layer.name
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in found.items()}
     if strange:
-        listed = ", ".join(f"{layer.name!r} ({layer.type}: {_shapes(layer)})" for layer in strange[:SHOWN])
+        listed = ", ".join(f"{short(layer.name)} ({layer.type}: {_shapes(layer)})" for layer in strange[:SHOWN])
         more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
         raise UsageError(
             f"{source!r} has layers with blobs that no layer of the release has: {listed}{more}; expected are weight and bias, "

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from senet.errors import UsageError
+from senet.weights.check import short
 from senet.weights.protobuf import FIXED32, FIXED64, MalformedError, Value, field, fields, integers, signed, take_run
 
 MOST = 20_000
@@ -24,8 +25,6 @@ MOST_AXES = 32
 """How many axes Caffe lets a blob have."""
 LONGEST_NAME = 512
 """How many bytes a name may have."""
-SHOWN = 60
-"""How many characters of a name an error prints."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _network(message: memoryview) -> dict[str, Layer]:
             continue
         layer = _layer(value, LAYERS[number])
         if layer.name in layers:
-            raise MalformedError(f"two layers are called {_short(layer.name)}")
+            raise MalformedError(f"two layers are called {short(layer.name)}")
         layers[layer.name] = layer
         blobs += len(layer.blobs)
         if max(len(layers), blobs) > MOST:
@@ -146,7 +145,7 @@ def _layer(message: memoryview, known: LayerFields) -> Layer:
         try:
             tensors.append(_blob(blob))
         except MalformedError as error:
-            raise MalformedError(f"layer {_short(name)}, blob {index}: {error}") from None
+            raise MalformedError(f"layer {short(name)}, blob {index}: {error}") from None
     return Layer(name, kind, tuple(tensors))
 
 
@@ -197,9 +196,7 @@ def _text(value: Value) -> str:
         raise MalformedError("a name is not text")
     if len(value) > LONGEST_NAME:
         raise MalformedError(f"a name of {len(value)} bytes")
-    return str(value, "utf-8", "replace")
-
-
-def _short(name: str) -> str:
-    text = repr(name)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    text = str(value, "utf-8", "replace")
+    if not text.isprintable():  # names go into errors, which are one line
+        raise MalformedError(f"a name with control characters, {short(text)}")
+    return text
