@@ -1,6 +1,7 @@
 """Weights of pytorchcv (osmr/pytorchcv): networks for ImageNet and CIFAR, plain and with SE."""
 
 from senet.spec import InputSpec
+from senet.weights.inception import PYTORCHCV_BN_INCEPTION, PYTORCHCV_INCEPTION_RESNET, without_biases
 from senet.weights.library import Library, Release, Rule
 from senet.weights.timm import TORCHVISION_STEM, V1_5
 
@@ -44,6 +45,8 @@ PYTORCHCV = Library(
             for ours, theirs in (("", ""), ("se_", "se"))
         ),
         Release("senet154", "senet154", SENET, TORCHVISION_STEM),
+        Release("bn_inception", "bninception", PYTORCHCV_BN_INCEPTION, input=None, convert=without_biases),
+        Release("inception_resnet_v2", "inceptionresnetv2", PYTORCHCV_INCEPTION_RESNET, input=None),
         Release("mobilenet", "mobilenet_w1", MOBILENET),
         *(Release(f"shufflenet_g{groups}", f"shufflenet_g{groups}_w1", SHUFFLENET) for groups in (1, 2, 3, 4, 8)),
         *(
