@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
 from senet.models.registry import PLAIN, build_model, split_name
-from senet.spec import BlockSpec
+from senet.spec import CHOICES, BlockSpec
 from senet.weights import imagenet
 from senet.weights.check import check_config, check_tensors, differences, misfit, mismatches, short
 from senet.weights.fold_input import fold_input
@@ -22,6 +22,9 @@ from senet.weights.store import WeightsMetadata, config_of, metadata_of
 
 TRAINING_ONLY = ("num_classes", "in_channels", "dropout", "zero_init_residual")
 """Options that trained weights do not depend on, or whose effect their shapes show."""
+
+ATTRIBUTES = {"squeeze": "squeeze", "gate": "gate_name", "combine": "combine"}
+"""Options of blocks that tensors do not show -> the attributes in which blocks keep them."""
 
 log = logging.getLogger("senet")
 
@@ -121,8 +124,7 @@ def load_opened(
             check_config(text, metadata.config, config.to_dict(), ignore=("num_classes",) if new_head else ())
     else:
         tensors, metadata = match.tensors, match.metadata(text)
-        if config is not None:
-            _check_options(text, match, config.options)
+        _check_options(text, match, model)
     fresh = _kept_head(model, tensors, own) if new_head else ()
     if fresh:
         tensors, metadata = tensors | {name: own[name] for name in fresh}, replace(metadata, classes=None)
@@ -166,9 +168,10 @@ def needed_options(opened: OpenedWeights, name: str, given: Mapping[str, Any]) -
     if match is None:
         return {}
     needed = dict(match.release.options)
-    if wrong := [option for option, value in needed.items() if option != "block" and given.get(option, value) != value]:
+    chosen = {option: value for option, value in given.items() if option != "block" or isinstance(value, BlockSpec)}
+    if wrong := [option for option, value in needed.items() if chosen.get(option, value) != value]:
         option = wrong[0]
-        raise UsageError(f"{match.label} needs {option}={needed[option]!r}, got {option}={given[option]!r}; leave it out")
+        raise UsageError(f"{match.label} needs {option}={_plain(needed[option])!r}, got {_plain(given[option])!r}; leave it out")
     return needed
 
 
@@ -227,9 +230,11 @@ def find_release(opened: OpenedWeights, name: str, block: nn.Module | None) -> M
 
 def _attempt(opened: OpenedWeights, library: str, release: Release, block: nn.Module | None) -> Match | None:
     """Translate the file as if it were this release's; None if it does not have the library's names."""
+    if bool(release.rules) != any(rename(name, release.rules) != name for name in opened.tensors):
+        return None
     network = network_of(release) if release.model else None
     like = block if network is None else network
-    if like is None or bool(release.rules) != any(rename(name, release.rules) != name for name in opened.tensors):
+    if like is None:
         return None
     try:
         tensors = release.translate(opened.tensors, like.state_dict())
@@ -271,7 +276,7 @@ def _misfit(opened: OpenedWeights, name: str, candidates: list[Match], block: nn
     library = opened.source.library
     assert library is not None
     if not candidates:
-        known = sorted({release.model for release in library.releases if release.model})
+        known = sorted({release.model or "blocks" for release in library.releases})
         return UsageError(f"no weights of {library.name} fit {name or 'this module'}; they fit: {', '.join(known)}")
     pairs = [(match.tensors, (match.network or block)) for match in candidates]
     states = [(tensors, like.state_dict()) for tensors, like in pairs if like is not None]
@@ -279,25 +284,45 @@ def _misfit(opened: OpenedWeights, name: str, candidates: list[Match], block: nn
     return misfit(opened.source.text, given, wanted)
 
 
-def _check_options(text: str, match: Match, own: Mapping[str, Any]) -> None:
-    """Raise UsageError if a network was built with other options than a release needs."""
+def _check_options(text: str, match: Match, model: nn.Module) -> None:
+    """Raise UsageError if a network or a block was built with other options than a release needs."""
     if match.network is None:
+        _check_block(text, match, model)
         return
-    needed = match.network.config.options
+    needed, own = match.network.config.options, config_of(model).options
     differ = differences(needed, own, (*TRAINING_ONLY, "block"))
-    if _behaviour(needed["block"]) != _behaviour(own["block"]):
+    same_blocks = _behaviour(needed["block"]) == _behaviour(own["block"]) and _block_shapes(match.network) == _block_shapes(model)
+    if needed["block"] != own["block"] and not same_blocks:
         differ.append("block")
     if differ:
-        wanted = ", ".join(f"{option}={needed[option]!r} (here {short(own[option])})" for option in differ)
+        wanted = ", ".join(f"{option}={_plain(needed[option])!r} (here {short(_plain(own[option]))})" for option in differ)
         raise UsageError(
             f"{text!r} holds {match.label}, which needs {wanted}; "
             f"create_model({match.release.model!r}, weights={text!r}) builds the right network"
         )
 
 
-def _behaviour(block: object) -> object:
-    """Return what the shapes of a block's tensors do not show."""
-    return (block.squeeze or "avg", block.gate or "sigmoid", block.combine) if isinstance(block, BlockSpec) else None
+def _check_block(text: str, match: Match, block: nn.Module) -> None:
+    """Raise UsageError if a block computes otherwise than a release's."""
+    spec = match.release.options.get("block")
+    needed, own = _behaviour(spec), _behaviour(block)
+    if spec is not None and needed != own:
+        wanted = ", ".join(f"{option}={needed[option]!r} (here {own[option]!r})" for option in differences(needed, own))
+        raise UsageError(f"{text!r} holds {match.label}, which needs {wanted}; build the block with that option")
+
+
+def _behaviour(block: object) -> dict[str, str]:
+    """Return the options of a spec or a block that the shapes of its tensors do not show."""
+    attributes = {option: option for option in ATTRIBUTES} if isinstance(block, BlockSpec) else ATTRIBUTES
+    return {option: getattr(block, name, None) or CHOICES[option][0] for option, name in attributes.items()}
+
+
+def _block_shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items() if ".se." in name}
+
+
+def _plain(value: object) -> object:
+    return value.to_dict() if isinstance(value, BlockSpec) else value
 
 
 def _kept_head(model: nn.Module, tensors: Tensors, own: Mapping[str, Tensor]) -> tuple[str, ...]:
