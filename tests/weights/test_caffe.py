@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from oracles.caffe_writer import CaffeLayer, ReleaseWriter, Style, network
 from oracles.weights import draw
-from senet import create_model, load_weights
+from senet import create_model, load_weights, save_weights
+from senet.data.transforms import centre_crop, resize_shorter
 from senet.errors import UsageError
+from senet.training.predict import predict
 from senet.weights.caffe import CAFFE, INPUT, layer_tensors, read_caffe
 from senet.weights.caffe_file import parse
 from senet.weights.imagenet import class_names
@@ -28,6 +31,9 @@ SIZE_OF_RELEASE = {
     "senet154": 440.0,
 }
 """All blobs of the official files, in MiB."""
+
+SPREAD = 64
+"""Standard deviation of images that are not divided by theirs, roughly."""
 
 NETWORKS = [
     ("se_bn_inception", None, Style()),
@@ -47,7 +53,9 @@ def devkit_places() -> np.ndarray:
 
 
 def drawn(name: str) -> nn.Module:
-    return draw(create_model(name), last=r"bn3$", projection=r"downsample\.1$").eval()
+    model = draw(create_model(name), last=r"bn3$", projection=r"downsample\.1$").eval()
+    next(module for module in model.modules() if isinstance(module, nn.Conv2d)).weight.data /= SPREAD
+    return model
 
 
 def write(path: Path, name: str, depth: int | None, style: Style, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -71,7 +79,7 @@ def test_a_release_equals_its_weights_set_directly(tmp_path: Path, name: str, de
     state = loaded.state_dict()
     assert state.keys() == expected.keys()
     assert [key for key, tensor in expected.items() if not torch.equal(tensor, state[key])] == []
-    images = torch.randn(1, 3, 65, 65, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    images = SPREAD * torch.randn(1, 3, 65, 65, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted, found = direct.double()(images), loaded.double()(images)
     assert wanted.std() > 1e-3
@@ -89,6 +97,26 @@ def test_the_network_knows_its_images_and_classes(release: Path) -> None:
     model = create_model("se_bn_inception", weights=release)
     assert model.weights_metadata.input == INPUT
     assert model.weights_metadata.classes == class_names()
+
+
+@pytest.mark.parametrize("convention", [None, "rgb", "imagenet"])
+def test_a_photograph_through_predict_is_as_in_caffe(release: Path, tmp_path: Path, shared_data: Path, convention: str | None) -> None:
+    photograph = sorted((shared_data / "imagenet1k_sample" / "images").iterdir())[7]
+    loaded = create_model("se_bn_inception")
+    load_weights(loaded, release, input=convention)
+    save_weights(loaded, tmp_path / "w.safetensors")
+    (found,) = predict(tmp_path / "w.safetensors", [photograph], top_k=1000, device="cpu")
+    pixels = np.asarray(centre_crop(resize_shorter(Image.open(photograph).convert("RGB"), 256), 224), np.float32)
+    blue_first = pixels[:, :, ::-1] - np.float32([104, 117, 123])
+    with torch.no_grad():
+        logits = drawn("se_bn_inception")(torch.from_numpy(blue_first.transpose(2, 0, 1).copy())[None])[0]
+    in_caffe = torch.empty_like(logits)
+    in_caffe[devkit_places()] = logits  # what the release's classifier gives
+    name_of = {int(place): name for place, name in zip(devkit_places(), class_names(), strict=True)}
+    wanted = {name_of[place]: probability for place, probability in enumerate(in_caffe.softmax(0).tolist())}
+    tolerance = 0.02 if convention == "imagenet" else 1e-3  # float32; at the border the padding has another colour
+    assert max(wanted.values()) > 0.002  # twice what a network gives that sees nothing
+    assert {guess.name: guess.probability for guess in found.guesses} == pytest.approx(wanted, rel=tolerance)
 
 
 def test_the_report_names_the_release(release: Path) -> None:

@@ -18,7 +18,7 @@ from senet.weights.check import short
 from senet.weights.protobuf import FIXED32, FIXED64, MalformedError, Value, field, fields, integers, signed, take_run
 
 MOST = 20_000
-"""How many layers, and how many blobs, a file may have; SENet-154 has 2,900 and 1,900."""
+"""How many layers, and how many blobs, a file may have; SENet-154 has some 900 and 1,144."""
 MOST_BLOBS = 64
 """How many blobs one layer may have."""
 MOST_AXES = 32
