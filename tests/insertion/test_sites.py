@@ -1,9 +1,12 @@
 """Where blocks go: what is found, what is left alone, what the user chooses."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from pytorchcv.model_provider import get_model
 from torch import Tensor, nn
 
 import senet
@@ -203,6 +206,50 @@ def test_plain_chains_get_a_block_behind_every_activation() -> None:
     plan = senet.find_sites(model)
     assert [site.path for site in plan] == ["0.2", "0.5", "2.2", "2.5"]
     assert [site.stage for site in plan] == [1, 1, 2, 2]
+
+
+class Striding(nn.Module):
+    """Join a pooled map with branches made from the same map: a unit of ShuffleNet, or a module of an Inception."""
+
+    def __init__(self, pool: Callable[[Tensor], Tensor], *depths: int) -> None:
+        super().__init__()
+        self.pool = pool
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(nn.Conv2d(8, 8, 3, 2 if layer == 0 else 1, 1) for layer in range(depth))) for depth in depths
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(torch.cat([*(branch(x) for branch in self.branches), self.pool(x)], 1))
+
+
+POOLS = {"module": nn.AvgPool2d(3, 2, 1), "function": lambda x: F.max_pool2d(x, 3, 2, 1)}
+
+
+@pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
+@pytest.mark.parametrize(
+    ("depths", "expected"),
+    [((2,), ("dense", "1.branches.0.1")), ((1, 2), ("concat", "1")), ((1, 1), ("concat", "1"))],
+    ids=["one branch", "two branches", "two short branches"],
+)
+def test_a_pool_beside_one_branch_is_a_shortcut_and_beside_several_one_of_them(
+    pool: Callable[[Tensor], Tensor], depths: tuple[int, ...], expected: tuple[str, str]
+) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), Striding(pool, *depths))
+    plan = senet.insert(model, senet.BlockSpec("se", reduction=2))
+    assert [(site.kind, site.path) for site in plan] == [expected]
+
+
+def test_a_pool_beside_a_single_convolution_is_no_unit() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), Striding(nn.AvgPool2d(3, 2, 1), 1), Unit(16, nn.ReLU()))
+    assert [site.path for site in senet.find_sites(model)] == ["2.bn"]
+
+
+def test_every_unit_of_anothers_shufflenet_is_found() -> None:
+    plan = senet.find_sites(get_model("shufflenet_g3_w1"))
+    units = [(stage, unit) for stage, count in ((1, 4), (2, 8), (3, 4)) for unit in range(1, count + 1)]
+    assert [site.path for site in plan] == [f"features.stage{stage}.unit{unit}.expand_bn3" for stage, unit in units]
+    assert [site.kind for site in plan] == ["dense" if unit == 1 else "residual" for _, unit in units]
+    assert [site.channels for site in plan if site.kind == "dense"] == [216, 240, 480]
 
 
 def test_finding_changes_nothing() -> None:
