@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from senet import BlockSpec, create_model, list_models
+from senet import BlockSpec, create_model, list_models, profile
 from senet.errors import UsageError
 from senet.models.bn_inception import HalvingMaxPool
 from senet.models.inception_resnet import InceptionResidualUnit
@@ -94,6 +94,18 @@ def test_dropout_is_that_of_the_options() -> None:
     assert create_model("inception_resnet_v2", device="meta").dropout.p == 0.2
     assert create_model("inception_resnet_v2", device="meta", dropout=0.0).dropout.p == 0.0
     assert create_model("bn_inception", device="meta").dropout.p == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "printed"),
+    [
+        ("bn_inception", {}, 2.03),
+        ("se_bn_inception", {}, 2.04),
+        ("inception_resnet_v2", {"counts": (5, 20, 5)}, 11.75),
+    ],
+)
+def test_multiplications_are_those_of_table_2(name: str, options: dict, printed: float) -> None:
+    assert profile(create_model(name, **options), latency=False).macs / 1e9 == pytest.approx(printed, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["bn_inception", "inception_resnet_v2"])

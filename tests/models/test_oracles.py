@@ -40,7 +40,7 @@ def assert_equal_networks(oracle: nn.Module, ours: nn.Module, rules: list, sizes
 def assert_loads_and_equals(source: str, oracle: nn.Module, name: str, sizes: tuple[int, ...], file: Path, last: str = "none") -> None:
     """Hand an oracle's weights to our network through a file, as a user does."""
     torch.save(draw(oracle, last=last, projection="none").state_dict(), file)
-    ours = create_model(name)
+    ours = create_model(name).to(next(oracle.parameters()).dtype)
     assert load_weights(ours, f"{source}:{file}").release == source
     file.unlink()
     assert_equal_logits(oracle.double().eval(), ours.double().eval(), sizes)
@@ -90,6 +90,22 @@ def test_mobile_network_equals_pytorchcv(name: str, tmp_path: Path) -> None:
     oracle = get_model(f"{name}_w1")
     oracle.features.final_pool = nn.AdaptiveAvgPool2d(1)  # its own is fixed to 224 px images
     assert_loads_and_equals(f"pytorchcv/{name}_w1", oracle, name, (224, 65), tmp_path / "mobile.pth", last=r"expand_bn3$")
+
+
+def test_bn_inception_equals_pytorchcv(tmp_path: Path) -> None:
+    oracle = get_model("bninception").double()  # its biases are folded when the file is read: in float32 that alone rounds
+    oracle.features.final_pool = nn.AdaptiveAvgPool2d(1)  # its own is fixed to 224 px images
+    assert_loads_and_equals("pytorchcv/bninception", oracle, "bn_inception", (224, 161), tmp_path / "inception.pth")
+
+
+@pytest.mark.parametrize("sizes", [(107, 139), pytest.param((299,), marks=pytest.mark.slow)], ids=["odd", "usual"])
+@pytest.mark.parametrize("source", ["timm/inception_resnet_v2", "pytorchcv/inceptionresnetv2"])
+def test_inception_resnet_equals_timm_and_pytorchcv(source: str, sizes: tuple[int, ...], tmp_path: Path) -> None:
+    library, name = source.split("/")
+    oracle = timm.create_model(name) if library == "timm" else get_model(name)
+    if library == "pytorchcv":
+        oracle.features.final_pool = nn.AdaptiveAvgPool2d(1)  # its own is fixed to 299 px images
+    assert_loads_and_equals(source, oracle, "inception_resnet_v2", sizes, tmp_path / "inception.pth")
 
 
 @pytest.mark.parametrize(
