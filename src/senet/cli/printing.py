@@ -4,15 +4,14 @@ import json
 import sys
 from typing import Any, Protocol
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 
 class Printable(Protocol):
     """What a command shows: a frozen result with a table and plain data."""
 
-    def table(self) -> Table:
-        """Return the result as a rich table."""
+    def table(self) -> RenderableType:
+        """Return the result as a rich table, or several."""
         ...
 
     def to_dict(self) -> dict[str, Any]:

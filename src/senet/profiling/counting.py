@@ -95,7 +95,7 @@ def count(model: nn.Module, x: Tensor, paths: Collection[str]) -> dict[str, Cost
         Path -> cost. Activations are the distinct storages that autograd saves in a training-mode forward pass, without parameters and
         buffers; a storage that several parts save belongs to the first.
     """
-    params, macs, adds, saved = Counter[str](), *_operations(model.eval(), x, paths), _saved_bytes(model.train(), x, paths)
+    params, macs, adds, saved = Counter[str](), *operations(model.eval(), x, paths), _saved_bytes(model.train(), x, paths)
     seen: set[nn.Parameter] = set()
     for path, module in model.named_modules():
         for parameter in module.parameters(recurse=False):
@@ -142,20 +142,14 @@ def spent(log: Sequence[tuple[str, float]]) -> dict[str, float]:
     return totals
 
 
-@contextmanager
-def _hooks(model: nn.Module, paths: Collection[str], begin: Callable[[str], None], end: Callable[[], None]) -> Iterator[None]:
-    modules = {path: model.get_submodule(path) for path in paths if path}
-    handles = [module.register_forward_pre_hook(lambda *_, path=path: begin(path)) for path, module in modules.items()]
-    handles += [module.register_forward_hook(lambda *_: end()) for module in modules.values()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def operations(model: nn.Module, x: Tensor, paths: Collection[str] = ()) -> tuple[Counter[str], Counter[str]]:
+    """Return MACs and squeeze additions per image of each part of a network, where "" is all that is in none of them.
 
-
-def _operations(model: nn.Module, x: Tensor, paths: Collection[str]) -> tuple[Counter[str], Counter[str]]:
-    """Return MACs and squeeze additions per image of each part."""
+    Args:
+        model: the network.
+        x: a batch of images, (N, C, H, W), on the model's device, which may be "meta".
+        paths: the parts.
+    """
     macs, adds = Counter[str](), Counter[str]()
 
     def weigh(gated: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -174,6 +168,18 @@ def _operations(model: nn.Module, x: Tensor, paths: Collection[str]) -> tuple[Co
     for path, flops in spent(log).items():
         macs[path] += int(flops) // (2 * len(x))
     return macs, adds
+
+
+@contextmanager
+def _hooks(model: nn.Module, paths: Collection[str], begin: Callable[[str], None], end: Callable[[], None]) -> Iterator[None]:
+    modules = {path: model.get_submodule(path) for path in paths if path}
+    handles = [module.register_forward_pre_hook(lambda *_, path=path: begin(path)) for path, module in modules.items()]
+    handles += [module.register_forward_hook(lambda *_: end()) for module in modules.values()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _saved_bytes(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter[str]:
