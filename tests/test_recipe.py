@@ -64,29 +64,6 @@ def test_recipes_of_the_package(name, tmp_path):
     assert load_recipe(path) == recipe == load_recipe(str(path))
 
 
-@pytest.mark.parametrize("name", [name for name in list_recipes() if name != "digits"])
-def test_every_number_of_a_paper_recipe_says_where_it_comes_from(name):
-    lines = read_recipe_text(name).splitlines()
-    values = [line for line in lines if not line.startswith("#") and any(character.isdigit() for character in line.partition(":")[2])]
-    silent = [line for line in values if not line.startswith(("name", "about", "  name")) and "num_classes" not in line and "#" not in line]
-    assert len(values) > 8
-    assert silent == []
-
-
-def test_numbers_of_the_papers():
-    """As in the sources that the recipes quote."""
-    main, ablation = load_recipe("imagenet_main"), load_recipe("imagenet_ablation")
-    assert (main.data.batch_size, main.optim.lr, main.schedule.milestones, main.training.epochs) == (1024, 0.6, (30, 60, 90), 100)
-    assert (main.data.rotation, main.data.jitter, main.model.reduction) == (0, 0, 16)
-    assert (ablation.optim.lr, ablation.schedule.name, ablation.schedule.max_drops) == (0.1, "plateau", 3)
-    assert ablation.model.block == BlockSpec(bias=False)
-    wrn, pre = load_recipe("cifar100_wrn16_8"), load_recipe("cifar10_preresnet110")
-    assert (wrn.schedule.gamma, wrn.schedule.milestones, wrn.optim.weight_decay, wrn.training.epochs) == (0.2, (60, 120, 160), 5e-4, 200)
-    assert (pre.schedule.gamma, pre.schedule.milestones, pre.optim.weight_decay, pre.training.epochs) == (0.1, (81, 122), 1e-4, 164)
-    assert (pre.schedule.warmup_steps, pre.schedule.warmup_shape) == (400, "constant")
-    assert all((recipe.data.crop, recipe.data.pad, recipe.data.flip) == ("pad", 4, True) for recipe in (wrn, pre))
-
-
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
