@@ -54,7 +54,7 @@ def create_model(
         device: where to build it; "meta" allocates nothing.
         features_only: return the stages' maps instead of logits, see `FeatureMaps`.
         out_indices: which of them; None = all.
-        options: the family's own (v1_5, stem_pool, first_shortcut, input_bn, stem_bn, zero_init_residual, counts, dropout).
+        options: the family's own (v1_5, stem_pool, first_shortcut, input_bn, stem_bn, zero_init_residual, counts, dropout, recalibrate).
 
     Raises:
         UsageError: for an unknown name or option (the nearest is named), an impossible value, options that contradict each other, or
