@@ -18,13 +18,19 @@ ORDER = [
     {"blocks"},
     {"weights"},
     {"insertion", "models"},
-    {"timing", "counting", "profiling", "analysis", "compression", "deploy"},
+    {"timing", "counting", "profiling", "analysis", "compression", "deploy", "publishing"},
     {"data", "training"},
     {"comparison", "report"},
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-OUTSIDE = {"lightning_fabric": {"training"}, "matplotlib": {"report"}, "onnx": {"deploy"}, "onnxruntime": {"deploy"}}
+OUTSIDE = {
+    "huggingface_hub": {"weights"},
+    "lightning_fabric": {"training"},
+    "matplotlib": {"report"},
+    "onnx": {"deploy"},
+    "onnxruntime": {"deploy"},
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -98,7 +104,7 @@ def test_unknown_names_are_missing() -> None:
 )
 def test_help_loads_neither_torch_nor_fabric(words: list[str]) -> None:
     run = "import senet" if not words else f"from senet.cli.main import main\ntry:\n    main({words!r})\nexcept SystemExit:\n    pass"
-    heavy = "{'torch', 'lightning_fabric', 'torchvision', 'numpy', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    heavy = "{'torch', 'huggingface_hub', 'lightning_fabric', 'torchvision', 'numpy', 'matplotlib', 'sklearn'} & set(sys.modules)"
     code = f"import sys\n{run}\nassert not {heavy}, {heavy}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

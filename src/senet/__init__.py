@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from senet.models.registry import list_models as list_models
     from senet.profiling import Profile as Profile
     from senet.profiling import profile as profile
+    from senet.publishing import push_to_hub as push_to_hub
     from senet.recipe import Recipe as Recipe
     from senet.spec import BlockSpec as BlockSpec
     from senet.training.evaluate import evaluate as evaluate
@@ -37,34 +38,32 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "BlockSpec": "spec",
-    "ChannelSE": "blocks.channel",
-    "ChannelSpatialSE": "blocks.channel_spatial",
-    "CompetitiveSE": "blocks.competitive",
-    "Excitations": "analysis.record",
-    "Gated": "insertion.gated",
-    "InsertPlan": "insertion.plan",
-    "Profile": "profiling",
-    "Recipe": "recipe",
-    "SpatialSE": "blocks.spatial",
-    "build_block": "blocks.build",
-    "compare": "comparison",
-    "create_model": "models.create",
-    "evaluate": "training.evaluate",
-    "find_sites": "insertion.sites",
-    "freeze_host": "insertion.freeze",
-    "from_pretrained": "models.create",
-    "insert": "insertion.insert",
-    "list_models": "models.registry",
-    "load_weights": "models.pretrained",
-    "profile": "profiling",
-    "record_excitations": "analysis.record",
-    "remove": "insertion.insert",
-    "rename_keys": "insertion.keys",
-    "save_weights": "weights.store",
-    "train": "training.loop",
+_NAMES = {
+    "analysis.record": "Excitations record_excitations",
+    "blocks.build": "build_block",
+    "blocks.channel": "ChannelSE",
+    "blocks.channel_spatial": "ChannelSpatialSE",
+    "blocks.competitive": "CompetitiveSE",
+    "blocks.spatial": "SpatialSE",
+    "comparison": "compare",
+    "insertion.freeze": "freeze_host",
+    "insertion.gated": "Gated",
+    "insertion.insert": "insert remove",
+    "insertion.keys": "rename_keys",
+    "insertion.plan": "InsertPlan",
+    "insertion.sites": "find_sites",
+    "models.create": "create_model from_pretrained",
+    "models.pretrained": "load_weights",
+    "models.registry": "list_models",
+    "profiling": "Profile profile",
+    "publishing": "push_to_hub",
+    "recipe": "Recipe",
+    "spec": "BlockSpec",
+    "training.evaluate": "evaluate",
+    "training.loop": "train",
+    "weights.store": "save_weights",
 }
+_HOME = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll] - the names stand in _HOME, once
 

@@ -1,10 +1,11 @@
-"""What the argument `weights` can be: a file of ours, a file of another library, or the name of a release."""
+"""What the argument `weights` can be: a file of ours, a file of another library, the name of a release, a repository of the hub."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from senet.errors import UsageError, choice_error
+from senet.weights.hub import HubRepo, download
 from senet.weights.libraries import LIBRARIES
 from senet.weights.library import Library, Release, Tensors
 from senet.weights.remote import fetch
@@ -20,19 +21,23 @@ class Source:
         path: the file, if it is on this machine.
         library: whose file it is; None if the user does not say.
         release: which of the library's networks; None if the user does not say.
+        repo: the repository of the Hugging Face hub that has it, if it is there.
     """
 
     text: str
     path: Path | None = None
     library: Library | None = None
     release: Release | None = None
+    repo: HubRepo | None = None
 
     @classmethod
     def parse(cls, source: "str | Path | Source") -> "Source":
-        """Read "best.safetensors", "timm:file.pth", "timm/legacy_seresnet50" or "pytorchcv/seresnet50b:file.pth".
+        """Read "best.safetensors", "timm:file.pth", "timm/legacy_seresnet50", "pytorchcv/seresnet50b:file.pth" or "hf:USER/REPO@REVISION".
+
+        "USER/REPO" alone is a repository where it cannot be a file.
 
         Raises:
-            UsageError: for an unknown name of a known library; the nearest is given.
+            UsageError: for an unknown name of a known library; the nearest is given. Or if "hf:" is followed by no repository.
         """
         if isinstance(source, Source):
             return source
@@ -43,7 +48,8 @@ class Source:
         prefix, slash, name = head.partition("/")
         library = LIBRARIES.get(prefix)
         if library is None or not (colon or slash):
-            return cls(text, Path(text).expanduser())
+            repo = HubRepo.parse(text)
+            return cls(text, None if repo else Path(text).expanduser(), repo=repo)
         names = [release.name for release in library.releases]
         if slash and name not in names:
             raise choice_error(f"network of {prefix}", name, names)
@@ -58,6 +64,8 @@ class Source:
         """
         if self.path is not None:
             return self.path
+        if self.repo is not None:
+            return download(self.repo)
         assert self.library is not None
         assert self.release is not None
         if self.release.url is None:
@@ -73,8 +81,7 @@ class Source:
         Raises:
             UsageError: if it is missing or damaged.
         """
-        path = self.local()
-        return WeightsMetadata(self.text) if self._owner(path) else read_metadata(path)
+        return self._metadata(self.local())
 
     def open(self) -> "OpenedWeights":
         """Read the file.
@@ -85,8 +92,11 @@ class Source:
         path = self.local()
         owner = self._owner(path)
         if owner is not None and owner.read is not None:
-            return OpenedWeights(replace(self, library=owner), path, owner.read(path), self.metadata())
-        return OpenedWeights(self, path, _unwrapped(read_weights(path)), self.metadata())
+            return OpenedWeights(replace(self, library=owner), path, owner.read(path), self._metadata(path))
+        return OpenedWeights(self, path, _unwrapped(read_weights(path)), self._metadata(path))
+
+    def _metadata(self, path: Path) -> WeightsMetadata:
+        return WeightsMetadata(self.text) if self._owner(path) else read_metadata(path)
 
     def _owner(self, path: Path) -> Library | None:
         """Return the library that the user names, or whose files alone are called so."""

@@ -1,0 +1,140 @@
+"""The Hugging Face hub: weights out of its repositories, files into them. The only module that knows huggingface_hub."""
+
+import logging
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from senet.errors import UsageError
+
+PREFIX = "hf:"
+WEIGHTS = "model.safetensors"
+CARD = "README.md"
+CONFIG = "config.json"
+
+REPO = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+FILES = (".safetensors", ".caffemodel", ".pth", ".pt", ".ckpt", ".bin", ".tar", ".h5", ".onnx", ".pkl")
+"""How names of files end; "runs/best.pth" is not a repository."""
+
+DOWNLOAD = {
+    "LocalEntryNotFoundError": "the hub ({host}) cannot be reached, and the cache has no copy ({reason})",
+    "RemoteEntryNotFoundError": f"it has no {WEIGHTS}; download the file that it has, and give its path",
+    "RevisionNotFoundError": "it has no such branch, tag or commit; leave the revision out for the newest",
+    "GatedRepoError": "its owner lets in those only who asked: ask on its page, then log in by `hf auth login` or set HF_TOKEN",
+    "RepositoryNotFoundError": "{host} has no such repository, or it is private: check the name, or log in by `hf auth login`",
+    401: "{host} does not accept your token: log in anew by `hf auth login`, or correct HF_TOKEN",
+}
+UPLOAD = {
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set, and uploads need the network; unset it",
+    "ConnectError": "the hub ({host}) cannot be reached ({reason}); try again with a connection",
+    "TimeoutException": "the hub ({host}) does not answer; try again later",
+    "LocalTokenNotFoundError": "you are not logged in to {host}: run `hf auth login`, set HF_TOKEN, or give token=",
+    401: "you are not logged in to {host}, or your token is not valid: run `hf auth login`, set HF_TOKEN, or give token=",
+    403: "you may not write there: the first part must be your user name or organisation, and the token needs write permission",
+    "RepositoryNotFoundError": "{host} has no such repository, or your token does not show it",
+}
+"""Name of an error of huggingface_hub or status of the hub's answer -> what it means to a user; earlier ones win."""
+
+WRAPPERS = ("LocalEntryNotFoundError", "RuntimeError")
+"""Errors of huggingface_hub that say less than their cause."""
+
+log = logging.getLogger("senet")
+
+
+@dataclass(frozen=True)
+class HubRepo:
+    """Name a repository of the hub.
+
+    Args:
+        name: "USER/REPO".
+        revision: branch, tag or commit; None = the newest.
+        is_guess: whether the user did not say that it is on the hub.
+    """
+
+    name: str
+    revision: str | None = None
+    is_guess: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "HubRepo | None":
+        """Read "hf:USER/REPO", "hf:USER/REPO@REVISION", or the same without "hf:"; None if the text is the name of a file.
+
+        Raises:
+            UsageError: if "hf:" is followed by anything else.
+        """
+        match = REPO.fullmatch(text.removeprefix(PREFIX))
+        if text.startswith(PREFIX):
+            if match is None:
+                raise UsageError(f"{text!r} names no repository; write '{PREFIX}USER/REPO' or '{PREFIX}USER/REPO@REVISION'")
+            return cls(match["name"], match["revision"])
+        if match is None or text.endswith(FILES) or Path(text).parent.is_dir():
+            return None
+        return cls(match["name"], match["revision"], is_guess=True)
+
+    def __str__(self) -> str:
+        return PREFIX + self.name + (f"@{self.revision}" if self.revision else "")
+
+
+def download(repo: HubRepo) -> Path:
+    """Return the weights of a repository, from the hub's cache if they have not changed or there is no network.
+
+    Raises:
+        UsageError: if huggingface-hub is not installed, or the file cannot be had; the reason is named.
+    """
+    begin = f"{repo.name!r} is no file here, and as a repository it cannot be fetched" if repo.is_guess else f"cannot fetch {str(repo)!r}"
+    with _one_line(begin, DOWNLOAD):
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(repo.name, WEIGHTS, revision=repo.revision))
+
+
+def upload(
+    name: str, files: Mapping[str, bytes | Path], *, keep: Collection[str] = (), message: str, private: bool, token: str | None
+) -> str:
+    """Put files into a repository in one commit, making the repository if there is none; return the commit's address.
+
+    Args:
+        name: "USER/REPO".
+        files: name in the repository -> contents, or the file that has them.
+        keep: names of files that stay as they are if the repository has them; the log says so.
+        message: the commit's message.
+        private: whether a new repository is private.
+        token: the user's token; None = that of `hf auth login` or $HF_TOKEN.
+
+    Raises:
+        UsageError: if huggingface-hub is not installed, the user is not logged in, may not write there, or the hub cannot be reached.
+    """
+    match = REPO.fullmatch(name)
+    if match is None or match["revision"]:
+        raise UsageError(f"{name!r} names no repository; write 'USER/REPO'")
+    with _one_line(f"cannot push to {name!r}", UPLOAD):
+        from huggingface_hub import CommitOperationAdd, HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(name, private=private, exist_ok=True)
+        kept = [file for file in keep if file in files and api.file_exists(name, file)]
+        for file in kept:
+            log.warning("%s has a %s already, which stays as it is", name, file)
+        added = [CommitOperationAdd(file, contents) for file, contents in files.items() if file not in kept]
+        return str(api.create_commit(name, added, commit_message=message).commit_url)
+
+
+@contextmanager
+def _one_line(begin: str, meanings: Mapping[str | int, str]) -> Iterator[None]:
+    """Turn what the hub's library raises into a UsageError: `begin`, and the meaning or else the reason that the error gives."""
+    try:
+        from huggingface_hub import constants
+        from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage] - that of its HTTP library
+    except ImportError as error:
+        raise UsageError(f"{begin}: that needs huggingface-hub: pip install 'senet[hub]'") from error
+    try:
+        yield
+    except (HTTPError, OSError, ValueError, RuntimeError) as error:
+        cause = error.__cause__ if type(error).__name__ in WRAPPERS and error.__cause__ else error
+        names = [kind.__name__ for each in (error, cause) for kind in type(each).__mro__]
+        found = {*names, getattr(getattr(cause, "response", None), "status_code", None)}
+        meaning = next((meaning for key, meaning in meanings.items() if key in found), "{reason}")
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        raise UsageError(f"{begin}: {meaning.format(host=constants.ENDPOINT, reason=reason)}") from error

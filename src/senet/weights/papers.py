@@ -1,0 +1,49 @@
+"""The papers that networks and blocks come from."""
+
+import re
+from collections.abc import Iterable
+
+Paper = tuple[str, str]
+"""Authors with the title, and number in arXiv."""
+
+SENET = ("Hu, Shen, Albanie, Sun, Wu: Squeeze-and-Excitation Networks", "1709.01507")
+SCSE = ("Roy, Navab, Wachinger: Concurrent Spatial and Channel Squeeze & Excitation in Fully Convolutional Networks", "1803.02579")
+
+BLOCKS: dict[str, Paper] = {
+    "se": SENET,
+    "sse": SCSE,
+    "scse": SCSE,
+    "cmpe_se": ("Y. Hu et al.: Competitive Inner-Imaging Squeeze and Excitation for Residual Network", "1807.08920"),
+}
+
+NETWORKS: dict[str, Paper] = {
+    "resnet": ("He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition", "1512.03385"),
+    "cifar_resnet": ("He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition", "1512.03385"),
+    "preresnet": ("He, Zhang, Ren, Sun: Identity Mappings in Deep Residual Networks", "1603.05027"),
+    "wrn": ("Zagoruyko, Komodakis: Wide Residual Networks", "1605.07146"),
+    "resnext": ("Xie, Girshick, Dollár, Tu, He: Aggregated Residual Transformations for Deep Neural Networks", "1611.05431"),
+    "senet": SENET,
+    "bn_inception": (
+        "Ioffe, Szegedy: Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
+        "1502.03167",
+    ),
+    "inception_resnet_v": (
+        "Szegedy, Ioffe, Vanhoucke, Alemi: Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
+        "1602.07261",
+    ),
+    "vgg": ("Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition", "1409.1556"),
+    "mobilenet": ("Howard et al.: MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", "1704.04861"),
+    "shufflenet_g": (
+        "Zhang, Zhou, Lin, Sun: ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices",
+        "1707.01083",
+    ),
+    "shake_": ("Gastaldi: Shake-Shake Regularization", "1705.07485"),
+}
+"""How the name of a plain network begins, before its depth -> paper."""
+
+
+def papers(name: str, kinds: Iterable[str] = ()) -> list[Paper]:
+    """Return the papers behind a network of the registry, such as "se_resnet50", and behind blocks of these kinds, each once."""
+    plain = re.sub(rf"^({'|'.join(BLOCKS)})_", "", name)
+    network = [paper for begin, paper in NETWORKS.items() if plain.startswith(begin)]
+    return list(dict.fromkeys([*network, *(BLOCKS[kind] for kind in kinds)]))
