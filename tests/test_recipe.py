@@ -264,8 +264,9 @@ def test_digest_changes_with_every_other_field(path):
     assert override(load_recipe("digits"), {path: other}).digest() != load_recipe("digits").digest()
 
 
-def test_another_folder_of_images_is_another_recipe(tmp_path):
-    here, there = (override(Recipe(), {"data.name": "folder", "data.root": str(tmp_path / name)}).digest() for name in "ab")
+@pytest.mark.parametrize("source", ["folder", "places365"])
+def test_another_folder_of_images_is_another_recipe(source, tmp_path):
+    here, there = (override(Recipe(), {"data.name": source, "data.root": str(tmp_path / name)}).digest() for name in "ab")
     assert here != there
 
 
