@@ -7,8 +7,10 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from oracles.hub_server import HubServer
@@ -90,6 +92,15 @@ def test_wherever_weights_are_named(hub: HubServer, source: str) -> None:
     assert load_weights(loaded, source).source == source
     for other in (loaded, created):
         assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in other.state_dict().items())
+
+
+def test_files_of_other_libraries(hub: HubServer) -> None:
+    torch.manual_seed(0)
+    theirs = timm.create_model("legacy_seresnet50", num_classes=3).eval()
+    push_to_hub(network(), "user/timm", card=False)
+    hub.files("user/timm")["model.safetensors"] = save(theirs.state_dict())
+    images = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(from_pretrained("hf:user/timm")(images), theirs(images))
 
 
 def test_the_command_names_what_is_in_an_image(hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
