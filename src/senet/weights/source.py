@@ -56,6 +56,11 @@ class Source:
         release = library.releases[names.index(name)] if slash else None
         return cls(text, Path(file).expanduser() if colon else None, library, release)
 
+    @property
+    def prefix(self) -> str:
+        """What the user wrote before the file."""
+        return self.text.partition(":")[0] + ":"
+
     def local(self) -> Path:
         """Return the file, fetched if need be.
 
@@ -93,6 +98,8 @@ class Source:
         owner = self._owner(path)
         if owner is not None and owner.read is not None:
             return OpenedWeights(replace(self, library=owner), path, owner.read(path), self._metadata(path))
+        if self.library is not None and read_metadata(path).config is not None:
+            raise UsageError(f"{str(path)!r} was written by this package, and not by {self.library.name}: give it without {self.prefix!r}")
         return OpenedWeights(self, path, _unwrapped(read_weights(path)), self._metadata(path))
 
     def _metadata(self, path: Path) -> WeightsMetadata:
@@ -136,6 +143,5 @@ class OpenedWeights:
 def _unwrapped(tensors: Tensors) -> Tensors:
     """Drop the prefix that DataParallel puts before every name."""
     prefix = "module."
-    return (
-        {key.removeprefix(prefix): tensor for key, tensor in tensors.items()} if all(key.startswith(prefix) for key in tensors) else tensors
-    )
+    wrapped = all(key.startswith(prefix) for key in tensors)
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()} if wrapped else tensors
