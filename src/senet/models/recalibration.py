@@ -64,7 +64,9 @@ class Recalibration:
             return None
         check_placement(spec.kind, self.placement)
         if spec.kind == "cmpe_se" and not residual:
-            raise UsageError("'cmpe_se' weighs a branch against the shortcut that it is added to, which not every unit of this network has: use 'se'")
+            raise UsageError(
+                "'cmpe_se' weighs a branch against the shortcut that it is added to, which not every unit of this network has: use 'se'"
+            )
         return build_block(spec.at_stage(stage).with_defaults(**(defaults | dict(self.defaults))), channels)
 
 
