@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("network", help="name of a network (`senet models`), a weights file, or the folder of a run")
+    parser.add_argument("network", help="name of a network (`senet models`), a weights file or other source of weights, or the folder of a run")
     parser.add_argument("--input-size", help="N,C,H,W of the batch; default: one image of the network's own size")
     parser.add_argument("--batch-size", type=int, help="images in the batch")
     parser.add_argument("--device", default="cpu", help="where to measure, such as cuda")
@@ -81,11 +81,11 @@ def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tup
     from senet.weights.store import metadata_of
 
     path = Path(name)
-    if name not in list_models() and not is_foreign(name) and (path.suffix or path.exists()):
+    is_source = ":" in name or path.suffix or path.exists()  # LIBRARY:FILE, hf:USER/REPO, a file, the folder of a run
+    if name not in list_models() and not is_foreign(name) and is_source:
         if changes:
             raise UsageError(f"{name} says which network it fits: leave out {', '.join(changes)}")
-        path = path / "best.safetensors" if path.is_dir() else path  # a run folder
-        model = from_pretrained(path, device=device)
+        model = from_pretrained(path / "best.safetensors" if path.is_dir() else name, device=device)
         images = metadata_of(model).input
     else:
         if foreign := [field for field in changes if not field.startswith("model.")]:
