@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from senet.blocks.build import BLOCKS
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
 from senet.models.registry import PLAIN, build_model, split_name
@@ -25,6 +26,9 @@ TRAINING_ONLY = ("num_classes", "in_channels", "dropout", "zero_init_residual")
 
 ATTRIBUTES = {"squeeze": "squeeze", "gate": "gate_name", "combine": "combine"}
 """Options of blocks that tensors do not show -> the attributes in which blocks keep them."""
+
+outlines: dict[tuple[str, str], Classifier] = {}
+"""Networks on the meta device, by name and options."""
 
 log = logging.getLogger("senet")
 
@@ -90,8 +94,9 @@ def load_weights(
     Args:
         model: the network to fill, in place; or a block, for files that hold one.
         source: a safetensors file or a state dict that `torch.save` wrote, of this package or of another library (which is found out, or
-            said as in "timm:file.pth"); an official .caffemodel; or a release to fetch, such as "timm/legacy_seresnet50". Where a library
-            has several releases of equal names and shapes, "pytorchcv/seresnet50b:file.pth" tells which.
+            said as in "timm:file.pth"); an official .caffemodel; a release to fetch, such as "timm/legacy_seresnet50"; or "hf:USER/REPO" on
+            the Hugging Face hub. Where a library has several releases of equal names and shapes, "pytorchcv/seresnet50b:file.pth" tells
+            which.
         new_head: leave the head as it is if the file's has another number of classes.
         input: the convention of images to change to, folded into the first convolution, see `senet.weights.fold_input`; None = the
             weights' own.
@@ -232,8 +237,8 @@ def _attempt(opened: OpenedWeights, library: str, release: Release, block: nn.Mo
     """Translate the file as if it were this release's; None if it does not have the library's names."""
     if bool(release.rules) != any(rename(name, release.rules) != name for name in opened.tensors):
         return None
-    network = network_of(release) if release.model else None
-    like = block if network is None else network
+    network = _outline(release) if release.model else None
+    like = _of_kind(block, release) if network is None else network
     if like is None:
         return None
     try:
@@ -247,6 +252,20 @@ def network_of(release: Release, *, device: torch.device | str | None = "meta", 
     """Build our network of a release, with the options that it needs."""
     name = split_name(release.model)[1] if "block" in release.options else release.model
     return build_model(name, num_classes=num_classes, device=device, **release.options)
+
+
+def _of_kind(block: nn.Module | None, release: Release) -> nn.Module | None:
+    """Return a block if it is of the kind that a release's is, where that says."""
+    spec = release.options.get("block")
+    return block if spec is None or isinstance(block, BLOCKS[spec.kind]) else None
+
+
+def _outline(release: Release) -> Classifier:
+    """Return our network of a release without its numbers; there are a hundred releases, and many share one."""
+    key = (release.model, repr(sorted(release.options.items())))
+    if key not in outlines:
+        outlines[key] = network_of(release)
+    return outlines[key]
 
 
 def _fits(match: Match, block: nn.Module | None) -> bool:
@@ -276,7 +295,7 @@ def _misfit(opened: OpenedWeights, name: str, candidates: list[Match], block: nn
     library = opened.source.library
     assert library is not None
     if not candidates:
-        known = sorted({release.model or "blocks" for release in library.releases})
+        known = sorted({release.model or f"the block {release.name}" for release in library.releases})
         return UsageError(f"no weights of {library.name} fit {name or 'this module'}; they fit: {', '.join(known)}")
     pairs = [(match.tensors, (match.network or block)) for match in candidates]
     states = [(tensors, like.state_dict()) for tensors, like in pairs if like is not None]
