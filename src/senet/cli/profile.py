@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("network", help="name of a network (`senet models`), a weights file or other source of weights, or the folder of a run")
+    parser.add_argument("network", help="name of a network (`senet models`), a source of weights, or the folder of a run")
     parser.add_argument("--input-size", help="N,C,H,W of the batch; default: one image of the network's own size")
     parser.add_argument("--batch-size", type=int, help="images in the batch")
     parser.add_argument("--device", default="cpu", help="where to measure, such as cuda")
