@@ -7,34 +7,14 @@ import timm
 import torch
 import torchvision
 from pytorchcv.model_provider import get_model
+from pytorchcv.models.wrn_cifar import get_wrn_cifar
 from torch import nn
 
-from oracles.weights import draw, rename
+from oracles.libraries import assert_equal_networks, oracle, save_as
+from oracles.weights import draw
 from senet import create_model, load_weights
-
-TIMM = [(r"^layer0\.", ""), (r"\.se_module\.", ".se."), (r"^last_linear", "fc")]
-PYTORCHCV = [
-    (r"^features\.init_block\.conv\.", "conv1."),
-    (r"^features\.init_block\.bn\.", "bn1."),
-    (r"^features\.init_block\.weight", "conv1.weight"),
-    (r"^features\.post_activ\.bn", "bn"),
-    (r"^features\.stage(\d)\.unit(\d+)", lambda m: f"layer{m[1]}.{int(m[2]) - 1}"),
-    (r"body\.conv(\d)\.conv", r"conv\1"),
-    (r"body\.conv(\d)\.bn", r"bn\1"),
-    (r"se\.conv(\d)", r"se.fc\1"),
-    (r"identity_conv\.conv", "downsample.0"),
-    (r"identity_conv\.bn", "downsample.1"),
-    (r"identity_conv\.weight", "downsample.weight"),
-    (r"^output", "fc"),
-]
-V1_5 = {"v1_5": True, "stem_pool": "pad"}
-
-
-def assert_equal_networks(oracle: nn.Module, ours: nn.Module, rules: list, sizes: tuple[int, ...], last: str, projection: str) -> None:
-    oracle = draw(oracle.double(), last=last, projection=projection).eval()
-    ours = ours.double().eval()
-    ours.load_state_dict(rename(oracle.state_dict(), rules, ours.state_dict()))
-    assert_equal_logits(oracle, ours, sizes)
+from senet.weights.library import Release
+from senet.weights.pytorchcv import PRERESNET
 
 
 def assert_loads_and_equals(source: str, oracle: nn.Module, name: str, sizes: tuple[int, ...], file: Path, last: str = "none") -> None:
@@ -43,30 +23,39 @@ def assert_loads_and_equals(source: str, oracle: nn.Module, name: str, sizes: tu
     ours = create_model(name).to(next(oracle.parameters()).dtype)
     assert load_weights(ours, f"{source}:{file}").release == source
     file.unlink()
-    assert_equal_logits(oracle.double().eval(), ours.double().eval(), sizes)
+    assert_equal_networks(oracle.eval(), ours, *sizes)
 
 
-def assert_equal_logits(oracle: nn.Module, ours: nn.Module, sizes: tuple[int, ...]) -> None:
-    for size in sizes:
-        x = torch.randn(2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
-        with torch.no_grad():
-            want, got = oracle(x), ours(x)
-        assert 1e-2 < want.abs().max() < 1e4  # a comparison of vanishing or exploding logits would prove nothing
-        error = (got - want).abs().max() / want.abs().max()
-        assert error < 1e-12, f"{size} px: relative error {error:.1e}"
+SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("depth", [50, pytest.param(101, marks=pytest.mark.slow), pytest.param(152, marks=pytest.mark.slow)])
-def test_se_resnet_equals_timm_legacy(depth: int) -> None:
-    oracle = timm.create_model(f"legacy_seresnet{depth}")
-    assert_equal_networks(oracle, create_model(f"se_resnet{depth}"), TIMM, (224, 65), r"bn3$", r"downsample\.1$")
-
-
-@pytest.mark.parametrize("depth", [18, 34, 50])
-def test_plain_resnet_equals_torchvision(depth: int) -> None:
-    oracle = getattr(torchvision.models, f"resnet{depth}")()
-    last = r"layer.*bn3$" if depth == 50 else r"layer.*bn2$"
-    assert_equal_networks(oracle, create_model(f"resnet{depth}", **V1_5), [], (97, 65), last, r"downsample\.1$")
+@pytest.mark.parametrize(
+    ("source", "name", "sizes"),
+    [
+        ("timm/legacy_seresnet50", "se_resnet50", (224, 65)),
+        pytest.param("timm/legacy_seresnet101", "se_resnet101", (224, 65), marks=SLOW),
+        pytest.param("timm/legacy_seresnet152", "se_resnet152", (224, 65), marks=SLOW),
+        ("timm/legacy_seresnext50_32x4d", "se_resnext50_32x4d", (224, 65)),
+        pytest.param("timm/legacy_seresnext101_32x4d", "se_resnext101_32x4d", (224, 65), marks=SLOW),
+        ("timm/legacy_senet154", "senet154", (64, 65)),
+        pytest.param("timm/legacy_senet154", "senet154", (224,), marks=SLOW),
+        ("torchvision/resnet18", "resnet18", (224, 65)),
+        ("torchvision/resnet34", "resnet34", (224, 65)),
+        ("torchvision/resnet50", "resnet50", (224, 65)),
+        ("torchvision/resnext50_32x4d", "resnext50_32x4d", (224, 65)),
+        ("pytorchcv/resnet20_cifar10", "cifar_resnet20", (32, 45)),
+        ("pytorchcv/seresnet20_cifar10", "se_cifar_resnet20", (32, 45)),
+        ("pytorchcv/seresnet56_cifar10", "se_cifar_resnet56", (32, 45)),
+        ("pytorchcv/preresnet20_cifar10", "preresnet20", (32, 45)),
+        ("pytorchcv/preresnet164bn_cifar10", "preresnet164", (32, 45)),
+    ],
+)
+def test_resnet_equals_its_oracle(source: str, name: str, sizes: tuple[int, ...], tmp_path: Path) -> None:
+    theirs = oracle(*source.split("/"))
+    file = save_as(source.split("/")[0], theirs, tmp_path / "weights.safetensors")
+    ours = create_model(name, weights=f"{source}:{file}")
+    file.unlink()
+    assert_equal_networks(theirs, ours, *sizes)
 
 
 @pytest.mark.parametrize("option", [{"v1_5": True}, {"stem_pool": "pad"}, {}], ids=["v1_5 only", "pad only", "paper"])
@@ -108,29 +97,14 @@ def test_inception_resnet_equals_timm_and_pytorchcv(source: str, sizes: tuple[in
     assert_loads_and_equals(source, oracle, "inception_resnet_v2", sizes, tmp_path / "inception.pth")
 
 
-@pytest.mark.parametrize(
-    ("theirs", "ours", "options"),
-    [
-        ("resnet20_cifar10", "cifar_resnet20", {}),
-        ("seresnet20_cifar10", "se_cifar_resnet20", {}),
-        ("seresnet56_cifar10", "se_cifar_resnet56", {}),
-        ("preresnet20_cifar10", "preresnet20", {"first_shortcut": "raw"}),
-        ("preresnet164bn_cifar10", "preresnet164", {"v1_5": True}),
-    ],
-)
-def test_cifar_network_equals_pytorchcv(theirs: str, ours: str, options: dict) -> None:
-    last = r"body\.conv2\.bn$" if theirs.startswith(("resnet", "seresnet")) else r"body\.conv[23]\.bn$"
-    oracle = get_model(theirs)
-    oracle.features.final_pool = nn.AdaptiveAvgPool2d(1)  # its own is fixed to 32 px images
-    assert_equal_networks(oracle, create_model(ours, **options), PYTORCHCV, (32, 45), last, r"identity_conv\.bn$")
-
-
 def test_wide_resnet_equals_pytorchcv() -> None:
-    from pytorchcv.models.wrn_cifar import get_wrn_cifar
-
-    oracle = get_wrn_cifar(num_classes=10, blocks=16, width_factor=8)
-    oracle.features.final_pool = nn.AdaptiveAvgPool2d(1)
-    assert_equal_networks(oracle, create_model("wrn16_8"), PYTORCHCV, (32,), r"body\.conv2\.bn$", "none")
+    """Its release is twelve layers deeper; the names are the same."""
+    theirs = get_wrn_cifar(num_classes=10, blocks=16, width_factor=8)
+    theirs.features.final_pool = nn.AdaptiveAvgPool2d(1)
+    draw(theirs, last=r"body\.conv2\.bn$", projection="none")
+    ours = create_model("wrn16_8")
+    ours.load_state_dict(Release("wrn16_8", "wrn16_8_cifar10", PRERESNET).translate(theirs.state_dict(), ours.state_dict()))
+    assert_equal_networks(theirs.eval(), ours, 32)
 
 
 def test_first_shortcut_is_a_real_choice() -> None:

@@ -50,14 +50,16 @@ def renamed(state: dict[str, Tensor], names: Names) -> dict[str, Tensor]:
     return result
 
 
-def assert_equal_networks(want: nn.Module, got: nn.Module, size: int, batch: int = 1) -> None:
-    """Compare logits in float64; the networks stay in that type."""
-    x = torch.randn(batch, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
-    with torch.inference_mode():
-        first, second = want.double()(x), got.double().eval()(x)
-    assert 1e-2 < first.abs().max() < 1e4  # a comparison of vanishing or exploding logits would prove nothing
-    error = (second - first).abs().max() / first.abs().max()
-    assert error < 1e-12, f"{size} px: relative error {error:.1e}"
+def assert_equal_networks(want: nn.Module, got: nn.Module, *sizes: int) -> None:
+    """Compare logits for square images in float64; the networks stay in that type, in evaluation mode."""
+    want, got = want.double().eval(), got.double().eval()
+    for size in sizes:
+        x = torch.randn(1, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
+        with torch.inference_mode():
+            first, second = want(x), got(x)
+        assert 1e-2 < first.abs().max() < 1e4  # a comparison of vanishing or exploding logits would prove nothing
+        error = (second - first).abs().max() / first.abs().max()
+        assert error < 1e-12, f"{size} px: relative error {error:.1e}"
 
 
 def from_pytorchcv(name: str) -> nn.Module:

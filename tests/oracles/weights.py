@@ -29,13 +29,3 @@ def draw(model: nn.Module, *, last: str, projection: str, seed: int = 0) -> nn.M
             if module.bias is not None:
                 module.bias.data = uniform(module.bias, -0.5, 0.5)
     return model
-
-
-def rename(state: dict[str, Tensor], rules: list[tuple[str, str]], like: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Apply regular-expression rules to every key; a 1x1 convolution becomes the linear layer that `like` has in its place."""
-    renamed = {}
-    for key, tensor in state.items():
-        for pattern, replacement in rules:
-            key = re.sub(pattern, replacement, key)
-        renamed[key] = tensor.reshape(like[key].shape) if tensor.ndim == 4 and like[key].ndim == 2 else tensor
-    return renamed

@@ -27,10 +27,7 @@ BY_HAND = {("cadene", "bninception"), ("cadene", "inceptionresnetv2")}
 FAST = {
     "timm": {"legacy_seresnet50", "legacy_seresnext50_32x4d", "seresnet18", "seresnext50_32x4d", "resnet50"},
     "torchvision": {"resnet18", "resnet50", "resnext50_32x4d"},
-    "pytorchcv": {
-        *("resnet18", "seresnet50", "seresnet50b", "seresnext50_32x4d", "bninception", "mobilenet_w1", "shufflenet_g1_w1"),
-        *("shufflenet_g3_w1", "resnet20_cifar10", "seresnet20_cifar10", "preresnet20_cifar10"),
-    },
+    "pytorchcv": {"resnet18", "seresnet50", "seresnet50b", "seresnext50_32x4d", "resnet20_cifar10", "preresnet20_cifar10", "bninception"},
     "cadene": {"se_resnet50"},
     "monai": {"SEResNet50"},
     "mmpretrain": {"seresnet50", "seresnet50_caffe"},
