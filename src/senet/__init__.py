@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from senet.models.create import from_pretrained as from_pretrained
     from senet.models.pretrained import load_weights as load_weights
     from senet.models.registry import list_models as list_models
+    from senet.ops.backend import backend as backend
     from senet.profiling import Profile as Profile
     from senet.profiling import profile as profile
     from senet.publishing import push_to_hub as push_to_hub
@@ -55,6 +56,7 @@ _NAMES = {
     "models.create": "create_model from_pretrained",
     "models.pretrained": "load_weights",
     "models.registry": "list_models",
+    "ops.backend": "backend",
     "profiling": "Profile profile",
     "publishing": "push_to_hub",
     "recipe": "Recipe",

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from senet.blocks.initial import draw
 from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
+from senet.ops.fused import Excitation
 from senet.spec import GATES, SQUEEZES, Gate, Squeeze, check_choice, check_positive, hidden_width
 
 
@@ -75,6 +76,12 @@ class ChannelSE(nn.Module):
         with without_autocast(x):
             z = reference.SQUEEZE[self.squeeze](x.to(dtype))
             return reference.excite(z, *weights(self.fc1, dtype), *weights(self.fc2, dtype), self.gate_name)
+
+    def tail_gate(self) -> Excitation | None:
+        """Return the excitation for the fused residual tail, which averages as it normalises; None for another squeeze."""
+        if self.squeeze != "avg":
+            return None
+        return Excitation(self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias, self.gate_name)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with every channel multiplied by its gate; shape, type and memory format of x."""

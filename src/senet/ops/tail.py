@@ -1,11 +1,20 @@
 """The end of a residual unit: normalise, recalibrate, add the shortcut, rectify. Every residual network calls it once a unit."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules import module as modules
+
+from senet.ops.backend import choose
+from senet.ops.fused import Excitation, Norm, Tail
+from senet.ops.tail_function import Form, TailFunction, layout, tensors_of
 
 Map = Callable[[Tensor], Tensor]
+
+TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+"""Types of maps that the fused operator takes."""
 
 
 def keep(x: Tensor) -> Tensor:
@@ -26,6 +35,8 @@ def residual_tail(
 ) -> Tensor:
     """Join a residual branch u = norm(branch) and a shortcut x' = shortcut_norm(shortcut).
 
+    Where BN, SE and ReLU allow it this is one operator, see `senet.ops.fused`; `senet.backend` says by which backend.
+
     Args:
         branch: output of the branch's last convolution, (N, C, H, W).
         shortcut: input of the unit, or the output of its projection's convolution, (N, C, H, W).
@@ -39,6 +50,11 @@ def residual_tail(
     Returns:
         With f = ReLU or the identity: "standard" f(x' + SE(u)), "identity" f(SE(x') + u), "post" SE(f(x' + u)), else f(x' + u).
     """
+    parts = (norm, shortcut_norm, recalibrate) if placement == "standard" else (norm, shortcut_norm, keep)
+    if (placement in ("standard", "pre", "inner") and not pairwise) and takes(branch, shortcut, *parts):
+        chosen = choose(branch)
+        if chosen.kernels is not None:
+            return _fused(chosen.kernels, branch, shortcut, *parts, relu)
     rectify = torch.relu if relu else keep
     u, x = norm(branch), shortcut_norm(shortcut)
     if placement == "post":
@@ -48,3 +64,67 @@ def residual_tail(
     elif placement == "identity":
         x = recalibrate(x)
     return rectify(x + u)
+
+
+def takes(branch: Tensor, shortcut: Tensor, norm: Any, shortcut_norm: Any, recalibrate: Any) -> bool:
+    """Return whether the fused operator computes just what these parts would, and has something to save."""
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
+        return False
+    if branch.ndim != 4 or branch.dtype not in TYPES or shortcut.shape != branch.shape or branch.numel() == 0:
+        return False
+    if norm is keep and recalibrate is keep:
+        return False
+    return all(
+        part is keep or (_is_bare(part) and convertible(part))
+        for part, convertible in zip((norm, shortcut_norm, recalibrate), (_is_norm, _is_norm, _is_gate), strict=True)
+    )
+
+
+def _is_norm(part: Any) -> bool:
+    return type(part) is nn.BatchNorm2d
+
+
+def _is_gate(part: Any) -> bool:
+    return getattr(part, "tail_gate", lambda: None)() is not None
+
+
+def _is_bare(part: Any) -> bool:
+    """Return whether nobody listens to a module: hooks are called by the module, which the operator passes by."""
+    if not isinstance(part, nn.Module):
+        return False
+    own = [h for m in part.modules() for h in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks)]
+    everyones = (modules._global_forward_hooks, modules._global_forward_pre_hooks, modules._global_backward_hooks)
+    return not any((*own, *everyones, modules._global_backward_pre_hooks))
+
+
+def _fused(kernels: Any, branch: Tensor, shortcut: Tensor, norm: Any, shortcut_norm: Any, recalibrate: Any, relu: bool) -> Tensor:
+    gate: Excitation | None = None if recalibrate is keep else recalibrate.tail_gate()
+    tail = Tail(_as_data(norm, branch), gate, _as_data(shortcut_norm, branch), relu)
+    memory_format = layout(branch)
+    x = branch.contiguous(memory_format=memory_format)
+    r = shortcut.to(x.dtype).contiguous(memory_format=memory_format)
+    y, mu, var, r_mu, r_var = TailFunction.apply(kernels, Form.of(tail), x, r, *tensors_of(tail))
+    count = x.numel() // x.shape[1]
+    _update(norm, mu, var, count)
+    _update(shortcut_norm, r_mu, r_var, count)
+    return y
+
+
+def _as_data(norm: Any, x: Tensor) -> Norm | None:
+    if norm is keep:
+        return None
+    batch = norm.training or norm.running_mean is None
+    if batch and x.numel() == x.shape[1]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
+    return Norm(norm.weight, norm.bias, norm.running_mean, norm.running_var, batch, norm.eps)
+
+
+def _update(norm: Any, mu: Tensor | None, var: Tensor | None, count: int) -> None:
+    """Move the running statistics as `nn.BatchNorm2d` does: the variance is the unbiased one."""
+    if mu is None or var is None or not (norm.training and norm.track_running_stats):
+        return
+    with torch.no_grad():
+        norm.num_batches_tracked.add_(1)
+        share = norm.momentum if norm.momentum is not None else 1 / norm.num_batches_tracked.to(mu.dtype)
+        norm.running_mean.lerp_(mu.to(norm.running_mean.dtype), share)
+        norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), share)

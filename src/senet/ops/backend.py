@@ -1,0 +1,89 @@
+"""Which implementation of the fused operators runs, and why."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import NamedTuple
+
+from torch import Tensor
+
+from senet.errors import UsageError
+from senet.ops.kernels import CompiledKernels, Kernels
+from senet.spec import check_choice
+
+REFERENCE = "reference"
+
+_asked: ContextVar[str | None] = ContextVar("backend", default=None)
+
+
+class Choice(NamedTuple):
+    """Say which backend runs, with which kernels (None = the definition, operation by operation), and why."""
+
+    name: str
+    kernels: Kernels | None
+    reason: str
+
+
+@contextmanager
+def backend(name: str) -> Iterator[None]:
+    """Run the residual tails inside a `with` block by one backend.
+
+    Without it the best one for the maps' device runs.
+
+    Args:
+        name: "reference" (torch's operations one by one, the definition) or "compiled" (the fused operator in torch's operations, through
+            torch.compile).
+
+    Raises:
+        UsageError: for another name. Tensors that the backend cannot take raise it where it is used.
+    """
+    check_choice("backend", name, (REFERENCE, *BUILDERS))
+    token = _asked.set(name)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+def choose(x: Tensor) -> Choice:
+    """Return the backend for a tail of these maps.
+
+    Raises:
+        UsageError: if `backend` asked for one that cannot run here.
+    """
+    asked = _asked.get()
+    if asked == REFERENCE:
+        return Choice(REFERENCE, None, "asked for")
+    if asked is not None:
+        kernels, reason = BUILDERS[asked](x.device.type)
+        if kernels is None:
+            raise UsageError(f"the backend {asked!r} cannot run here: {reason}; use senet.backend({REFERENCE!r})")
+        return Choice(asked, kernels, "asked for")
+    best = BEST.get(x.device.type)
+    if best is None:
+        return Choice(REFERENCE, None, f"there is no faster backend for {x.device.type}")
+    kernels, reason = BUILDERS[best](x.device.type)
+    if kernels is None:
+        _warn_once(best, reason)
+        return Choice(REFERENCE, None, reason)
+    return Choice(best, kernels, f"the fastest for {x.device.type}")
+
+
+@cache
+def _warn_once(name: str, reason: str) -> None:
+    warnings.warn(f"senet computes without its {name} operators: {reason}", RuntimeWarning, stacklevel=2)
+
+
+Built = tuple[Kernels | None, str]
+"""Kernels, or None and why there are none."""
+
+
+def _compiled(device: str) -> Built:
+    return CompiledKernels(), ""
+
+
+BUILDERS: dict[str, Callable[[str], Built]] = {"compiled": _compiled}
+BEST: dict[str, str] = {}
+"""Type of device -> its fastest backend."""

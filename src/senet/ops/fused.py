@@ -1,0 +1,237 @@
+"""A residual tail in one operator: BN, SE, shortcut and ReLU without passes of their own.
+
+The squeeze of BN(x) is affine in the means of x, from which BN has its statistics too, so SE needs no pass over the map that BN does not
+make; in the backward pass the sums that BN needs give the gate's gradient. Only x and y are kept, and r for a projected shortcut.
+
+Names: x is the output of the branch's last convolution, r the shortcut, p means and m2 centred squares over the S positions of each map;
+mu and istd are BN's statistics, u = scale x + shift its output, z = scale p + shift the squeeze, s the gate (Hu et al., 1709.01507,
+eq. 2-4), y = relu(s u + shortcut). dv stands for the gradient of the loss by v.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from senet.ops.kernels import Kernels, precision
+from senet.ops.reference import GATE
+
+SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda s: s * (1 - s),
+    "tanh": lambda s: 1 - s * s,
+    "relu": lambda s: (s > 0).to(s.dtype),
+    "hard_sigmoid": lambda s: ((s > 0) & (s < 1)).to(s.dtype) / 6,
+}
+"""The derivative of each gate as a function of its value."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Hold a batch normalisation as data.
+
+    Args:
+        gamma: weight (C,); None = 1.
+        beta: bias (C,); None = 0.
+        mean: running mean (C,), for evaluation.
+        var: running variance (C,), for evaluation.
+        batch: whether the batch's statistics are used instead.
+        eps: what is added to the variance.
+    """
+
+    gamma: Tensor | None
+    beta: Tensor | None
+    mean: Tensor | None
+    var: Tensor | None
+    batch: bool
+    eps: float
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """Hold an excitation as data: weights and biases of both FCs, and the name of the non-linearity."""
+
+    w1: Tensor
+    b1: Tensor | None
+    w2: Tensor
+    b2: Tensor | None
+    name: str
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Hold what a normalisation does to a map, all (C,): u = scale (x - mu) + beta, scale = gamma istd, istd = 1 / sqrt(var + eps)."""
+
+    mu: Tensor
+    istd: Tensor
+    scale: Tensor
+
+
+@dataclass(frozen=True)
+class Excited:
+    """Hold a gate and what its gradient needs: squeeze z, hidden units h, gate s."""
+
+    z: Tensor
+    h: Tensor
+    s: Tensor
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Say what a tail is made of; `forward` and `backward` are its mathematics, on the passes of a backend.
+
+    Args:
+        norm: the branch's last normalisation, or None.
+        gate: the excitation, or None for a plain unit.
+        r_norm: the normalisation of a projected shortcut, or None.
+        relu: whether a ReLU ends the unit.
+    """
+
+    norm: Norm | None
+    gate: Excitation | None
+    r_norm: Norm | None
+    relu: bool
+
+    def forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> "tuple[Tensor, Saved, Statistics]":
+        """Map x (N, C, H, W) and the shortcut to y; return also what the backward pass needs, and the batch's statistics."""
+        p, affine, shift, var = _normalise(kernels, x, self.norm, squeeze=self.gate is not None)
+        excited = None if self.gate is None else excite(self.gate, affine.scale * p + shift)
+        s = p.new_ones(()) if excited is None else excited.s
+        k, t = (torch.broadcast_to(s * v, p.shape).contiguous() for v in (affine.scale, shift))
+        mu, var = (affine.mu, var) if self.norm and self.norm.batch else (None, None)
+        if r is None or self.r_norm is None:
+            return kernels.apply(x, k, t, r, None, None, self.relu), Saved(p, affine, None, excited), (mu, var, None, None)
+        _, r_affine, r_shift, r_var = _normalise(kernels, r, self.r_norm, squeeze=False)
+        r_mu, r_var = (r_affine.mu, r_var) if self.r_norm.batch else (None, None)
+        return kernels.apply(x, k, t, r, r_affine.scale, r_shift, self.relu), Saved(p, affine, r_affine, excited), (mu, var, r_mu, r_var)
+
+    def backward(
+        self, kernels: Kernels, dy: Tensor, y: Tensor | None, x: Tensor, r: Tensor | None, saved: "Saved", has_shortcut: bool
+    ) -> "Gradients":
+        """Return the gradients of everything that `forward` took.
+
+        Args:
+            kernels: the passes.
+            dy: gradient of the output.
+            y: the output, if a ReLU ended it.
+            x: the branch.
+            r: the shortcut, if it is projected.
+            saved: what `forward` returned.
+            has_shortcut: whether there was one.
+        """
+        affine, r_affine, p = saved.affine, saved.r_affine, saved.p
+        positions = x.shape[2] * x.shape[3]
+        a, b, by_r, g = kernels.reduce(dy, y, x, affine.mu, r, None if r_affine is None else r_affine.mu, has_shortcut)
+        if g is not None:
+            dy, y = g, None
+        b = b * affine.istd
+        norm = self.norm or IDENTITY
+        s, dz, gate = torch.ones_like(a), None, (None, None, None, None)
+        if self.gate is not None and saved.excited is not None:
+            s = saved.excited.s
+            ds = _times(b, norm.gamma) + (0 if norm.beta is None else norm.beta * a)
+            dz, gate = excitation_gradients(self.gate, saved.excited, ds)
+        dbeta, dgamma = s * a, s * b
+        if dz is not None:
+            dbeta, dgamma = dbeta + dz, dgamma + dz * (p - affine.mu) * affine.istd
+        dbeta, dgamma = dbeta.sum(0), dgamma.sum(0)
+        count = len(x) * positions
+        kb = -affine.scale * affine.istd * dgamma / count if norm.batch else None
+        kc = torch.zeros_like(a) if dz is None else affine.scale * dz / positions
+        if kb is not None:
+            kc = kc - affine.scale * dbeta / count - kb * affine.mu
+        dx = kernels.spread(dy, y, x, (affine.scale * s).contiguous(), kb, kc.contiguous())
+        dr, r_dgamma, r_dbeta = g, None, None
+        if r_affine is not None and self.r_norm is not None and by_r is not None and r is not None:
+            r_dbeta, r_dgamma = a.sum(0), (by_r * r_affine.istd).sum(0)
+            rb = -r_affine.scale * r_affine.istd * r_dgamma / count if self.r_norm.batch else None
+            rc = torch.zeros_like(r_affine.mu) if rb is None else -r_affine.scale * r_dbeta / count - rb * r_affine.mu
+            ra, rc = (v.expand_as(a).contiguous() for v in (r_affine.scale, rc))
+            dr = kernels.spread(dy, y, r, ra, rb, rc)
+        return Gradients(dx, dr, dgamma, dbeta, r_dgamma, r_dbeta, *gate)
+
+
+Statistics = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+"""Mean and biased variance (C,) of the branch, and of the projected shortcut; None where no normalisation used the batch's."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Hold the small things that the backward pass needs: means p (N, C), what the normalisations did, and the gate."""
+
+    COUNT: ClassVar[int] = 10
+    p: Tensor
+    affine: Affine
+    r_affine: Affine | None
+    excited: Excited | None
+
+    def tensors(self) -> list[Tensor | None]:
+        """Return them in a row of `COUNT`, for autograd to keep."""
+        r_affine = [None] * 3 if self.r_affine is None else [self.r_affine.mu, self.r_affine.istd, self.r_affine.scale]
+        excited = [None] * 3 if self.excited is None else [self.excited.z, self.excited.h, self.excited.s]
+        return [self.p, self.affine.mu, self.affine.istd, self.affine.scale, *r_affine, *excited]
+
+    @classmethod
+    def of(cls, row: list[Any]) -> "Saved":
+        """Put a row back."""
+        return cls(row[0], Affine(*row[1:4]), None if row[4] is None else Affine(*row[4:7]), None if row[7] is None else Excited(*row[7:]))
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Hold the gradients of a tail, in at least float32 but for the maps; None where there is nothing to give one to."""
+
+    x: Tensor
+    r: Tensor | None
+    gamma: Tensor
+    beta: Tensor
+    r_gamma: Tensor | None
+    r_beta: Tensor | None
+    w1: Tensor | None
+    b1: Tensor | None
+    w2: Tensor | None
+    b2: Tensor | None
+
+
+IDENTITY = Norm(None, None, None, None, batch=False, eps=0.0)
+"""What stands in for a normalisation where there is none."""
+
+
+def excite(gate: Excitation, z: Tensor) -> Excited:
+    """Compute the gate of squeezed maps (N, C)."""
+    w1, b1, w2, b2 = (None if v is None else v.to(z.dtype) for v in (gate.w1, gate.b1, gate.w2, gate.b2))
+    assert w1 is not None
+    assert w2 is not None
+    h = torch.relu_(linear(z, w1, b1))
+    return Excited(z, h, GATE[gate.name](linear(h, w2, b2)))
+
+
+def excitation_gradients(gate: Excitation, excited: Excited, ds: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Return the gradients of z, and of w1, b1, w2 and b2."""
+    de = ds * SLOPES[gate.name](excited.s)
+    da = (de @ gate.w2.to(de.dtype)) * (excited.h > 0)
+    return da @ gate.w1.to(da.dtype), (da.t() @ excited.z, da.sum(0), de.t() @ excited.h, de.sum(0))
+
+
+def _normalise(kernels: Kernels, x: Tensor, norm: Norm | None, *, squeeze: bool) -> tuple[Tensor, Affine, Tensor, Tensor]:
+    """Return the means of each map (zeros where nobody needs them), what the normalisation does, its shift, and the biased variance."""
+    norm = norm or IDENTITY
+    wide = precision(x)
+    p, m2 = kernels.moments(x, norm.batch) if squeeze or norm.batch else (x.new_zeros(len(x), x.shape[1], dtype=wide),) * 2
+    if norm.batch:
+        positions = x.shape[2] * x.shape[3]
+        mu = p.mean(0)
+        var = (m2.sum(0) + positions * (p - mu).square().sum(0)) / (len(x) * positions)  # exact in two levels (Chan et al.)
+    else:
+        zero = x.new_zeros(x.shape[1], dtype=wide)
+        mu = zero if norm.mean is None else norm.mean.to(wide)
+        var = zero + 1 if norm.var is None else norm.var.to(wide)
+    istd = torch.rsqrt(var + norm.eps)
+    scale = _times(istd, norm.gamma)
+    return p, Affine(mu, istd, scale), -mu * scale if norm.beta is None else norm.beta - mu * scale, var
+
+
+def _times(v: Tensor, factor: Tensor | None) -> Tensor:
+    return v if factor is None else v * factor
