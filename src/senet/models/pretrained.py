@@ -294,6 +294,11 @@ def _misfit(opened: OpenedWeights, name: str, candidates: list[Match], block: nn
     """Return the error for a file that is not what the user says: the library has no such network, or the tensors are others."""
     library = opened.source.library
     assert library is not None
+    if not candidates and name and any(release.model == name for release in library.releases):
+        return UsageError(
+            f"{opened.source.text!r} does not have the names that {library.name} gives to the tensors of {name}; "
+            f"{str(opened.path)!r} alone finds out whose it is"
+        )
     if not candidates:
         known = sorted({release.model or f"the block {release.name}" for release in library.releases})
         return UsageError(f"no weights of {library.name} fit {name or 'this module'}; they fit: {', '.join(known)}")

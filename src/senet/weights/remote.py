@@ -2,8 +2,9 @@
 
 import hashlib
 import sys
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError
 from urllib.parse import urlparse
 
 import torch
@@ -25,10 +26,12 @@ def fetch(url: str, digest: str) -> Path:
     if path.exists():
         check_digest(path, digest)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=sys.stderr.isatty())
-    except (URLError, OSError, RuntimeError) as error:
+    except (HTTPException, OSError, RuntimeError) as error:  # URLError is an OSError
+        if isinstance(error, HTTPError):
+            error.close()  # it is an answer too, with a connection
         reason = " ".join(str(error).split())
         raise UsageError(
             f"cannot fetch {url}: {reason}; download it by other means to {path}, or name your copy: 'LIBRARY:FILE'"

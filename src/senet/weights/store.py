@@ -157,7 +157,7 @@ def _read_pickle(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsM
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UsageError(f"{str(path)!r} holds Python objects beside tensors and is not read: such a file can run any program") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:  # by its name, torch may take it for safetensors
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, SafetensorError) as error:  # by its name, torch may expect safetensors
         raise UsageError(f"cannot read weights from {str(path)!r}: the file is cut short or damaged; fetch it again") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
