@@ -84,13 +84,6 @@ def test_a_file_tells_whose_it_is_by_its_names(library: str, name: str, model: s
     assert create_model(model, weights=file).config == found.config
 
 
-def test_prefixes_of_data_parallel_are_dropped(tmp_path: Path) -> None:
-    theirs = oracle("moskomule", "se_resnet20")
-    file = save_as("moskomule", nn.DataParallel(theirs), tmp_path / "weights.pth")
-    assert next(iter(torch.load(file))).startswith("module.")
-    assert_equal_networks(theirs, from_pretrained(f"moskomule:{file}"), 32)
-
-
 def test_addresses_and_images_are_those_of_timm() -> None:
     configs = {name: tagged.cfgs.values() for name, tagged in timm.models._registry._model_default_cfgs.items()}
     for release in LIBRARIES["timm"].releases:
