@@ -206,5 +206,5 @@ def test_impossible_requests_say_what_is_allowed(name: str, options: dict, words
 
 
 def test_units_without_a_shortcut_refuse_to_compete() -> None:
-    with pytest.raises(UsageError, match="no shortcuts: use 'se'"):
+    with pytest.raises(UsageError, match="not every unit of this network has: use 'se'"):
         Recalibration(BlockSpec("cmpe_se")).build(1, 1, 16)

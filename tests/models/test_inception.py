@@ -91,9 +91,9 @@ def test_a_residual_is_recalibrated_before_it_is_scaled() -> None:
 
 
 def test_dropout_is_that_of_the_options() -> None:
-    assert create_model("inception_resnet_v2", device="meta").dropout.p == 0.2
-    assert create_model("inception_resnet_v2", device="meta", dropout=0.0).dropout.p == 0.0
-    assert create_model("bn_inception", device="meta").dropout.p == 0.0
+    assert create_model("inception_resnet_v2", device="meta").dropout == 0.2
+    assert create_model("inception_resnet_v2", device="meta", dropout=0.0).dropout == 0.0
+    assert create_model("bn_inception", device="meta").dropout == 0.0
 
 
 @pytest.mark.parametrize(

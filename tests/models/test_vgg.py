@@ -122,5 +122,5 @@ def test_impossible_requests_say_what_is_allowed(options: dict, words: str) -> N
 
 
 def test_competitive_blocks_need_a_shortcut() -> None:
-    with pytest.raises(UsageError, match="no shortcuts: use 'se'"):
+    with pytest.raises(UsageError, match="not every unit of this network has: use 'se'"):
         create_model("vgg16_bn", device="meta", block="cmpe_se")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from senet.errors import UsageError
 from senet.spec import BlockSpec, check_positive
@@ -61,7 +62,7 @@ class Classifier(nn.Module):
 
     def __init__(self, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     @property
     def stages(self) -> dict[int, nn.Module]:
@@ -91,7 +92,7 @@ class Classifier(nn.Module):
 
     def forward_head(self, x: Tensor) -> Tensor:
         """Map the last map (N, C, h, w) to logits (N, num_classes)."""
-        return self.fc(self.dropout(x.mean((2, 3))))
+        return self.fc(F.dropout(x.mean((2, 3)), self.dropout, self.training))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to logits (N, num_classes)."""

@@ -67,7 +67,7 @@ class VGG(Classifier):
     def __init__(
         self, counts: Sequence[int], num_classes: int, in_channels: int, recalibration: Recalibration, *, dropout: float = 0.5
     ) -> None:
-        super().__init__(dropout=dropout)
+        super().__init__()
         recalibration.check(range(1, len(counts) + 1), ("standard",))
         layers: list[nn.Module] = []
         pools, inputs = [], in_channels
@@ -82,8 +82,8 @@ class VGG(Classifier):
         self.pools = tuple(pools)
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
-            *(HiddenLinear(inputs * GRID**2, 4096), nn.ReLU(), self.dropout),
-            *(HiddenLinear(4096, 4096), nn.ReLU(), self.dropout),
+            *(HiddenLinear(inputs * GRID**2, 4096), nn.ReLU(), nn.Dropout(dropout)),
+            *(HiddenLinear(4096, 4096), nn.ReLU(), nn.Dropout(dropout)),
             nn.Linear(4096, num_classes),
         )
         self.feature_info = [{"channels": channels, "stride": 2**level} for level, channels in enumerate(WIDTHS)]

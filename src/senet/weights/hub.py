@@ -28,7 +28,8 @@ DOWNLOAD = {
 }
 UPLOAD = {
     "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set, and uploads need the network; unset it",
-    "ConnectError": "the hub ({host}) cannot be reached ({reason}); try again with a connection",
+    "NetworkError": "the hub ({host}) cannot be reached ({reason}); try again with a connection",
+    "ConnectionError": "the hub ({host}) cannot be reached ({reason}); try again with a connection",
     "TimeoutException": "the hub ({host}) does not answer; try again later",
     "LocalTokenNotFoundError": "you are not logged in to {host}: run `hf auth login`, set HF_TOKEN, or give token=",
     401: "you are not logged in to {host}, or your token is not valid: run `hf auth login`, set HF_TOKEN, or give token=",
