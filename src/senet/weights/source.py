@@ -9,7 +9,7 @@ from senet.weights.hub import HubRepo, download
 from senet.weights.libraries import LIBRARIES
 from senet.weights.library import Library, Release, Tensors
 from senet.weights.remote import fetch
-from senet.weights.store import WeightsMetadata, read_metadata, read_weights
+from senet.weights.store import WeightsMetadata, read_file, read_metadata
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class Source:
         Raises:
             UsageError: if it is missing or damaged.
         """
-        return self._metadata(self.local())
+        path = self.local()
+        return WeightsMetadata(self.text) if self._owner(path) else read_metadata(path)
 
     def open(self) -> "OpenedWeights":
         """Read the file.
@@ -97,13 +98,11 @@ class Source:
         path = self.local()
         owner = self._owner(path)
         if owner is not None and owner.read is not None:
-            return OpenedWeights(replace(self, library=owner), path, owner.read(path), self._metadata(path))
-        if self.library is not None and read_metadata(path).config is not None:
+            return OpenedWeights(replace(self, library=owner), path, owner.read(path), WeightsMetadata(self.text))
+        tensors, metadata = read_file(path)
+        if self.library is not None and metadata.config is not None:
             raise UsageError(f"{str(path)!r} was written by this package, and not by {self.library.name}: give it without {self.prefix!r}")
-        return OpenedWeights(self, path, _unwrapped(read_weights(path)), self._metadata(path))
-
-    def _metadata(self, path: Path) -> WeightsMetadata:
-        return WeightsMetadata(self.text) if self._owner(path) else read_metadata(path)
+        return OpenedWeights(self, path, _unwrapped(tensors), metadata)
 
     def _owner(self, path: Path) -> Library | None:
         """Return the library that the user names, or whose files alone are called so."""

@@ -110,7 +110,16 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UsageError: if the file is missing, cut short, or holds anything but tensors.
     """
-    return _read(path, tensors=True)[0]
+    return read_file(path)[0]
+
+
+def read_file(path: str | Path) -> tuple[dict[str, Tensor], WeightsMetadata]:
+    """Return the tensors of a file, and what it says about them.
+
+    Raises:
+        UsageError: as `read_weights` does.
+    """
+    return _read(path, tensors=True)
 
 
 def metadata_of(model: nn.Module) -> WeightsMetadata:
