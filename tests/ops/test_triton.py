@@ -1,0 +1,246 @@
+"""The Triton kernels agree with the definition: in Triton's interpreter, compiled for sm_90 without a device, and on one."""
+
+import multiprocessing
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from oracles import tail_passes
+from oracles.tail_passes import LAYOUTS, Case
+from senet import backend
+from senet.errors import UsageError
+from senet.ops.backend import choose
+from senet.ops.tail import residual_tail
+
+pytest.importorskip("triton")
+
+FORMS = [  # norm, the shortcut's norm, gate, ReLU
+    Case("batch", None, "sigmoid", True),
+    Case("batch", "batch", "sigmoid", True),
+    Case("running", "running", "sigmoid", True),
+    Case("batch", "running", "hard_sigmoid", False),
+    Case("batch", "batch", None, True),
+    Case(None, None, "tanh", False),
+]
+SHAPES = [(1, 9, 7, 3), (3, 5, 1, 1), (1, 1, 5, 5), (2, 33, 3, 5)]
+LIMITS = {torch.float64: (1e-12, 1e-12), torch.float32: (3e-6, 3e-6), torch.float16: (1e-3, 1e-5), torch.bfloat16: (8e-3, 1e-5)}
+"""The largest errors of maps and of vectors. Triton's interpreter cuts bfloat16 off where a device rounds."""
+
+Interpret = Callable[..., Any]
+
+
+def name(case: Case) -> str:
+    return f"{case.norm}-{case.r_norm}-{case.gate}-{'relu' if case.relu else 'sum'}"
+
+
+def check(case: Case, found: dict[str, float]) -> None:
+    of_map, of_vector = LIMITS[case.dtype]
+    beyond = {key: error for key, error in found.items() if not error <= (of_map if key in ("y", "x", "r") else of_vector)}
+    assert not beyond, (case, beyond)
+
+
+@pytest.fixture(scope="module")
+def interpret() -> Iterator[Interpret]:
+    """Return what calls a function in a process whose triton interprets: a process has one kind of triton."""
+    with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        patch.setenv("TRITON_INTERPRET", "1")
+        pool.submit(torch.set_num_threads, 1).result()
+        patch.undo()
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
+
+
+class TestInterpreted:
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("form", FORMS, ids=name)
+    def test_equals_the_definition(self, interpret: Interpret, form: Case, layout: str) -> None:
+        case = replace(form, layout=layout)
+        check(case, interpret(tail_passes.errors, case))
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("shape", SHAPES, ids=str)
+    def test_shapes(self, interpret: Interpret, shape: tuple[int, int, int, int], layout: str) -> None:
+        case = replace(FORMS[1], shape=shape, layout=layout, tiling=None if shape[1] > 32 else tail_passes.SMALL)
+        check(case, interpret(tail_passes.errors, case))
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+    def test_types(self, interpret: Interpret, dtype: torch.dtype, layout: str) -> None:
+        case = replace(FORMS[1], dtype=dtype, layout=layout)
+        check(case, interpret(tail_passes.errors, case))
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_each_pass(self, interpret: Interpret, layout: str) -> None:
+        assert interpret(tail_passes.single_passes, replace(FORMS[0], layout=layout)) < 1e-12
+
+    def test_repeats_bit_by_bit(self, interpret: Interpret) -> None:
+        assert interpret(tail_passes.repeats, replace(FORMS[1], dtype=torch.float32))
+
+    @pytest.mark.parametrize("ratio", [10.0, 100.0, 1000.0])
+    def test_variance_far_from_zero(self, interpret: Interpret, ratio: float) -> None:
+        case = replace(FORMS[0], dtype=torch.float32, shape=(2, 5, 15, 15))
+        assert interpret(tail_passes.spread_of_far_values, case, ratio) < 1e-5
+
+    def test_not_a_number_passes(self, interpret: Interpret) -> None:
+        assert interpret(tail_passes.not_a_number_passes)
+
+    def test_backend(self, interpret: Interpret) -> None:
+        chosen, errors = interpret(tail_passes.by_its_name)
+        assert chosen == "triton"
+        assert max(errors.values()) < 1e-12, errors
+
+
+class Hopper:
+    """Stand in for the driver of a device that is not there: triton asks it what to compile for."""
+
+    def get_current_target(self) -> Any:
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self) -> str:
+        return "sm_90"
+
+    def get_current_stream(self, device: str) -> int:
+        return 0
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Any]]:
+    """Have launches compile for sm_90 and nothing else; return the list to which they add the kernel's name and what came of it."""
+    from triton import knobs
+    from triton.runtime.driver import driver
+
+    from senet.ops.triton import passes
+
+    if knobs.runtime.interpret:
+        pytest.skip("TRITON_INTERPRET is set: nothing can be compiled")
+    if not Path(knobs.nvidia.ptxas.path).exists() or not Path(knobs.nvidia.cuobjdump.path).exists():
+        pytest.skip("triton's ptxas and cuobjdump are not there: nothing can be compiled for sm_90")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(driver, "_active", Hopper())
+    made: list[tuple[str, Any]] = []
+
+    def launch(kernel: Any, programs: int, *arguments: Any, **sizes: int) -> None:
+        made.append((kernel.__name__, kernel.warmup(*arguments, grid=(programs,), **sizes, enable_fp_fusion=True)))
+
+    monkeypatch.setattr(passes, "launch", launch)
+    return made
+
+
+def launch_all(shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> None:
+    """Launch every variant that tails launch on maps of a shape."""
+    passes = tail_passes.kernels(None)
+    x = torch.empty(shape, dtype=dtype, memory_format=LAYOUTS[layout])
+    of_map = torch.empty(shape[:2], dtype=torch.promote_types(dtype, torch.float32))
+    of_channel = of_map[0]
+    for centred in (True, False):
+        passes.moments(x, centred)
+    for relu in (True, False):
+        for r, v in ((None, None), (x, None), (x, of_channel)):
+            passes.apply(x, of_map, of_map, r, v, v, relu)
+    for y in (None, x):
+        for r in (None, x):
+            passes.reduce(x, y, x, of_channel, r, None if r is None else of_channel, True)
+        for kb in (None, of_channel):
+            passes.spread(x, y, x, of_map, kb, of_map)
+
+
+def stack(kernel: Any, folder: Path) -> int:
+    """Return the bytes of stack of a compiled kernel: what did not fit in registers."""
+    from triton import knobs
+
+    path = folder / "kernel.cubin"
+    path.write_bytes(kernel.asm["cubin"])
+    said = subprocess.run([knobs.nvidia.cuobjdump.path, "--dump-resource-usage", str(path)], capture_output=True, text=True, check=True)
+    found = re.search(r"STACK:(\d+).*LOCAL:(\d+)", said.stdout)
+    assert found, said.stdout
+    return int(found[1]) + int(found[2])
+
+
+ALWAYS = {"moments", "reduce", "affine"}
+"""Kernels of every shape; others merge where a reduction is split."""
+
+SPILL = {"NHWC": 0, "NCHW": 16}
+"""Bytes of stack that are let pass: contiguous maps are read element by element, with an address each, where S is odd."""
+
+
+class TestCompiled:
+    def test_nothing_spills(self, compiled: list[tuple[str, Any]], tmp_path: Path) -> None:
+        self.check_spills((2, 256, 56, 56), "NHWC", torch.bfloat16, compiled, tmp_path)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+    def test_nothing_spills_in(self, compiled: list[tuple[str, Any]], tmp_path: Path, dtype: torch.dtype, layout: str) -> None:
+        for shape in ((2, 256, 56, 56), (2, 512, 14, 14), (2, 512, 7, 7)):
+            self.check_spills(shape, layout, dtype, compiled, tmp_path)
+
+    def check_spills(self, shape: tuple, layout: str, dtype: torch.dtype, compiled: list[tuple[str, Any]], folder: Path) -> None:
+        compiled.clear()
+        launch_all(shape, layout, dtype)
+        kernels = {kernel.hash: (kernel_name, kernel) for kernel_name, kernel in compiled}
+        assert {kernel_name for kernel_name, _ in kernels.values()} >= ALWAYS
+        spilt = {kernel_name: size for kernel_name, kernel in kernels.values() if (size := stack(kernel, folder)) > SPILL[layout]}
+        assert not spilt, shape
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_shapes_that_fit_no_tile(self, compiled: list[tuple[str, Any]], layout: str) -> None:
+        for shape, dtype in (((1, 33, 9, 11), torch.float32), ((3, 1, 1, 1), torch.bfloat16), ((2, 5, 3, 1), torch.float64)):
+            launch_all(shape, layout, dtype)
+        assert all(kernel.asm["cubin"] for _, kernel in compiled)
+
+    def test_channels_last_moves_128_bits(self, compiled: list[tuple[str, Any]]) -> None:
+        case = Case("batch", None, "sigmoid", True, shape=(256, 256, 56, 56), dtype=torch.bfloat16)
+        passes = tail_passes.kernels(None)
+        x = torch.empty(case.shape, dtype=case.dtype, memory_format=torch.channels_last)
+        passes.apply(x, torch.empty(256, 256), torch.empty(256, 256), x, None, None, True)
+        passes.reduce(x, x, x, torch.empty(256), None, None, True)
+        for _, kernel in compiled:
+            moves = re.findall(r"(?:ld|st)\.global\S*", kernel.asm["ptx"])
+            assert any(move.startswith("ld.global.v4") for move in moves)
+            assert not any(move.endswith(("b16", "b8")) for move in moves), moves
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"), reason="TRITON_INTERPRET is set")
+class TestOnDevice:
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("dtype", LIMITS, ids=str)
+    @pytest.mark.parametrize("form", FORMS, ids=name)
+    def test_equals_the_definition(self, form: Case, dtype: torch.dtype, layout: str) -> None:
+        for shape in (*SHAPES, (2, 9, 5, 7), (4, 256, 56, 56), (4, 2048, 7, 7)):
+            case = replace(tail_passes.on(form, "cuda"), shape=shape, dtype=dtype, layout=layout)
+            check(case, tail_passes.errors(case))
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_repeats_bit_by_bit(self, layout: str) -> None:
+        assert tail_passes.repeats(replace(tail_passes.on(FORMS[1], "cuda"), shape=(8, 96, 57, 57), dtype=torch.bfloat16, layout=layout))
+
+    @pytest.mark.parametrize("ratio", [10.0, 100.0, 1000.0])
+    def test_variance_far_from_zero(self, ratio: float) -> None:
+        case = replace(tail_passes.on(FORMS[0], "cuda"), shape=(4, 64, 56, 56), dtype=torch.float32)
+        assert tail_passes.spread_of_far_values(case, ratio) < 1e-5
+
+    def test_step_in_a_graph(self) -> None:
+        assert tail_passes.step_in_a_graph(replace(tail_passes.on(FORMS[1], "cuda"), shape=(8, 64, 14, 14), dtype=torch.bfloat16))
+
+    def test_backend(self) -> None:
+        chosen, errors = tail_passes.by_its_name("cuda")
+        assert chosen == "triton" == choose(torch.empty(1, device="cuda")).name
+        assert max(errors.values()) < 1e-12, errors
+
+
+def test_it_says_why_it_does_not_run() -> None:
+    x = torch.randn(2, 8, 3, 3)
+    with backend("triton"), pytest.raises(UsageError, match=r"it takes maps on a CUDA device, these are on cpu; use senet\.backend"):
+        residual_tail(x, x, norm=torch.nn.BatchNorm2d(8))
