@@ -15,6 +15,20 @@ import pytest
 from PIL import Image
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the tests run where there is no compiler: the operators then run their definition, and say so."""
+    config.addinivalue_line("filterwarnings", "ignore:senet computes without its .* operators:RuntimeWarning")
+
+
+@pytest.fixture
+def definition() -> Iterator[None]:
+    """Run every residual tail by its definition, for what must be equal bit by bit to the same operations in another order of calls."""
+    from senet import backend
+
+    with backend("reference"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real data, or skip."""

@@ -8,6 +8,8 @@ import senet
 from senet.models.registry import PLAIN
 from senet.spec import PLACEMENTS, check_placement
 
+pytestmark = pytest.mark.usefixtures("definition")
+
 UNITS = {
     "resnet18": 64,
     "resnet50": 64,

@@ -27,7 +27,7 @@ FORMS = [  # norm, projection, gate, ReLU
     (True, False, "relu", True),
     (True, True, "hard_sigmoid", False),
 ]
-FUSED = ("torch",)
+FUSED = ("torch", "cpp")
 """Backends of the fused operator that are held to the definition."""
 
 

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from senet import ChannelSE, CompetitiveSE
 from senet.ops.tail import residual_tail
 
+pytestmark = pytest.mark.usefixtures("definition")
+
 
 @pytest.fixture
 def parts() -> tuple[Tensor, Tensor, nn.Module, nn.Module, nn.Module]:

@@ -33,8 +33,9 @@ def backend(name: str) -> Iterator[None]:
     Without it the best one for the maps' device runs.
 
     Args:
-        name: "reference" (torch's operations one by one, the definition) or "compiled" (the fused operator in torch's operations, through
-            torch.compile).
+        name: "reference" (torch's operations one by one, the definition), "compiled" (the fused operator in torch's operations, through
+            torch.compile), "cpp" (the fused operator in C++, for CPUs; needs a C++ compiler and ninja when it is used first) or "triton"
+            (the fused operator in Triton, for CUDA devices).
 
     Raises:
         UsageError: for another name. Tensors that the backend cannot take raise it where it is used.
@@ -84,6 +85,20 @@ def _compiled(device: str) -> Built:
     return CompiledKernels(), ""
 
 
-BUILDERS: dict[str, Callable[[str], Built]] = {"compiled": _compiled}
-BEST: dict[str, str] = {}
+def _cpp(device: str) -> Built:
+    if device != "cpu":
+        return None, f"it computes on CPUs, and the maps are on {device}"
+    from senet.ops.cpp.build import kernels
+
+    return kernels()
+
+
+def _triton(device: str) -> Built:
+    from senet.ops.triton.load import load
+
+    return load(device)
+
+
+BUILDERS: dict[str, Callable[[str], Built]] = {"compiled": _compiled, "cpp": _cpp, "triton": _triton}
+BEST: dict[str, str] = {"cpu": "cpp", "cuda": "triton"}
 """Type of device -> its fastest backend."""

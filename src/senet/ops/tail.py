@@ -68,6 +68,8 @@ def residual_tail(
 
 def takes(branch: Tensor, shortcut: Tensor, norm: Any, shortcut_norm: Any, recalibrate: Any) -> bool:
     """Return whether the fused operator computes just what these parts would, and has something to save."""
+    if not (isinstance(branch, Tensor) and isinstance(shortcut, Tensor)):  # symbols of a trace
+        return False
     if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
         return False
     if branch.ndim != 4 or branch.dtype not in TYPES or shortcut.shape != branch.shape or branch.numel() == 0:

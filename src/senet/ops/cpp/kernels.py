@@ -1,0 +1,60 @@
+"""The passes in C++ as `senet.ops.kernels.Kernels`; `tail.cpp` holds them, the library must be loaded before."""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from senet.ops.kernels import precision
+
+OPERATORS = torch.ops.senet_cpp
+
+
+class CppKernels:
+    """The passes for CPUs: vectorised, one read of every map, sums that do not depend on the number of threads."""
+
+    def moments(self, x: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
+        """See `Kernels`."""
+        return OPERATORS.moments(x, centred)
+
+    def apply(self, x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool) -> Tensor:
+        """See `Kernels`."""
+        return cast(Tensor, OPERATORS.apply(x, k, t, r, rk, rt, relu))
+
+    def reduce(
+        self, dy: Tensor, y: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """See `Kernels`."""
+        return OPERATORS.reduce(dy, y, x, mu, r, r_mu, keep)
+
+    def spread(self, dy: Tensor, y: Tensor | None, x: Tensor, ka: Tensor, kb: Tensor | None, kc: Tensor) -> Tensor:
+        """See `Kernels`."""
+        return cast(Tensor, OPERATORS.spread(dy, y, x, ka, kb, kc))
+
+
+def register_shapes() -> None:
+    """Tell torch what the operators return, for tensors without data."""
+    for name in ("moments", "apply", "reduce", "spread"):
+        torch.library.register_fake(f"senet_cpp::{name}", globals()[f"_{name}"])
+
+
+def _moments(x: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
+    return _sums(x), _sums(x)
+
+
+def _apply(x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _reduce(
+    dy: Tensor, y: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    return _sums(x), _sums(x), None if r_mu is None else _sums(x), torch.empty_like(x) if keep else None
+
+
+def _spread(dy: Tensor, y: Tensor | None, x: Tensor, ka: Tensor, kb: Tensor | None, kc: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _sums(x: Tensor) -> Tensor:
+    return x.new_empty(x.shape[:2], dtype=precision(x))
