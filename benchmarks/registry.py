@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from benchmarks.direct import SEPreResNet20, training_step
-from senet import create_model
+from senet import backend, create_model
 from senet.data.loaders import Batch
 from senet.recipe import OptimRecipe, load_recipe
 from senet.spec import KINDS
@@ -103,6 +104,25 @@ def blocks_in_inference(name: str, size: tuple[int, ...]) -> Iterator[Functions]
     yield {form: partial(infer, in_layout(created(name, form), torch.channels_last).eval(), images) for form in ("plain", *KINDS)}
 
 
+@contextmanager
+def tails_in_training(name: str, size: tuple[int, ...]) -> Iterator[Functions]:
+    """Give forward and backward passes of a plain network and of its SE form, with their residual tails in eager PyTorch and fused."""
+    images, labels = torch.randn(size).to(memory_format=torch.channels_last), torch.randint(10, size[:1])
+    models = {form: in_layout(created(name, form), torch.channels_last).train() for form in ("plain", "se")}
+    tails = {"eager": "reference", "fused": "cpp"}
+    yield {
+        f"{form} {tail}": partial(pass_both_ways, model, images, labels, which)
+        for tail, which in tails.items()
+        for form, model in models.items()
+    }
+
+
+def pass_both_ways(model: nn.Module, images: Tensor, labels: Tensor, tails: str) -> None:
+    model.zero_grad()
+    with backend(tails):
+        cross_entropy(model(images), labels).backward()
+
+
 def created(name: str, form: str) -> nn.Module:
     return create_model(name, block=None if form == "plain" else form)
 
@@ -127,4 +147,11 @@ REGISTRY = {
         "preresnet20, 128 x 3x32x32: a training step, by block", partial(blocks_in_training, "preresnet20", CIFAR)
     ),
     "blocks_inference": Benchmark("resnet50, 1 x 3x224x224: a forward pass, by block", partial(blocks_in_inference, "resnet50", IMAGENET)),
+    "tail_training_resnet50": Benchmark(
+        "resnet50, 8 x 3x224x224: forward and backward, by tail", partial(tails_in_training, "resnet50", (8, 3, 224, 224))
+    ),
+    **{
+        f"tail_training_{name}": Benchmark(f"{name}, 128 x 3x32x32: forward and backward, by tail", partial(tails_in_training, name, CIFAR))
+        for name in ("cifar_resnet20", "cifar_resnet56", "preresnet20")
+    },
 }

@@ -123,7 +123,8 @@ class Tail:
         """
         affine, r_affine, p = saved.affine, saved.r_affine, saved.p
         positions = x.shape[2] * x.shape[3]
-        a, b, by_r, g = kernels.reduce(dy, y, x, affine.mu, r, None if r_affine is None else r_affine.mu, has_shortcut)
+        keep = has_shortcut and r_affine is None and y is not None  # without a ReLU the shortcut's gradient is dy itself
+        a, b, by_r, g = kernels.reduce(dy, y, x, affine.mu, r, None if r_affine is None else r_affine.mu, keep)
         if g is not None:
             dy, y = g, None
         b = b * affine.istd
@@ -143,7 +144,7 @@ class Tail:
         if kb is not None:
             kc = kc - affine.scale * dbeta / count - kb * affine.mu
         dx = kernels.spread(dy, y, x, (affine.scale * s).contiguous(), kb, kc.contiguous())
-        dr, r_dgamma, r_dbeta = g, None, None
+        dr, r_dgamma, r_dbeta = dy if has_shortcut else None, None, None
         if r_affine is not None and self.r_norm is not None and by_r is not None and r is not None:
             r_dbeta, r_dgamma = a.sum(0), (by_r * r_affine.istd).sum(0)
             rb = -r_affine.scale * r_affine.istd * r_dgamma / count if self.r_norm.batch else None
