@@ -51,8 +51,8 @@ def moments(
 ):  # fmt: skip
     """Store the mean and, unless m2 is None, the centred square of each map over each span of `length` positions: (N, spans, C).
 
-    Sums are shifted by the mean of the span's first tile: it is a mean of some of the same data, so it is near enough to the mean for
-    sums of squares to lose nothing, whatever the data (Chan et al., 1983, section 3).
+    Sums are shifted by the mean of the span's first tile. As a mean of a share f of the same data it is off by at most sqrt(1 / f - 1)
+    standard deviations, so a sum of squares loses a factor of about 1 / f in precision at worst, whatever the data's mean.
     """
     wide: tl.constexpr = mean.dtype.element_ty
     image, span, first = _split(tl.program_id(0), spans, channels, CHANNELS)
