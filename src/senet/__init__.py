@@ -1,35 +1,32 @@
 """Feature recalibration for PyTorch: Squeeze-and-Excitation and its descendants.
 
-The package is a lazy facade: a public name is imported from its home module on first use, so that `import senet` loads neither torch nor
-anything else.
+A lazy facade: a public name is imported from its home module on first use, so that `import senet` loads neither torch nor anything else.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from senet.analysis.record import Excitations as Excitations
-    from senet.analysis.record import record_excitations as record_excitations
+    from senet.analysis.record import Excitations as Excitations, record_excitations as record_excitations
     from senet.blocks.build import build_block as build_block
     from senet.blocks.channel import ChannelSE as ChannelSE
     from senet.blocks.channel_spatial import ChannelSpatialSE as ChannelSpatialSE
     from senet.blocks.competitive import CompetitiveSE as CompetitiveSE
     from senet.blocks.spatial import SpatialSE as SpatialSE
     from senet.comparison import compare as compare
+    from senet.deploy.export import export_onnx as export_onnx
+    from senet.deploy.optimize import optimize as optimize
     from senet.insertion.freeze import freeze_host as freeze_host
     from senet.insertion.gated import Gated as Gated
-    from senet.insertion.insert import insert as insert
-    from senet.insertion.insert import remove as remove
+    from senet.insertion.insert import insert as insert, remove as remove
     from senet.insertion.keys import rename_keys as rename_keys
     from senet.insertion.plan import InsertPlan as InsertPlan
     from senet.insertion.sites import find_sites as find_sites
-    from senet.models.create import create_model as create_model
-    from senet.models.create import from_pretrained as from_pretrained
+    from senet.models.create import create_model as create_model, from_pretrained as from_pretrained
     from senet.models.pretrained import load_weights as load_weights
     from senet.models.registry import list_models as list_models
     from senet.ops.backend import backend as backend
-    from senet.profiling import Profile as Profile
-    from senet.profiling import profile as profile
+    from senet.profiling import Profile as Profile, profile as profile
     from senet.publishing import push_to_hub as push_to_hub
     from senet.recipe import Recipe as Recipe
     from senet.spec import BlockSpec as BlockSpec
@@ -47,6 +44,8 @@ _NAMES = {
     "blocks.competitive": "CompetitiveSE",
     "blocks.spatial": "SpatialSE",
     "comparison": "compare",
+    "deploy.export": "export_onnx",
+    "deploy.optimize": "optimize",
     "insertion.freeze": "freeze_host",
     "insertion.gated": "Gated",
     "insertion.insert": "insert remove",

@@ -1,0 +1,173 @@
+"""What an optimised network is made of: convolutions that end units, and gates that write where they read."""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from senet.blocks.channel import ChannelSE
+from senet.blocks.precision import precise, weights, without_autocast
+from senet.deploy.fold import fold_squeeze, pays
+from senet.ops import reference
+from senet.ops.join import join
+from senet.ops.packed import Geometry, available, convolve, pack
+from senet.ops.squeeze import TAPS, excite_lean
+
+
+class CommutedGate(nn.Module):
+    """Compute the gate of a convolution's output from its input (see `senet.ops.squeeze`), in float32 at least.
+
+    Args:
+        se: the block behind the convolution.
+        conv: the convolution, its BN folded.
+        gain: constant factor of the gate.
+
+    Attributes:
+        folded: whether `fc1` maps the means of the input to the hidden units directly, the convolution within it.
+    """
+
+    def __init__(self, se: ChannelSE, conv: nn.Conv2d, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gate_name = se.gate_name
+        self.gain = gain
+        self.kernel = conv.kernel_size
+        self.stride = (conv.stride[0], conv.stride[1])
+        self.folded = pays(conv.weight, conv.groups, se.fc1)
+        if self.folded:
+            self.fc1 = linear(*fold_squeeze(conv.weight.detach(), conv.bias, conv.groups, se.fc1))
+        else:
+            self.fc1 = se.fc1
+        self.fc2 = se.fc2
+
+    def forward(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
+        """Map the convolution's input (N, I, H, W) to the gates of its output, (N, O)."""
+        dtype = precise(x, self.fc1.weight, self.fc2.weight)
+        with without_autocast(x):
+            taps = TAPS[self.kernel](x.to(dtype), self.stride)
+            if not self.folded:
+                taps = F.conv2d(taps, *weights(conv, dtype), groups=conv.groups)
+            s = excite_lean(taps.flatten(1), weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
+            return s if self.gain == 1 else s * self.gain
+
+    def extra_repr(self) -> str:
+        """Return every option."""
+        return f"kernel={self.kernel}, folded={self.folded}, gate={self.gate_name!r}" + ("" if self.gain == 1 else f", gain={self.gain:g}")
+
+
+class Packed(NamedTuple):
+    """Hold a weight's packed copy, and of which state of which parameter it is."""
+
+    of: Tensor
+    version: int
+    weight: Tensor
+
+
+class FusedConv2d(nn.Conv2d):
+    """Convolve, scale by a gate, add a shortcut, rectify: each but the first only if asked for, and without a further map.
+
+    Args:
+        like: the convolution whose shape it has.
+        weight: its weight, BN folded in.
+        bias: its bias.
+        se: the block behind it, or None.
+        gain: constant factor behind the block.
+        relu: whether a ReLU ends it.
+    """
+
+    def __init__(
+        self, like: nn.Conv2d, weight: Tensor, bias: Tensor | None, *, se: ChannelSE | None = None, gain: float = 1.0, relu: bool = False
+    ) -> None:
+        super().__init__(
+            like.in_channels,
+            like.out_channels,
+            like.kernel_size,  # pyright: ignore[reportArgumentType]
+            like.stride,  # pyright: ignore[reportArgumentType]
+            like.padding,  # pyright: ignore[reportArgumentType]
+            like.dilation,  # pyright: ignore[reportArgumentType]
+            like.groups,
+            bias is not None,
+            like.padding_mode,
+            device="meta",
+        )
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.gate = None if se is None else CommutedGate(se, self, gain)
+        self.relu = relu
+        self._packed: Packed | None = None
+        plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        self._geometry = Geometry(self.padding, self.stride, self.dilation, self.groups) if plain else None  # pyright: ignore[reportArgumentType]
+
+    def forward(self, input: Tensor, shortcut: Tensor | None = None) -> Tensor:  # noqa: A002 - the name in nn.Conv2d
+        """Map (N, I, H, W), and a shortcut of the output's shape if the unit has one, to (N, O, H', W')."""
+        s = None if self.gate is None else self.gate(input, self)
+        if self._geometry is None or not available(input, self.weight):
+            return join(super().forward(input), s, shortcut, relu=self.relu)
+        weight = self._pack(self._geometry, input.shape)
+        if s is not None or not self._takes(shortcut, input):
+            return join(convolve(input, weight, self.bias, self._geometry, relu=False), s, shortcut, relu=self.relu)
+        return convolve(input, weight, self.bias, self._geometry, shortcut, relu=self.relu)
+
+    def _takes(self, shortcut: Tensor | None, x: Tensor) -> bool:
+        """Return whether the convolution itself can add a shortcut: it must not be one to broadcast."""
+        if shortcut is None:
+            return True
+        batch, channels, *size = shortcut.shape
+        moves = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        own = [(n + 2 * int(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in moves]
+        return shortcut.dtype == x.dtype and (batch, channels, size) == (len(x), self.out_channels, own)
+
+    def _pack(self, geometry: Geometry, shape: torch.Size) -> Tensor:
+        """Return the packed weight, made anew if the weight is another one or has changed since."""
+        weight = self.weight
+        version = 0 if weight.is_inference() else weight._version
+        packed = self._packed
+        if packed is None or packed.of is not weight or packed.version != version:
+            packed = self._packed = Packed(weight, version, pack(weight, geometry, shape))
+        return packed.weight
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "FusedConv2d":
+        self._packed = None  # a conversion gives a parameter other data without counting it as a change
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_packed": None}  # copies and files have the weight
+
+    def extra_repr(self) -> str:
+        """Return every option."""
+        return f"{super().extra_repr()}, relu={self.relu}"
+
+
+class LeanSE(nn.Module):
+    """Apply a block with few operations; where nobody else holds the map, write to it.
+
+    Args:
+        se: the block.
+        in_place: whether the map may be overwritten.
+    """
+
+    def __init__(self, se: ChannelSE, *, in_place: bool) -> None:
+        super().__init__()
+        self.gate_name = se.gate_name
+        self.in_place = in_place
+        self.fc1 = se.fc1
+        self.fc2 = se.fc2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x (N, C, *S) with every channel multiplied by its gate."""
+        dtype = precise(x, self.fc1.weight, self.fc2.weight)
+        with without_autocast(x):
+            s = excite_lean(reference.squeeze_avg(x.to(dtype)), weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
+        return join(x, s) if self.in_place else reference.scale(x, s.to(x.dtype))
+
+    def extra_repr(self) -> str:
+        """Return every option."""
+        return f"gate={self.gate_name!r}, in_place={self.in_place}"
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Return a linear layer with this weight and bias, not to be trained."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    layer.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # pyright: ignore[reportAttributeAccessIssue]
+    return layer

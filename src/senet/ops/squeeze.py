@@ -1,0 +1,40 @@
+"""The squeeze of a convolution's output, computed on its input.
+
+A convolution is linear, so the mean of its output over all positions is the convolution of means: each tap of the kernel sees the input
+shifted, and the mean of what it sees is all that counts. The gate is then known before the convolution runs.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from senet.ops.reference import GATE
+
+
+def pointwise_taps(x: Tensor, stride: tuple[int, int] = (1, 1)) -> Tensor:
+    """Return the mean of what a 1x1 kernel sees: (N, C, H, W) -> (N, C, 1, 1)."""
+    return x[..., :: stride[0], :: stride[1]].mean((2, 3), keepdim=True)
+
+
+def same_3x3_taps(x: Tensor, stride: tuple[int, int] = (1, 1)) -> Tensor:
+    """Return the mean of what each tap of a 3x3 kernel sees at stride 1 with padding 1: (N, C, H, W) -> (N, C, 3, 3).
+
+    The upper taps miss the last row and the left ones the last column, the lower and the right ones the first: what is left after the one
+    is summed for the other, so that corners are right. Holds for any size, 1x1 included.
+    """
+    columns = x.sum(2)
+    columns = torch.stack((columns - x[:, :, -1], columns, columns - x[:, :, 0]), 2)
+    total = columns.sum(3)
+    sums = torch.stack((total - columns[..., -1], total, total - columns[..., 0]), 3)
+    return sums / (x.shape[2] * x.shape[3])
+
+
+TAPS: dict[tuple[int, ...], Callable[[Tensor, tuple[int, int]], Tensor]] = {(1, 1): pointwise_taps, (3, 3): same_3x3_taps}
+"""Size of a kernel -> means of what its taps see."""
+
+
+def excite_lean(z: Tensor, fc1: tuple[Tensor, Tensor | None], fc2: tuple[Tensor, Tensor | None], gate: str) -> Tensor:
+    """Turn squeezed channels into gates, in four operations on (N, C): see `senet.ops.reference.excite`."""
+    return GATE[gate](F.linear(F.linear(z, *fc1).relu_(), *fc2))

@@ -1,0 +1,38 @@
+"""The squeeze of a convolution's output from means of its input, against the mean of the output."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from senet.ops.reference import excite
+from senet.ops.squeeze import TAPS, excite_lean
+
+SIZES = [(1, 1), (1, 5), (2, 1), (2, 2), (7, 7), (6, 9)]
+CASES = [((1, 1), (1, 1)), ((1, 1), (2, 2)), ((1, 1), (3, 2)), ((3, 3), (1, 1))]
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(("kernel", "stride"), CASES, ids=str)
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_means_of_the_taps_give_the_mean_of_the_output(kernel, stride, size, groups, layout):
+    x = drawn(3, 4, *size).to(memory_format=layout)
+    weight = drawn(6, 4 // groups, *kernel)
+    expected = F.conv2d(x, weight, stride=stride, padding=kernel[0] // 2, groups=groups).mean((2, 3))
+    taps = TAPS[kernel](x, stride)
+    assert taps.shape == (3, 4, *kernel)
+    found = F.conv2d(taps, weight, groups=groups).flatten(1)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("gate", ["sigmoid", "tanh", "relu", "hard_sigmoid"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_lean_excitation_is_the_definition(gate, bias):
+    z, w1, w2 = drawn(3, 8), drawn(2, 8), drawn(8, 2)
+    b1, b2 = (drawn(2), drawn(8)) if bias else (None, None)
+    torch.testing.assert_close(excite_lean(z, (w1, b1), (w2, b2), gate), excite(z, w1, b1, w2, b2, gate), rtol=1e-15, atol=1e-15)
