@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from senet.data.samplers import Draw, EpochSampler, class_aware, occurrences, sample_random, shuffle
 from senet.errors import UsageError

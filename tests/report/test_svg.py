@@ -3,8 +3,7 @@ import math
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from senet.report.svg import Drawing, Scale, series, spread_apart, tick_label, tick_step
 

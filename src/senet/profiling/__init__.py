@@ -1,5 +1,4 @@
 """What a network costs and how long it takes, part by part and against its plain twin."""
 
 from senet.profiling.measure import profile as profile
-from senet.profiling.result import Profile as Profile
-from senet.profiling.result import Row as Row
+from senet.profiling.result import Profile as Profile, Row as Row
