@@ -7,6 +7,8 @@ from PIL import Image
 from senet.cli import doctor, installed
 from senet.cli.installed import Package
 from senet.cli.main import main
+from senet.ops.backend import BUILDERS
+from senet.ops.kernels import TorchKernels
 
 
 def findings(capsys, *words: str, code: int = 0) -> dict[tuple[str, str], dict]:
@@ -33,6 +35,15 @@ def test_this_machine(capsys):
     assert {name for section, name in found if section == "extras"} >= {"train", "report", "export", "hub", "data", "compress", "bench"}
     assert "cores" in found["devices", "cpu"]["found"]
     assert {name for section, name in found if section == "compilers"} == {"g++", "nvcc", "ninja"}
+
+
+def test_operators_that_cannot_run_are_named_with_the_reason(capsys, monkeypatch):
+    monkeypatch.setitem(BUILDERS, "cpp", lambda device: (None, "c++ is not found"))
+    found = findings(capsys)["operators", "cpu"]
+    assert (found["found"], found["complaint"], found["fatal"]) == ("reference", "cpp cannot run: c++ is not found", False)
+    monkeypatch.setitem(BUILDERS, "cpp", lambda device: (TorchKernels(), ""))
+    found = findings(capsys)["operators", "cpu"]
+    assert (found["found"], found["complaint"]) == ("cpp, the fastest for cpu", "")
 
 
 def test_table_has_a_line_for_each(capsys):

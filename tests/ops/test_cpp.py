@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from senet import ChannelSE, backend
+from senet import ChannelSE, backend, create_model
 from senet.ops.backend import BUILDERS
 from senet.ops.kernels import Kernels, TorchKernels
 from senet.ops.tail import residual_tail
@@ -119,6 +119,33 @@ def test_nan_is_passed_on(passes: Kernels, layout: str) -> None:
     y = passes.apply(x, torch.ones(1, 20), torch.zeros(1, 20), None, None, None, True)
     assert torch.equal(y.isnan(), x.isnan())
     assert torch.equal(passes.moments(x, True)[0].isnan(), torch.arange(20)[None] == 1)
+
+
+def saved_bytes(name: str) -> int:
+    """Return the bytes that a training pass keeps beside parameters and buffers."""
+    model = create_model(name).train()
+    kept = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
+    alive: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in kept:
+            alive[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(torch.randn(4, 3, 32, 32))
+    return sum(tensor.untyped_storage().nbytes() for tensor in alive.values())
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "cifar_resnet56"])
+def test_a_network_keeps_no_more_with_se_than_without(passes: Kernels, name: str) -> None:
+    plain = {}
+    for which in ("reference", "cpp"):
+        with backend(which):
+            plain[which] = saved_bytes(name)
+            recalibrated = saved_bytes(f"se_{name}")
+    assert recalibrated <= 1.01 * plain["cpp"]
+    assert plain["cpp"] <= 1.01 * plain["reference"]
 
 
 def test_maps_that_are_not_dense(passes: Kernels) -> None:

@@ -172,6 +172,7 @@ def test_a_storage_that_two_layers_save_counts_once():
     assert total(nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), Twice()), 2, 1, 4, 4).activation_bytes == 3 * 16 * 4
 
 
+@pytest.mark.usefixtures("definition")
 def test_the_measured_memory_of_cifar_resnet20():
     # 200.8 MB plain and 245.2 MB with SE at batch 128: measured once with an implementation of its own.
     plain, recalibrated = (

@@ -88,7 +88,7 @@ def run(args: Namespace) -> int:
     """Look at everything; the exit code is 1 if senet or the data cannot be used."""
     from senet.cli.printing import show
 
-    findings = [*_versions(), *_extras(), *_devices(), *_compilers()]
+    findings = [*_versions(), *_extras(), *_devices(), *_compilers(), *_operators()]
     if args.data_root is not None or args.data_name is not None:
         findings.append(_data(args.data_name or "folder", args.data_root))
     checkup = Checkup(tuple(findings))
@@ -154,6 +154,22 @@ def _compilers() -> list[Finding]:
         told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
         match = re.search(pattern, told)
         findings.append(Finding("compilers", name, f"{match[match.lastindex or 0] if match else 'version unknown'}, {path}"))
+    return findings
+
+
+def _operators() -> list[Finding]:
+    """Return which fused operators run on each type of device, built if they are not yet, or why their definition does."""
+    try:
+        import torch
+
+        from senet.ops.backend import BEST, fastest
+    except Exception:  # the devices' finding says so
+        return []
+    findings = []
+    for device in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
+        found = fastest(device)
+        missing = f"{BEST[device]} cannot run: {found.reason}" if found.kernels is None and device in BEST else ""
+        findings.append(Finding("operators", device, found.name if missing else f"{found.name}, {found.reason}", missing))
     return findings
 
 

@@ -62,14 +62,19 @@ def choose(x: Tensor) -> Choice:
         if kernels is None:
             raise UsageError(f"the backend {asked!r} cannot run here: {reason}; use senet.backend({REFERENCE!r})")
         return Choice(asked, kernels, "asked for")
-    best = BEST.get(x.device.type)
+    found = fastest(x.device.type)
+    if found.kernels is None and x.device.type in BEST:
+        _warn_once(BEST[x.device.type], found.reason)
+    return found
+
+
+def fastest(device: str) -> Choice:
+    """Return the backend that runs on a type of device where none is asked for; it may have to be built first."""
+    best = BEST.get(device)
     if best is None:
-        return Choice(REFERENCE, None, f"there is no faster backend for {x.device.type}")
-    kernels, reason = BUILDERS[best](x.device.type)
-    if kernels is None:
-        _warn_once(best, reason)
-        return Choice(REFERENCE, None, reason)
-    return Choice(best, kernels, f"the fastest for {x.device.type}")
+        return Choice(REFERENCE, None, f"there is no faster backend for {device}")
+    kernels, reason = BUILDERS[best](device)
+    return Choice(REFERENCE, None, reason) if kernels is None else Choice(best, kernels, f"the fastest for {device}")
 
 
 @cache
