@@ -33,3 +33,8 @@ def test_an_unknown_benchmark_is_wrong_usage():
     done = run("trainig_step")
     assert done.returncode == 2
     assert "no benchmark 'trainig_step'; there are: training_step, blocks_training, blocks_inference" in done.stderr
+
+
+def test_the_readme_shows_the_committed_results():
+    assert subprocess.run([sys.executable, "-m", "benchmarks.table", "--check"], cwd=ROOT, check=False).returncode == 0
+    assert "| resnet50, 8 x 3x224x224: forward and backward, by tail |" in (ROOT / "README.md").read_text(encoding="utf-8")
