@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.direct import SEPreResNet20, training_step
+from benchmarks.inference import infer, inference_forms
 from senet import backend, create_model
 from senet.data.loaders import Batch
 from senet.recipe import OptimRecipe, load_recipe
@@ -135,11 +136,6 @@ def sgd(model: nn.Module, recipe: OptimRecipe) -> torch.optim.SGD:
     return torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay)
 
 
-def infer(model: nn.Module, images: Tensor) -> None:
-    with torch.inference_mode():
-        model(images)
-
-
 CIFAR, IMAGENET = (128, 3, 32, 32), (1, 3, 224, 224)
 REGISTRY = {
     "training_step": Benchmark("se_preresnet20, 128 x 1x32x32: our loop against PyTorch alone", loop_against_pytorch, limit=1.05),
@@ -153,5 +149,12 @@ REGISTRY = {
     **{
         f"tail_training_{name}": Benchmark(f"{name}, 128 x 3x32x32: forward and backward, by tail", partial(tails_in_training, name, CIFAR))
         for name in ("cifar_resnet20", "cifar_resnet56", "preresnet20")
+    },
+    **{
+        f"inference_b{batch}_{name}": Benchmark(
+            f"ResNet-50, {batch} x 3x224x224, {name}: inference forms", partial(inference_forms, batch, dtype)
+        )
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+        for batch in (1, 16)
     },
 }

@@ -1,9 +1,13 @@
 """The end of a unit in inference, on the convolution's output itself."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor
 
+import senet
+from senet.ops.backend import choose
 from senet.ops.join import join
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
@@ -16,24 +20,36 @@ def parts(dtype: torch.dtype, layout: torch.memory_format, channels: int = 5) ->
     return y.to(dtype, memory_format=layout), s.to(torch.promote_types(dtype, torch.float32)), r.to(dtype, memory_format=layout)
 
 
+@pytest.mark.parametrize("backend", ["reference", None])
 @pytest.mark.parametrize("layout", FORMATS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("channels", [5, 16, 67])
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("shortcut", [True, False])
 @pytest.mark.parametrize("gated", [True, False])
-def test_join_is_its_definition_and_writes_to_the_map(gated, shortcut, relu, channels, dtype, layout):
+def test_join_is_its_definition_and_writes_to_the_map(gated, shortcut, relu, channels, dtype, layout, backend):
     y, s, r = parts(dtype, layout, channels)
     expected = y.double() * (s[..., None, None].double() if gated else 1) + (r.double() if shortcut else 0)
     expected = expected.relu() if relu else expected
     before = r.clone()
-    found = join(y, s if gated else None, r if shortcut else None, relu=relu)
+    with nullcontext() if backend is None else senet.backend(backend):
+        found = join(y, s if gated else None, r if shortcut else None, relu=relu)
     assert found.data_ptr() == y.data_ptr()
     assert found.dtype == dtype
     assert found.is_contiguous(memory_format=layout)
     assert torch.equal(r, before)
     exactness = {torch.float32: 1e-6, torch.float64: 1e-14, torch.bfloat16: 2e-2}[dtype]
     torch.testing.assert_close(found.double(), expected, rtol=exactness, atol=exactness)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_one_pass_rounds_once(dtype):
+    y, s, r = parts(dtype, torch.channels_last, 64)
+    exact = (y.double() * s[..., None, None].double() + r.double()).relu()
+    found = join(y.clone(memory_format=torch.channels_last), s, r, relu=True)
+    if choose(y).kernels is None:
+        pytest.skip(f"no C++ operators: {choose(y).reason}")
+    assert (found.double() - exact).abs().max() <= exact.abs().max() * torch.finfo(dtype).eps
 
 
 def test_nan_passes_the_relu():

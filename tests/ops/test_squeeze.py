@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from senet.ops.reference import excite
-from senet.ops.squeeze import TAPS, excite_lean
+from senet.ops.squeeze import TAPS, excite_lean, means
 
 SIZES = [(1, 1), (1, 5), (2, 1), (2, 2), (7, 7), (6, 9)]
 CASES = [((1, 1), (1, 1)), ((1, 1), (2, 2)), ((1, 1), (3, 2)), ((3, 3), (1, 1))]
@@ -24,7 +24,7 @@ def test_the_means_of_the_taps_give_the_mean_of_the_output(kernel, stride, size,
     x = drawn(3, 4, *size).to(memory_format=layout)
     weight = drawn(6, 4 // groups, *kernel)
     expected = F.conv2d(x, weight, stride=stride, padding=kernel[0] // 2, groups=groups).mean((2, 3))
-    taps = TAPS[kernel](x, stride)
+    taps = TAPS[kernel](x, stride, torch.float64)
     assert taps.shape == (3, 4, *kernel)
     found = F.conv2d(taps, weight, groups=groups).flatten(1)
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
@@ -36,3 +36,12 @@ def test_the_lean_excitation_is_the_definition(gate, bias):
     z, w1, w2 = drawn(3, 8), drawn(2, 8), drawn(8, 2)
     b1, b2 = (drawn(2), drawn(8)) if bias else (None, None)
     torch.testing.assert_close(excite_lean(z, (w1, b1), (w2, b2), gate), excite(z, w1, b1, w2, b2, gate), rtol=1e-15, atol=1e-15)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_half_maps_are_averaged_in_float32(layout, dtype):
+    x = (drawn(2, 19, 30, 31) + 100).to(dtype, memory_format=layout)
+    found = means(x, torch.float32)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), x.double().mean((2, 3)), rtol=1e-6, atol=0)

@@ -12,7 +12,7 @@ from senet.deploy.fold import fold_squeeze, pays
 from senet.ops import reference
 from senet.ops.join import join
 from senet.ops.packed import Geometry, available, convolve, pack
-from senet.ops.squeeze import TAPS, excite_lean
+from senet.ops.squeeze import TAPS, excite_lean, means
 
 
 class CommutedGate(nn.Module):
@@ -34,17 +34,14 @@ class CommutedGate(nn.Module):
         self.kernel = conv.kernel_size
         self.stride = (conv.stride[0], conv.stride[1])
         self.folded = pays(conv.weight, conv.groups, se.fc1)
-        if self.folded:
-            self.fc1 = linear(*fold_squeeze(conv.weight.detach(), conv.bias, conv.groups, se.fc1))
-        else:
-            self.fc1 = se.fc1
-        self.fc2 = se.fc2
+        folded = fold_squeeze(conv.weight.detach(), conv.bias, conv.groups, se.fc1) if self.folded else _precise(se.fc1)
+        self.fc1, self.fc2 = linear(*folded), linear(*_precise(se.fc2))
 
     def forward(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
         """Map the convolution's input (N, I, H, W) to the gates of its output, (N, O)."""
         dtype = precise(x, self.fc1.weight, self.fc2.weight)
         with without_autocast(x):
-            taps = TAPS[self.kernel](x.to(dtype), self.stride)
+            taps = TAPS[self.kernel](x, self.stride, dtype)
             if not self.folded:
                 taps = F.conv2d(taps, *weights(conv, dtype), groups=conv.groups)
             s = excite_lean(taps.flatten(1), weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
@@ -150,14 +147,13 @@ class LeanSE(nn.Module):
         super().__init__()
         self.gate_name = se.gate_name
         self.in_place = in_place
-        self.fc1 = se.fc1
-        self.fc2 = se.fc2
+        self.fc1, self.fc2 = linear(*_precise(se.fc1)), linear(*_precise(se.fc2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (N, C, *S) with every channel multiplied by its gate."""
         dtype = precise(x, self.fc1.weight, self.fc2.weight)
         with without_autocast(x):
-            s = excite_lean(reference.squeeze_avg(x.to(dtype)), weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
+            s = excite_lean(means(x, dtype), weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
         return join(x, s) if self.in_place else reference.scale(x, s.to(x.dtype))
 
     def extra_repr(self) -> str:
@@ -171,3 +167,9 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     layer.weight = nn.Parameter(weight, requires_grad=False)
     layer.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # pyright: ignore[reportAttributeAccessIssue]
     return layer
+
+
+def _precise(layer: nn.Linear) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias in the type in which gates are computed, so that no call has to convert them."""
+    weight, bias = weights(layer, precise(layer.weight))
+    return weight.detach(), None if bias is None else bias.detach()

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from senet.ops.memory import is_direct
+
 OPERATORS = torch.ops.mkldnn
 NEEDED = ("_convolution_pointwise", "_reorder_convolution_weight")
 
@@ -28,12 +30,10 @@ class Geometry(NamedTuple):
 
 def available(x: Tensor, weight: Tensor) -> bool:
     """Return whether these operators take the map and the weight: on a CPU, without a gradient, autocast or a compiler."""
+    if not is_direct(x) or torch.is_autocast_enabled("cpu"):
+        return False
     if x.device.type != "cpu" or x.dtype != weight.dtype or x.dtype not in (torch.float32, torch.bfloat16) or x.ndim != 4 or not x.numel():
         return False
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or (torch.is_grad_enabled() and x.requires_grad):
-        return False
-    if type(x) is not Tensor or torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
-        return False  # fake tensors and those of torch.func have no memory to pack
     if not (torch.backends.mkldnn.is_available() and all(hasattr(OPERATORS, name) for name in NEEDED)):
         return False
     return x.dtype == torch.float32 or OPERATORS._is_mkldnn_bf16_supported()

@@ -10,20 +10,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from senet.ops.reference import GATE
+from senet.ops.backend import choose
+from senet.ops.memory import is_direct
+from senet.ops.reference import GATE, squeeze_avg
+
+Stride = tuple[int, int]
 
 
-def pointwise_taps(x: Tensor, stride: tuple[int, int] = (1, 1)) -> Tensor:
-    """Return the mean of what a 1x1 kernel sees: (N, C, H, W) -> (N, C, 1, 1)."""
-    return x[..., :: stride[0], :: stride[1]].mean((2, 3), keepdim=True)
+def means(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Average every channel over its positions in this type: (N, C, *S) -> (N, C).
+
+    torch casts a half-precision map as a whole before it sums; the C++ backend sums it in float32 as it reads it.
+    """
+    if x.dtype != dtype == torch.float32 and is_direct(x) and x.device.type == "cpu" and x.ndim == 4 and x.numel():
+        kernels = choose(x).kernels
+        if kernels is not None:
+            return kernels.moments(x, centred=False)[0]
+    return squeeze_avg(x.to(dtype))
 
 
-def same_3x3_taps(x: Tensor, stride: tuple[int, int] = (1, 1)) -> Tensor:
+def pointwise_taps(x: Tensor, stride: Stride, dtype: torch.dtype) -> Tensor:
+    """Return the mean of what a 1x1 kernel sees, computed in this type: (N, C, H, W) -> (N, C, 1, 1)."""
+    return means(x if stride == (1, 1) else x[..., :: stride[0], :: stride[1]], dtype)[..., None, None]
+
+
+def same_3x3_taps(x: Tensor, stride: Stride, dtype: torch.dtype) -> Tensor:
     """Return the mean of what each tap of a 3x3 kernel sees at stride 1 with padding 1: (N, C, H, W) -> (N, C, 3, 3).
 
     The upper taps miss the last row and the left ones the last column, the lower and the right ones the first: what is left after the one
     is summed for the other, so that corners are right. Holds for any size, 1x1 included.
     """
+    x = x.to(dtype)
     columns = x.sum(2)
     columns = torch.stack((columns - x[:, :, -1], columns, columns - x[:, :, 0]), 2)
     total = columns.sum(3)
@@ -31,7 +48,7 @@ def same_3x3_taps(x: Tensor, stride: tuple[int, int] = (1, 1)) -> Tensor:
     return sums / (x.shape[2] * x.shape[3])
 
 
-TAPS: dict[tuple[int, ...], Callable[[Tensor, tuple[int, int]], Tensor]] = {(1, 1): pointwise_taps, (3, 3): same_3x3_taps}
+TAPS: dict[tuple[int, ...], Callable[[Tensor, Stride, torch.dtype], Tensor]] = {(1, 1): pointwise_taps, (3, 3): same_3x3_taps}
 """Size of a kernel -> means of what its taps see."""
 
 

@@ -21,6 +21,10 @@ class CppKernels:
         """See `Kernels`."""
         return cast(Tensor, OPERATORS.apply(x, k, t, r, rk, rt, relu))
 
+    def rescale_(self, y: Tensor, s: Tensor, shortcut: Tensor | None, relu: bool) -> None:
+        """Overwrite y (N, C, H, W) by f(s y + shortcut), with s (N, C) and the shortcut a map or nothing; y is dense."""
+        OPERATORS.rescale_(y, s, shortcut, relu)
+
     def reduce(
         self, dy: Tensor, y: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:

@@ -138,6 +138,39 @@ void apply_map(const Shape& z, const T* x, const Wide<T>* k, const Wide<T>* t, c
   });
 }
 
+// Scales a run where it lies, adds the shortcut's, rectifies: whole vectors of T, so that half types are converted in pairs.
+template <class T, bool NHWC, bool ADD, bool RELU>
+inline void rescale_run(T* y, const T* r, const Wide<T>* k, Index length) {
+  using Half = at::vec::Vectorized<T>;
+  const auto next = [&](const Vector<T>& v, Index i, const Vector<T>& added) {
+    const auto sum = at::vec::fmadd(v, NHWC ? Vector<T>::loadu(k + i) : Vector<T>(*k), added);
+    return RELU ? at::vec::clamp_min(sum, Vector<T>(0)) : sum;
+  };
+  const Vector<T> zero(0);
+  Index i = 0;
+  for (; i + Half::size() <= length; i += Half::size()) {
+    if constexpr (std::is_same_v<T, Wide<T>>) {
+      next(Half::loadu(y + i), i, ADD ? Half::loadu(r + i) : zero).store(y + i);
+    } else {
+      const auto [low, high] = at::vec::convert_to_float<T>(Half::loadu(y + i));
+      auto r_low = zero, r_high = zero;
+      if constexpr (ADD) std::tie(r_low, r_high) = at::vec::convert_to_float<T>(Half::loadu(r + i));
+      at::vec::convert_from_float<T>(next(low, i, r_low), next(high, i + LANES<T>, r_high)).store(y + i);
+    }
+  }
+  for (; i < length; ++i) {
+    const auto v = Wide<T>(y[i]) * k[NHWC ? i : 0] + (ADD ? Wide<T>(r[i]) : Wide<T>(0));
+    y[i] = static_cast<T>(RELU && v <= 0 ? Wide<T>(0) : v);
+  }
+}
+
+template <class T, bool NHWC, bool ADD, bool RELU>
+void rescale_map(const Shape& z, T* y, const T* r, const Wide<T>* k) {
+  for_each_run(z, [&](Index n, Index c, Index offset, Index length) {
+    rescale_run<T, NHWC, ADD, RELU>(y + offset, ADD ? r + offset : nullptr, k + n * z.c + c, length);
+  });
+}
+
 template <class T>
 void spread_map(const Shape& z, const T* dy, const T* y, const T* x, const Wide<T>* ka, const Wide<T>* kb, const Wide<T>* kc, T* dx) {
   for_each_run(z, [&](Index n, Index c, Index offset, Index length) {
@@ -371,6 +404,23 @@ Tensor apply(
   return y;
 }
 
+template <class T, bool NHWC>
+auto rescaling(bool add, bool relu) {
+  return add ? (relu ? rescale_map<T, NHWC, true, true> : rescale_map<T, NHWC, true, false>)
+             : (relu ? rescale_map<T, NHWC, false, true> : rescale_map<T, NHWC, false, false>);
+}
+
+void rescale_(const Tensor& y, const Tensor& ks, const Optional& shortcut, bool relu) {
+  TORCH_CHECK(alike(y, y).is_same(y), "expected a dense map, it is overwritten");
+  const auto z = shape_of(y);
+  const auto r = alike(shortcut, y);
+  const auto k = dense(ks, y, z.n * z.c);
+  FOR_TYPES(y, "rescale_", [&] {
+    const auto run = z.nhwc ? rescaling<scalar_t, true>(r.has_value(), relu) : rescaling<scalar_t, false>(r.has_value(), relu);
+    run(z, y.mutable_data_ptr<scalar_t>(), pointer<scalar_t>(r), k.const_data_ptr<Wide<scalar_t>>());
+  });
+}
+
 std::tuple<Tensor, Tensor, Optional, Optional> reduce(
     const Tensor& gradients, const Optional& outputs, const Tensor& map, const Tensor& means, const Optional& shortcut, const Optional& r_means, bool keep) {
   const auto x = alike(map, map), dy = alike(gradients, x);
@@ -418,6 +468,7 @@ Tensor spread(const Tensor& gradients, const Optional& outputs, const Tensor& ma
 TORCH_LIBRARY(senet_cpp, m) {
   m.def("moments(Tensor x, bool centred) -> (Tensor, Tensor)");
   m.def("apply(Tensor x, Tensor k, Tensor t, Tensor? r, Tensor? rk, Tensor? rt, bool relu) -> Tensor");
+  m.def("rescale_(Tensor(a!) x, Tensor k, Tensor? r, bool relu) -> ()");
   m.def("reduce(Tensor dy, Tensor? y, Tensor x, Tensor mu, Tensor? r, Tensor? r_mu, bool keep) -> (Tensor, Tensor, Tensor?, Tensor?)");
   m.def("spread(Tensor dy, Tensor? y, Tensor x, Tensor ka, Tensor? kb, Tensor kc) -> Tensor");
 }
@@ -425,6 +476,7 @@ TORCH_LIBRARY(senet_cpp, m) {
 TORCH_LIBRARY_IMPL(senet_cpp, CPU, m) {
   m.impl("moments", moments);
   m.impl("apply", apply);
+  m.impl("rescale_", rescale_);
   m.impl("reduce", reduce);
   m.impl("spread", spread);
 }
