@@ -14,7 +14,6 @@ from senet.ops.kernels import CompiledKernels, Kernels
 from senet.spec import check_choice
 
 REFERENCE = "reference"
-
 _asked: ContextVar[str | None] = ContextVar("backend", default=None)
 
 
@@ -30,7 +29,7 @@ class Choice(NamedTuple):
 def backend(name: str) -> Iterator[None]:
     """Run the residual tails inside a `with` block by one backend.
 
-    Without it the best one for the maps' device runs.
+    Without it the best one for the maps' device runs, and for the tails of small maps the definition.
 
     Args:
         name: "reference" (torch's operations one by one, the definition), "compiled" (the fused operator in torch's operations, through
@@ -46,6 +45,11 @@ def backend(name: str) -> Iterator[None]:
         yield
     finally:
         _asked.reset(token)
+
+
+def is_asked_for() -> bool:
+    """Return whether a `backend` is asked for here."""
+    return _asked.get() is not None
 
 
 def choose(x: Tensor) -> Choice:
