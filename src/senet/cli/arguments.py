@@ -1,5 +1,6 @@
 """Arguments that commands share; beside `recipe`, the one place that knows the parsing library."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -62,6 +63,18 @@ def command_parser(prog: str, about: str) -> CommandParser:
 def add_json(parser: CommandParser) -> None:
     """Add --json, which prints plain data for other programs instead of a table."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def add_target(parser: CommandParser, about: str) -> None:
+    """Add --to, the file to write, and --force, which allows to write over one that is there."""
+    parser.add_argument("--to", required=True, help=about)
+    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+
+
+def check_target(args: Namespace) -> None:
+    """Raise UsageError if the file to write is there and --force is not."""
+    if Path(args.to).exists() and not args.force:
+        raise UsageError(f"{args.to!r} exists; --force writes over it")
 
 
 def add_recipe(parser: CommandParser, default: str = "digits") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_json
+from senet.cli.arguments import CommandParser, add_json, add_target, check_target
 from senet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Conversion:
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("source", help="FILE, LIBRARY:FILE, LIBRARY/NAME:FILE, or LIBRARY/NAME to fetch; a .caffemodel is read as it is")
-    parser.add_argument("--to", required=True, help="the .safetensors file to write")
+    add_target(parser, "the .safetensors file to write")
     parser.add_argument("--model", help="name of the network (`senet models`), for files that do not tell")
     parser.add_argument("--num-classes", type=int, help="with --model: classes of the network, where they are not its data set's")
     parser.add_argument("--classes", help="a text file with the names of the classes, one a line, in the order of the logits")
@@ -55,7 +55,6 @@ def add_arguments(parser: CommandParser) -> None:
         help="fold the images' convention into the first convolution: rgb = RGB in 0..1 less the weights' own mean; "
         "imagenet = torchvision's mean and std",
     )
-    parser.add_argument("--force", action="store_true", help="write over a file that is there")
     add_json(parser)
     parser.epilog = (
         "Example: senet convert SE-ResNet-50.caffemodel --to se_resnet50.safetensors; "
@@ -68,8 +67,7 @@ def run(args: Namespace) -> int:
     target = Path(args.to)
     if target.suffix != ".safetensors":
         raise UsageError(f"--to must name a .safetensors file, got {args.to!r}")
-    if target.exists() and not args.force:
-        raise UsageError(f"{args.to!r} exists; --force writes over it")
+    check_target(args)
     if args.num_classes is not None and args.model is None:
         raise UsageError("--num-classes needs --model; without it the file says how many classes there are")
     names = None if args.classes is None else _names(Path(args.classes))

@@ -1,6 +1,5 @@
 """`senet eval`: top-1 and top-5 of trained weights."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError
 
 if TYPE_CHECKING:
-    from senet.data.loaders import Batch
     from senet.recipe import DataRecipe
 
 
@@ -31,7 +29,7 @@ def run(args: Namespace) -> int:
     """Evaluate, and print one row."""
     scales = _pixels(args.scales)
     data = _data(args)
-    from senet.cli.printing import show
+    from senet.cli.printing import show, watched
     from senet.training.evaluate import evaluate
 
     result = evaluate(
@@ -41,7 +39,7 @@ def run(args: Namespace) -> int:
         scales=scales,
         size=args.size,
         device=args.device,
-        watch=iter if args.quiet else _shown,
+        watch=iter if args.quiet else lambda batches: watched(batches, "evaluating"),
     )
     show(result, as_json=args.json)
     return 0
@@ -68,11 +66,3 @@ def _data(args: Namespace) -> "DataRecipe":
     if metadata.recipe is None and "data.name" not in args.changes:
         raise UsageError(f"{metadata.source!r} does not say what it was trained on: give --data.name and --data.root")
     return build_recipe(metadata.recipe or {}, args.changes, where=f"the recipe in {Path(metadata.source).name}").data
-
-
-def _shown(batches: "Iterable[Batch]") -> "Iterable[Batch]":
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(batches, description="evaluating", console=console, disable=not console.is_terminal)

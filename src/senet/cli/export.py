@@ -1,10 +1,8 @@
 """`senet export`: a network as a file for other engines."""
 
-from pathlib import Path
-
 from jsonargparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_json
+from senet.cli.arguments import CommandParser, add_json, add_target, check_target
 from senet.errors import UsageError
 
 
@@ -13,21 +11,19 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "network", help="a source of weights, the folder of a run, or the name of a network (`senet models`), then untrained"
     )
-    parser.add_argument("--to", required=True, help="the .onnx or .pt2 file to write")
+    add_target(parser, "the .onnx or .pt2 file to write")
     parser.add_argument(
         "--images", nargs="+", default=[], help="photographs on which the file is compared with the network, beside random images"
     )
     parser.add_argument("--no-optimize", action="store_true", help="export the network as it was trained, not its inference form")
     parser.add_argument("--no-verify", action="store_true", help="do not run the file")
-    parser.add_argument("--force", action="store_true", help="write over a file that is there")
     add_json(parser)
     parser.epilog = "Example: senet export runs/mine --to mine.onnx --images photo.jpg"
 
 
 def run(args: Namespace) -> int:
     """Export, and say what was written and how far it differs."""
-    if Path(args.to).exists() and not args.force:
-        raise UsageError(f"{args.to!r} exists; --force writes over it")
+    check_target(args)
     if args.images and args.no_verify:
         raise UsageError("--images are there to verify on: drop --no-verify")
     from senet.cli.printing import show

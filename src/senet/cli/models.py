@@ -1,14 +1,8 @@
 """`senet models`: the networks and what they cost, alone or beside the papers' tables."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
-
-if TYPE_CHECKING:
-    from senet.profiling.paper import PaperRow
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -22,22 +16,14 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: Namespace) -> int:
     """List the networks that match."""
-    from senet.cli.printing import show
+    from senet.cli.printing import show, watched
 
     if args.paper:
         from senet.profiling.paper import PaperTables
 
-        show(PaperTables.of(args.pattern, _shown), as_json=args.json)
+        show(PaperTables.of(args.pattern, lambda rows: watched(rows, "counting")), as_json=args.json)
         return 0
     from senet.models.listing import ModelListing
 
     show(ModelListing.of(args.pattern), as_json=args.json)
     return 0
-
-
-def _shown(rows: "list[PaperRow]") -> "Iterable[PaperRow]":
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(rows, description="counting", console=console, disable=not console.is_terminal)

@@ -2,9 +2,12 @@
 
 import json
 import sys
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console, RenderableType
+
+Item = TypeVar("Item")
 
 
 class Printable(Protocol):
@@ -26,3 +29,11 @@ def show(result: Printable, *, as_json: bool) -> None:
         sys.stdout.write("\n")
     else:
         Console().print(result.table())
+
+
+def watched(items: Iterable[Item], description: str) -> Iterable[Item]:
+    """Pass items on and show on a terminal how many have been."""
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, description=description, console=console, disable=not console.is_terminal)

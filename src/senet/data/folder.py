@@ -10,8 +10,9 @@ from PIL import Image
 from senet.data.source import DataSource, UnreadableImageError, input_spec
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
+from senet.weights.library import IMAGENET
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = IMAGENET.mean, IMAGENET.std
 """ImageNet's, as torchvision and fb.resnet.torch have them."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from senet.errors import UsageError, choice_error
-from senet.recipe import DataRecipe
+from senet.recipe import DataRecipe, check_ranges
 from senet.spec import InputSpec
 
 SOURCES = {
@@ -104,7 +104,7 @@ def open_data(recipe: DataRecipe) -> DataSource:
     """
     if recipe.name not in SOURCES:
         raise choice_error("data", recipe.name, SOURCES)
-    check_ranges(recipe)
+    check_numbers(recipe)
     source: DataSource = import_module(SOURCES[recipe.name]).open_source(recipe)
     found = len(source.classes)
     if recipe.num_classes not in (None, found):
@@ -115,25 +115,9 @@ def open_data(recipe: DataRecipe) -> DataSource:
     return source
 
 
-def check_ranges(recipe: DataRecipe) -> None:
-    """Raise UsageError if a number of the recipe is outside what it can be."""
-    ranges = {
-        "num_classes": (1, inf),
-        "image_size": (1, inf),
-        "eval_resize": (1, inf),
-        "pad": (0, inf),
-        "rotation": (0, 180),
-        "jitter": (0, 255),
-        "cutout": (0, inf),
-        "batch_size": (1, inf),
-        "eval_batch_size": (1, inf),
-        "workers": (0, inf),
-        "max_corrupt": (0, 1),
-    }
-    for name, (low, high) in ranges.items():
-        value = getattr(recipe, name)
-        if value is not None and not low <= value <= high:
-            raise UsageError(f"data.{name} must be {f'at least {low}' if high == inf else f'between {low} and {high}'}, got {value}")
+def check_numbers(recipe: DataRecipe) -> None:
+    """Raise UsageError if a number of the recipe is outside what it can be; one that was built by itself was not checked before."""
+    check_ranges("data", recipe)
     for name, high in (("scale", 1.0), ("ratio", inf)):
         first, last = getattr(recipe, name)
         if not 0 < first <= last <= high:

@@ -54,8 +54,8 @@ def residual_tail(
         With f = ReLU or the identity: "standard" f(x' + SE(u)), "identity" f(SE(x') + u), "post" SE(f(x' + u)), else f(x' + u).
     """
     parts = (norm, shortcut_norm, recalibrate) if placement == "standard" else (norm, shortcut_norm, keep)
-    fusible = placement in ("standard", "pre", "inner") and not pairwise and takes(branch, shortcut, *parts)
-    if fusible and (branch.numel() >= SMALL or is_asked_for()):
+    fusible = placement in ("standard", "pre", "inner") and not pairwise and _is_eager(branch, shortcut)
+    if fusible and (branch.numel() >= SMALL or is_asked_for()) and takes(branch, shortcut, *parts):
         chosen = choose(branch)
         if chosen.kernels is not None:
             return _fused(chosen.kernels, branch, shortcut, *parts, relu)
@@ -72,10 +72,6 @@ def residual_tail(
 
 def takes(branch: Tensor, shortcut: Tensor, norm: Any, shortcut_norm: Any, recalibrate: Any) -> bool:
     """Return whether the fused operator computes just what these parts would, and has something to save."""
-    if not (isinstance(branch, Tensor) and isinstance(shortcut, Tensor)):  # symbols of a trace
-        return False
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
-        return False
     if branch.ndim != 4 or branch.dtype not in TYPES or shortcut.shape != branch.shape or branch.numel() == 0:
         return False
     if norm is keep and recalibrate is keep:
@@ -84,6 +80,13 @@ def takes(branch: Tensor, shortcut: Tensor, norm: Any, shortcut_norm: Any, recal
         part is keep or (_is_bare(part) and convertible(part))
         for part, convertible in zip((norm, shortcut_norm, recalibrate), (_is_norm, _is_norm, _is_gate), strict=True)
     )
+
+
+def _is_eager(*maps: Any) -> bool:
+    """Return whether these are tensors with values, and not the symbols of a trace, a compiler or torch.func."""
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
+        return False
+    return all(isinstance(x, Tensor) for x in maps)
 
 
 def _is_norm(part: Any) -> bool:

@@ -182,12 +182,8 @@ class Recipe:
     training: TrainingRecipe = TrainingRecipe()
 
     def __post_init__(self) -> None:
-        for path, (low, high) in RANGES.items():
-            section, name = path.split(".")
-            value = getattr(getattr(self, section), name)
-            if value is not None and not low <= value <= high:  # false for nan, too
-                limits = f"at least {low}" if high == inf else f"between {low} and {high}"
-                raise UsageError(f"{path} must be {limits}, got {value}")
+        for section in ("data", "optim", "schedule", "training"):
+            check_ranges(section, getattr(self, section))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested plain data, ready for JSON or YAML."""
@@ -237,6 +233,17 @@ RANGES = {
     "training.save_steps": (1, inf),
 }
 """Smallest and largest value of a number."""
+
+
+def check_ranges(section: str, recipe: Any) -> None:
+    """Raise UsageError if a number of one section of a recipe is outside what it can be."""
+    for path, (low, high) in RANGES.items():
+        where, name = path.split(".")
+        value = getattr(recipe, name) if where == section else None
+        if value is not None and not low <= value <= high:  # false for nan, too
+            limits = f"at least {low}" if high == inf else f"between {low} and {high}"
+            raise UsageError(f"{path} must be {limits}, got {value}")
+
 
 NO_EFFECT = (("", "name"), ("", "about"), ("data", "root"), ("data", "download"), ("data", "workers"), ("training", "save_steps"))
 """(section, field) of what a recipe can change without changing the weights it trains."""
