@@ -17,7 +17,8 @@ import torch
 
 from senet.ops.cpp.kernels import CppKernels, register_shapes
 
-SOURCE = Path(__file__).with_name("tail.cpp")
+SOURCES = tuple(sorted(Path(__file__).parent.glob("*.cpp")))
+HEADERS = tuple(sorted(Path(__file__).parent.glob("*.h")))
 VECTORS = ("-mfma", "-mf16c")
 WIDTHS = {
     "AVX512": ("-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *VECTORS),
@@ -54,7 +55,8 @@ def _folder() -> Path:
 
 def _key(flags: tuple[str, ...]) -> str:
     """Return a digest of all that the library depends on."""
-    parts = (SOURCE.read_text(encoding="utf-8"), torch.__version__, platform.machine(), sys.version, os.environ.get("CXX", ""), *flags)
+    files = (part for path in (*SOURCES, *HEADERS) for part in (path.name, path.read_text(encoding="utf-8")))
+    parts = (*files, torch.__version__, platform.machine(), sys.version, os.environ.get("CXX", ""), *flags)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -72,7 +74,8 @@ def _build(library: Path, flags: tuple[str, ...]) -> None:
         _need("ninja", "pip install ninja")
         from torch.utils import cpp_extension
 
-        cpp_extension.load("built", [str(SOURCE)], extra_cflags=list(flags), build_directory=str(folder), is_python_module=False)
+        sources = [str(path) for path in SOURCES]
+        cpp_extension.load("built", sources, extra_cflags=list(flags), build_directory=str(folder), is_python_module=False)
     mine = folder / f"{os.getpid()}.so"
     shutil.copyfile(folder / "built.so", mine)
     mine.replace(library)

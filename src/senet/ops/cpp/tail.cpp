@@ -1,126 +1,20 @@
 // The four passes of senet.ops.kernels for CPUs.
 //
-// A map is a sequence of runs along its contiguous axis: pixels of C channels (NHWC) or planes of S positions (NCHW). A pass is written once,
-// on vectors of a run; what belongs to a channel is then another value in each lane (NHWC) or one value in all of them (NCHW).
-//
-// Sums are the same for any number of threads: positions are cut into pieces by the shape alone, one thread sums a piece in a fixed order, and
-// the pieces of an image are combined in a fixed order.
-#include <ATen/Dispatch.h>
-#include <ATen/OpMathType.h>
-#include <ATen/Parallel.h>
-#include <ATen/core/Tensor.h>
-#include <ATen/cpu/vec/functional.h>
-#include <ATen/cpu/vec/vec.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
+// A pass is written once, on vectors of a run; what belongs to a channel is then another value in each lane (NHWC) or one value in all of them
+// (NCHW).
 #include <torch/library.h>
 
-#include <algorithm>
 #include <array>
-#include <optional>
 #include <tuple>
-#include <type_traits>
 #include <vector>
 
+#include "sums.h"
+#include "tensors.h"
+
+namespace senet {
 namespace {
 
-using at::Tensor;
-using Optional = std::optional<Tensor>;
-using Index = int64_t;
-
-constexpr Index TILE = 8;             // pixels whose channels are summed in registers
-constexpr Index BLOCK = 512;          // channels of one task in NHWC: its sums stay in the first cache
-constexpr Index PIECE = 65536;        // elements of one task in NHWC, about
-constexpr Index PLANE_PIECE = 16384;  // positions of one task in NCHW, at most
-constexpr Index GRAIN = 32768;        // elements that are worth a thread
-
-template <class T>
-using Wide = at::opmath_type<T>;
-template <class T>
-using Vector = at::vec::Vectorized<Wide<T>>;
-template <class T>
-constexpr Index LANES = Vector<T>::size();
-
-struct Shape {
-  Index n, c, s;
-  bool nhwc;
-};
-
-Index pieces_of(const Shape& z) {
-  const Index size = z.nhwc ? std::max<Index>(PIECE / z.c, 256) : PLANE_PIECE;
-  return at::divup(z.s, size);
-}
-
-// ---- vectors -------------------------------------------------------------------------------------------------------------------------
-
-template <class T>
-inline Vector<T> load(const T* from, Index count) {
-  if constexpr (std::is_same_v<T, Wide<T>>) {
-    return count == LANES<T> ? Vector<T>::loadu(from) : Vector<T>::loadu(from, count);
-  } else {
-    Vector<T> out;
-    if (count == LANES<T>) {
-      at::vec::load_to_float<T>(from, out);
-    } else {
-      T padded[LANES<T>] = {};
-      std::copy_n(from, count, padded);
-      at::vec::load_to_float<T>(padded, out);
-    }
-    return out;
-  }
-}
-
-template <class T>
-inline void store(T* to, const Vector<T>& v, Index count) {
-  if constexpr (std::is_same_v<T, Wide<T>>) {
-    v.store(to, count);
-  } else {
-    at::vec::convert_from_float<T>(v, v).store(to, count);
-  }
-}
-
-// Values that belong to channels, along a run.
-template <class T>
-struct Channels {
-  const Wide<T>* at;
-  bool nhwc;
-  Channels(const Wide<T>* values, Index first, bool nhwc) : at(values == nullptr ? values : values + first), nhwc(nhwc) {}
-  inline Vector<T> load(Index i, Index count) const {
-    if (!nhwc) return Vector<T>(*at);
-    return count == LANES<T> ? Vector<T>::loadu(at + i) : Vector<T>::loadu(at + i, count);
-  }
-};
-
-template <class T>
-inline Vector<T> rectified(const Vector<T>& v) {  // keeps NaN
-  const Vector<T> zero(0);
-  return Vector<T>::blendv(v, zero, v <= zero);
-}
-
-// The gradient that passes the ReLU.
-template <class T>
-inline Vector<T> gradient(const T* dy, const T* y, Index i, Index count) {
-  const auto g = load(dy + i, count);
-  return y == nullptr ? g : Vector<T>::blendv(Vector<T>(0), g, load(y + i, count) > Vector<T>(0));
-}
-
 // ---- passes that write a map ---------------------------------------------------------------------------------------------------------
-
-// Calls run(n, c, offset, length) for each run; c is its first channel.
-template <class Run>
-void for_each_run(const Shape& z, const Run& run) {
-  const Index length = z.nhwc ? z.c : z.s, inner = z.nhwc ? z.s : z.c;
-  at::parallel_for(0, z.n * inner, at::divup(GRAIN, length), [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) run(i / inner, z.nhwc ? 0 : i % inner, i * length, length);
-  });
-}
-
-template <class T, class Step>
-inline void for_each_vector(Index length, const Step& step) {
-  Index i = 0;
-  for (; i + LANES<T> <= length; i += LANES<T>) step(i, LANES<T>);
-  if (i < length) step(i, length - i);
-}
 
 template <class T>
 void apply_map(const Shape& z, const T* x, const Wide<T>* k, const Wide<T>* t, const T* r, const Wide<T>* rk, const Wide<T>* rt, bool relu, T* y) {
@@ -185,88 +79,6 @@ void spread_map(const Shape& z, const T* dy, const T* y, const T* x, const Wide<
 
 // ---- passes that sum -----------------------------------------------------------------------------------------------------------------
 
-// A term adds what a vector contributes to M sums: term(offset, j, count, sums), with j the place of its first channel in the block.
-template <class T, int M>
-using Sums = std::array<Vector<T>, M>;
-
-// One task: some positions of some channels of one image; sums has a row of `stride` channels for each of the M.
-struct Task {
-  Index first, last;      // positions of all images (NHWC), or elements of a plane (NCHW)
-  Index c, channels;      // first channel, and how many
-};
-
-template <class T, int M, class Term>
-void sum_pixels(const Shape& z, const Task& task, Wide<T> (&sums)[M][BLOCK], const Term& term) {
-  for (auto& row : sums) std::fill_n(row, task.channels, Wide<T>(0));
-  for (Index tile = task.first; tile < task.last; tile += TILE) {
-    const Index end = std::min(tile + TILE, task.last);
-    for_each_vector<T>(task.channels, [&](Index j, Index count) {
-      Sums<T, M> local;
-      local.fill(Vector<T>(0));
-      for (Index i = tile; i < end; ++i) term(i * z.c + task.c + j, j, count, local);
-      for (int m = 0; m < M; ++m) (load(sums[m] + j, count) + local[m]).store(sums[m] + j, count);
-    });
-  }
-}
-
-template <class T, int M, class Term>
-void sum_plane(const Task& task, Wide<T> (&sums)[M][BLOCK], const Term& term) {
-  constexpr Index CHAINS = 4;  // independent additions hide each other's latency
-  std::array<Sums<T, M>, CHAINS> local;
-  for (auto& chain : local) chain.fill(Vector<T>(0));
-  Index i = task.first;
-  for (; i + CHAINS * LANES<T> <= task.last; i += CHAINS * LANES<T>) {
-    for (Index q = 0; q < CHAINS; ++q) term(i + q * LANES<T>, 0, LANES<T>, local[q]);
-  }
-  for (; i < task.last; i += LANES<T>) term(i, 0, std::min(LANES<T>, task.last - i), local[0]);
-  for (int m = 0; m < M; ++m) {
-    Wide<T> lanes[LANES<T>];
-    ((local[0][m] + local[1][m]) + (local[2][m] + local[3][m])).store(lanes);
-    for (Index width = LANES<T> / 2; width > 0; width /= 2) {
-      for (Index lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
-    }
-    sums[m][0] = lanes[0];
-  }
-}
-
-template <class T, int M, class Term>
-void sum(const Shape& z, const Task& task, Wide<T> (&sums)[M][BLOCK], const Term& term) {
-  if (z.nhwc) {
-    sum_pixels<T, M>(z, task, sums, term);
-  } else {
-    sum_plane<T, M>(task, sums, term);
-  }
-}
-
-// Calls run(task, out) for every task; out is the place of its first channel among (N, pieces, C).
-template <class Run>
-void for_each_task(const Shape& z, const Run& run) {
-  const Index pieces = pieces_of(z), blocks = z.nhwc ? at::divup(z.c, BLOCK) : z.c, width = z.nhwc ? BLOCK : 1;
-  const Index elements = at::divup(z.s, pieces) * std::min(width, z.c);
-  at::parallel_for(0, z.n * pieces * blocks, at::divup(GRAIN, elements), [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) {
-      // In the order of memory: the channels of a pixel lie together, and so do the positions of a plane.
-      const Index n = i / (pieces * blocks), rest = i % (pieces * blocks);
-      const Index piece = z.nhwc ? rest / blocks : rest % pieces, c = (z.nhwc ? rest % blocks : rest / pieces) * width;
-      const Index start = z.nhwc ? n * z.s : (n * z.c + c) * z.s;
-      const Task task{start + piece * z.s / pieces, start + (piece + 1) * z.s / pieces, c, std::min(width, z.c - c)};
-      run(task, (n * pieces + piece) * z.c + c);
-    }
-  });
-}
-
-// Combines the pieces of each image, (N, pieces, C), to (N, C).
-template <class Combine>
-void combine_pieces(const Shape& z, Index pieces, const Combine& combine) {
-  at::parallel_for(0, z.n, at::divup(GRAIN, pieces * z.c), [&](Index begin, Index end) {
-    for (Index n = begin; n < end; ++n) {
-      for (Index piece = 0; piece < pieces; ++piece) {
-        for (Index c = 0; c < z.c; ++c) combine(n * z.c + c, (n * pieces + piece) * z.c + c, piece);
-      }
-    }
-  });
-}
-
 // Means and centred squares of each piece. Sums are shifted by the mean of the piece's first positions, so that squares of a large mean never
 // cancel.
 template <class T>
@@ -327,48 +139,7 @@ void reduce_pieces(
   });
 }
 
-// ---- tensors -------------------------------------------------------------------------------------------------------------------------
-
-Shape shape_of(const Tensor& x) {
-  TORCH_CHECK(x.dim() == 4 && x.numel() > 0, "expected a map (N, C, H, W) that is not empty, got ", x.sizes());
-  return {x.size(0), x.size(1), x.size(2) * x.size(3), !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast)};
-}
-
-// Returns a map as x is: its shape, type and layout.
-Tensor alike(const Tensor& v, const Tensor& x) {
-  TORCH_CHECK(v.sizes() == x.sizes() && v.scalar_type() == x.scalar_type(), "expected maps of one shape and type");
-  return v.contiguous(shape_of(x).nhwc ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-}
-
-Optional alike(const Optional& v, const Tensor& x) {
-  return v ? Optional(alike(*v, x)) : v;
-}
-
-// Returns values of channels as the passes read them: dense, in the type of the sums.
-Tensor dense(const Tensor& v, const Tensor& x, Index count) {
-  TORCH_CHECK(v.numel() == count, "expected ", count, " values, got ", v.sizes());
-  return v.to(at::toOpMathType(x.scalar_type())).contiguous();
-}
-
-Optional dense(const Optional& v, const Tensor& x, Index count) {
-  return v ? Optional(dense(*v, x, count)) : v;
-}
-
-Tensor new_map(const Tensor& x) {
-  return at::empty(x.sizes(), x.options().memory_format(shape_of(x).nhwc ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous));
-}
-
-Tensor new_sums(const Tensor& x, at::IntArrayRef sizes) {
-  return at::empty(sizes, x.options().dtype(at::toOpMathType(x.scalar_type())));
-}
-
-template <class T>
-const T* pointer(const Optional& v) {
-  return v ? v->const_data_ptr<T>() : nullptr;
-}
-
-#define FOR_TYPES(x, name, ...) \
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, (x).scalar_type(), name, __VA_ARGS__)
+// ---- operators -----------------------------------------------------------------------------------------------------------------------
 
 std::tuple<Tensor, Tensor> moments(const Tensor& map, bool centred) {
   const auto x = alike(map, map);
@@ -480,3 +251,5 @@ TORCH_LIBRARY_IMPL(senet_cpp, CPU, m) {
   m.impl("reduce", reduce);
   m.impl("spread", spread);
 }
+
+}  // namespace senet
