@@ -47,7 +47,7 @@ def results(kernels: Kernels, x: Tensor, dy: Tensor, y: Tensor, r: Tensor) -> It
         yield from zip((f"p {centred}", f"m2 {centred}"), kernels.moments(x, centred), strict=True)
     for relu in (True, False):
         for name, shortcut in {"none": (None, None, None), "identity": (r, None, None), "projection": (r, rk, rt)}.items():
-            yield f"apply {name} {relu}", kernels.apply(x, k, t, *shortcut, relu)
+            yield f"apply {name} {relu}", kernels.apply(x, k, t, *shortcut, relu)[0]
     for output, keep, projected in product((y, None), (True, False), (True, False)):
         given = f"{output is not None} {keep} {projected}"
         sums = kernels.reduce(dy, output, x, b, r if projected else None, rt if projected else None, keep)
@@ -116,7 +116,7 @@ def test_threads_change_no_bit(passes: Kernels, layout: str) -> None:
 def test_nan_is_passed_on(passes: Kernels, layout: str) -> None:
     x = torch.ones(1, 20, 3, 3).to(memory_format=LAYOUTS[layout])
     x[0, 1, 1, 1] = float("nan")
-    y = passes.apply(x, torch.ones(1, 20), torch.zeros(1, 20), None, None, None, True)
+    y = passes.apply(x, torch.ones(1, 20), torch.zeros(1, 20), None, None, None, True)[0]
     assert torch.equal(y.isnan(), x.isnan())
     assert torch.equal(passes.moments(x, True)[0].isnan(), torch.arange(20)[None] == 1)
 

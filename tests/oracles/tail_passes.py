@@ -63,10 +63,10 @@ def lively(case: Case) -> Tail:
 
 def results(passes: object, tail: Tail, x: Tensor, r: Tensor, dy: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
     """Return all that forward and backward compute; the backward pass takes the ReLU from y where it is given."""
-    own, saved, statistics = tail.forward(passes, x, r)  # pyright: ignore[reportArgumentType]
-    mask = (own if y is None else y) if tail.relu else None
-    found = tail.backward(passes, dy, mask, x, r if tail.r_norm else None, saved, True)  # pyright: ignore[reportArgumentType]
-    named = {"y": own, **dict(zip(("mu", "var", "r_mu", "r_var"), statistics, strict=True)), **vars(found)}
+    passed = tail.forward(passes, x, r)  # pyright: ignore[reportArgumentType]
+    mask = (passed.kept if y is None else y) if tail.relu else None
+    found = tail.backward(passes, dy, mask, x, r if tail.r_norm else None, passed.saved, True)  # pyright: ignore[reportArgumentType]
+    named = {"y": passed.y, **dict(zip(("mu", "var", "r_mu", "r_var"), passed.statistics, strict=True)), **vars(found)}
     return {key: value for key, value in named.items() if value is not None}
 
 
@@ -126,7 +126,7 @@ def single_passes(case: Case) -> float:
     for mask, kb in ((None, None), (y, mu)):
         got, want = (passes.spread(dy, mask, x, ka, kb, kc) for passes in (ours, definition))
         worst = max(worst, float((got - want).abs().max()))
-    got, want = (passes.apply(x, ka, kc, None, None, None, True) for passes in (ours, definition))
+    got, want = (passes.apply(x, ka, kc, None, None, None, True)[0] for passes in (ours, definition))
     return max(worst, float((got - want).abs().max()))
 
 
@@ -136,7 +136,7 @@ def not_a_number_passes() -> bool:
     (x,) = case.maps(1)
     x[0, 0, 0, 0] = torch.nan
     one = torch.ones(x.shape[:2], dtype=x.dtype)
-    y = kernels(case.tiling).apply(x, one, one, None, None, None, True)
+    y = kernels(case.tiling).apply(x, one, one, None, None, None, True)[0]
     p, m2 = kernels(case.tiling).moments(x, True)
     return all(bool(v[0].isnan().any()) and not bool(v[1].isnan().any()) for v in (y, p, m2))
 

@@ -14,6 +14,7 @@ from senet.ops.kernels import CompiledKernels, Kernels
 from senet.spec import check_choice
 
 REFERENCE = "reference"
+UNASKED = "best"
 _asked: ContextVar[str | None] = ContextVar("backend", default=None)
 
 
@@ -52,23 +53,36 @@ def is_asked_for() -> bool:
     return _asked.get() is not None
 
 
+def asked_or_best(device: str) -> str:
+    """Return the backend's name for a compiler, which cannot ask whether it runs here: one asked for, "best", or the definition's."""
+    return _asked.get() or (UNASKED if device in BEST else REFERENCE)
+
+
 def choose(x: Tensor) -> Choice:
     """Return the backend for a tail of these maps.
 
     Raises:
         UsageError: if `backend` asked for one that cannot run here.
     """
-    asked = _asked.get()
-    if asked == REFERENCE:
+    return named(_asked.get() or UNASKED, x.device.type)
+
+
+def named(name: str, device: str) -> Choice:
+    """Return a backend by its name, or the best for a type of device.
+
+    Raises:
+        UsageError: if it cannot run here.
+    """
+    if name == REFERENCE:
         return Choice(REFERENCE, None, "asked for")
-    if asked is not None:
-        kernels, reason = BUILDERS[asked](x.device.type)
+    if name != UNASKED:
+        kernels, reason = BUILDERS[name](device)
         if kernels is None:
-            raise UsageError(f"the backend {asked!r} cannot run here: {reason}; use senet.backend({REFERENCE!r})")
-        return Choice(asked, kernels, "asked for")
-    found = fastest(x.device.type)
-    if found.kernels is None and x.device.type in BEST:
-        _warn_once(BEST[x.device.type], found.reason)
+            raise UsageError(f"the backend {name!r} cannot run here: {reason}; use senet.backend({REFERENCE!r})")
+        return Choice(name, kernels, "asked for")
+    found = fastest(device)
+    if found.kernels is None and device in BEST:
+        _warn_once(BEST[device], found.reason)
     return found
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from senet.ops.kernels import Kernels, precision
+from senet.ops.ranks import merged, summed
 from senet.ops.reference import GATE
 
 SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -39,6 +40,7 @@ class Norm:
         var: running variance (C,), for evaluation.
         batch: whether the batch's statistics are used instead.
         eps: what is added to the variance.
+        group: the processes that share a batch (SyncBatchNorm); None = this one has its own.
     """
 
     gamma: Tensor | None
@@ -47,17 +49,19 @@ class Norm:
     var: Tensor | None
     batch: bool
     eps: float
+    group: Any = None
 
 
 @dataclass(frozen=True)
 class Excitation:
-    """Hold an excitation as data: weights and biases of both FCs, and the name of the non-linearity."""
+    """Hold an excitation as data: weights and biases of both FCs, the name of the non-linearity, and a constant factor behind it."""
 
     w1: Tensor
     b1: Tensor | None
     w2: Tensor
     b2: Tensor | None
     name: str
+    gain: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Excited:
-    """Hold a gate and what its gradient needs: squeeze z, hidden units h, gate s."""
+    """Hold a gate and what its gradient needs: squeeze z, hidden units h, gate s without its gain."""
 
     z: Tensor
     h: Tensor
@@ -94,68 +98,64 @@ class Tail:
     r_norm: Norm | None
     relu: bool
 
-    def forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> "tuple[Tensor, Saved, Statistics]":
-        """Map x (N, C, H, W) and the shortcut to y; return also what the backward pass needs, and the batch's statistics."""
-        p, affine, shift, var = _normalise(kernels, x, self.norm, squeeze=self.gate is not None)
+    def forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> "Passed":
+        """Map x (N, C, H, W) and the shortcut, a map of that shape or None, to y."""
+        p, affine, shift, statistics = _normalise(kernels, x, self.norm, squeeze=self.gate is not None)
         excited = None if self.gate is None else excite(self.gate, affine.scale * p + shift)
-        s = p.new_ones(()) if excited is None else excited.s
+        s = p.new_ones(()) if self.gate is None or excited is None else _gained(excited.s, self.gate)
         k, t = (torch.broadcast_to(s * v, p.shape).contiguous() for v in (affine.scale, shift))
-        mu, var = (affine.mu, var) if self.norm and self.norm.batch else (None, None)
         if r is None or self.r_norm is None:
-            return kernels.apply(x, k, t, r, None, None, self.relu), Saved(p, affine, None, excited), (mu, var, None, None)
-        _, r_affine, r_shift, r_var = _normalise(kernels, r, self.r_norm, squeeze=False)
-        r_mu, r_var = (r_affine.mu, r_var) if self.r_norm.batch else (None, None)
-        return kernels.apply(x, k, t, r, r_affine.scale, r_shift, self.relu), Saved(p, affine, r_affine, excited), (mu, var, r_mu, r_var)
+            y, kept = kernels.apply(x, k, t, r, None, None, self.relu)
+            return Passed(y, kept, Saved(p, affine, None, excited), (*statistics, None, None))
+        _, r_affine, r_shift, r_statistics = _normalise(kernels, r, self.r_norm, squeeze=False)
+        y, kept = kernels.apply(x, k, t, r, r_affine.scale, r_shift, self.relu)
+        return Passed(y, kept, Saved(p, affine, r_affine, excited), (*statistics, *r_statistics))
 
     def backward(
-        self, kernels: Kernels, dy: Tensor, y: Tensor | None, x: Tensor, r: Tensor | None, saved: "Saved", has_shortcut: bool
+        self, kernels: Kernels, dy: Tensor, kept: Tensor | None, x: Tensor, r: Tensor | None, saved: "Saved", has_shortcut: bool
     ) -> "Gradients":
         """Return the gradients of everything that `forward` took.
 
         Args:
             kernels: the passes.
             dy: gradient of the output.
-            y: the output, if a ReLU ended it.
+            kept: what the first pass kept of the output, if a ReLU ended it.
             x: the branch.
             r: the shortcut, if it is projected.
-            saved: what `forward` returned.
+            saved: what `forward` saved.
             has_shortcut: whether there was one.
         """
         affine, r_affine, p = saved.affine, saved.r_affine, saved.p
         positions = x.shape[2] * x.shape[3]
-        keep = has_shortcut and r_affine is None and y is not None  # without a ReLU the shortcut's gradient is dy itself
-        a, b, by_r, g = kernels.reduce(dy, y, x, affine.mu, r, None if r_affine is None else r_affine.mu, keep)
+        keep = has_shortcut and r_affine is None and kept is not None  # without a ReLU the shortcut's gradient is dy itself
+        a, b, by_r, g = kernels.reduce(dy, kept, x, affine.mu, r, None if r_affine is None else r_affine.mu, keep)
         if g is not None:
-            dy, y = g, None
+            dy, kept = g, None
         b = b * affine.istd
         norm = self.norm or IDENTITY
         s, dz, gate = torch.ones_like(a), None, (None, None, None, None)
         if self.gate is not None and saved.excited is not None:
-            s = saved.excited.s
+            s = _gained(saved.excited.s, self.gate)
             ds = _times(b, norm.gamma) + (0 if norm.beta is None else norm.beta * a)
             dz, gate = excitation_gradients(self.gate, saved.excited, ds)
         dbeta, dgamma = s * a, s * b
         if dz is not None:
             dbeta, dgamma = dbeta + dz, dgamma + dz * (p - affine.mu) * affine.istd
         dbeta, dgamma = dbeta.sum(0), dgamma.sum(0)
-        count = len(x) * positions
-        kb = -affine.scale * affine.istd * dgamma / count if norm.batch else None
-        kc = torch.zeros_like(a) if dz is None else affine.scale * dz / positions
-        if kb is not None:
-            kc = kc - affine.scale * dbeta / count - kb * affine.mu
-        dx = kernels.spread(dy, y, x, (affine.scale * s).contiguous(), kb, kc.contiguous())
+        kb, kc = through_statistics(norm, affine, dbeta, dgamma, len(x) * positions)
+        kc = kc.expand_as(a) if dz is None else kc + affine.scale * dz / positions
+        dx = kernels.spread(dy, kept, x, (affine.scale * s).contiguous(), kb, kc.contiguous())
         dr, r_dgamma, r_dbeta = dy if has_shortcut else None, None, None
         if r_affine is not None and self.r_norm is not None and by_r is not None and r is not None:
             r_dbeta, r_dgamma = a.sum(0), (by_r * r_affine.istd).sum(0)
-            rb = -r_affine.scale * r_affine.istd * r_dgamma / count if self.r_norm.batch else None
-            rc = torch.zeros_like(r_affine.mu) if rb is None else -r_affine.scale * r_dbeta / count - rb * r_affine.mu
+            rb, rc = through_statistics(self.r_norm, r_affine, r_dbeta, r_dgamma, len(x) * positions)
             ra, rc = (v.expand_as(a).contiguous() for v in (r_affine.scale, rc))
-            dr = kernels.spread(dy, y, r, ra, rb, rc)
+            dr = kernels.spread(dy, kept, r, ra, rb, rc)
         return Gradients(dx, dr, dgamma, dbeta, r_dgamma, r_dbeta, *gate)
 
 
 Statistics = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
-"""Mean and biased variance (C,) of the branch, and of the projected shortcut; None where no normalisation used the batch's."""
+"""Mean and unbiased variance (C,) of the branch, and of the projected shortcut; None where no normalisation used the batch's."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,16 @@ class Saved:
     def of(cls, row: list[Any]) -> "Saved":
         """Put a row back."""
         return cls(row[0], Affine(*row[1:4]), None if row[4] is None else Affine(*row[4:7]), None if row[7] is None else Excited(*row[7:]))
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Hold what the forward pass made: y, what the passes kept of it, what else is saved, and the batch's statistics."""
+
+    y: Tensor
+    kept: Tensor | None
+    saved: Saved
+    statistics: Statistics
 
 
 @dataclass(frozen=True)
@@ -211,27 +221,43 @@ def excite(gate: Excitation, z: Tensor) -> Excited:
 
 def excitation_gradients(gate: Excitation, excited: Excited, ds: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Return the gradients of z, and of w1, b1, w2 and b2."""
-    de = ds * SLOPES[gate.name](excited.s)
+    de = _gained(ds * SLOPES[gate.name](excited.s), gate)
     da = (de @ gate.w2.to(de.dtype)) * (excited.h > 0)
     return da @ gate.w1.to(da.dtype), (da.t() @ excited.z, da.sum(0), de.t() @ excited.h, de.sum(0))
 
 
-def _normalise(kernels: Kernels, x: Tensor, norm: Norm | None, *, squeeze: bool) -> tuple[Tensor, Affine, Tensor, Tensor]:
-    """Return the means of each map (zeros where nobody needs them), what the normalisation does, its shift, and the biased variance."""
+def through_statistics(norm: Norm, affine: Affine, dbeta: Tensor, dgamma: Tensor, count: int) -> tuple[Tensor | None, Tensor]:
+    """Return kb and kc (C,) of what the batch's mean and variance add to the gradient of x: kb x + kc."""
+    if not norm.batch:
+        return None, torch.zeros_like(affine.mu)
+    dbeta, dgamma, total = summed(dbeta, dgamma, count, norm.group)
+    kb = -affine.scale * affine.istd * dgamma / total
+    return kb, -affine.scale * dbeta / total - kb * affine.mu
+
+
+def _normalise(kernels: Kernels, x: Tensor, norm: Norm | None, *, squeeze: bool) -> tuple[Tensor, Affine, Tensor, Any]:
+    """Return the means of each map (zeros where nobody needs them), what the normalisation does, its shift, and its `Statistics`."""
     norm = norm or IDENTITY
     wide = precision(x)
     p, m2 = kernels.moments(x, norm.batch) if squeeze or norm.batch else (x.new_zeros(len(x), x.shape[1], dtype=wide),) * 2
+    statistics = None, None
     if norm.batch:
         positions = x.shape[2] * x.shape[3]
         mu = p.mean(0)
-        var = (m2.sum(0) + positions * (p - mu).square().sum(0)) / (len(x) * positions)  # exact in two levels (Chan et al.)
+        squares = m2.sum(0) + positions * (p - mu).square().sum(0)  # exact in two levels (Chan et al.)
+        mu, squares, count = merged(mu, squares, len(x) * positions, norm.group)
+        var, statistics = squares / count, (mu, squares / (count - 1))
     else:
         zero = x.new_zeros(x.shape[1], dtype=wide)
         mu = zero if norm.mean is None else norm.mean.to(wide)
         var = zero + 1 if norm.var is None else norm.var.to(wide)
     istd = torch.rsqrt(var + norm.eps)
     scale = _times(istd, norm.gamma)
-    return p, Affine(mu, istd, scale), -mu * scale if norm.beta is None else norm.beta - mu * scale, var
+    return p, Affine(mu, istd, scale), -mu * scale if norm.beta is None else norm.beta - mu * scale, statistics
+
+
+def _gained(s: Tensor, gate: Excitation) -> Tensor:
+    return s if gate.gain == 1 else s * gate.gain
 
 
 def _times(v: Tensor, factor: Tensor | None) -> Tensor:

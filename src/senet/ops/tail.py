@@ -1,15 +1,18 @@
 """The end of a residual unit: normalise, recalibrate, add the shortcut, rectify. Every residual network calls it once a unit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
 
-from senet.ops.backend import choose, is_asked_for
+from senet.ops.backend import REFERENCE, asked_or_best, choose, is_asked_for
 from senet.ops.fused import Excitation, Norm, Tail
 from senet.ops.tail_function import Form, TailFunction, layout, tensors_of
+from senet.ops.tail_op import tail_by_name
 
 Map = Callable[[Tensor], Tensor]
 
@@ -53,12 +56,10 @@ def residual_tail(
     Returns:
         With f = ReLU or the identity: "standard" f(x' + SE(u)), "identity" f(SE(x') + u), "post" SE(f(x' + u)), else f(x' + u).
     """
-    parts = (norm, shortcut_norm, recalibrate) if placement == "standard" else (norm, shortcut_norm, keep)
-    fusible = placement in ("standard", "pre", "inner") and not pairwise and _is_eager(branch, shortcut)
-    if fusible and (branch.numel() >= SMALL or is_asked_for()) and takes(branch, shortcut, *parts):
-        chosen = choose(branch)
-        if chosen.kernels is not None:
-            return _fused(chosen.kernels, branch, shortcut, *parts, relu)
+    if placement in ("standard", "pre", "inner") and not pairwise and not _is_traced(branch, shortcut):
+        y = _fused(branch, shortcut, norm, shortcut_norm, recalibrate if placement == "standard" else keep, relu)
+        if y is not None:
+            return y
     rectify = torch.relu if relu else keep
     u, x = norm(branch), shortcut_norm(shortcut)
     if placement == "post":
@@ -70,11 +71,20 @@ def residual_tail(
     return rectify(x + u)
 
 
-def takes(branch: Tensor, shortcut: Tensor, norm: Any, shortcut_norm: Any, recalibrate: Any) -> bool:
+def recalibrated_norm(x: Tensor, norm: Map, recalibrate: Map, gain: float = 1.0) -> Tensor:
+    """Return gain SE(norm(x)), in one operator where `residual_tail` would be one. x: (N, C, H, W)."""
+    y = None if _is_traced(x) else _fused(x, None, norm, keep, recalibrate, False, gain)
+    if y is not None:
+        return y
+    y = recalibrate(norm(x))
+    return y if gain == 1 else y * gain
+
+
+def takes(branch: Tensor, shortcut: Tensor | None, norm: Any, shortcut_norm: Any, recalibrate: Any) -> bool:
     """Return whether the fused operator computes just what these parts would, and has something to save."""
-    if branch.ndim != 4 or branch.dtype not in TYPES or shortcut.shape != branch.shape or branch.numel() == 0:
+    if branch.ndim != 4 or branch.dtype not in TYPES or branch.numel() == 0:
         return False
-    if norm is keep and recalibrate is keep:
+    if (shortcut is not None and shortcut.shape != branch.shape) or (norm is keep and recalibrate is keep):
         return False
     return all(
         part is keep or (_is_bare(part) and convertible(part))
@@ -82,15 +92,17 @@ def takes(branch: Tensor, shortcut: Tensor, norm: Any, shortcut_norm: Any, recal
     )
 
 
-def _is_eager(*maps: Any) -> bool:
-    """Return whether these are tensors with values, and not the symbols of a trace, a compiler or torch.func."""
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
+def _is_traced(*maps: Any) -> bool:
+    """Return whether these are symbols of a trace that is for other engines, or values of torch.func; torch.compile takes the operator."""
+    if torch.compiler.is_exporting() or not all(isinstance(x, Tensor) for x in maps):
+        return True
+    if torch.compiler.is_compiling():  # a compiler's stack of interpreters is never empty
         return False
-    return all(isinstance(x, Tensor) for x in maps)
+    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _is_norm(part: Any) -> bool:
-    return type(part) is nn.BatchNorm2d
+    return type(part) in (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 def _is_gate(part: Any) -> bool:
@@ -106,34 +118,65 @@ def _is_bare(part: Any) -> bool:
     return not any((*own, *everyones, modules._global_backward_pre_hooks))
 
 
-def _fused(kernels: Any, branch: Tensor, shortcut: Tensor, norm: Any, shortcut_norm: Any, recalibrate: Any, relu: bool) -> Tensor:
-    gate: Excitation | None = None if recalibrate is keep else recalibrate.tail_gate()
+def _fused(
+    branch: Tensor, shortcut: Tensor | None, norm: Any, shortcut_norm: Any, recalibrate: Any, relu: bool, gain: float = 1.0
+) -> Tensor | None:
+    """Return the tail by the fused operator; None where the definition is to be taken."""
+    worth = branch.numel() >= SMALL or is_asked_for() or isinstance(norm, nn.SyncBatchNorm)  # processes have to agree on it
+    if not worth or not takes(branch, shortcut, norm, shortcut_norm, recalibrate):
+        return None
+    run = _traced(branch) if torch.compiler.is_compiling() else _eager(branch)
+    if run is None:
+        return None
+    gate: Excitation | None = None if recalibrate is keep else recalibrate.tail_gate(gain)
     tail = Tail(_as_data(norm, branch), gate, _as_data(shortcut_norm, branch), relu)
     memory_format = layout(branch)
     x = branch.contiguous(memory_format=memory_format)
-    r = shortcut.to(x.dtype).contiguous(memory_format=memory_format)
-    y, mu, var, r_mu, r_var = TailFunction.apply(kernels, Form.of(tail), x, r, *tensors_of(tail))
-    count = x.numel() // x.shape[1]
-    _update(norm, mu, var, count)
-    _update(shortcut_norm, r_mu, r_var, count)
+    r = None if shortcut is None else shortcut.to(x.dtype).contiguous(memory_format=memory_format)
+    y, mu, var, r_mu, r_var = run(Form.of(tail), x, r, *tensors_of(tail))
+    _update(norm, mu, var)
+    _update(shortcut_norm, r_mu, r_var)
     return y
+
+
+Run = Callable[..., Sequence[Any]]
+"""Computes what `TailFunction` does from a form, the maps and the tensors."""
+
+
+def _eager(branch: Tensor) -> Run | None:
+    kernels = choose(branch).kernels
+    return None if kernels is None else partial(TailFunction.apply, kernels)
+
+
+def _traced(branch: Tensor) -> Run | None:
+    name = asked_or_best(branch.device.type)
+    return None if name == REFERENCE else partial(tail_by_name, name)
 
 
 def _as_data(norm: Any, x: Tensor) -> Norm | None:
     if norm is keep:
         return None
     batch = norm.training or norm.running_mean is None
-    if batch and x.numel() == x.shape[1]:
+    group = _group(norm) if isinstance(norm, nn.SyncBatchNorm) else None
+    if batch and group is None and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
-    return Norm(norm.weight, norm.bias, norm.running_mean, norm.running_var, batch, norm.eps)
+    return Norm(norm.weight, norm.bias, norm.running_mean, norm.running_var, batch, norm.eps, group)
 
 
-def _update(norm: Any, mu: Tensor | None, var: Tensor | None, count: int) -> None:
-    """Move the running statistics as `nn.BatchNorm2d` does: the variance is the unbiased one."""
+def _group(norm: nn.SyncBatchNorm) -> Any:
+    """Return the processes whose batches a normalisation sees as one, None if there is one process or it does not train."""
+    if not (norm.training and dist.is_available() and dist.is_initialized()):
+        return None
+    group = norm.process_group or dist.group.WORLD
+    return group if dist.get_world_size(group) > 1 else None
+
+
+def _update(norm: Any, mu: Tensor | None, var: Tensor | None) -> None:
+    """Move the running statistics as `nn.BatchNorm2d` does."""
     if mu is None or var is None or not (norm.training and norm.track_running_stats):
         return
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)
         share = norm.momentum if norm.momentum is not None else 1 / norm.num_batches_tracked.to(mu.dtype)
         norm.running_mean.lerp_(mu.to(norm.running_mean.dtype), share)
-        norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var.dtype), share)
+        norm.running_var.lerp_(var.to(norm.running_var.dtype), share)

@@ -1,50 +1,63 @@
 """The fused tail as one autograd function."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from senet.ops.fused import Excitation, Norm, Saved, Tail
+from senet.ops.fused import Excitation, Gradients, Norm, Saved, Tail
 from senet.ops.kernels import Kernels
 
 FURTHER = "the fused residual tail has a first derivative only, and no batching rule; use senet.backend('reference')"
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """Say what a tail is made of, without its tensors.
 
     Args:
-        norm: (batch statistics, eps) of the branch's normalisation; None = none.
+        batch: whether the branch's normalisation uses the batch's statistics; None = there is no normalisation.
+        eps: what it adds to the variance.
         gate: name of the gate's non-linearity; None = a plain unit.
-        r_norm: as `norm`, for the shortcut.
+        gain: constant factor behind the gate.
+        r_batch: as `batch`, for the shortcut.
+        r_eps: as `eps`, for the shortcut.
         relu: whether a ReLU ends the unit.
+        group: the processes that share the branch's batch; None = this one has its own.
+        r_group: as `group`, for the shortcut.
     """
 
-    norm: tuple[bool, float] | None
+    batch: bool | None
+    eps: float
     gate: str | None
-    r_norm: tuple[bool, float] | None
+    gain: float
+    r_batch: bool | None
+    r_eps: float
     relu: bool
+    group: Any = None
+    r_group: Any = None
 
     @classmethod
     def of(cls, tail: Tail) -> "Form":
         """Return the form of a tail."""
-        norm, r_norm = (None if n is None else (n.batch, n.eps) for n in (tail.norm, tail.r_norm))
-        return cls(norm, None if tail.gate is None else tail.gate.name, r_norm, tail.relu)
+        (batch, eps, group), (r_batch, r_eps, r_group) = (
+            (None, 0.0, None) if n is None else (n.batch, n.eps, n.group) for n in (tail.norm, tail.r_norm)
+        )
+        gate, gain = (None, 1.0) if tail.gate is None else (tail.gate.name, tail.gate.gain)
+        return cls(batch, eps, gate, gain, r_batch, r_eps, tail.relu, group, r_group)
 
     def tail(self, tensors: tuple[Tensor | None, ...]) -> Tail:
         """Put the tensors of `tensors_of` back."""
         gamma, beta, mean, var, r_gamma, r_beta, r_mean, r_var, w1, b1, w2, b2 = tensors
-        norm = None if self.norm is None else Norm(gamma, beta, mean, var, *self.norm)
-        r_norm = None if self.r_norm is None else Norm(r_gamma, r_beta, r_mean, r_var, *self.r_norm)
-        gate = None if self.gate is None or w1 is None or w2 is None else Excitation(w1, b1, w2, b2, self.gate)
+        norm = None if self.batch is None else Norm(gamma, beta, mean, var, self.batch, self.eps, self.group)
+        r_norm = None if self.r_batch is None else Norm(r_gamma, r_beta, r_mean, r_var, self.r_batch, self.r_eps, self.r_group)
+        gate = None if self.gate is None or w1 is None or w2 is None else Excitation(w1, b1, w2, b2, self.gate, self.gain)
         return Tail(norm, gate, r_norm, self.relu)
 
 
+COUNT = 12
+"""How many tensors a tail has, those counted that are None."""
 RUNNING = (2, 3, 6, 7)
-"""Places of the running statistics among the tensors of a tail; the backward pass has no use for them."""
+"""Places of the running statistics among them; the backward pass has no use for them."""
 
 
 def tensors_of(tail: Tail) -> tuple[Tensor | None, ...]:
@@ -54,6 +67,17 @@ def tensors_of(tail: Tail) -> tuple[Tensor | None, ...]:
     return (*norms[0], *norms[1], *gate)
 
 
+def lasting(tensors: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+    """Return the tensors that the backward pass needs, None in the places of the others: the step changes running statistics."""
+    return [None if index in RUNNING else tensor for index, tensor in enumerate(tensors)]
+
+
+def gradients_of(found: Gradients, tensors: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+    """Return the gradients of the tensors, each in its tensor's type, None for those that have none."""
+    row = (found.gamma, found.beta, None, None, found.r_gamma, found.r_beta, None, None, found.w1, found.b1, found.w2, found.b2)
+    return [None if t is None or v is None else v.to(t.dtype) for v, t in zip(row, tensors, strict=True)]
+
+
 class TailFunction(torch.autograd.Function):
     """Compute a tail; returns y and, for the running statistics, mean and variance of each normalisation that used the batch's."""
 
@@ -61,26 +85,23 @@ class TailFunction(torch.autograd.Function):
     def forward(ctx: Any, kernels: Kernels, form: Form, x: Tensor, r: Tensor | None, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
         """Compute y (N, C, H, W), mu, var, mu and var of the shortcut; those that no norm used the batch for are None."""
         with torch.autocast(x.device.type, enabled=False):
-            y, saved, statistics = form.tail(tensors).forward(kernels, x, r)
-        lasting = (None if index in RUNNING else tensor for index, tensor in enumerate(tensors))  # the step changes running statistics
-        ctx.save_for_backward(x, r if form.r_norm else None, y if form.relu else None, *saved.tensors(), *lasting)
+            passed = form.tail(tensors).forward(kernels, x, r)
+        ctx.save_for_backward(x, None if form.r_batch is None else r, passed.kept, *passed.saved.tensors(), *lasting(tensors))
         ctx.kernels, ctx.form, ctx.has_shortcut = kernels, form, r is not None
-        ctx.mark_non_differentiable(*(v for v in statistics if v is not None))
-        return (y, *statistics)
+        ctx.mark_non_differentiable(*(v for v in passed.statistics if v is not None))
+        return (passed.y, *passed.statistics)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, r and the tensors."""
         if torch.is_grad_enabled():
             raise RuntimeError(FURTHER)
-        x, r, y, *rest = ctx.saved_tensors
-        small, tensors = rest[: Saved.COUNT], rest[Saved.COUNT :]
+        x, r, kept, *rest = ctx.saved_tensors
+        small, tensors = rest[: Saved.COUNT], tuple(rest[Saved.COUNT :])
         dy = gradients[0].contiguous(memory_format=layout(x))
         with torch.autocast(x.device.type, enabled=False):
-            found = ctx.form.tail(tuple(tensors)).backward(ctx.kernels, dy, y, x, r, Saved.of(small), ctx.has_shortcut)
-        of_tensors = (found.gamma, found.beta, None, None, found.r_gamma, found.r_beta, None, None, found.w1, found.b1, found.w2, found.b2)
-        typed = (None if t is None or v is None else v.to(t.dtype) for v, t in zip(of_tensors, tensors, strict=True))
-        return (None, None, found.x, found.r, *typed)
+            found = ctx.form.tail(tensors).backward(ctx.kernels, dy, kept, x, r, Saved.of(small), ctx.has_shortcut)
+        return (None, None, found.x, found.r, *gradients_of(found, tensors))
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:

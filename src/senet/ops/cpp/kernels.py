@@ -17,23 +17,29 @@ class CppKernels:
         """See `Kernels`."""
         return OPERATORS.moments(x, centred)
 
-    def apply(self, x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool) -> Tensor:
+    def apply(
+        self, x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """See `Kernels`."""
-        return cast(Tensor, OPERATORS.apply(x, k, t, r, rk, rt, relu))
+        y = cast(Tensor, OPERATORS.apply(x, k, t, r, rk, rt, relu))
+        return y, y if relu else None
+
+    def kept_like(self, x: Tensor) -> Tensor | None:
+        """See `Kernels`."""
 
     def rescale_(self, y: Tensor, s: Tensor, shortcut: Tensor | None, relu: bool) -> None:
         """Overwrite y (N, C, H, W) by f(s y + shortcut), with s (N, C) and the shortcut a map or nothing; y is dense."""
         OPERATORS.rescale_(y, s, shortcut, relu)
 
     def reduce(
-        self, dy: Tensor, y: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
+        self, dy: Tensor, kept: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """See `Kernels`."""
-        return OPERATORS.reduce(dy, y, x, mu, r, r_mu, keep)
+        return OPERATORS.reduce(dy, kept, x, mu, r, r_mu, keep)
 
-    def spread(self, dy: Tensor, y: Tensor | None, x: Tensor, ka: Tensor, kb: Tensor | None, kc: Tensor) -> Tensor:
+    def spread(self, dy: Tensor, kept: Tensor | None, x: Tensor, ka: Tensor, kb: Tensor | None, kc: Tensor) -> Tensor:
         """See `Kernels`."""
-        return cast(Tensor, OPERATORS.spread(dy, y, x, ka, kb, kc))
+        return cast(Tensor, OPERATORS.spread(dy, kept, x, ka, kb, kc))
 
 
 def register_shapes() -> None:

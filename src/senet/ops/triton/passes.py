@@ -128,9 +128,15 @@ class TritonKernels:
         p, *rest = (v.view(n, c) for v in parts)
         return p, rest[0] if rest else torch.zeros_like(p)
 
-    def apply(self, x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool) -> Tensor:
+    def apply(
+        self, x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """See `Kernels`."""
-        return self._affine(x, None, k, t, r, rk, rt, relu)
+        y = self._affine(x, None, k, t, r, rk, rt, relu)
+        return y, y if relu else None
+
+    def kept_like(self, x: Tensor) -> Tensor | None:
+        """See `Kernels`."""
 
     def reduce(
         self, dy: Tensor, y: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
