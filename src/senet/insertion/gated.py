@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from senet.ops.tail import recalibrated_norm
+
 
 class Gated(nn.Module):
     """Recalibrate what a module returns, or what it is given.
@@ -39,6 +41,8 @@ class Gated(nn.Module):
         """Call the host, with its first argument or its result recalibrated."""
         if self.on == "input":
             return self.host(self.recalibrate(args[0]), *args[1:], **kwargs)
+        if isinstance(self.host, nn.BatchNorm2d | nn.SyncBatchNorm) and self.axis == 1 and len(args) == 1:
+            return recalibrated_norm(*args, self.host, self.se, self.gain)
         return self.recalibrate(self.host(*args, **kwargs))
 
     def extra_repr(self) -> str:

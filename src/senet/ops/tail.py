@@ -150,7 +150,9 @@ def _eager(branch: Tensor) -> Run | None:
 
 def _traced(branch: Tensor) -> Run | None:
     name = asked_or_best(branch.device.type)
-    return None if name == REFERENCE else partial(tail_by_name, name)
+    if name == REFERENCE or not (torch.is_grad_enabled() or is_asked_for()):  # without gradients a compiler fuses the definition itself
+        return None
+    return partial(tail_by_name, name)
 
 
 def _as_data(norm: Any, x: Tensor) -> Norm | None:
