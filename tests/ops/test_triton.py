@@ -19,6 +19,7 @@ from senet import backend
 from senet.errors import UsageError
 from senet.ops.backend import choose
 from senet.ops.tail import residual_tail
+from senet.ops.triton.mask import empty_mask
 
 pytest.importorskip("triton")
 
@@ -80,6 +81,12 @@ class TestInterpreted:
     def test_each_pass(self, interpret: Interpret, layout: str) -> None:
         assert interpret(tail_passes.single_passes, replace(FORMS[0], layout=layout)) < 1e-12
 
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("shape", [(2, 9, 5, 7), (1, 33, 3, 3), (2, 16, 4, 4), (2, 1, 3, 3)], ids=str)
+    def test_masks(self, interpret: Interpret, shape: tuple[int, int, int, int], layout: str) -> None:
+        case = replace(FORMS[0], shape=shape, dtype=torch.float16, layout="NCHW" if shape[1] == 1 else layout)
+        assert interpret(tail_passes.mask_is_where_the_output_is_positive, case)
+
     def test_repeats_bit_by_bit(self, interpret: Interpret) -> None:
         assert interpret(tail_passes.repeats, replace(FORMS[1], dtype=torch.float32))
 
@@ -118,7 +125,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str,
     from triton import knobs
     from triton.runtime.driver import driver
 
-    from senet.ops.triton import passes
+    from senet.ops.triton import parts, passes
 
     if knobs.runtime.interpret:
         pytest.skip("TRITON_INTERPRET is set: nothing can be compiled")
@@ -131,7 +138,8 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str,
     def launch(kernel: Any, programs: int, *arguments: Any, **sizes: int) -> None:
         made.append((kernel.__name__, kernel.warmup(*arguments, grid=(programs,), **sizes, enable_fp_fusion=True)))
 
-    monkeypatch.setattr(passes, "launch", launch)
+    for module in (parts, passes):
+        monkeypatch.setattr(module, "launch", launch)
     return made
 
 
@@ -146,11 +154,11 @@ def launch_all(shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> None:
     for relu in (True, False):
         for r, v in ((None, None), (x, None), (x, of_channel)):
             passes.apply(x, of_map, of_map, r, v, v, relu)
-    for y in (None, x):
+    for kept in (None, x, empty_mask(x)):
         for r in (None, x):
-            passes.reduce(x, y, x, of_channel, r, None if r is None else of_channel, True)
+            passes.reduce(x, kept, x, of_channel, r, None if r is None else of_channel, True)
         for kb in (None, of_channel):
-            passes.spread(x, y, x, of_map, kb, of_map)
+            passes.spread(x, kept, x, of_map, kb, of_map)
 
 
 def stack(kernel: Any, folder: Path) -> int:
@@ -203,11 +211,14 @@ class TestCompiled:
         passes = tail_passes.kernels(None)
         x = torch.empty(case.shape, dtype=case.dtype, memory_format=torch.channels_last)
         passes.apply(x, torch.empty(256, 256), torch.empty(256, 256), x, None, None, True)
-        passes.reduce(x, x, x, torch.empty(256), None, None, True)
+        for kept in (x, empty_mask(x)):
+            passes.reduce(x, kept, x, torch.empty(256), None, None, True)
+            passes.spread(x, kept, x, torch.empty(256, 256), None, torch.empty(256, 256))
         for _, kernel in compiled:
             moves = re.findall(r"(?:ld|st)\.global\S*", kernel.asm["ptx"])
             assert any(move.startswith("ld.global.v4") for move in moves)
-            assert not any(move.endswith(("b16", "b8")) for move in moves), moves
+            assert not any(move.endswith("b16") for move in moves), moves
+            assert sum(move.endswith("b8") for move in moves) <= 2, moves  # a byte of a mask for the 128 bits of a map
 
 
 @pytest.mark.gpu

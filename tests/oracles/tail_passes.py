@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,11 +62,11 @@ def lively(case: Case) -> Tail:
     return Tail(norm(case.norm), gate, norm(case.r_norm), case.relu)
 
 
-def results(passes: object, tail: Tail, x: Tensor, r: Tensor, dy: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+def results(passes: Any, tail: Tail, x: Tensor, r: Tensor, dy: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
     """Return all that forward and backward compute; the backward pass takes the ReLU from y where it is given."""
-    passed = tail.forward(passes, x, r)  # pyright: ignore[reportArgumentType]
-    mask = (passed.kept if y is None else y) if tail.relu else None
-    found = tail.backward(passes, dy, mask, x, r if tail.r_norm else None, passed.saved, True)  # pyright: ignore[reportArgumentType]
+    passed = tail.forward(passes, x, r)
+    kept = y if y is not None and tail.relu else passed.kept
+    found = tail.backward(passes, dy, kept, x, r if tail.r_norm else None, passed.saved, True)
     named = {"y": passed.y, **dict(zip(("mu", "var", "r_mu", "r_var"), passed.statistics, strict=True)), **vars(found)}
     return {key: value for key, value in named.items() if value is not None}
 
@@ -109,25 +110,59 @@ def spread_of_far_values(case: Case, ratio: float) -> float:
 
 
 def single_passes(case: Case) -> float:
-    """Return the largest error of the passes with arguments that no tail gives them, and of masks that a tail never lets them load."""
+    """Return the largest error of the passes with arguments that no tail gives them, and by masks as by maps."""
     torch.manual_seed(0)
     ours, definition = kernels(case.tiling), TorchKernels()
-    x, y, r, dy = case.maps(4)
+    x, r, dy = case.maps(3)
     n, c = case.shape[:2]
     ka, kc = (torch.randn(n, c, device=case.device).to(case.dtype) for _ in range(2))
     mu, r_mu = (torch.randn(c, device=case.device).to(case.dtype) for _ in range(2))
-    worst = 0.0
-    for mask, other, keep in ((None, None, True), (None, r, True), (y, None, False), (y, r, False)):
-        other_mu = None if other is None else r_mu
-        got, want = (passes.reduce(dy, mask, x, mu, other, other_mu, keep) for passes in (ours, definition))
-        assert [v is None for v in got] == [v is None for v in want]
+    y, mask = ours.apply(x, ka, kc, r, mu, r_mu, True)
+    worst = distance((y,), definition.apply(x, ka, kc, r, mu, r_mu, True)[:1])
+    for kept, other, keep in ((None, None, True), (None, r, True), (y, None, False), (y, r, False), (mask, None, True), (mask, r, False)):
+        of_y = y if kept is mask else kept
+        got, want = ours.reduce(dy, kept, x, mu, other, r_mu, keep), definition.reduce(dy, of_y, x, mu, other, r_mu, keep)
         assert got[3] is not dy
-        worst = max([worst, *(float((a - b).abs().max()) for a, b in zip(got, want, strict=True) if a is not None and b is not None)])
-    for mask, kb in ((None, None), (y, mu)):
-        got, want = (passes.spread(dy, mask, x, ka, kb, kc) for passes in (ours, definition))
-        worst = max(worst, float((got - want).abs().max()))
-    got, want = (passes.apply(x, ka, kc, None, None, None, True)[0] for passes in (ours, definition))
-    return max(worst, float((got - want).abs().max()))
+        worst = max(worst, distance(got, want))
+    for kept, kb in ((None, None), (y, mu), (mask, None), (mask, mu)):
+        of_y = y if kept is mask else kept
+        worst = max(worst, distance((ours.spread(dy, kept, x, ka, kb, kc),), (definition.spread(dy, of_y, x, ka, kb, kc),)))
+    for layout in LAYOUTS.values():  # of a shortcut, which need not be that of the branch
+        found = ours.spread(dy, mask, r.contiguous(memory_format=layout), ka, mu, kc)
+        worst = max(worst, distance((found,), (definition.spread(dy, y, r, ka, mu, kc),)))
+    return worst
+
+
+def distance(got: tuple[Tensor | None, ...], want: tuple[Tensor | None, ...]) -> float:
+    """Return the largest difference of two rows of tensors of one form."""
+    pairs = list(zip(got, want, strict=True))
+    assert all((a is None) == (b is None) for a, b in pairs)
+    return max(float((a - b).abs().max()) for a, b in pairs if a is not None and b is not None)
+
+
+def bits(mask: Tensor, case: Case) -> Tensor:
+    """Return a mask as a map of booleans, (N, C, H, W)."""
+    _, c, h, w = case.shape
+    rows = (mask[..., None] >> torch.arange(8, dtype=torch.uint8, device=mask.device) & 1).flatten(-2).bool()
+    inner = c if mask.ndim == 4 else h * w
+    assert not rows[..., inner:].any()
+    return rows[..., :c].permute(0, 3, 1, 2) if mask.ndim == 4 else rows[..., : h * w].reshape(case.shape)
+
+
+def mask_is_where_the_output_is_positive(case: Case) -> bool:
+    """Return whether masks tell what is positive after rounding: not what is too small for the type, nor what is no number."""
+    torch.manual_seed(0)
+    (x,) = case.maps(1)
+    x.flatten()[0] = torch.nan
+    one = torch.ones(case.shape[:2], dtype=torch.promote_types(case.dtype, torch.float32), device=case.device)
+    found = []
+    for k in (1.0, 1e-9):
+        y, mask = kernels(case.tiling).apply(x, k * one, 0 * one, None, None, None, True)
+        assert mask is not None
+        assert mask.dtype == torch.uint8
+        assert mask.ndim == (4 if case.layout == "NHWC" else 3)
+        found.append(torch.equal(bits(mask, case), y > 0))
+    return all(found)
 
 
 def not_a_number_passes() -> bool:
@@ -136,7 +171,7 @@ def not_a_number_passes() -> bool:
     (x,) = case.maps(1)
     x[0, 0, 0, 0] = torch.nan
     one = torch.ones(x.shape[:2], dtype=x.dtype)
-    y = kernels(case.tiling).apply(x, one, one, None, None, None, True)[0]
+    y, _ = kernels(case.tiling).apply(x, one, one, None, None, None, True)
     p, m2 = kernels(case.tiling).moments(x, True)
     return all(bool(v[0].isnan().any()) and not bool(v[1].isnan().any()) for v in (y, p, m2))
 

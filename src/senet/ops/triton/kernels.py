@@ -1,9 +1,6 @@
 """The device code of the passes in Triton: one source for both memory formats and all types.
 
-A program works on tiles of `CHANNELS` x `POSITIONS` elements of one image. `AXIS` is the axis of a tile that runs over positions: 0 for
-channels_last, 1 for contiguous maps, so that the last axis is always the one that is contiguous in memory; a vector over channels meets a
-tile through `expand_dims(v, AXIS)`. Sums are kept in the element type of what they are stored to. A pointer that is None drops its part of
-the kernel when it is compiled. Offsets of a tile are 64 bits wide, offsets in it 32.
+Sums are kept in the element type of what they are stored to. A pointer that is None drops its part of the kernel when it is compiled.
 """
 
 # ruff: noqa: N803
@@ -12,36 +9,7 @@ the kernel when it is compiled. Offsets of a tile are 64 bits wide, offsets in i
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def _split(program, spans, channels, CHANNELS: tl.constexpr):
-    """Return image (64 bits), span and first channel of a program; neighbours share their positions."""
-    blocks = tl.cdiv(channels, CHANNELS)
-    image = program // (blocks * spans)
-    return image.to(tl.int64), program // blocks % spans, program % blocks * CHANNELS
-
-
-@triton.jit
-def _inside(start, stop, first, channels, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr):
-    """Return which elements of the tile at a first channel and position exist."""
-    c, s = first + tl.arange(0, CHANNELS) < channels, start + tl.arange(0, POSITIONS) < stop
-    return tl.expand_dims(c, AXIS) & tl.expand_dims(s, 1 - AXIS)
-
-
-@triton.jit
-def _offsets(c_stride, s_stride, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr):
-    """Return where the elements of a tile lie after its first one."""
-    c, s = tl.arange(0, CHANNELS) * c_stride, tl.arange(0, POSITIONS) * s_stride
-    return tl.expand_dims(c, AXIS) + tl.expand_dims(s, 1 - AXIS)
-
-
-@triton.jit
-def _gradient(dy, y, origin, offsets, inside, WIDE: tl.constexpr):
-    """Load g: dy where y is positive, else 0; where there is no y, dy."""
-    g = tl.load(dy + origin + offsets, mask=inside, other=0.0)
-    if y is not None:
-        g = tl.where(tl.load(y + origin + offsets, mask=inside, other=0.0) > 0, g, 0.0)
-    return g.to(WIDE)
+from senet.ops.triton.tiles import existing, gradient, of_channels, offsets_in, place, split, store_rectified, values
 
 
 @triton.jit
@@ -55,22 +23,22 @@ def moments(
     standard deviations, so a sum of squares loses a factor of about 1 / f in precision at worst, whatever the data's mean.
     """
     wide: tl.constexpr = mean.dtype.element_ty
-    image, span, first = _split(tl.program_id(0), spans, channels, CHANNELS)
+    image, span, first = split(tl.program_id(0), spans, channels, CHANNELS)
     start = span * length
     stop = tl.minimum(start + length, positions)
-    x += image * channels * positions + tl.cast(first, tl.int64) * c_stride
-    offsets = _offsets(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
+    size = tl.cast(channels, tl.int64) * positions
+    offsets = offsets_in(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
 
-    inside = _inside(start, stop, first, channels, CHANNELS, POSITIONS, AXIS)
-    tile = tl.load(x + tl.cast(start, tl.int64) * s_stride + offsets, mask=inside, other=0.0).to(wide)
+    inside = existing(start, stop, first, channels, CHANNELS, POSITIONS, AXIS)
+    tile = values(x, place(image, start, first, size, c_stride, s_stride), offsets, inside, wide)
     shift = tl.sum(tile, axis=AXIS) / tl.minimum(POSITIONS, stop - start).to(wide)
     by = tl.expand_dims(shift, AXIS)
     d = tl.where(inside, tile - by, 0.0)
     total = d
     squares = d * d
     for s in range(start + POSITIONS, stop, POSITIONS):
-        inside = _inside(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
-        tile = tl.load(x + tl.cast(s, tl.int64) * s_stride + offsets, mask=inside, other=0.0).to(wide)
+        inside = existing(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
+        tile = values(x, place(image, s, first, size, c_stride, s_stride), offsets, inside, wide)
         d = tl.where(inside, tile - by, 0.0)
         total += d
         if m2 is not None:
@@ -113,36 +81,38 @@ def merge_moments(
 
 @triton.jit
 def reduce(
-    dy, y, x, mu, r, r_mu, g_kept, sums, images, channels, positions, c_stride, s_stride, spans, length,
+    dy, kept, row, x, mu, r, r_mu, g_kept, sums, images, channels, positions, c_stride, s_stride, spans, length,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
 ):  # fmt: skip
     """Store sum g, sum g (x - mu) and, unless r is None, sum g (r - r_mu) over each span, (2 or 3, N, spans, C), and g as it is met."""
     wide: tl.constexpr = sums.dtype.element_ty
-    image, span, first = _split(tl.program_id(0), spans, channels, CHANNELS)
+    image, span, first = split(tl.program_id(0), spans, channels, CHANNELS)
     start = span * length
     stop = tl.minimum(start + length, positions)
-    origin = image * channels * positions + tl.cast(first, tl.int64) * c_stride
-    offsets = _offsets(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
-    c = first + tl.arange(0, CHANNELS)
-    x_mean = tl.expand_dims(tl.load(mu + c, mask=c < channels, other=0.0).to(wide), AXIS)
+    size = tl.cast(channels, tl.int64) * positions
+    offsets = offsets_in(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
+    x_mean = of_channels(mu, 0, first, channels, wide, CHANNELS, AXIS)
     r_mean = x_mean
     if r is not None:
-        r_mean = tl.expand_dims(tl.load(r_mu + c, mask=c < channels, other=0.0).to(wide), AXIS)
+        r_mean = of_channels(r_mu, 0, first, channels, wide, CHANNELS, AXIS)
 
     total = tl.zeros(offsets.shape, wide)
     by_x = tl.zeros(offsets.shape, wide)
     by_r = tl.zeros(offsets.shape, wide)
     for s in range(start, stop, POSITIONS):
-        inside = _inside(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
-        at = origin + tl.cast(s, tl.int64) * s_stride
-        g = _gradient(dy, y, at, offsets, inside, wide)
+        inside = existing(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
+        at = place(image, s, first, size, c_stride, s_stride)
+        g = gradient(
+            dy, kept, row, image, s, stop, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+        )  # fmt: skip
         total += g
-        by_x += g * (tl.load(x + at + offsets, mask=inside, other=0.0).to(wide) - x_mean)
+        by_x += g * (values(x, at, offsets, inside, wide) - x_mean)
         if r is not None:
-            by_r += g * (tl.load(r + at + offsets, mask=inside, other=0.0).to(wide) - r_mean)
+            by_r += g * (values(r, at, offsets, inside, wide) - r_mean)
         if g_kept is not None:
             tl.store(g_kept + at + offsets, g, mask=inside)
 
+    c = first + tl.arange(0, CHANNELS)
     to = (image * spans + span) * channels + c
     stride = tl.cast(images, tl.int64) * spans * channels
     tl.store(sums + to, tl.sum(total, axis=AXIS), mask=c < channels)
@@ -160,32 +130,33 @@ def merge_sums(sums, sums_of_all, maps, channels, spans, SPANS: tl.constexpr, BL
 
 @triton.jit
 def affine(
-    a, y, ka, kc, b, kb, kd, out, channels, positions, c_stride, s_stride, tiles,
+    a, kept, row, ka, kc, b, kb, kd, out, mask, channels, positions, c_stride, s_stride, tiles,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
-    """Store f(ka a + kc + b'), a masked by y as in `_gradient`, b' = kb b + kd (kb None = 1, kd None = 0), b, or nothing.
+    """Store f(ka a + kc + b') and its mask, a as in `gradient`, b' = kb b + kd (kb None = 1, kd None = 0), b, or nothing.
 
-    ka and kc are (N, C), kb and kd (C,). A ReLU lets NaN pass, as torch's does.
+    ka and kc are (N, C), kb and kd (C,).
     """
     wide: tl.constexpr = ka.dtype.element_ty
     # From the last tile to the first: what the reduction before it read last may still be in the cache.
-    image, tile, first = _split(tl.num_programs(0) - 1 - tl.program_id(0), tiles, channels, CHANNELS)
+    image, tile, first = split(tl.num_programs(0) - 1 - tl.program_id(0), tiles, channels, CHANNELS)
     start = tile * POSITIONS
-    inside = _inside(start, positions, first, channels, CHANNELS, POSITIONS, AXIS)
-    origin = image * channels * positions + tl.cast(first, tl.int64) * c_stride + tl.cast(start, tl.int64) * s_stride
-    offsets = _offsets(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
-    c = first + tl.arange(0, CHANNELS)
-    of_map = image * channels + c
+    inside = existing(start, positions, first, channels, CHANNELS, POSITIONS, AXIS)
+    at = place(image, start, first, tl.cast(channels, tl.int64) * positions, c_stride, s_stride)
+    offsets = offsets_in(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
 
-    v = _gradient(a, y, origin, offsets, inside, wide) * tl.expand_dims(tl.load(ka + of_map, mask=c < channels, other=0.0), AXIS)
-    v += tl.expand_dims(tl.load(kc + of_map, mask=c < channels, other=0.0), AXIS)
+    v = gradient(
+        a, kept, row, image, start, positions, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+    )  # fmt: skip
+    v *= of_channels(ka, image * channels, first, channels, wide, CHANNELS, AXIS)
+    v += of_channels(kc, image * channels, first, channels, wide, CHANNELS, AXIS)
     if b is not None:
-        other = tl.load(b + origin + offsets, mask=inside, other=0.0).to(wide)
+        other = values(b, at, offsets, inside, wide)
         if kb is not None:
-            other *= tl.expand_dims(tl.load(kb + c, mask=c < channels, other=0.0).to(wide), AXIS)
+            other *= of_channels(kb, 0, first, channels, wide, CHANNELS, AXIS)
         v += other
     if kd is not None:
-        v += tl.expand_dims(tl.load(kd + c, mask=c < channels, other=0.0).to(wide), AXIS)
-    if RELU:
-        v = tl.where(v <= 0, 0.0, v)
-    tl.store(out + origin + offsets, v, mask=inside)
+        v += of_channels(kd, 0, first, channels, wide, CHANNELS, AXIS)
+    store_rectified(
+        out, v, mask, row, image, start, first, channels, positions, at, offsets, inside, CHANNELS, POSITIONS, AXIS, RELU
+    )  # fmt: skip
