@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from senet import ChannelSE, backend
+from senet import ChannelSE, Gated, backend
 from senet.ops import backend as backends
 from senet.ops.kernels import TorchKernels
 from senet.ops.tail import keep, residual_tail, takes
@@ -103,6 +103,38 @@ def test_half_precision_is_judged_by_float64(name: str, dtype: torch.dtype) -> N
         wanted, found = (value * mask, got[key].double() * mask) if value.shape == mask.shape else (value, got[key].double())
         error = float((found - wanted).norm() / wanted.norm().clamp_min(1e-3))
         assert error < (limit if value.shape == mask.shape else 2e-2), (key, error)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_numerical_derivatives(name: str) -> None:
+    torch.manual_seed(0)
+    norm, shortcut_norm, block = parts(4, (True, True, "sigmoid", False))
+    x, r = (torch.randn(2, 4, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+
+    def tail(x: Tensor, r: Tensor, *_: Tensor) -> Tensor:
+        return residual_tail(x, r, norm=norm, shortcut_norm=shortcut_norm, recalibrate=block, relu=False)
+
+    with backend(name):
+        assert torch.autograd.gradcheck(tail, (x, r, *(p for m in (norm, shortcut_norm, block) for p in m.parameters())))
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_wrapped_norms_equal_the_definition(name: str, gain: float) -> None:
+    torch.manual_seed(0)
+    norm, _, block = parts(8, (True, False, "sigmoid", False))
+    wrapped = Gated(norm, block, gain=gain)
+    x, dy = (torch.randn(3, 8, 5, 4, dtype=torch.float64) for _ in range(2))
+    found = []
+    for which in ("reference", name):
+        own, given = copy.deepcopy(wrapped), x.clone().requires_grad_()
+        with backend(which):
+            y = own(given)
+        assert ("TailFunction" in str(y.grad_fn)) == (which == name)
+        y.backward(dy)
+        found.append({"y": y, "x": given.grad, **dict(own.named_buffers()), **{key: p.grad for key, p in own.named_parameters()}})
+    for key, value in found[0].items():
+        torch.testing.assert_close(found[1][key], value, rtol=1e-11, atol=1e-12, msg=key)
 
 
 @pytest.mark.parametrize("name", FUSED)

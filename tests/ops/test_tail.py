@@ -18,7 +18,7 @@ def parts() -> tuple[Tensor, Tensor, nn.Module, nn.Module, nn.Module]:
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.normal_(norm.bias)
-    return branch, shortcut, *norms, ChannelSE(8, 2).double()
+    return branch, shortcut, norms[0], norms[1], ChannelSE(8, 2).double()
 
 
 FORMULAS = {
@@ -35,6 +35,21 @@ def test_placements(parts: tuple, placement: str) -> None:
     branch, shortcut, norm, shortcut_norm, se = parts
     got = residual_tail(branch, shortcut, norm=norm, shortcut_norm=shortcut_norm, recalibrate=se, placement=placement)
     torch.testing.assert_close(got, FORMULAS[placement](norm(branch), shortcut_norm(shortcut), se), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "frozen"])
+def test_first_and_second_derivatives_of_the_definition(parts: tuple, training: bool) -> None:
+    branch, shortcut, *modules = parts
+    for module in modules:
+        module.train(training)
+    branch, shortcut = (v[:2, :, :2, :2].clone().requires_grad_() for v in (branch, shortcut))
+    norm, shortcut_norm, se = modules
+
+    def tail(x: Tensor, r: Tensor) -> Tensor:
+        return residual_tail(x, r, norm=norm, shortcut_norm=shortcut_norm, recalibrate=se, relu=False)
+
+    assert torch.autograd.gradcheck(tail, (branch, shortcut))
+    assert torch.autograd.gradgradcheck(tail, (branch, shortcut))
 
 
 def test_a_pairwise_block_sees_branch_and_shortcut(parts: tuple) -> None:
