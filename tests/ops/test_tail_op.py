@@ -157,3 +157,14 @@ def test_inductor(form: str) -> None:
         got = results(torch.compile(twin, fullgraph=True), twin, torch.channels_last)
     for one, other in zip(got, want, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_batched_functions_see_the_definition() -> None:
+    unit = Unit(*FORMS["identity"]).eval()
+    x = torch.randn(3, 4, 8, 48, 48)
+
+    def joined(v: Tensor) -> Tensor:
+        return unit(v, v)
+
+    want = torch.vmap(joined)(x)
+    assert torch.equal(torch.compile(torch.vmap(joined), backend="aot_eager")(x), want)

@@ -96,9 +96,7 @@ def _is_traced(*maps: Any) -> bool:
     """Return whether these are symbols of a trace that is for other engines, or values of torch.func; torch.compile takes the operator."""
     if torch.compiler.is_exporting() or not all(isinstance(x, Tensor) for x in maps):
         return True
-    if torch.compiler.is_compiling():  # a compiler's stack of interpreters is never empty
-        return False
-    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
+    return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _is_norm(part: Any) -> bool:
