@@ -1,6 +1,5 @@
 """Timings that the project promises, measured interleaved: `python -m benchmarks.run --help`."""
 
-import os
+from senet.benchmarking.machine import prepare_process
 
-# Threads that wait must sleep: spinning would count as process-CPU time. Read by OpenMP when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+prepare_process()

@@ -1,19 +1,23 @@
 """What can be timed: name -> the functions to run against each other, and the promise that they must keep."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from benchmarks.direct import SEPreResNet20, training_step
-from benchmarks.inference import infer, inference_forms
-from senet import backend, create_model
+from senet import create_model
+from senet.benchmarking.engines import packages_of
+from senet.benchmarking.run import Contest, engine_contest
+from senet.benchmarking.settings import Settings
+from senet.benchmarking.steps import InferenceStep
+from senet.benchmarking.workload import workload
 from senet.data.loaders import Batch
 from senet.recipe import OptimRecipe, load_recipe
 from senet.spec import KINDS
@@ -22,8 +26,6 @@ from senet.training.job import prepare
 from senet.training.loop import train_epoch
 from senet.training.progress import Progress
 from senet.training.run_folder import RunFolder
-
-Functions = Mapping[str, Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class Benchmark:
         about: what is compared.
         prepare: gives the functions, by name, ready to be timed; the first is what the others are compared with.
         limit: the ratio of process-CPU time that none may exceed; None = nothing is promised.
+        packages: the libraries whose versions count.
     """
 
     about: str
-    prepare: Callable[[], AbstractContextManager[Functions]]
+    prepare: Callable[[], AbstractContextManager[Contest]]
     limit: float | None = None
+    packages: Sequence[str] = ()
 
 
 PLAIN_STEP = {
@@ -65,7 +69,7 @@ class OneBatch:
 
 
 @contextmanager
-def loop_against_pytorch() -> Iterator[Functions]:
+def loop_against_pytorch() -> Iterator[Contest]:
     """Give the body of our epoch loop, from a batch to its counts, and the same step in PyTorch alone on the same weights."""
     job = prepare(load_recipe("digits", PLAIN_STEP | {"model.name": "se_preresnet20"}))
     channels = job.source.input.channels
@@ -84,44 +88,33 @@ def loop_against_pytorch() -> Iterator[Functions]:
             function()
         for name, tensor in direct.state_dict().items():
             torch.testing.assert_close(job.model.state_dict()[name], tensor, msg=f"the two steps differ in {name}")
-        yield functions
+        yield Contest(functions)
 
 
 @contextmanager
-def blocks_in_training(name: str, size: tuple[int, ...]) -> Iterator[Functions]:
+def blocks_in_training(name: str, size: tuple[int, ...]) -> Iterator[Contest]:
     """Give training steps of a plain network and of its recalibrated forms."""
     images, labels = torch.randn(size).to(memory_format=torch.channels_last), torch.randint(10, size[:1])
     functions = {}
     for form in ("plain", *KINDS):
         model = in_layout(created(name, form), torch.channels_last).train()
         functions[form] = training_step(model, images, labels, sgd(model, OptimRecipe()))
-    yield functions
+    yield Contest(functions)
 
 
 @contextmanager
-def blocks_in_inference(name: str, size: tuple[int, ...]) -> Iterator[Functions]:
+def blocks_in_inference(name: str, size: tuple[int, ...]) -> Iterator[Contest]:
     """Give forward passes of a plain network and of its recalibrated forms."""
     images = torch.randn(size).to(memory_format=torch.channels_last)
-    yield {form: partial(infer, in_layout(created(name, form), torch.channels_last).eval(), images) for form in ("plain", *KINDS)}
+    models = {form: in_layout(created(name, form), torch.channels_last).eval() for form in ("plain", *KINDS)}
+    yield Contest({form: InferenceStep(model, (images,)) for form, model in models.items()})
 
 
 @contextmanager
-def tails_in_training(name: str, size: tuple[int, ...]) -> Iterator[Functions]:
-    """Give forward and backward passes of a plain network and of its SE form, with their residual tails in eager PyTorch and fused."""
-    images, labels = torch.randn(size).to(memory_format=torch.channels_last), torch.randint(10, size[:1])
-    models = {form: in_layout(created(name, form), torch.channels_last).train() for form in ("plain", "se")}
-    tails = {"eager": "reference", "fused": "cpp"}
-    yield {
-        f"{form} {tail}": partial(pass_both_ways, model, images, labels, which)
-        for tail, which in tails.items()
-        for form, model in models.items()
-    }
-
-
-def pass_both_ways(model: nn.Module, images: Tensor, labels: Tensor, tails: str) -> None:
-    model.zero_grad()
-    with backend(tails):
-        cross_entropy(model(images), labels).backward()
+def engines_in(name: str, settings: Settings, batch: int, engines: Sequence[str], **options: Any) -> Iterator[Contest]:
+    """Give a network and its SE form on several engines."""
+    with TemporaryDirectory() as folder:
+        yield engine_contest(workload(name, settings, Path(folder), batch=batch, **options), engines)
 
 
 def created(name: str, form: str) -> nn.Module:
@@ -136,6 +129,23 @@ def sgd(model: nn.Module, recipe: OptimRecipe) -> torch.optim.SGD:
     return torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay)
 
 
+def by_engine(about: str, name: str, mode: str, batch: int, engines: Sequence[str], *, dtype: str = "fp32", **options: Any) -> Benchmark:
+    return Benchmark(about, partial(engines_in, name, Settings(mode, dtype), batch, engines, **options), packages=packages_of(engines))
+
+
+CIFAR_NETWORKS = ("cifar_resnet20", "cifar_resnet56", "preresnet20", "preresnet56")
+TAILS = {"resnet50": (8, "3x224x224"), **dict.fromkeys(CIFAR_NETWORKS, (128, "3x32x32"))}
+"""Network -> images in a batch and their shape."""
+
+THEIRS = {"v1_5": True, "stem_pool": "pad"}
+"""What makes our ResNets those of other libraries: same shapes, same operations."""
+
+
+def resnet50(about: str, batch: int, dtype: str, engines: Sequence[str]) -> Benchmark:
+    words = f"ResNet-50, {batch} x 3x224x224, {dtype}: {about}"
+    return by_engine(words, "resnet50", "inference", batch, engines, dtype=dtype, **THEIRS)
+
+
 CIFAR, IMAGENET = (128, 3, 32, 32), (1, 3, 224, 224)
 REGISTRY = {
     "training_step": Benchmark("se_preresnet20, 128 x 1x32x32: our loop against PyTorch alone", loop_against_pytorch, limit=1.05),
@@ -143,18 +153,20 @@ REGISTRY = {
         "preresnet20, 128 x 3x32x32: a training step, by block", partial(blocks_in_training, "preresnet20", CIFAR)
     ),
     "blocks_inference": Benchmark("resnet50, 1 x 3x224x224: a forward pass, by block", partial(blocks_in_inference, "resnet50", IMAGENET)),
-    "tail_training_resnet50": Benchmark(
-        "resnet50, 8 x 3x224x224: forward and backward, by tail", partial(tails_in_training, "resnet50", (8, 3, 224, 224))
-    ),
     **{
-        f"tail_training_{name}": Benchmark(f"{name}, 128 x 3x32x32: forward and backward, by tail", partial(tails_in_training, name, CIFAR))
-        for name in ("cifar_resnet20", "cifar_resnet56", "preresnet20")
+        f"tail_training_{name}": by_engine(
+            f"{name}, {batch} x {image}: forward and backward, by tail", name, "training", batch, ("eager", "fused")
+        )
+        for name, (batch, image) in TAILS.items()
     },
     **{
-        f"inference_b{batch}_{name}": Benchmark(
-            f"ResNet-50, {batch} x 3x224x224, {name}: inference forms", partial(inference_forms, batch, dtype)
-        )
-        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+        f"inference_b{batch}_{dtype}": resnet50("inference forms", batch, dtype, ("optimised", "eager", "timm"))
+        for dtype in ("fp32", "bf16")
         for batch in (1, 16)
+    },
+    **{f"peers_b{batch}_fp32": resnet50("inference", batch, "fp32", ("optimised", "compiled", "pytorchcv")) for batch in (1, 16)},
+    **{
+        f"onnx_{engine}_b{batch}_fp32": resnet50(f"the ONNX file in {engine}", batch, "fp32", (engine, f"{engine}-exported"))
+        for engine, batch in (("openvino", 1), ("openvino", 16), ("onnxruntime", 1))
     },
 }

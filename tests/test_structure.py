@@ -18,7 +18,7 @@ ORDER = [
     {"blocks"},
     {"weights"},
     {"insertion", "models"},
-    {"timing", "counting", "profiling", "analysis", "compression", "deploy", "publishing"},
+    {"timing", "counting", "profiling", "analysis", "compression", "deploy", "publishing", "benchmarking"},
     {"data", "training"},
     {"comparison", "report"},
     {"cli"},
@@ -29,7 +29,9 @@ OUTSIDE = {
     "lightning_fabric": {"training"},
     "matplotlib": {"report"},
     "onnx": {"deploy"},
-    "onnxruntime": {"deploy"},
+    "onnxruntime": {"deploy", "benchmarking"},
+    "openvino": {"benchmarking"},
+    "pytorchcv": {"benchmarking"},
 }
 
 

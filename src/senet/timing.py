@@ -74,7 +74,12 @@ class Ratio:
 
 
 def interleave(
-    functions: Mapping[str, Callable[[], object]], *, rounds: int = 11, min_seconds: float = 0.02, max_seconds: float = math.inf
+    functions: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 11,
+    min_seconds: float = 0.02,
+    max_seconds: float = math.inf,
+    after_round: Callable[[dict[str, Timing]], object] = lambda timings: None,
 ) -> dict[str, Timing]:
     """Time functions in turn, A B B A, so that a slow minute of the machine meets all of them alike.
 
@@ -85,6 +90,7 @@ def interleave(
         rounds: number of rounds.
         min_seconds: shortest visit; quick functions are called several times in one.
         max_seconds: no new round begins after so many seconds, once there are three.
+        after_round: told after each round what there is so far.
 
     Raises:
         UsageError: if there is no function, or fewer than one round is asked for.
@@ -103,6 +109,7 @@ def interleave(
             visits[name].append([])
         for name in (*there, *reversed(there)):
             visits[name][-1].append(_visit(functions[name], calls[name]))
+        after_round({name: _timing(pairs) for name, pairs in visits.items()})
     return {name: _timing(pairs) for name, pairs in visits.items()}
 
 

@@ -1,13 +1,16 @@
 """Arguments that commands share; beside `recipe`, the one place that knows the parsing library."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from senet.errors import UsageError, nearest
 from senet.recipe import Recipe, field_path, field_paths, load_recipe, plain_message
+
+if TYPE_CHECKING:
+    import torch
 
 
 class CommandParser(ArgumentParser):
@@ -90,6 +93,23 @@ def add_recipe(parser: CommandParser, default: str = "digits") -> None:
 def recipe_of(args: Namespace) -> Recipe:
     """Return the recipe that a command's arguments name, with the flags applied."""
     return load_recipe(args.recipe, args.changes)
+
+
+def device_of(name: str) -> "torch.device":
+    """Return a device that this machine has.
+
+    Raises:
+        UsageError: for another.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}; allowed: cpu, or an accelerator such as cuda or cuda:0") from None
+    if device.type != "cpu" and not torch.accelerator.is_available():
+        raise UsageError(f"this machine has no {device.type} device that torch can use; `senet doctor` lists what it has")
+    return device
 
 
 def _is_field(name: str) -> bool:

@@ -14,6 +14,7 @@ from jsonargparse import Namespace
 from rich.table import Table
 
 import senet
+from senet.benchmarking.machine import processor
 from senet.cli.arguments import CommandParser, add_json
 from senet.cli.installed import CORE, Package, packages
 from senet.errors import UsageError
@@ -134,13 +135,6 @@ def _devices() -> list[Finding]:
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built for the CPU"
         devices.append(Finding("devices", "accelerator", f"none; {built}"))
     return devices
-
-
-def processor() -> str:
-    """Return the name of this machine's CPU."""
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.is_file() else []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _compilers() -> list[Finding]:

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
+
+from senet.benchmarking.machine import version_of
 
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^\]]*\])?\s*(?P<bounds>[^;\[]*?)\s*(?:;.*extra == ['\"](?P<extra>[\w.-]+)['\"].*)?")
 CORE = "core"
@@ -43,14 +45,7 @@ def packages() -> dict[str, tuple[Package, ...]]:
 
 
 def _look_up(wanted: Iterable[tuple[str, str]]) -> tuple[Package, ...]:
-    return tuple(Package(name, bounds, _version(name)) for name, bounds in wanted)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+    return tuple(Package(name, bounds, version_of(name)) for name, bounds in wanted)
 
 
 def _holds(found: str, bound: str) -> bool:

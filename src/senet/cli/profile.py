@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_json
+from senet.cli.arguments import CommandParser, add_json, device_of
 from senet.errors import UsageError
 from senet.recipe import build_recipe
 
@@ -38,7 +38,7 @@ def run(args: Namespace) -> int:
     from senet.cli.printing import show
     from senet.profiling import profile
 
-    device = _device(args.device)
+    device = device_of(args.device)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     with Console(stderr=True).status(f"building {args.network}") as status:
@@ -59,18 +59,6 @@ def _input_size(text: str | None) -> tuple[int, ...] | None:
     if len(size) != 4 or min(size) < 1:
         raise UsageError(f"--input-size must be four numbers N,C,H,W such as 1,3,224,224, got {text!r}")
     return size
-
-
-def _device(name: str) -> "torch.device":
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device {name!r}; allowed: cpu, or an accelerator such as cuda or cuda:0") from None
-    if device.type != "cpu" and not torch.accelerator.is_available():
-        raise UsageError(f"this machine has no {device.type} device that torch can use; `senet doctor` lists what it has")
-    return device
 
 
 def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tuple[nn.Module, tuple[int, ...]]":

@@ -1,0 +1,109 @@
+"""Compare the loss curves of two backends of the residual tail over seeds: `python -m benchmarks.curves --root CIFAR10`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from itertools import combinations, islice
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from rich.console import Console
+
+from benchmarks.run import HERE, RESULTS, SOURCES, result_path
+from senet import backend
+from senet.atomic import write_text
+from senet.benchmarking.machine import circumstances
+from senet.recipe import Recipe, load_recipe
+from senet.report.figures import draw_losses
+from senet.training.job import prepare
+from senet.training.loop import train_step
+
+NETWORK, RECIPE = "se_cifar_resnet20", "cifar10_preresnet110"
+WINDOW = 20
+"""Steps over which a curve is averaged: the loss of one step is that of its images."""
+
+Curves = dict[str, list[list[float]]]
+"""Backend -> the losses of each seed, step by step."""
+
+
+def recipe_of(root: str, seed: int) -> Recipe:
+    """Return the recipe of CIFAR-10's residual networks for ours, which needs no warm-up (He et al., 1512.03385, section 4.2)."""
+    changes = {"model.name": NETWORK, "model.block": "auto", "model.reduction": None, "schedule.warmup_steps": 0}
+    return load_recipe(RECIPE, changes | {"data.root": root, "data.workers": 0, "seed": seed})
+
+
+def losses(recipe: Recipe, tails: str, steps: int | None, tell: Callable[[str], object]) -> list[float]:
+    """Train for one epoch, or so many steps, and return the loss of each."""
+    job = prepare(recipe)
+    job.training_mode()
+    network = job.wrap()
+    job.state.begin_pass()
+    found: list[float] = []
+    with backend(tails):
+        for batch in islice(job.batches.epoch(0), steps):
+            images, labels = job.to_device(batch)
+            loss, logits = train_step(job, network, images, labels)
+            job.state.count_step(loss, logits, labels)
+            found.append(loss.item())
+            tell(f"{tails}, seed {recipe.seed}: step {len(found)}, loss {found[-1]:.3f}")
+    return found
+
+
+def smooth(curve: Sequence[float], window: int = WINDOW) -> list[float]:
+    """Average each run of `window` steps; the curve is shorter by window - 1 then."""
+    window = min(window, len(curve))
+    return [fmean(curve[start : start + window]) for start in range(len(curve) - window + 1)]
+
+
+def largest_difference(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the largest distance of two smoothed curves."""
+    return max(abs(mine - theirs) for mine, theirs in zip(smooth(one), smooth(other), strict=True))
+
+
+def differences(curves: Curves) -> dict[str, float]:
+    """Return the largest difference between backends on one seed, and between two seeds of one backend."""
+    backends = list(curves)
+    by_backend = [largest_difference(*pair) for a, b in combinations(backends, 2) for pair in zip(curves[a], curves[b], strict=True)]
+    by_seed = [largest_difference(one, other) for members in curves.values() for one, other in combinations(members, 2)]
+    return {"between_backends": max(by_backend), "between_seeds": max(by_seed)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train, write the curves and the picture, and say the differences."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.curves", description=__doc__)
+    parser.add_argument("--root", required=True, help="folder of CIFAR-10 (`cifar-10-batches-py` inside)")
+    parser.add_argument("--backends", default="reference,cpp", help="two or more, joined by commas")
+    parser.add_argument("--seeds", type=int, default=3, help="how many; at least two")
+    parser.add_argument("--steps", type=int, help="stop after so many; default: the epoch")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file")
+    parser.add_argument("--plot", type=Path, default=HERE.parent / "docs" / "loss_curves.svg", help="the picture, .png or .svg")
+    args = parser.parse_args(argv)
+    names = args.backends.split(",")
+    if len(set(names)) < 2 or args.seeds < 2:
+        parser.error("two backends and two seeds are the least that can be compared")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    facts = circumstances(sources=SOURCES)
+    with Console(stderr=True).status(NETWORK) as status:
+        curves: Curves = {
+            name: [losses(recipe_of(args.root, seed), name, args.steps, status.update) for seed in range(args.seeds)] for name in names
+        }
+    found = differences(curves)
+    about = f"{NETWORK}, CIFAR-10, first epoch: training loss by backend"
+    tree = {"benchmark": "loss_curves", **facts, "about": about, "window": WINDOW, "differences": found, "losses": curves}
+    write_text(result_path(args.out, "loss_curves", facts), json.dumps(tree, indent=2) + "\n")
+    smoothed = {name: [smooth(curve) for curve in members] for name, members in curves.items()}
+    draw_losses(smoothed, args.plot, about, first=1 + len(curves[names[0]][0]) - len(smoothed[names[0]][0]))
+    Console().print(
+        f"largest difference of the losses, averaged over {WINDOW} steps: {found['between_backends']:.4f} between backends on one seed, "
+        f"{found['between_seeds']:.4f} between seeds of one backend",
+        soft_wrap=True,
+    )
+    return 0 if found["between_backends"] <= found["between_seeds"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""What can run a network: name -> how to make the function that is timed. Another engine is another entry."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from senet.benchmarking.files import onnxruntime_step, openvino_step
+from senet.benchmarking.peers import PEERS, peer_step, require_peer
+from senet.benchmarking.settings import DTYPES, MODES, Settings
+from senet.benchmarking.steps import HALF, InferenceStep, TrainingStep, classify
+from senet.benchmarking.workload import PLAIN, Workload
+from senet.deploy.optimize import optimize
+from senet.errors import UsageError
+from senet.spec import check_choice
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Hold one way to run a network.
+
+    Args:
+        about: what it is.
+        build: called with the workload and a form of its network; returns what is timed.
+        modes: the modes that it has.
+        dtypes: the types that it computes in.
+        devices: the types of device that it runs on; empty = any.
+        needs: module to import -> what to install for it.
+        check: raises UsageError if it lacks a form of the workload's network; called before anything is built.
+    """
+
+    about: str
+    build: Callable[[Workload, str], Step]
+    modes: tuple[str, ...] = MODES
+    dtypes: tuple[str, ...] = DTYPES
+    devices: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[Workload, str], object] = lambda work, form: None
+
+
+def network_step(work: Workload, form: str, *, tails: str | None = None) -> Step:
+    """Run a network of this package by PyTorch, its residual tails by a backend."""
+    return torch_step(work, work.networks[form], tails=tails)
+
+
+def optimised_step(work: Workload, form: str) -> Step:
+    """Run the inference form of a network, `senet.optimize`."""
+    return torch_step(work, optimize(work.networks[form]))
+
+
+def compiled_step(work: Workload, form: str) -> Step:
+    """Run a network through torch.compile."""
+    return torch_step(work, torch.compile(work.networks[form], dynamic=False))  # pyright: ignore[reportArgumentType]
+
+
+def torch_step(work: Workload, model: torch.nn.Module, *, tails: str | None = None) -> Step:
+    """Return the step of the workload's mode for any module."""
+    if work.settings.mode == "inference":
+        return InferenceStep(model, (work.images,), tails)
+    return TrainingStep(model, (work.images,), classify(work.labels), tails, HALF[work.settings.dtype])
+
+
+EXPORT = dict.fromkeys(("onnx", "onnxscript"), "'senet[export]'")
+FILES: dict[str, Any] = {"modes": ("inference",), "devices": ("cpu",)}
+ORT = FILES | {"dtypes": ("fp32",), "needs": EXPORT | {"onnxruntime": "'senet[export]'"}}
+OPENVINO = FILES | {"dtypes": ("fp32", "bf16"), "needs": EXPORT | {"openvino": "'senet[export,bench]'"}}
+
+ENGINES: dict[str, Engine] = {
+    "eager": Engine("the definition, operation by operation", partial(network_step, tails="reference")),
+    "fused": Engine("residual tails by the default backend", network_step),
+    "optimised": Engine("the inference form, senet.optimize", optimised_step, modes=("inference",)),
+    "compiled": Engine("torch.compile", compiled_step),
+    "onnxruntime": Engine("the ONNX file of the inference form, in ONNX Runtime", partial(onnxruntime_step, optimised=True), **ORT),
+    "onnxruntime-exported": Engine("the ONNX file as exported, in ONNX Runtime", partial(onnxruntime_step, optimised=False), **ORT),
+    "openvino": Engine("the ONNX file of the inference form, in OpenVINO", partial(openvino_step, optimised=True), **OPENVINO),
+    "openvino-exported": Engine("the ONNX file as exported, in OpenVINO", partial(openvino_step, optimised=False), **OPENVINO),
+    **{
+        name: Engine(
+            f"the network of {name}, eager",
+            partial(peer_step, peer, torch_step),
+            needs={name: name},
+            check=partial(require_peer, peer),
+        )
+        for name, peer in PEERS.items()
+    },
+}
+
+DEFAULT = {"training": ("eager", "fused"), "inference": ("eager", "optimised")}
+"""The engines of each mode where nobody names any."""
+
+
+def check_engines(names: Sequence[str], settings: Settings) -> None:
+    """Raise UsageError, naming what to install or to leave out, unless all engines can run so on this machine."""
+    for name in names:
+        check_choice("engine", name, tuple(ENGINES))
+        engine, device = ENGINES[name], torch.device(settings.device).type
+        for what, value, allowed in (
+            ("mode", settings.mode, engine.modes),
+            ("dtype", settings.dtype, engine.dtypes),
+            ("device", device, engine.devices or (device,)),
+        ):
+            if value not in allowed:
+                raise UsageError(f"the engine {name!r} has no {what} {value!r}; it has: {', '.join(allowed)}")
+        for module, package in engine.needs.items():
+            if find_spec(module) is None:
+                raise UsageError(f"the engine {name!r} needs {module}, which is not installed: pip install {package}")
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"engines are named twice: {', '.join(sorted(twice))}")
+
+
+def packages_of(names: Sequence[str]) -> list[str]:
+    """Return the libraries whose versions count for these engines."""
+    return list(dict.fromkeys(module for name in names for module in ENGINES[name].needs))
+
+
+def recalibrated(work: Workload) -> str:
+    """Return the form that is compared with the plain one."""
+    return next(form for form in work.forms if form != PLAIN)

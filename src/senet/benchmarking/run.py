@@ -1,0 +1,162 @@
+"""Build what is to be compared, time it in turn, measure its memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from senet.benchmarking.engines import DEFAULT, ENGINES, check_engines, recalibrated
+from senet.benchmarking.memory import memory_of
+from senet.benchmarking.peers import PEERS, difference
+from senet.benchmarking.result import Comparison
+from senet.benchmarking.settings import Settings
+from senet.benchmarking.steps import TrainingStep
+from senet.benchmarking.tails import about_tail, tail_steps
+from senet.benchmarking.workload import PLAIN, Workload
+from senet.errors import UsageError
+from senet.ops.backend import fastest
+from senet.spec import BlockSpec
+from senet.timing import Timing, interleave
+
+Status = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Hold functions ready to be timed against each other.
+
+    Args:
+        functions: name -> function; the first is what the others are compared with.
+        pairs: engine -> names of its recalibrated and its plain function.
+        notes: what a reader of the figures must know.
+    """
+
+    functions: Mapping[str, Callable[[], object]]
+    pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def engine_contest(work: Workload, engines: Sequence[str] = (), status: Status = lambda step: None) -> Contest:
+    """Build every form of a network on every engine.
+
+    Args:
+        work: the network, its twin and the images.
+        engines: names of `ENGINES`; none = those of the mode.
+        status: told what is being done.
+
+    Raises:
+        UsageError: if an engine cannot run here, or lacks the network: nothing has been built then; or if it fails.
+    """
+    engines = tuple(engines) or DEFAULT[work.settings.mode]
+    check_engines(engines, work.settings)
+    for name in engines:
+        for form in work.forms:
+            ENGINES[name].check(work, form)
+    steps: dict[str, dict[str, Callable[[], object]]] = {}
+    for name in engines:
+        steps[name] = {}
+        for form in work.forms:
+            status(f"building {form} {name}")
+            try:
+                steps[name][form] = ENGINES[name].build(work, form)
+                steps[name][form]()  # what is compiled is compiled at the first call
+            except UsageError:
+                raise
+            except Exception as error:  # the engine's own, of any kind: an operator, a type or a size that it does not have
+                said = " ".join(str(error).split())[:200]
+                raise UsageError(f"the engine {name!r} cannot run {form} {work.about}: {type(error).__name__}: {said}") from error
+    return contest(steps, recalibrated(work), _notes(work, engines))
+
+
+def tail_contest(shape: Sequence[int], block: BlockSpec, backends: Sequence[str], settings: Settings) -> Contest:
+    """Build the residual tail, plain and recalibrated, on every backend; see `tail_steps`."""
+    steps = tail_steps(shape, block, backends, settings)
+    for forms in steps.values():
+        for step in forms.values():
+            step()
+    return contest(steps, block.kind)
+
+
+def contest(steps: Mapping[str, Mapping[str, Callable[[], object]]], kind: str, notes: tuple[str, ...] = ()) -> Contest:
+    """Name the functions by form and engine, such as "se fused", and pair them.
+
+    Args:
+        steps: engine -> form -> function.
+        kind: the form that is compared with the plain one.
+        notes: what a reader of the figures must know.
+    """
+    functions = {f"{form} {engine}": step for engine, forms in steps.items() for form, step in forms.items()}
+    return Contest(functions, {engine: (f"{kind} {engine}", f"{PLAIN} {engine}") for engine in steps}, notes)
+
+
+def measure(
+    contest: Contest,
+    about: str,
+    *,
+    rounds: int,
+    max_seconds: float,
+    clock: str = "cpu",
+    limit: float | None = None,
+    status: Status = lambda step: None,
+) -> Comparison:
+    """Time functions in turn, and measure the memory of those that are training steps.
+
+    Args:
+        contest: the functions.
+        about: what they do.
+        rounds: rounds of timing.
+        max_seconds: no new round begins after so many seconds.
+        clock: the time that ratios are of, "cpu" or "wall".
+        limit: the ratio to the first that none may exceed.
+        status: told what is being done.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C in the first round; later, what whole rounds there are is returned.
+    """
+    so_far: dict[str, Timing] = {}
+    facts: dict[str, Any] = {"about": about, "pairs": contest.pairs, "clock": clock, "limit": limit, "notes": contest.notes}
+
+    def note(timings: Mapping[str, Timing]) -> None:
+        so_far.update(timings)
+        done = next(iter(timings.values())).rounds
+        status(f"{about}: {done} of {rounds} rounds, at most {max_seconds:.0f} s")
+
+    status(f"{about}: warming up")
+    memory, interrupted = {}, False
+    try:
+        interleave(contest.functions, rounds=rounds, max_seconds=max_seconds, after_round=note)
+        for name, step in contest.functions.items():
+            if isinstance(step, TrainingStep):
+                status(f"{about}: memory of {name}")
+                memory[name] = memory_of(step)
+    except KeyboardInterrupt:
+        if not so_far:
+            raise
+        interrupted = True
+    return Comparison(timings=so_far, memory=memory, interrupted=interrupted, **facts)
+
+
+def measure_network(work: Workload, engines: Sequence[str] = (), status: Status = lambda step: None) -> Comparison:
+    """Compare the forms of a network on several engines; see `engine_contest` and `measure`."""
+    return _measured(engine_contest(work, engines, status), work.about, work.settings, status)
+
+
+def measure_tail(
+    shape: Sequence[int], block: BlockSpec, backends: Sequence[str], settings: Settings, status: Status = lambda step: None
+) -> Comparison:
+    """Compare the forms of the residual tail on several backends; see `tail_steps` and `measure`."""
+    return _measured(tail_contest(shape, block, backends, settings), about_tail(shape, settings), settings, status)
+
+
+def _measured(contest: Contest, about: str, settings: Settings, status: Status) -> Comparison:
+    clock = "cpu" if torch.device(settings.device).type == "cpu" else "wall"
+    return measure(contest, about, rounds=settings.rounds, max_seconds=settings.max_seconds, clock=clock, status=status)
+
+
+def _notes(work: Workload, engines: Sequence[str]) -> tuple[str, ...]:
+    notes = [difference(PEERS[name], work) for name in engines if name in PEERS]
+    if "fused" in engines:
+        found = fastest(work.images.device.type)
+        notes.append(f"fused: {found.name}, {found.reason}; small maps take the definition")
+    return tuple(note for note in notes if note)

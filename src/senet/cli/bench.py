@@ -1,0 +1,201 @@
+"""`senet bench`: plain against recalibrated networks on this machine, by engine: time and memory."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from senet.benchmarking.machine import prepare_process
+from senet.benchmarking.settings import BATCH, DTYPES, MODES, TAIL, Settings, shape_of
+from senet.cli.arguments import CommandParser, add_json, device_of
+from senet.errors import UsageError
+from senet.recipe import build_recipe
+from senet.spec import BlockSpec, check_positive
+
+if TYPE_CHECKING:
+    from senet.benchmarking.result import BenchResult, Comparison
+    from senet.benchmarking.run import Status
+
+FORMATS = (".png", ".svg")
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("network", nargs="?", help=f"name of a network (`senet models`), or {TAIL!r}: the residual tail alone, at --shapes")
+    parser.add_argument("--engines", help="names, joined by commas; the first one's plain form is the reference; default: by mode")
+    parser.add_argument("--mode", default="inference", help=" or ".join(MODES))
+    parser.add_argument("--dtype", default="fp32", help=", ".join(DTYPES))
+    parser.add_argument("--batch", type=int, help=f"images in a batch; default: {BATCH['training']} in training, else {BATCH['inference']}")
+    parser.add_argument("--size", type=int, help="side of the images in pixels; default: the network's own")
+    parser.add_argument("--shapes", nargs="+", default=[], metavar="N,C,H,W", help=f"the maps of {TAIL!r}")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
+    parser.add_argument("--device", default="cpu", help="where to measure, such as cuda")
+    parser.add_argument("--rounds", type=int, default=11, help="interleaved rounds")
+    parser.add_argument("--max-seconds", type=float, default=60.0, help="no new round begins after so long; three always run")
+    parser.add_argument("--out", help="JSON file to write")
+    parser.add_argument("--plot", help="picture of the overheads to write, .png or .svg")
+    parser.add_argument("--force", action="store_true", help="write over files that are there")
+    parser.add_argument("--from", dest="saved", nargs="+", default=[], metavar="FILE", help="show or plot results that were written before")
+    add_json(parser)
+    parser.takes_recipe = True
+    parser.epilog = (
+        "The network's options are flags, as in a recipe: --block scse --reduction 8 --model.options.v1_5 true. "
+        "Engines: eager, fused, optimised, compiled, onnxruntime, openvino (both also -exported: the graph as it is), timm, pytorchcv; "
+        "of the tail: reference, compiled, cpp, triton. Example: senet bench resnet50 --engines optimised,eager,timm --batch 16"
+    )
+
+
+def run(args: Namespace) -> int:
+    """Measure, or read what was measured; print it, write it, draw it."""
+    prepare_process()
+    _check_targets(args)
+    if args.saved:
+        if args.network or args.changes or args.out:
+            raise UsageError("--from shows results that are there: leave out the network, its options and --out")
+        found = [(path, _read(path)) for path in args.saved]
+        _show_saved(found, as_json=args.json)
+        _draw([comparison for _, (_, comparisons) in found for comparison in comparisons], args.plot)
+        return 0
+    if args.network is None:
+        raise UsageError(f"name a network, such as resnet50 (`senet models` lists them), or {TAIL!r}, or results with --from")
+    if (args.network == TAIL) != bool(args.shapes):
+        raise UsageError(f"--shapes are the maps of {TAIL!r}: give both, as in `senet bench {TAIL} --shapes 8,256,56,56`")
+    settings = Settings(args.mode, args.dtype, args.device, args.rounds, args.max_seconds)
+    shapes = [shape_of(text) for text in args.shapes]
+    for flag, number in (("--batch", args.batch), ("--size", args.size), ("--threads", args.threads)):
+        if number is not None:
+            check_positive(flag, number)
+    from senet.cli.printing import show
+
+    result = _measured(args, settings, shapes)
+    show(result, as_json=args.json)
+    if any(comparison.interrupted for comparison in result.comparisons):
+        raise KeyboardInterrupt
+    if args.out:
+        from senet.atomic import write_text
+
+        write_text(args.out, json.dumps(result.to_dict(), indent=2) + "\n")
+    _draw(result.comparisons, args.plot)
+    return 0
+
+
+def _check_targets(args: Namespace) -> None:
+    """Raise UsageError if what is to be written cannot be: before anything is measured."""
+    for path in filter(None, (args.out, args.plot)):
+        if Path(path).exists() and not args.force:
+            raise UsageError(f"{path!r} exists; --force writes over it")
+    if args.plot and Path(args.plot).suffix not in FORMATS:
+        raise UsageError(f"--plot writes {' or '.join(FORMATS)}, got {args.plot!r}")
+    if args.plot:
+        from senet.report.figures import require_library
+
+        require_library()
+
+
+def _measured(args: Namespace, settings: Settings, shapes: list[tuple[int, ...]]) -> "BenchResult":
+    """Carry out the comparisons; Ctrl-C ends them, and what there is by then is kept."""
+    from tempfile import TemporaryDirectory
+
+    import torch
+    from rich.console import Console
+
+    from senet.benchmarking.machine import circumstances
+    from senet.benchmarking.result import BenchResult
+
+    device_of(settings.device)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    names = args.engines.split(",") if args.engines else []
+    comparisons: list[Comparison] = []
+    with Console(stderr=True).status(f"building {args.network}") as status, TemporaryDirectory() as folder:
+        prepare = _tails if args.network == TAIL else _network
+        jobs, packages = prepare(args, settings, shapes, names, Path(folder), status.update)
+        try:
+            for job in jobs:
+                comparison = job()
+                comparisons.append(comparison)
+                if comparison.interrupted:
+                    break
+        except KeyboardInterrupt:
+            if not comparisons:
+                raise
+            comparisons[-1] = replace(comparisons[-1], interrupted=True)
+    asked = {"network": args.network, "engines": names or None, **args.changes, "shapes": [list(shape) for shape in shapes]}
+    return BenchResult(circumstances(settings.device, packages), asked | settings.to_dict(), tuple(comparisons))
+
+
+Jobs = tuple[Sequence[Callable[[], "Comparison"]], Sequence[str]]
+"""What is measured one after the other, and the packages whose versions count."""
+
+
+def _network(args: Namespace, settings: Settings, shapes: list[tuple[int, ...]], names: list[str], folder: Path, status: "Status") -> Jobs:
+    """Give the comparison of one network's forms."""
+    from senet.benchmarking.engines import check_engines, packages_of
+    from senet.benchmarking.run import measure_network
+    from senet.benchmarking.workload import workload
+
+    check_engines(names, settings)
+    recipe = _model_recipe(args)
+    options = {"block": recipe.block, "placement": recipe.placement, "stages": recipe.stages, "reduction": recipe.reduction}
+    work = workload(args.network, settings, folder, batch=args.batch, size=args.size, **options, **recipe.options)
+    return [partial(measure_network, work, names, status)], packages_of(names)
+
+
+def _tails(args: Namespace, settings: Settings, shapes: list[tuple[int, ...]], names: list[str], folder: Path, status: "Status") -> Jobs:
+    """Give the comparison of the residual tail's forms, for each shape."""
+    from senet.benchmarking.run import measure_tail
+    from senet.benchmarking.tails import check_backends, default_backends
+
+    recipe = _model_recipe(args)
+    if recipe.block is None:
+        raise UsageError("the plain tail is compared with the recalibrated one: name a block, such as --block se")
+    kind = recipe.block if isinstance(recipe.block, str) and recipe.block != "auto" else "se"
+    spec = recipe.block if isinstance(recipe.block, BlockSpec) else BlockSpec.from_dict({"kind": kind})
+    block = spec if recipe.reduction is None else BlockSpec.from_dict(spec.to_dict() | {"reduction": recipe.reduction})
+    names = names or list(default_backends(settings))
+    check_backends(names, settings)
+    return [partial(measure_tail, shape, block, names, settings, status) for shape in shapes], []
+
+
+def _model_recipe(args: Namespace) -> Any:
+    """Return the network's options, which are flags as in a recipe."""
+    if foreign := [field for field in args.changes if not field.startswith("model.")]:
+        raise UsageError(f"there is no {foreign[0]!r} to measure; the network's options are allowed: --block, --placement, --stages, ...")
+    return build_recipe({"model": {}}, args.changes).model
+
+
+def _read(path: str) -> "tuple[dict[str, Any], tuple[Comparison, ...]]":
+    """Return what a file of results holds, as data and as comparisons."""
+    from senet.benchmarking.result import comparisons_of
+
+    try:
+        tree = json.loads(Path(path).read_text(encoding="utf-8"))
+        return tree, comparisons_of(tree)
+    except OSError as error:
+        raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
+    except (UsageError, ValueError, AttributeError, TypeError, KeyError) as error:
+        raise UsageError(f"{path!r} is no result of `senet bench`: {error}") from error
+
+
+def _show_saved(found: "list[tuple[str, tuple[dict[str, Any], tuple[Comparison, ...]]]]", *, as_json: bool) -> None:
+    from senet.benchmarking.result import BenchResult
+    from senet.cli.printing import show
+
+    facts = ("device", "threads", "versions", "commit", "date")
+    results = [BenchResult({fact: tree[fact] for fact in facts}, tree.get("settings", {}), comparisons) for _, (tree, comparisons) in found]
+    if as_json:
+        print(json.dumps([result.to_dict() for result in results], indent=2))
+        return
+    for result in results:
+        show(result, as_json=False)
+
+
+def _draw(comparisons: "list[Comparison] | tuple[Comparison, ...]", path: str | None) -> None:
+    if path:
+        from senet.report.figures import draw_overheads
+
+        draw_overheads(comparisons, path)
