@@ -102,7 +102,7 @@ class Tail:
         """Map x (N, C, H, W) and the shortcut, a map of that shape or None, to y."""
         p, affine, shift, statistics = _normalise(kernels, x, self.norm, squeeze=self.gate is not None)
         excited = None if self.gate is None else excite(self.gate, affine.scale * p + shift)
-        s = p.new_ones(()) if self.gate is None or excited is None else _gained(excited.s, self.gate)
+        s = p.new_ones(()) if self.gate is None or excited is None else gained(excited.s, self.gate)
         k, t = (torch.broadcast_to(s * v, p.shape).contiguous() for v in (affine.scale, shift))
         if r is None or self.r_norm is None:
             y, kept = kernels.apply(x, k, t, r, None, None, self.relu)
@@ -135,7 +135,7 @@ class Tail:
         norm = self.norm or IDENTITY
         s, dz, gate = torch.ones_like(a), None, (None, None, None, None)
         if self.gate is not None and saved.excited is not None:
-            s = _gained(saved.excited.s, self.gate)
+            s = gained(saved.excited.s, self.gate)
             ds = _times(b, norm.gamma) + (0 if norm.beta is None else norm.beta * a)
             dz, gate = excitation_gradients(self.gate, saved.excited, ds)
         dbeta, dgamma = s * a, s * b
@@ -221,7 +221,7 @@ def excite(gate: Excitation, z: Tensor) -> Excited:
 
 def excitation_gradients(gate: Excitation, excited: Excited, ds: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Return the gradients of z, and of w1, b1, w2 and b2."""
-    de = _gained(ds * SLOPES[gate.name](excited.s), gate)
+    de = gained(ds * SLOPES[gate.name](excited.s), gate)
     da = (de @ gate.w2.to(de.dtype)) * (excited.h > 0)
     return da @ gate.w1.to(da.dtype), (da.t() @ excited.z, da.sum(0), de.t() @ excited.h, de.sum(0))
 
@@ -235,28 +235,40 @@ def through_statistics(norm: Norm, affine: Affine, dbeta: Tensor, dgamma: Tensor
     return kb, -affine.scale * dbeta / total - kb * affine.mu
 
 
+def normaliser(norm: Norm, p: Tensor, m2: Tensor, positions: int) -> tuple[Affine, Tensor, tuple[Tensor | None, Tensor | None]]:
+    """Return what a normalisation does, its shift (C,), and mean and unbiased variance (C,) of the batch, None if it does not use them.
+
+    Args:
+        norm: the normalisation.
+        p: means of each map, (N, C), in the type of the results.
+        m2: their centred squares, (N, C), if the batch's statistics are used.
+        positions: S.
+    """
+    statistics = None, None
+    if norm.batch:
+        mu = p.mean(0)
+        squares = m2.sum(0) + positions * (p - mu).square().sum(0)  # exact in two levels (Chan et al.)
+        mu, squares, count = merged(mu, squares, len(p) * positions, norm.group)
+        var, statistics = squares / count, (mu, squares / (count - 1))
+    else:
+        zero = p.new_zeros(p.shape[1])
+        mu = zero if norm.mean is None else norm.mean.to(p.dtype)
+        var = zero + 1 if norm.var is None else norm.var.to(p.dtype)
+    istd = torch.rsqrt(var + norm.eps)
+    scale = _times(istd, norm.gamma)
+    return Affine(mu, istd, scale), -mu * scale if norm.beta is None else norm.beta - mu * scale, statistics
+
+
 def _normalise(kernels: Kernels, x: Tensor, norm: Norm | None, *, squeeze: bool) -> tuple[Tensor, Affine, Tensor, Any]:
     """Return the means of each map (zeros where nobody needs them), what the normalisation does, its shift, and its `Statistics`."""
     norm = norm or IDENTITY
-    wide = precision(x)
-    p, m2 = kernels.moments(x, norm.batch) if squeeze or norm.batch else (x.new_zeros(len(x), x.shape[1], dtype=wide),) * 2
-    statistics = None, None
-    if norm.batch:
-        positions = x.shape[2] * x.shape[3]
-        mu = p.mean(0)
-        squares = m2.sum(0) + positions * (p - mu).square().sum(0)  # exact in two levels (Chan et al.)
-        mu, squares, count = merged(mu, squares, len(x) * positions, norm.group)
-        var, statistics = squares / count, (mu, squares / (count - 1))
-    else:
-        zero = x.new_zeros(x.shape[1], dtype=wide)
-        mu = zero if norm.mean is None else norm.mean.to(wide)
-        var = zero + 1 if norm.var is None else norm.var.to(wide)
-    istd = torch.rsqrt(var + norm.eps)
-    scale = _times(istd, norm.gamma)
-    return p, Affine(mu, istd, scale), -mu * scale if norm.beta is None else norm.beta - mu * scale, statistics
+    needed = squeeze or norm.batch
+    p, m2 = kernels.moments(x, norm.batch) if needed else (x.new_zeros(len(x), x.shape[1], dtype=precision(x)),) * 2
+    return p, *normaliser(norm, p, m2, x.shape[2] * x.shape[3])
 
 
-def _gained(s: Tensor, gate: Excitation) -> Tensor:
+def gained(s: Tensor, gate: Excitation) -> Tensor:
+    """Multiply by the gate's constant factor."""
     return s if gate.gain == 1 else s * gate.gain
 
 
