@@ -1,11 +1,8 @@
 """The Triton kernels agree with the definition: in Triton's interpreter, compiled for sm_90 without a device, and on one."""
 
-import multiprocessing
 import os
 import re
-import subprocess
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from oracles import tail_passes
+from oracles import ahead_of_time, tail_passes
 from oracles.tail_passes import LAYOUTS, Case
 from senet import backend
 from senet.errors import UsageError
@@ -46,16 +43,6 @@ def check(case: Case, found: dict[str, float]) -> None:
     of_map, of_vector = LIMITS[case.dtype]
     beyond = {key: error for key, error in found.items() if not error <= (of_map if key in ("y", "x", "r") else of_vector)}
     assert not beyond, (case, beyond)
-
-
-@pytest.fixture(scope="module")
-def interpret() -> Iterator[Interpret]:
-    """Return what calls a function in a process whose triton interprets: a process has one kind of triton."""
-    with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        patch.setenv("TRITON_INTERPRET", "1")
-        pool.submit(torch.set_num_threads, 1).result()
-        patch.undo()
-        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 class TestInterpreted:
@@ -98,49 +85,17 @@ class TestInterpreted:
     def test_not_a_number_passes(self, interpret: Interpret) -> None:
         assert interpret(tail_passes.not_a_number_passes)
 
+    def test_one_graph(self, interpret: Interpret) -> None:
+        assert interpret(tail_passes.compiled_whole, "aot_eager")
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_keeps_the_rules_for_operators(self, interpret: Interpret, layout: str) -> None:
+        interpret(tail_passes.keep_the_rules_for_operators, layout)
+
     def test_backend(self, interpret: Interpret) -> None:
         chosen, errors = interpret(tail_passes.by_its_name)
         assert chosen == "triton"
         assert max(errors.values()) < 1e-12, errors
-
-
-class Hopper:
-    """Stand in for the driver of a device that is not there: triton asks it what to compile for."""
-
-    def get_current_target(self) -> Any:
-        from triton.backends.compiler import GPUTarget
-
-        return GPUTarget("cuda", 90, 32)
-
-    def get_current_device(self) -> str:
-        return "sm_90"
-
-    def get_current_stream(self, device: str) -> int:
-        return 0
-
-
-@pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Any]]:
-    """Have launches compile for sm_90 and nothing else; return the list to which they add the kernel's name and what came of it."""
-    from triton import knobs
-    from triton.runtime.driver import driver
-
-    from senet.ops.triton import parts, passes
-
-    if knobs.runtime.interpret:
-        pytest.skip("TRITON_INTERPRET is set: nothing can be compiled")
-    if not Path(knobs.nvidia.ptxas.path).exists() or not Path(knobs.nvidia.cuobjdump.path).exists():
-        pytest.skip("triton's ptxas and cuobjdump are not there: nothing can be compiled for sm_90")
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(driver, "_active", Hopper())
-    made: list[tuple[str, Any]] = []
-
-    def launch(kernel: Any, programs: int, *arguments: Any, **sizes: int) -> None:
-        made.append((kernel.__name__, kernel.warmup(*arguments, grid=(programs,), **sizes, enable_fp_fusion=True)))
-
-    for module in (parts, passes):
-        monkeypatch.setattr(module, "launch", launch)
-    return made
 
 
 def launch_all(shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> None:
@@ -159,18 +114,6 @@ def launch_all(shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> None:
             passes.reduce(x, kept, x, of_channel, r, None if r is None else of_channel, True)
         for kb in (None, of_channel):
             passes.spread(x, kept, x, of_map, kb, of_map)
-
-
-def stack(kernel: Any, folder: Path) -> int:
-    """Return the bytes of stack of a compiled kernel: what did not fit in registers."""
-    from triton import knobs
-
-    path = folder / "kernel.cubin"
-    path.write_bytes(kernel.asm["cubin"])
-    said = subprocess.run([knobs.nvidia.cuobjdump.path, "--dump-resource-usage", str(path)], capture_output=True, text=True, check=True)
-    found = re.search(r"STACK:(\d+).*LOCAL:(\d+)", said.stdout)
-    assert found, said.stdout
-    return int(found[1]) + int(found[2])
 
 
 ALWAYS = {"moments", "reduce", "affine"}
@@ -194,10 +137,8 @@ class TestCompiled:
     def check_spills(self, shape: tuple, layout: str, dtype: torch.dtype, compiled: list[tuple[str, Any]], folder: Path) -> None:
         compiled.clear()
         launch_all(shape, layout, dtype)
-        kernels = {kernel.hash: (kernel_name, kernel) for kernel_name, kernel in compiled}
-        assert {kernel_name for kernel_name, _ in kernels.values()} >= ALWAYS
-        spilt = {kernel_name: size for kernel_name, kernel in kernels.values() if (size := stack(kernel, folder)) > SPILL[layout]}
-        assert not spilt, shape
+        assert {kernel_name for kernel_name, _ in compiled} >= ALWAYS
+        assert not ahead_of_time.spilt(compiled, folder, SPILL[layout]), shape
 
     @pytest.mark.slow
     @pytest.mark.parametrize("layout", LAYOUTS)
@@ -244,6 +185,16 @@ class TestOnDevice:
 
     def test_step_in_a_graph(self) -> None:
         assert tail_passes.step_in_a_graph(replace(tail_passes.on(FORMS[1], "cuda"), shape=(8, 64, 14, 14), dtype=torch.bfloat16))
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_more_elements_than_32_bits_count(self, layout: str) -> None:
+        if torch.cuda.mem_get_info()[0] < 24 * 2**30:
+            pytest.skip("less than 24 GiB of the device's memory are free")
+        case = replace(tail_passes.on(FORMS[0], "cuda"), shape=(2676, 256, 56, 56), dtype=torch.bfloat16, layout=layout)
+        check(case, tail_passes.beyond_32_bits(case))
+
+    def test_one_graph(self) -> None:
+        assert tail_passes.compiled_whole("inductor", "cuda")
 
     def test_backend(self) -> None:
         chosen, errors = tail_passes.by_its_name("cuda")

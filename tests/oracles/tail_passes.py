@@ -1,7 +1,8 @@
 """The passes of a tail as Triton kernels against their definition in float64; for a process of Triton's interpreter, and for a device."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from senet.ops.kernels import TorchKernels
 from senet.ops.tail import residual_tail
 from senet.ops.tail_function import Form, TailFunction, tensors_of
 
-SMALL = (8, 16, 128, 128, 8)
+SMALL = (8, 16, 128, 128, 8, 16)
 """A tiling with which maps of a few positions have several tiles and spans."""
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
@@ -197,7 +198,7 @@ def by_its_name(device: str = "cpu") -> tuple[str, dict[str, float]]:
 def step_in_a_graph(case: Case) -> bool:
     """Return whether a step captured in a CUDA graph, replayed on other values, computes what it computes outside."""
     torch.manual_seed(0)
-    tail, maps, others = lively(case), case.maps(3), case.maps(3)
+    tail, maps = lively(case), case.maps(3)
     tensors = tensors_of(tail)
 
     def step() -> list[Tensor]:
@@ -205,17 +206,82 @@ def step_in_a_graph(case: Case) -> bool:
         y = TailFunction.apply(kernels(case.tiling), Form.of(tail), x, r, *tensors)[0]
         return [y.detach(), *torch.autograd.grad(y, (x, r), maps[2])]
 
+    return replays(step, maps)
+
+
+def replays(step: Callable[[], list[Tensor]], given: list[Tensor]) -> bool:
+    """Return whether a step captured in a CUDA graph computes twice, on other values in its tensors, what it computes outside."""
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         step()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         captured = step()
-    for v, other in zip(maps, others, strict=True):
-        v.copy_(other)
+    for v in given:
+        v.copy_(torch.randn_like(v))
     graph.replay()
-    return all(torch.equal(a, b) for a, b in zip(captured, step(), strict=True))
+    first = [v.clone() for v in captured]
+    graph.replay()
+    return all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(captured, first, step(), strict=True))
+
+
+def compiled_whole(compiler: str, device: str = "cpu") -> bool:
+    """Return whether torch.compile makes one graph of a unit's tail, with the bits of the eager form in output and gradients."""
+    torch.manual_seed(0)
+    norm, block = nn.BatchNorm2d(12).to(device), ChannelSE(12, 2).to(device)
+    tail = partial(residual_tail, norm=norm, recalibrate=block)
+    for layout in LAYOUTS.values():
+        branch, r, dy = (torch.randn(2, 12, 3, 3, device=device).to(memory_format=layout) for _ in range(3))
+        branch.requires_grad_()
+        found = []
+        for run in (tail, torch.compile(tail, backend=compiler, fullgraph=True)):
+            with backend("triton"):
+                y = run(branch, r)
+            found.append([y.detach(), *torch.autograd.grad(y, [branch, *norm.parameters(), *block.parameters()], dy)])
+        if not all(torch.equal(a, b) for a, b in zip(*found, strict=True)):
+            return False
+    return True
+
+
+def keep_the_rules_for_operators(layout: str) -> None:
+    """Hold the tail as an operator of torch to what compilers are told of it.
+
+    Raises:
+        Exception: torch's, if it is not so.
+    """
+    torch.manual_seed(0)
+    case = Case("batch", None, "sigmoid", True, layout=layout)
+    tail = lively(case)
+    row = [*case.maps(2), *tensors_of(tail)]
+    running = (4, 5)
+    tensors = [v.requires_grad_(place not in running) for place, v in enumerate(row) if v is not None]
+    places = [place for place, v in enumerate(row) if v is not None]
+    torch.library.opcheck(torch.ops.senet.tail, (tensors, places, *Form.of(tail)[:7], "triton"))
+
+
+def beyond_32_bits(case: Case) -> dict[str, float]:
+    """Return the errors in the last image of maps with more elements than 32 bits count, as shares of the largest value or of 1."""
+    torch.manual_seed(0)
+    ours, definition = kernels(case.tiling), TorchKernels()
+    x = torch.zeros(case.shape, dtype=case.dtype, device=case.device).to(memory_format=LAYOUTS[case.layout])
+    assert x.numel() > 2**31
+    x[-1].normal_()
+    ka, kc = torch.randn(2, *case.shape[:2], device=case.device)
+    mu = torch.randn(case.shape[1], device=case.device)
+    last, last_ka, last_kc, wide_mu = x[-1:].double(), ka[-1:].double(), kc[-1:].double(), mu.double()
+
+    y, mask = ours.apply(x, ka, kc, None, None, None, True)
+    own = y[-1:].double()
+    found = {"y": (own, definition.apply(last, last_ka, last_kc, None, None, None, True)[0])}
+    del y
+    got = (*ours.moments(x, True), *ours.reduce(x, mask, x, mu, None, None, False)[:2])
+    want = (*definition.moments(last, True), *definition.reduce(last, own, last, wide_mu, None, None, False)[:2])
+    found |= {key: (v[-1:], w) for key, v, w in zip(("p", "m2", "A", "B"), got, want, strict=True)}
+    dx = ours.spread(x, mask, x, ka, mu, kc)
+    found["x"] = (dx[-1:], definition.spread(last, own, last, last_ka, wide_mu, last_kc))
+    return {key: float((v - w).abs().max()) / max(1.0, float(w.abs().max())) for key, (v, w) in found.items()}
 
 
 def on(case: Case, device: str) -> Case:

@@ -150,3 +150,8 @@ def launch(kernel: Any, programs: int, *arguments: Any, **sizes: int) -> None:
     device = arguments[0].device
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         kernel[(programs,)](*arguments, **sizes, enable_fp_fusion=True)
+
+
+def dense(*vectors: Tensor | None) -> tuple[Any, ...]:
+    """Return vectors as kernels read them; those that are contiguous are not copied."""
+    return tuple(None if v is None else v.contiguous() for v in vectors)

@@ -6,12 +6,13 @@ from torch import Tensor
 from senet.ops.kernels import precision
 from senet.ops.tail_function import layout
 from senet.ops.triton import kernels
-from senet.ops.triton.grid import Grid, Tiling, grid_of, launch
+from senet.ops.triton.grid import Grid, Tiling, dense, grid_of, launch
 from senet.ops.triton.mask import alike, empty_mask, row
 from senet.ops.triton.parts import merge_moments, merge_sums
+from senet.ops.triton.spatial_passes import SpatialKernels
 
 
-class TritonKernels:
+class TritonKernels(SpatialKernels):
     """The passes as Triton kernels: no atomics, no autotuning, nothing asked of the device, so CUDA graphs can hold them.
 
     Of a map behind a ReLU a mask of one bit an element is kept (`mask`); a map is taken in its place. Reads and writes of maps: moments 1;
@@ -56,7 +57,7 @@ class TritonKernels:
         spans, length = grid.spans
         sums = x.new_empty(2 + (r is not None), len(x), spans, x.shape[1], dtype=precision(x))
         g = torch.empty_like(x) if keep else None
-        given = (dy, kept, row(kept), x, mu.contiguous(), r, None if r_mu is None else r_mu.contiguous())
+        given = (dy, kept, row(kept), x, *dense(mu), r, *dense(r_mu))
         launch(kernels.reduce, grid.blocks * spans, *given, g, sums, len(x), *grid.sizes, spans, length, **grid.tile)
         a, b, *by_r = merge_sums(sums)
         return a, b, by_r[0] if by_r else None, g
@@ -78,9 +79,7 @@ class TritonKernels:
         mask: Tensor | None,
     ) -> Tensor:
         grid, out = self._grid(a, summed=False), torch.empty_like(a)
-        ka, kc = ka.contiguous(), kc.contiguous()
-        kb, kd = (None if v is None else v.contiguous() for v in (kb, kd))
-        given = (a, kept, row(kept if mask is None else mask), ka, kc, b, kb, kd)
+        given = (a, kept, row(kept if mask is None else mask), *dense(ka, kc), b, *dense(kb, kd))
         launch(kernels.affine, grid.blocks * grid.tiles, *given, out, mask, *grid.sizes, grid.tiles, RELU=mask is not None, **grid.tile)
         return out
 
