@@ -100,14 +100,14 @@ class Tail:
 
     def forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> "Passed":
         """Map x (N, C, H, W) and the shortcut, a map of that shape or None, to y."""
-        p, affine, shift, statistics = _normalise(kernels, x, self.norm, squeeze=self.gate is not None)
+        p, affine, shift, statistics = normalise(kernels, x, self.norm, squeeze=self.gate is not None)
         excited = None if self.gate is None else excite(self.gate, affine.scale * p + shift)
         s = p.new_ones(()) if self.gate is None or excited is None else gained(excited.s, self.gate)
         k, t = (torch.broadcast_to(s * v, p.shape).contiguous() for v in (affine.scale, shift))
         if r is None or self.r_norm is None:
             y, kept = kernels.apply(x, k, t, r, None, None, self.relu)
             return Passed(y, kept, Saved(p, affine, None, excited), (*statistics, None, None))
-        _, r_affine, r_shift, r_statistics = _normalise(kernels, r, self.r_norm, squeeze=False)
+        _, r_affine, r_shift, r_statistics = normalise(kernels, r, self.r_norm, squeeze=False)
         y, kept = kernels.apply(x, k, t, r, r_affine.scale, r_shift, self.relu)
         return Passed(y, kept, Saved(p, affine, r_affine, excited), (*statistics, *r_statistics))
 
@@ -136,7 +136,7 @@ class Tail:
         s, dz, gate = torch.ones_like(a), None, (None, None, None, None)
         if self.gate is not None and saved.excited is not None:
             s = gained(saved.excited.s, self.gate)
-            ds = _times(b, norm.gamma) + (0 if norm.beta is None else norm.beta * a)
+            ds = times(b, norm.gamma) + (0 if norm.beta is None else norm.beta * a)
             dz, gate = excitation_gradients(self.gate, saved.excited, ds)
         dbeta, dgamma = s * a, s * b
         if dz is not None:
@@ -145,13 +145,10 @@ class Tail:
         kb, kc = through_statistics(norm, affine, dbeta, dgamma, len(x) * positions)
         kc = kc.expand_as(a) if dz is None else kc + affine.scale * dz / positions
         dx = kernels.spread(dy, kept, x, (affine.scale * s).contiguous(), kb, kc.contiguous())
-        dr, r_dgamma, r_dbeta = dy if has_shortcut else None, None, None
+        shortcut = dy if has_shortcut else None, None, None
         if r_affine is not None and self.r_norm is not None and by_r is not None and r is not None:
-            r_dbeta, r_dgamma = a.sum(0), (by_r * r_affine.istd).sum(0)
-            rb, rc = through_statistics(self.r_norm, r_affine, r_dbeta, r_dgamma, len(x) * positions)
-            ra, rc = (v.expand_as(a).contiguous() for v in (r_affine.scale, rc))
-            dr = kernels.spread(dy, kept, r, ra, rb, rc)
-        return Gradients(dx, dr, dgamma, dbeta, r_dgamma, r_dbeta, *gate)
+            shortcut = projected_gradients(kernels, self.r_norm, r_affine, dy, kept, r, a, by_r)
+        return Gradients(dx, shortcut[0], dgamma, dbeta, *shortcut[1:], *gate)
 
 
 Statistics = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
@@ -235,6 +232,27 @@ def through_statistics(norm: Norm, affine: Affine, dbeta: Tensor, dgamma: Tensor
     return kb, -affine.scale * dbeta / total - kb * affine.mu
 
 
+def projected_gradients(
+    kernels: Kernels, norm: Norm, affine: Affine, dy: Tensor, kept: Tensor | None, r: Tensor, a: Tensor, by_r: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of a normalised shortcut r, of its gamma and of its beta.
+
+    Args:
+        kernels: the passes.
+        norm: the shortcut's normalisation.
+        affine: what it does.
+        dy: gradient of the output.
+        kept: what the first pass kept of the output, if a ReLU ended it.
+        r: the shortcut.
+        a: sums of the gradient behind the ReLU, (N, C).
+        by_r: sums of its products with r - mu, (N, C).
+    """
+    dbeta, dgamma = a.sum(0), (by_r * affine.istd).sum(0)
+    rb, rc = through_statistics(norm, affine, dbeta, dgamma, r.numel() // r.shape[1])
+    ra, rc = (v.expand_as(a).contiguous() for v in (affine.scale, rc))
+    return kernels.spread(dy, kept, r, ra, rb, rc), dgamma, dbeta
+
+
 def normaliser(norm: Norm, p: Tensor, m2: Tensor, positions: int) -> tuple[Affine, Tensor, tuple[Tensor | None, Tensor | None]]:
     """Return what a normalisation does, its shift (C,), and mean and unbiased variance (C,) of the batch, None if it does not use them.
 
@@ -255,11 +273,11 @@ def normaliser(norm: Norm, p: Tensor, m2: Tensor, positions: int) -> tuple[Affin
         mu = zero if norm.mean is None else norm.mean.to(p.dtype)
         var = zero + 1 if norm.var is None else norm.var.to(p.dtype)
     istd = torch.rsqrt(var + norm.eps)
-    scale = _times(istd, norm.gamma)
+    scale = times(istd, norm.gamma)
     return Affine(mu, istd, scale), -mu * scale if norm.beta is None else norm.beta - mu * scale, statistics
 
 
-def _normalise(kernels: Kernels, x: Tensor, norm: Norm | None, *, squeeze: bool) -> tuple[Tensor, Affine, Tensor, Any]:
+def normalise(kernels: Kernels, x: Tensor, norm: Norm | None, *, squeeze: bool) -> tuple[Tensor, Affine, Tensor, Any]:
     """Return the means of each map (zeros where nobody needs them), what the normalisation does, its shift, and its `Statistics`."""
     norm = norm or IDENTITY
     needed = squeeze or norm.batch
@@ -272,5 +290,6 @@ def gained(s: Tensor, gate: Excitation) -> Tensor:
     return s if gate.gain == 1 else s * gate.gain
 
 
-def _times(v: Tensor, factor: Tensor | None) -> Tensor:
+def times(v: Tensor, factor: Tensor | None) -> Tensor:
+    """Multiply by a factor; None = 1."""
     return v if factor is None else v * factor
