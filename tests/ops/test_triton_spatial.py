@@ -56,13 +56,14 @@ class TestInterpreted:
 
     @pytest.mark.parametrize("channels", [9, 33])
     def test_repeats_bit_by_bit(self, interpret: Interpret, channels: int) -> None:
-        assert interpret(spatial_passes.repeats, replace(CASE, dtype=torch.float32, shape=(2, channels, 5, 7)))
+        assert interpret(spatial_passes.repeats, replace(CASE, dtype=torch.float32, shape=(2, channels, 3, 3)))
 
 
 KERNELS = {"apply_positions", "reduce_positions", "spread_positions"}
 
-SPILL = {"NHWC": 0, "NCHW": 16}
-"""Bytes of stack that are let pass: contiguous maps are read element by element, with an address each, where S is odd."""
+SPILL = {"NHWC": 8, "NCHW": 16}
+"""Bytes of stack that are let pass: a value or two for which ptxas gets more programs on a processor; contiguous maps are read element by
+element, with an address each, where S is odd."""
 
 
 class TestCompiled:
