@@ -67,9 +67,9 @@ class Kernels(Protocol):
         """Gate every position, and every map if s is given.
 
         Returns:
-            y = f(u (s + ss) + shortcut) with u = k x + t; what `apply` tells of it; and the gate of each position ss = sigmoid(sum_c w x + b),
-            (N, 1, H, W), contiguous, a vector over positions. k, t and w are (C,), b has one value, s is (N, C), None = 0, and the shortcut
-            is as in `apply`.
+            y = f(u (s + ss) + shortcut) with u = k x + t; what `apply` tells of it; and the positions' gates, ss = sigmoid(sum_c w x + b),
+            (N, 1, H, W) and contiguous, of the vectors' type. k, t and w are (C,), b has one value, s is (N, C), None = 0, and the
+            shortcut is as in `apply`.
         """
         ...
 
