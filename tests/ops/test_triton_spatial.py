@@ -23,6 +23,7 @@ FORMS = [  # the shortcut, whether channels are gated too, ReLU
     ("projected", False, True),
     ("projected", True, False),
 ]
+TAILS = [Case("batch", "batch", "sigmoid", True), Case("running", None, None, True)]
 LIMITS = {torch.float64: (1e-12, 1e-12), torch.float32: (3e-6, 3e-6), torch.float16: (1e-3, 1e-5), torch.bfloat16: (8e-3, 1e-5)}
 """The largest errors of maps and of vectors. Triton's interpreter cuts bfloat16 off where a device rounds."""
 
@@ -43,7 +44,7 @@ class TestInterpreted:
         check(case, interpret(spatial_passes.errors, case, shortcut, gated))
 
     @pytest.mark.parametrize("layout", LAYOUTS)
-    @pytest.mark.parametrize("shape", [(1, 9, 7, 3), (3, 5, 1, 1), (1, 1, 5, 5), (2, 33, 3, 5), (1, 16, 4, 4)], ids=str)
+    @pytest.mark.parametrize("shape", [(1, 9, 7, 3), (3, 5, 1, 1), (1, 1, 5, 5), (3, 17, 5, 7), (1, 16, 4, 4)], ids=str)
     def test_shapes(self, interpret: Interpret, shape: tuple[int, int, int, int], layout: str) -> None:
         case = replace(CASE, shape=shape, layout=layout)
         check(case, interpret(spatial_passes.errors, case, "projected", True))
@@ -53,6 +54,12 @@ class TestInterpreted:
     def test_types(self, interpret: Interpret, dtype: torch.dtype, layout: str) -> None:
         case = replace(CASE, dtype=dtype, layout=layout, tiling=None)
         check(case, interpret(spatial_passes.errors, case, "identity", True))
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("tail", TAILS, ids=["scse", "sse"])
+    def test_whole_tails(self, interpret: Interpret, tail: Case, layout: str) -> None:
+        case = replace(tail, layout=layout)
+        check(case, interpret(spatial_passes.tail_errors, case))
 
     @pytest.mark.parametrize("channels", [9, 33])
     def test_repeats_bit_by_bit(self, interpret: Interpret, channels: int) -> None:
@@ -99,6 +106,11 @@ class TestOnDevice:
         for shape in ((2, 9, 5, 7), (1, 1, 5, 5), (2, 33, 3, 5), (4, 256, 56, 56), (4, 2048, 7, 7), (2, 2100, 7, 7)):
             case = replace(tail_passes.on(CASE, "cuda"), shape=shape, dtype=dtype, layout=layout)
             check(case, spatial_passes.errors(case, shortcut, True))
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_whole_tails(self, layout: str) -> None:
+        case = replace(tail_passes.on(TAILS[0], "cuda"), shape=(4, 96, 14, 14), dtype=torch.float32, layout=layout)
+        check(case, spatial_passes.tail_errors(case))
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_repeats_bit_by_bit(self, layout: str) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oracles.tail_passes import Case, kernels, replays
+from oracles.tail_passes import Case, errors_of, exact, kernels, lively, replays
+from senet.ops.fused_spatial import Projection, SpatialTail
 from senet.ops.kernels import TorchKernels
 
 SHORTCUTS = ("none", "identity", "projected")
@@ -57,6 +58,18 @@ def errors(case: Case, shortcut: str, gated: bool) -> dict[str, float]:
     pairs = {key: (a, b) for key, a in got.items() if a is not None and (b := want[key]) is not None}
     assert all(a.shape == b.shape for a, b in pairs.values())
     return {key: float((a - b).abs().max()) / max(1.0, float(b.abs().max())) for key, (a, b) in pairs.items()}
+
+
+def tail_errors(case: Case) -> dict[str, float]:
+    """Return the errors of a whole tail, forward and backward."""
+    torch.manual_seed(0)
+    tail, channels = lively(case), case.shape[1]
+    weight, bias = (torch.randn(n, device=case.device).to(torch.promote_types(case.dtype, torch.float32)) for n in (channels, 1))
+    given, precise = (
+        SpatialTail(t.norm, t.gate, Projection(w / channels**0.5, b), t.r_norm, t.relu)
+        for t, w, b in ((tail, weight, bias), (exact(tail), weight.double(), bias.double()))
+    )
+    return errors_of(given, precise, case)
 
 
 def repeats(case: Case) -> bool:
