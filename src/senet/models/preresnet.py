@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.models.recalibration import Recalibration
-from senet.models.residual import PreactivatedBasicBlock, PreactivatedBottleneck, ResidualUnit, conv
+from senet.models.residual import PreactivatedBasicBlock, PreactivatedBottleneck, PreactivatedStage, ResidualUnit, conv
 from senet.models.residual_net import ResidualNet
 from senet.spec import check_choice
 
@@ -64,6 +64,7 @@ class PreResNet(ResidualNet):
     """
 
     stage_names = {1: "layer1", 2: "layer2", 3: "layer3"}
+    stage_type = PreactivatedStage
 
     def __init__(
         self,

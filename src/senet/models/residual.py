@@ -2,13 +2,17 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from senet.blocks.channel import ChannelSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.models.recalibration import Recalibration
-from senet.ops.tail import keep, residual_tail
+from senet.ops.preactivated_function import preactivated_tail
+from senet.ops.tail import is_traced, is_unheard, keep, residual_tail
 
 
 @dataclass(frozen=True)
@@ -171,14 +175,47 @@ class PreactivatedUnit(ResidualUnit):
     def branch(self, activated: Tensor) -> Tensor:
         """Map the activated input through the convolutions."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+    def forward(self, x: Tensor, activated: Tensor | None = None, norm: nn.Module | None = None) -> Any:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride).
+
+        Args:
+            x: the input.
+            activated: the input normalised by `bn1` and rectified, if the unit before has made it.
+            norm: the `bn1` of the unit behind; the result is then this unit's and what is `activated` for that one.
+        """
         if self.shared_activation:
-            x = torch.relu(self.bn1(x))
+            x = torch.relu(self.bn1(x)) if activated is None else activated
             u = self.recalibrate("pre", x)
         else:
-            u = torch.relu(self.bn1(self.recalibrate("pre", x)))
-        return self.tail(self.branch(u), x if self.downsample is None else self.downsample(x))
+            u = torch.relu(self.bn1(self.recalibrate("pre", x))) if activated is None else activated
+        branch, shortcut = self.branch(u), x if self.downsample is None else self.downsample(x)
+        if norm is None or self.se is None:
+            return self.tail(branch, shortcut)
+        return preactivated_tail(branch, shortcut, recalibrate=self.se, norm=norm)
+
+
+class PreactivatedStage(nn.Sequential):
+    """Hold the units of a stage; each that ends in SE computes the BN and ReLU of the next one as it adds, where that is one operator."""
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        units: list[Any] = list(self)
+        activated = None
+        for unit, following in zip_longest(units, units[1:]):
+            joined = self._joined(unit, following) and not is_traced(x) and not torch.compiler.is_compiling()
+            if joined:
+                x, activated = unit(x, activated, following.bn1)
+            else:
+                x, activated = (unit(x) if activated is None else unit(x, activated)), None
+        return x
+
+    @staticmethod
+    def _joined(unit: Any, following: Any) -> bool:
+        """Return whether a unit may hand two maps to the next: nobody else looks at them, and nothing stands between sum and BN."""
+        if not (isinstance(unit, PreactivatedUnit) and isinstance(following, PreactivatedUnit) and isinstance(unit.se, ChannelSE)):
+            return False
+        between = following.placement == "pre" and following.se is not None and not following.shared_activation
+        return unit.placement == "standard" and not between and is_unheard(unit) and is_unheard(following)
 
 
 class PreactivatedBasicBlock(PreactivatedUnit):

@@ -20,6 +20,9 @@ class ResidualNet(Classifier):
         dropout: see `Classifier`.
     """
 
+    stage_type: type[nn.Sequential] = nn.Sequential
+    """What the units of a stage stand in."""
+
     def __init__(self, *, zero_init_residual: bool = False, dropout: float = 0.0) -> None:
         super().__init__(dropout=dropout)
         self.zero_init_residual = zero_init_residual
@@ -55,7 +58,7 @@ class ResidualNet(Classifier):
                 stride *= 2
             repeated = replace(first, inputs=channels, stride=1, shared_activation=False)
             shapes = [first] + [replace(repeated, index=index) for index in range(2, count + 1)]
-            self.add_module(name, nn.Sequential(*(unit(shape, recalibration) for shape in shapes)))
+            self.add_module(name, self.stage_type(*(unit(shape, recalibration) for shape in shapes)))
             self.feature_info.append({"channels": channels, "stride": stride})
 
     def reset_parameters(self) -> None:

@@ -56,7 +56,7 @@ def residual_tail(
     Returns:
         With f = ReLU or the identity: "standard" f(x' + SE(u)), "identity" f(SE(x') + u), "post" SE(f(x' + u)), else f(x' + u).
     """
-    if placement in ("standard", "pre", "inner") and not pairwise and not _is_traced(branch, shortcut):
+    if placement in ("standard", "pre", "inner") and not pairwise and not is_traced(branch, shortcut):
         y = _fused(branch, shortcut, norm, shortcut_norm, recalibrate if placement == "standard" else keep, relu)
         if y is not None:
             return y
@@ -73,7 +73,7 @@ def residual_tail(
 
 def recalibrated_norm(x: Tensor, norm: Map, recalibrate: Map, gain: float = 1.0) -> Tensor:
     """Return gain SE(norm(x)), in one operator where `residual_tail` would be one. x: (N, C, H, W)."""
-    y = None if _is_traced(x) else _fused(x, None, norm, keep, recalibrate, False, gain)
+    y = None if is_traced(x) else _fused(x, None, norm, keep, recalibrate, False, gain)
     if y is not None:
         return y
     y = recalibrate(norm(x))
@@ -92,7 +92,7 @@ def takes(branch: Tensor, shortcut: Tensor | None, norm: Any, shortcut_norm: Any
     )
 
 
-def _is_traced(*maps: Any) -> bool:
+def is_traced(*maps: Any) -> bool:
     """Return whether these are symbols of a trace that is for other engines, or values of torch.func; torch.compile takes the operator."""
     if torch.compiler.is_exporting() or not all(isinstance(x, Tensor) for x in maps):
         return True
@@ -108,10 +108,13 @@ def _is_gate(part: Any) -> bool:
 
 
 def _is_bare(part: Any) -> bool:
-    """Return whether nobody listens to a module: hooks are called by the module, which the operator passes by."""
-    if not isinstance(part, nn.Module):
-        return False
-    own = [h for m in part.modules() for h in (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks)]
+    """Return whether nobody listens to a module or to those in it: hooks are called by the module, which the operator passes by."""
+    return isinstance(part, nn.Module) and all(is_unheard(module) for module in part.modules())
+
+
+def is_unheard(module: nn.Module) -> bool:
+    """Return whether a module has no hooks, its own or everyone's."""
+    own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     everyones = (modules._global_forward_hooks, modules._global_forward_pre_hooks, modules._global_backward_hooks)
     return not any((*own, *everyones, modules._global_backward_pre_hooks))
 
@@ -127,13 +130,13 @@ def _fused(
     if run is None:
         return None
     gate: Excitation | None = None if recalibrate is keep else recalibrate.tail_gate(gain)
-    tail = Tail(_as_data(norm, branch), gate, _as_data(shortcut_norm, branch), relu)
+    tail = Tail(as_data(norm, branch), gate, as_data(shortcut_norm, branch), relu)
     memory_format = layout(branch)
     x = branch.contiguous(memory_format=memory_format)
     r = None if shortcut is None else shortcut.to(x.dtype).contiguous(memory_format=memory_format)
     y, mu, var, r_mu, r_var = run(Form.of(tail), x, r, *tensors_of(tail))
-    _update(norm, mu, var)
-    _update(shortcut_norm, r_mu, r_var)
+    update_running(norm, mu, var)
+    update_running(shortcut_norm, r_mu, r_var)
     return y
 
 
@@ -153,7 +156,12 @@ def _traced(branch: Tensor) -> Run | None:
     return partial(tail_by_name, name)
 
 
-def _as_data(norm: Any, x: Tensor) -> Norm | None:
+def as_data(norm: Any, x: Tensor) -> Norm | None:
+    """Return a normalisation module, or `keep`, as data.
+
+    Raises:
+        ValueError: as the module does, if it is to train on one value a channel.
+    """
     if norm is keep:
         return None
     batch = norm.training or norm.running_mean is None
@@ -171,7 +179,7 @@ def _group(norm: nn.SyncBatchNorm) -> Any:
     return group if dist.get_world_size(group) > 1 else None
 
 
-def _update(norm: Any, mu: Tensor | None, var: Tensor | None) -> None:
+def update_running(norm: Any, mu: Tensor | None, var: Tensor | None) -> None:
     """Move the running statistics as `nn.BatchNorm2d` does."""
     if mu is None or var is None or not (norm.training and norm.track_running_stats):
         return

@@ -5,12 +5,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from senet.ops.cpp.pair_kernels import CppPairKernels, register_pair_shapes
+from senet.ops.cpp.spatial_kernels import CppSpatialKernels, register_spatial_shapes
 from senet.ops.kernels import precision
 
 OPERATORS = torch.ops.senet_cpp
 
 
-class CppKernels:
+class CppKernels(CppPairKernels, CppSpatialKernels):
     """The passes for CPUs: vectorised, one read of every map, sums that do not depend on the number of threads."""
 
     def moments(self, x: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
@@ -46,6 +48,8 @@ def register_shapes() -> None:
     """Tell torch what the operators return, for tensors without data."""
     for name in ("moments", "apply", "reduce", "spread"):
         torch.library.register_fake(f"senet_cpp::{name}", globals()[f"_{name}"])
+    register_pair_shapes()
+    register_spatial_shapes()
 
 
 def _moments(x: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
