@@ -124,6 +124,8 @@ def test_ctrl_c_shows_what_there_is_and_writes_nothing(tmp_path, capsys, monkeyp
         (["tail", "--shapes", "1,2,3"], "a shape is four numbers"),
         (["tail", "--shapes", "1,2,3,4", "--engines", "eager"], "unknown backend of the tail 'eager'"),
         (["tail", "--shapes", "1,2,3,4", "--block", "none"], "name a block"),
+        (["tail", "--shapes", "1,2,3,4", "--batch", "3"], "'tail' takes --shapes, --block and --reduction: leave out --batch"),
+        (["tail", "--shapes", "1,2,3,4", "--placement", "pre"], "'tail' takes --shapes, --block and --reduction"),
         (["cifar_resnet20", "--plot", "x.pdf"], "--plot writes .png or .svg, got 'x.pdf'"),
         (["cifar_resnet20", "--from", "x.json"], "leave out the network"),
         (["--from", "nowhere.json"], "cannot read 'nowhere.json'"),

@@ -76,8 +76,13 @@ def add_target(parser: CommandParser, about: str) -> None:
 
 def check_target(args: Namespace) -> None:
     """Raise UsageError if the file to write is there and --force is not."""
-    if Path(args.to).exists() and not args.force:
-        raise UsageError(f"{args.to!r} exists; --force writes over it")
+    check_free(args.to, force=args.force)
+
+
+def check_free(path: str, *, force: bool) -> None:
+    """Raise UsageError if a file is there, and may not be written over."""
+    if Path(path).exists() and not force:
+        raise UsageError(f"{path!r} exists; --force writes over it")
 
 
 def add_recipe(parser: CommandParser, default: str = "digits") -> None:

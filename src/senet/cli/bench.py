@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 
 from senet.benchmarking.machine import prepare_process
 from senet.benchmarking.settings import BATCH, DTYPES, MODES, TAIL, Settings, shape_of
-from senet.cli.arguments import CommandParser, add_json, device_of
+from senet.cli.arguments import CommandParser, add_json, check_free, device_of
 from senet.errors import UsageError
 from senet.recipe import build_recipe
 from senet.spec import BlockSpec, check_positive
@@ -86,8 +86,7 @@ def run(args: Namespace) -> int:
 def _check_targets(args: Namespace) -> None:
     """Raise UsageError if what is to be written cannot be: before anything is measured."""
     for path in filter(None, (args.out, args.plot)):
-        if Path(path).exists() and not args.force:
-            raise UsageError(f"{path!r} exists; --force writes over it")
+        check_free(path, force=args.force)
     if args.plot and Path(args.plot).suffix not in FORMATS:
         raise UsageError(f"--plot writes {' or '.join(FORMATS)}, got {args.plot!r}")
     if args.plot:
@@ -124,7 +123,8 @@ def _measured(args: Namespace, settings: Settings, shapes: list[tuple[int, ...]]
             if not comparisons:
                 raise
             comparisons[-1] = replace(comparisons[-1], interrupted=True)
-    asked = {"network": args.network, "engines": names or None, **args.changes, "shapes": [list(shape) for shape in shapes]}
+    asked = {name: getattr(args, name) for name in ("network", "batch", "size")} | {"engines": names or None, "shapes": args.shapes}
+    asked |= args.changes
     return BenchResult(circumstances(settings.device, packages), asked | settings.to_dict(), tuple(comparisons))
 
 
@@ -151,6 +151,8 @@ def _tails(args: Namespace, settings: Settings, shapes: list[tuple[int, ...]], n
     from senet.benchmarking.tails import check_backends, default_backends
 
     recipe = _model_recipe(args)
+    if args.batch or args.size or set(args.changes) - {"model.block", "model.reduction"}:
+        raise UsageError(f"{TAIL!r} takes --shapes, --block and --reduction: leave out --batch, --size and the options of networks")
     if recipe.block is None:
         raise UsageError("the plain tail is compared with the recalibrated one: name a block, such as --block se")
     kind = recipe.block if isinstance(recipe.block, str) and recipe.block != "auto" else "se"
