@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from senet.atomic import replacing
 from senet.benchmarking.result import CLOCKS, Comparison
+from senet.comparison.numbers import signed
 from senet.errors import UsageError
 from senet.timing import Ratio
 
@@ -101,8 +102,8 @@ def _overheads(comparison: Comparison) -> dict[str, Ratio]:
 
 
 def _title(comparison: Comparison) -> str:
-    kinds = sorted({name.partition(" ")[0] for name, _ in comparison.pairs.values()})
-    return f"{comparison.about} ({', '.join(kinds)})"
+    kinds = sorted({name.partition(" ")[0] for name, _ in comparison.pairs.values()} - {"se"})
+    return f"{comparison.about} ({', '.join(kinds)})" if kinds else comparison.about
 
 
 def _bars(axes: "Axes", groups: Sequence[tuple[str, Mapping[str, Ratio]]]) -> None:
@@ -119,7 +120,7 @@ def _bars(axes: "Axes", groups: Sequence[tuple[str, Mapping[str, Ratio]]]) -> No
             middle, low, high = (_percent(value) for value in (found.median, found.low, found.high))
             axes.barh(y, middle, height=0.72, color=OURS if engine in FUSED else OTHERS)
             axes.plot((low, high), (y, y), color=INK, linewidth=1.2, solid_capstyle="butt", marker="|", markersize=6)
-            axes.text(max(high, middle, 0) + pad, y, f"{middle:+.1f}".replace("-", "\N{MINUS SIGN}"), va="center", fontsize=9)
+            axes.text(max(high, middle, 0) + pad, y, signed(middle, 1), va="center", fontsize=9)
             places.append(y)
             names.append(engine)
         y += 1.6
