@@ -102,3 +102,10 @@ def test_nothing_to_do_is_an_error(functions, rounds, message):
 
 def test_needs_no_torch():
     subprocess.run([sys.executable, "-c", "import sys, senet.timing; assert 'torch' not in sys.modules"], check=True)
+
+
+def test_each_round_is_told(clock):
+    told = []
+    timings = interleave({"a": lambda: clock.work(1.0)}, rounds=3, after_round=lambda so_far: told.append(so_far["a"]))
+    assert [timing.rounds for timing in told] == [1, 2, 3]
+    assert told[-1] == timings["a"]
