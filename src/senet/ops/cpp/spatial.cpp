@@ -38,7 +38,7 @@ struct Values {
   const Wide<T>* from;
   inline Vector<T> load(Index run, Index i, Index count) const {
     if constexpr (!ALONG) return Vector<T>(from[run]);
-    return count == LANES<T> ? Vector<T>::loadu(from + i) : Vector<T>::loadu(from + i, count);
+    return load_wide<T>(from + i, count);
   }
 };
 template <class T, bool NHWC>
@@ -75,7 +75,7 @@ inline void sum_across(const Block& block, Index tile, const std::array<Wide<T>*
       Sums<T, M> local;
       local.fill(Vector<T>(0));
       for (Index run = first; run < last; ++run) term(run, i, count, local);
-      for (int m = 0; m < M; ++m) (load(sums[m] + i, count) + local[m]).store(sums[m] + i, count);
+      for (int m = 0; m < M; ++m) (load_wide<T>(sums[m] + i, count) + local[m]).store(sums[m] + i, count);
     });
   }
 }
@@ -95,7 +95,7 @@ inline void sum_along(const Block& block, const std::array<Wide<T>*, M>& sums, c
     for (int m = 0; m < M; ++m) {
       auto total = local[0][m];
       for (Index q = 1; q < CHAINS; ++q) total = total + local[q][m];
-      sums[m][run] += at::vec::vec_reduce_all<Wide<T>>([](const Vector<T>& a, const Vector<T>& b) { return a + b; }, total);
+      sums[m][run] += at::vec::vec_reduce_all<Wide<T>>([](const auto& a, const auto& b) { return a + b; }, total);
     }
   }
 }
@@ -137,7 +137,7 @@ void apply_map(
       return at::vec::fmadd(load(x + place, count), ws.load(run, i, count), sum);
     });
     for_each_vector<T>(NHWC ? block.runs : block.length, [&](Index i, Index count) {
-      (one / (one + (zero - load(gates + i, count) - bias).exp())).store(gates + i, count);
+      (one / (one + (zero - load_wide<T>(gates + i, count) - bias).exp())).store(gates + i, count);
     });
     const OfPositions<T, NHWC> of_positions{gates};
     const Channels of_channels{s == nullptr ? s : s + block.positions / z.s * z.c};
@@ -173,8 +173,8 @@ void reduce_map(
       return at::vec::fmadd(v, at::vec::fmadd(load(x + place, count), ks.load(run, i, count), ts.load(run, i, count)), sum);
     });
     for_each_vector<T>(NHWC ? block.runs : block.length, [&](Index i, Index count) {
-      const auto gate = load(ss + block.positions + i, count);
-      (load(d + i, count) * gate * (one - gate)).store(d + i, count);
+      const auto gate = load_wide<T>(ss + block.positions + i, count);
+      (load_wide<T>(d + i, count) * gate * (one - gate)).store(d + i, count);
     });
     std::array<Wide<T>*, M> sums;
     for (int m = 0; m < M; ++m) sums[m] = out[m] + piece * z.c;
@@ -182,7 +182,8 @@ void reduce_map(
     sum_positions<T, NHWC, M>(block, sums, [&](Index run, Index i, Index count, Sums<T, M>& s) {
       const Index place = block.at(run, i);
       const auto v = g == nullptr ? gradient(dy, y, place, count) : load(g + place, count), gated = v * gates.load(run, i, count);
-      const auto centred = load(x + place, count) - mus.load(run, i, count);
+      auto centred = load(x + place, count) - mus.load(run, i, count);
+      if (count < LANES<T>) centred = Vector<T>::set(Vector<T>(0), centred, count);
       s[0] = s[0] + v;
       s[1] = at::vec::fmadd(v, centred, s[1]);
       s[2] = s[2] + gated;

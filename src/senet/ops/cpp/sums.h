@@ -12,6 +12,7 @@ constexpr Index TILE = 8;             // pixels whose channels are summed in reg
 constexpr Index BLOCK = 512;          // channels of one task in NHWC: its sums stay in the first cache
 constexpr Index PIECE = 65536;        // elements of one task in NHWC, about
 constexpr Index PLANE_PIECE = 16384;  // positions of one task in NCHW, at most
+constexpr Index PAGE = 4096;          // bytes; tiles that are longer have more streams than a processor foresees
 
 inline Index pieces_of(const Shape& z) {
   const Index size = z.nhwc ? std::max<Index>(PIECE / z.c, 256) : PLANE_PIECE;
@@ -22,22 +23,36 @@ inline Index pieces_of(const Shape& z) {
 template <class T, int M>
 using Sums = std::array<Vector<T>, M>;
 
+// The maps that a term reads or writes.
+template <class T, size_t K>
+using Maps = std::array<const T*, K>;
+
+// Asks for what is read a tile later. Into the second cache, for pixels of many channels have the same place in the first.
+template <class T, size_t K>
+inline void fetch(const Maps<T, K>& maps, Index i) {
+  for (const T* map : maps) __builtin_prefetch(map + i, 0, 2);
+}
+
 // One task: some positions of some channels of one image.
 struct Task {
   Index first, last;   // positions of all images (NHWC), or elements of a plane (NCHW)
   Index c, channels;   // first channel, and how many
 };
 
-template <class T, int M, class Term>
-void sum_pixels(const Shape& z, const Task& task, Wide<T> (&sums)[M][BLOCK], const Term& term) {
+template <class T, int M, size_t K, class Term>
+void sum_pixels(const Shape& z, const Task& task, const Maps<T, K>& maps, Wide<T> (&sums)[M][BLOCK], const Term& term) {
+  const bool far = TILE * z.c * sizeof(T) > PAGE;
   for (auto& row : sums) std::fill_n(row, task.channels, Wide<T>(0));
   for (Index tile = task.first; tile < task.last; tile += TILE) {
     const Index end = std::min(tile + TILE, task.last);
     for_each_vector<T>(task.channels, [&](Index j, Index count) {
       Sums<T, M> local;
       local.fill(Vector<T>(0));
-      for (Index i = tile; i < end; ++i) term(i * z.c + task.c + j, j, count, local);
-      for (int m = 0; m < M; ++m) (load(sums[m] + j, count) + local[m]).store(sums[m] + j, count);
+      for (Index i = tile; i < end; ++i) {
+        if (far) fetch(maps, (i + TILE) * z.c + task.c + j);
+        term(i * z.c + task.c + j, j, count, local);
+      }
+      for (int m = 0; m < M; ++m) (load_wide<T>(sums[m] + j, count) + local[m]).store(sums[m] + j, count);
     });
   }
 }
@@ -62,13 +77,18 @@ void sum_plane(const Task& task, Wide<T> (&sums)[M][BLOCK], const Term& term) {
   }
 }
 
-template <class T, int M, class Term>
-void sum(const Shape& z, const Task& task, Wide<T> (&sums)[M][BLOCK], const Term& term) {
+template <class T, int M, size_t K, class Term>
+void sum(const Shape& z, const Task& task, const Maps<T, K>& maps, Wide<T> (&sums)[M][BLOCK], const Term& term) {
   if (z.nhwc) {
-    sum_pixels<T, M>(z, task, sums, term);
+    sum_pixels<T, M>(z, task, maps, sums, term);
   } else {
     sum_plane<T, M>(task, sums, term);
   }
+}
+
+template <class T, int M, class Term>
+void sum(const Shape& z, const Task& task, Wide<T> (&sums)[M][BLOCK], const Term& term) {
+  sum<T, M>(z, task, Maps<T, 0>(), sums, term);
 }
 
 // Calls run(task, out) for every task; out is the place of its first channel among (N, pieces, C).

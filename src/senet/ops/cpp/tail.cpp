@@ -16,65 +16,40 @@ namespace {
 
 // ---- passes that write a map ---------------------------------------------------------------------------------------------------------
 
+// x may be y; t, r, and rk with rt may be absent.
 template <class T>
 void apply_map(const Shape& z, const T* x, const Wide<T>* k, const Wide<T>* t, const T* r, const Wide<T>* rk, const Wide<T>* rt, bool relu, T* y) {
-  for_each_run(z, [&](Index n, Index c, Index offset, Index length) {
-    const Channels<T> ks(k, n * z.c + c, z.nhwc), ts(t, n * z.c + c, z.nhwc), rks(rk, c, z.nhwc), rts(rt, c, z.nhwc);
-    for_each_vector<T>(length, [&](Index i, Index count) {
-      auto v = at::vec::fmadd(load(x + offset + i, count), ks.load(i, count), ts.load(i, count));
-      if (rk != nullptr) {
-        v = at::vec::fmadd(load(r + offset + i, count), rks.load(i, count), v + rts.load(i, count));
-      } else if (r != nullptr) {
-        v = v + load(r + offset + i, count);
-      }
-      store(y + offset + i, relu ? rectified<T>(v) : v, count);
+  const auto pass = [&](auto nhwc, auto moved, auto added, auto scaled, auto clipped) {
+    using Values = ChannelValues<T, nhwc()>;
+    for_each_stretch(z, [&](Index n, Index c, Index offset, Index runs, Index length) {
+      const Values ks(k, n * z.c + c), ts(t, n * z.c + c), rks(rk, c), rts(rt, c);
+      for_each_vector<T>(offset, runs, length, [&](Index i, Index j, Index count) {
+        auto v = load(x + i, count) * ks.load(j, count);
+        if constexpr (moved()) v = v + ts.load(j, count);
+        if constexpr (added() && scaled()) v = at::vec::fmadd(load(r + i, count), rks.load(j, count), v + rts.load(j, count));
+        if constexpr (added() && !scaled()) v = v + load(r + i, count);
+        if constexpr (clipped()) v = rectified<T>(v);
+        store(y + i, v, count);
+      });
     });
-  });
-}
-
-// Scales a run where it lies, adds the shortcut's, rectifies: whole vectors of T, so that half types are converted in pairs.
-template <class T, bool NHWC, bool ADD, bool RELU>
-inline void rescale_run(T* y, const T* r, const Wide<T>* k, Index length) {
-  using Half = at::vec::Vectorized<T>;
-  const auto next = [&](const Vector<T>& v, Index i, const Vector<T>& added) {
-    const auto sum = at::vec::fmadd(v, NHWC ? Vector<T>::loadu(k + i) : Vector<T>(*k), added);
-    return RELU ? at::vec::clamp_min(sum, Vector<T>(0)) : sum;
   };
-  const Vector<T> zero(0);
-  Index i = 0;
-  for (; i + Half::size() <= length; i += Half::size()) {
-    if constexpr (std::is_same_v<T, Wide<T>>) {
-      next(Half::loadu(y + i), i, ADD ? Half::loadu(r + i) : zero).store(y + i);
-    } else {
-      const auto [low, high] = at::vec::convert_to_float<T>(Half::loadu(y + i));
-      auto r_low = zero, r_high = zero;
-      if constexpr (ADD) std::tie(r_low, r_high) = at::vec::convert_to_float<T>(Half::loadu(r + i));
-      at::vec::convert_from_float<T>(next(low, i, r_low), next(high, i + LANES<T>, r_high)).store(y + i);
-    }
-  }
-  for (; i < length; ++i) {
-    const auto v = Wide<T>(y[i]) * k[NHWC ? i : 0] + (ADD ? Wide<T>(r[i]) : Wide<T>(0));
-    y[i] = static_cast<T>(RELU && v <= 0 ? Wide<T>(0) : v);
-  }
-}
-
-template <class T, bool NHWC, bool ADD, bool RELU>
-void rescale_map(const Shape& z, T* y, const T* r, const Wide<T>* k) {
-  for_each_run(z, [&](Index n, Index c, Index offset, Index length) {
-    rescale_run<T, NHWC, ADD, RELU>(y + offset, ADD ? r + offset : nullptr, k + n * z.c + c, length);
-  });
+  with_types(pass, z.nhwc, t != nullptr, r != nullptr, rk != nullptr, relu);
 }
 
 template <class T>
 void spread_map(const Shape& z, const T* dy, const T* y, const T* x, const Wide<T>* ka, const Wide<T>* kb, const Wide<T>* kc, T* dx) {
-  for_each_run(z, [&](Index n, Index c, Index offset, Index length) {
-    const Channels<T> kas(ka, n * z.c + c, z.nhwc), kbs(kb, c, z.nhwc), kcs(kc, n * z.c + c, z.nhwc);
-    for_each_vector<T>(length, [&](Index i, Index count) {
-      auto v = at::vec::fmadd(gradient(dy, y, offset + i, count), kas.load(i, count), kcs.load(i, count));
-      if (kb != nullptr) v = at::vec::fmadd(load(x + offset + i, count), kbs.load(i, count), v);
-      store(dx + offset + i, v, count);
+  const auto pass = [&](auto nhwc, auto relu, auto sloped) {
+    using Values = ChannelValues<T, nhwc()>;
+    for_each_stretch(z, [&](Index n, Index c, Index offset, Index runs, Index length) {
+      const Values kas(ka, n * z.c + c), kbs(kb, c), kcs(kc, n * z.c + c);
+      for_each_vector<T>(offset, runs, length, [&](Index i, Index j, Index count) {
+        auto v = at::vec::fmadd(gradient(dy, relu() ? y : nullptr, i, count), kas.load(j, count), kcs.load(j, count));
+        if constexpr (sloped()) v = at::vec::fmadd(load(x + i, count), kbs.load(j, count), v);
+        store(dx + i, v, count);
+      });
     });
-  });
+  };
+  with_types(pass, z.nhwc, y != nullptr, kb != nullptr);
 }
 
 // ---- passes that sum -----------------------------------------------------------------------------------------------------------------
@@ -83,14 +58,15 @@ void spread_map(const Shape& z, const T* dy, const T* y, const T* x, const Wide<
 // cancel.
 template <class T>
 void moments_of_pieces(const Shape& z, const T* x, Wide<T>* p, Wide<T>* m2) {
+  const Maps<T, 1> maps{x};
   for_each_task(z, [&](const Task& task, Index out) {
     Wide<T> shift[1][BLOCK], sums[2][BLOCK];
     Task start = task;
     start.last = std::min(task.last, task.first + (z.nhwc ? TILE : 4 * LANES<T>));
-    sum<T, 1>(z, start, shift, [&](Index offset, Index, Index count, Sums<T, 1>& s) { s[0] = s[0] + load(x + offset, count); });
+    sum<T, 1>(z, start, maps, shift, [&](Index offset, Index, Index count, Sums<T, 1>& s) { s[0] = s[0] + load(x + offset, count); });
     for (Index j = 0; j < task.channels; ++j) shift[0][j] /= static_cast<Wide<T>>(start.last - start.first);
     const Channels<T> shifts(shift[0], 0, z.nhwc);
-    sum<T, 2>(z, task, sums, [&](Index offset, Index j, Index count, Sums<T, 2>& s) {
+    sum<T, 2>(z, task, maps, sums, [&](Index offset, Index j, Index count, Sums<T, 2>& s) {
       auto d = load(x + offset, count) - shifts.load(j, count);
       if (count < LANES<T>) d = Vector<T>::set(Vector<T>(0), d, count);
       s[0] = s[0] + d;
@@ -125,10 +101,11 @@ void combine_moments(const Shape& z, Index pieces, const Wide<T>* part_p, const 
 template <class T, int M>
 void reduce_pieces(
     const Shape& z, const T* dy, const T* y, const T* x, const Wide<T>* mu, const T* r, const Wide<T>* r_mu, T* g, const std::array<Wide<T>*, 3>& out) {
+  const Maps<T, 5> maps{dy, x, y == nullptr ? x : y, M == 3 ? r : x, g == nullptr ? x : g};
   for_each_task(z, [&](const Task& task, Index place) {
     Wide<T> sums[M][BLOCK];
     const Channels<T> mus(mu, task.c, z.nhwc), r_mus(r_mu, task.c, z.nhwc);
-    sum<T, M>(z, task, sums, [&](Index offset, Index j, Index count, Sums<T, M>& s) {
+    sum<T, M>(z, task, maps, sums, [&](Index offset, Index j, Index count, Sums<T, M>& s) {
       const auto v = gradient(dy, y, offset, count);
       if (g != nullptr) store(g + offset, v, count);
       s[0] = s[0] + v;
@@ -175,20 +152,15 @@ Tensor apply(
   return y;
 }
 
-template <class T, bool NHWC>
-auto rescaling(bool add, bool relu) {
-  return add ? (relu ? rescale_map<T, NHWC, true, true> : rescale_map<T, NHWC, true, false>)
-             : (relu ? rescale_map<T, NHWC, false, true> : rescale_map<T, NHWC, false, false>);
-}
-
 void rescale_(const Tensor& y, const Tensor& ks, const Optional& shortcut, bool relu) {
   TORCH_CHECK(alike(y, y).is_same(y), "expected a dense map, it is overwritten");
   const auto z = shape_of(y);
   const auto r = alike(shortcut, y);
   const auto k = dense(ks, y, z.n * z.c);
   FOR_TYPES(y, "rescale_", [&] {
-    const auto run = z.nhwc ? rescaling<scalar_t, true>(r.has_value(), relu) : rescaling<scalar_t, false>(r.has_value(), relu);
-    run(z, y.mutable_data_ptr<scalar_t>(), pointer<scalar_t>(r), k.const_data_ptr<Wide<scalar_t>>());
+    using A = Wide<scalar_t>;
+    auto* map = y.mutable_data_ptr<scalar_t>();
+    apply_map<scalar_t>(z, map, k.const_data_ptr<A>(), nullptr, pointer<scalar_t>(r), nullptr, nullptr, relu, map);
   });
 }
 

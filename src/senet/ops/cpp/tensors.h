@@ -16,7 +16,9 @@ using Optional = std::optional<Tensor>;
 
 inline Shape shape_of(const Tensor& x) {
   TORCH_CHECK(x.dim() == 4 && x.numel() > 0, "expected a map (N, C, H, W) that is not empty, got ", x.sizes());
-  return {x.size(0), x.size(1), x.size(2) * x.size(3), !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast)};
+  const Index positions = x.size(2) * x.size(3);
+  const bool nhwc = x.is_contiguous(at::MemoryFormat::ChannelsLast) && (positions == 1 || !x.is_contiguous());
+  return {x.size(0), x.size(1), positions, nhwc};
 }
 
 // Returns a map as x is: its shape, type and layout.
