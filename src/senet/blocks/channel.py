@@ -6,6 +6,7 @@ from senet.blocks.initial import draw
 from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
 from senet.ops.fused import Excitation
+from senet.ops.fused_spatial import Gates
 from senet.spec import GATES, SQUEEZES, Gate, Squeeze, check_choice, check_positive, hidden_width
 
 
@@ -77,15 +78,15 @@ class ChannelSE(nn.Module):
             z = reference.SQUEEZE[self.squeeze](x.to(dtype))
             return reference.excite(z, *weights(self.fc1, dtype), *weights(self.fc2, dtype), self.gate_name)
 
-    def tail_gate(self, gain: float = 1.0) -> Excitation | None:
-        """Return the excitation for the fused residual tail, which averages as it normalises; None for another squeeze.
+    def tail_gates(self, gain: float = 1.0) -> Gates | None:
+        """Return the gates for the fused residual tail, which averages as it normalises; None for another squeeze.
 
         Args:
             gain: constant factor behind the block.
         """
         if self.squeeze != "avg":
             return None
-        return Excitation(self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias, self.gate_name, gain)
+        return Gates(Excitation(self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias, self.gate_name, gain))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with every channel multiplied by its gate; shape, type and memory format of x."""

@@ -7,6 +7,7 @@ from senet.blocks.initial import draw
 from senet.blocks.precision import precise, weights, without_autocast
 from senet.blocks.spatial import SpatialSE
 from senet.ops import reference
+from senet.ops.fused_spatial import Gates
 from senet.spec import COMBINES, Combine, check_choice
 
 
@@ -43,6 +44,11 @@ class ChannelSpatialSE(nn.Module):
         self.sse.reset_parameters()
         if self.merge is not None:
             draw(self.merge)
+
+    def tail_gates(self, gain: float = 1.0) -> Gates | None:
+        """Return the gates for the fused residual tail, which adds them; None for another `combine` or with a constant factor."""
+        channels, positions = self.cse.tail_gates(), self.sse.tail_gates(gain)
+        return None if self.combine != "add" or channels is None or positions is None else Gates(channels.channels, positions.positions)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x recalibrated both ways; shape, type and memory format of x.

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from senet.blocks.initial import draw
 from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
+from senet.ops.fused_spatial import Gates, Projection
 from senet.spec import check_positive
 
 
@@ -48,6 +49,10 @@ class SpatialSE(nn.Module):
         dtype = precise(x, self.conv.weight)
         with without_autocast(x):
             return reference.excite_positions(x.to(dtype), *weights(self.conv, dtype))
+
+    def tail_gates(self, gain: float = 1.0) -> Gates | None:
+        """Return the gates for the fused residual tail; None if there is a constant factor behind the block."""
+        return None if gain != 1 else Gates(None, Projection(self.conv.weight.flatten(), self.conv.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with every position multiplied by its gate; shape, type and memory format of x."""

@@ -98,6 +98,11 @@ class Tail:
     r_norm: Norm | None
     relu: bool
 
+    @property
+    def saved_type(self) -> "type[Saved]":
+        """What holds the small things that the backward pass needs."""
+        return Saved
+
     def forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> "Passed":
         """Map x (N, C, H, W) and the shortcut, a map of that shape or None, to y."""
         p, affine, shift, statistics = normalise(kernels, x, self.norm, squeeze=self.gate is not None)

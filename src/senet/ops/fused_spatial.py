@@ -40,6 +40,14 @@ class Projection:
 
 
 @dataclass(frozen=True)
+class Gates:
+    """Hold what a block multiplies by as data: the excitation of the channels, the projection of the positions, or both, then their sum."""
+
+    channels: Excitation | None
+    positions: Projection | None = None
+
+
+@dataclass(frozen=True)
 class SpatialTail:
     """Say what a tail is made of; `forward` and `backward` are its mathematics, on the passes of a backend.
 
@@ -56,6 +64,11 @@ class SpatialTail:
     projection: Projection
     r_norm: Norm | None
     relu: bool
+
+    @property
+    def saved_type(self) -> "type[SpatialSaved]":
+        """What holds the small things that the backward pass needs."""
+        return SpatialSaved
 
     def forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> Passed:
         """Map x (N, C, H, W) and the shortcut, a map of that shape or None, to y; what is saved is a `SpatialSaved`."""

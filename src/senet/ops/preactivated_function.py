@@ -9,7 +9,7 @@ from senet.ops.backend import choose, is_asked_for
 from senet.ops.fused import Tail
 from senet.ops.pairs import PairKernels
 from senet.ops.preactivated import PreactivatedTail, Saved
-from senet.ops.tail import SMALL, as_data, keep, residual_tail, takes, update_running
+from senet.ops.tail import SMALL, as_data, gates_of, keep, residual_tail, takes, update_running
 from senet.ops.tail_function import FURTHER, Form, gradients_of, lasting, layout, tensors_of
 
 SMALL_THINGS = 8
@@ -29,8 +29,7 @@ def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Modul
     if kernels is None:
         v = residual_tail(branch, shortcut, recalibrate=recalibrate, relu=False)
         return v, torch.relu(norm(v))
-    parts: Any = recalibrate
-    tail = Tail(as_data(norm, branch), parts.tail_gate(), None, True)
+    tail = Tail(as_data(norm, branch), gates_of(recalibrate).channels, None, True)
     u, r = (v.contiguous(memory_format=layout(branch)) for v in (branch, shortcut))
     v, a, mu, var = PreactivatedFunction.apply(kernels, Form.of(tail), u, r, *tensors_of(tail))
     update_running(norm, mu, var)
@@ -45,8 +44,8 @@ def _kernels(branch: Tensor, shortcut: Tensor, recalibrate: nn.Module, norm: nn.
         or not takes(branch, shortcut, norm, keep, recalibrate)
     ):
         return None
-    kernels = choose(branch).kernels
-    return kernels if isinstance(kernels, PairKernels) else None
+    gates, kernels = gates_of(recalibrate), choose(branch).kernels
+    return kernels if isinstance(kernels, PairKernels) and gates.channels is not None and gates.positions is None else None
 
 
 class PreactivatedFunction(torch.autograd.Function):

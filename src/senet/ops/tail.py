@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules import module as modules
 
 from senet.ops.backend import REFERENCE, asked_or_best, choose, is_asked_for
-from senet.ops.fused import Excitation, Norm, Tail
-from senet.ops.tail_function import Form, TailFunction, layout, tensors_of
+from senet.ops.fused import Norm
+from senet.ops.fused_spatial import Gates
+from senet.ops.tail_function import Form, TailFunction, layout, tail_of, tensors_of
 from senet.ops.tail_op import tail_by_name
 
 Map = Callable[[Tensor], Tensor]
@@ -80,7 +81,7 @@ def recalibrated_norm(x: Tensor, norm: Map, recalibrate: Map, gain: float = 1.0)
     return y if gain == 1 else y * gain
 
 
-def takes(branch: Tensor, shortcut: Tensor | None, norm: Any, shortcut_norm: Any, recalibrate: Any) -> bool:
+def takes(branch: Tensor, shortcut: Tensor | None, norm: Any, shortcut_norm: Any, recalibrate: Any, gain: float = 1.0) -> bool:
     """Return whether the fused operator computes just what these parts would, and has something to save."""
     if branch.ndim != 4 or branch.dtype not in TYPES or branch.numel() == 0:
         return False
@@ -88,8 +89,13 @@ def takes(branch: Tensor, shortcut: Tensor | None, norm: Any, shortcut_norm: Any
         return False
     return all(
         part is keep or (_is_bare(part) and convertible(part))
-        for part, convertible in zip((norm, shortcut_norm, recalibrate), (_is_norm, _is_norm, _is_gate), strict=True)
+        for part, convertible in zip((norm, shortcut_norm, recalibrate), (_is_norm, _is_norm, partial(_has_gates, gain=gain)), strict=True)
     )
+
+
+def gates_of(recalibrate: Any, gain: float = 1.0) -> Gates:
+    """Return the gates of a block that the operator takes; of `keep`, none."""
+    return Gates(None) if recalibrate is keep else recalibrate.tail_gates(gain)
 
 
 def is_traced(*maps: Any) -> bool:
@@ -103,8 +109,8 @@ def _is_norm(part: Any) -> bool:
     return type(part) in (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
-def _is_gate(part: Any) -> bool:
-    return getattr(part, "tail_gate", lambda: None)() is not None
+def _has_gates(part: Any, gain: float) -> bool:
+    return getattr(part, "tail_gates", lambda gain: None)(gain) is not None
 
 
 def _is_bare(part: Any) -> bool:
@@ -124,13 +130,12 @@ def _fused(
 ) -> Tensor | None:
     """Return the tail by the fused operator; None where the definition is to be taken."""
     worth = branch.numel() >= SMALL or is_asked_for() or isinstance(norm, nn.SyncBatchNorm)  # processes have to agree on it
-    if not worth or not takes(branch, shortcut, norm, shortcut_norm, recalibrate):
+    if not worth or not takes(branch, shortcut, norm, shortcut_norm, recalibrate, gain):
         return None
     run = _traced(branch) if torch.compiler.is_compiling() else _eager(branch)
     if run is None:
         return None
-    gate: Excitation | None = None if recalibrate is keep else recalibrate.tail_gate(gain)
-    tail = Tail(as_data(norm, branch), gate, as_data(shortcut_norm, branch), relu)
+    tail = tail_of(as_data(norm, branch), gates_of(recalibrate, gain), as_data(shortcut_norm, branch), relu)
     memory_format = layout(branch)
     x = branch.contiguous(memory_format=memory_format)
     r = None if shortcut is None else shortcut.to(x.dtype).contiguous(memory_format=memory_format)

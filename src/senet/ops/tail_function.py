@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from senet.ops.fused import Excitation, Gradients, Norm, Saved, Tail
+from senet.ops.fused import Excitation, Gradients, Norm, Tail
+from senet.ops.fused_spatial import Gates, Projection, SpatialGradients, SpatialTail
 from senet.ops.kernels import Kernels
 
+AnyTail = Tail | SpatialTail
 FURTHER = "the fused residual tail has a first derivative only, and no batching rule; use senet.backend('reference')"
 
 
@@ -37,7 +39,7 @@ class Form(NamedTuple):
     r_group: Any = None
 
     @classmethod
-    def of(cls, tail: Tail) -> "Form":
+    def of(cls, tail: AnyTail) -> "Form":
         """Return the form of a tail."""
         (batch, eps, group), (r_batch, r_eps, r_group) = (
             (None, 0.0, None) if n is None else (n.batch, n.eps, n.group) for n in (tail.norm, tail.r_norm)
@@ -45,26 +47,34 @@ class Form(NamedTuple):
         gate, gain = (None, 1.0) if tail.gate is None else (tail.gate.name, tail.gate.gain)
         return cls(batch, eps, gate, gain, r_batch, r_eps, tail.relu, group, r_group)
 
-    def tail(self, tensors: tuple[Tensor | None, ...]) -> Tail:
+    def tail(self, tensors: tuple[Tensor | None, ...]) -> AnyTail:
         """Put the tensors of `tensors_of` back."""
-        gamma, beta, mean, var, r_gamma, r_beta, r_mean, r_var, w1, b1, w2, b2 = tensors
+        gamma, beta, mean, var, r_gamma, r_beta, r_mean, r_var, w1, b1, w2, b2, w, b = tensors
         norm = None if self.batch is None else Norm(gamma, beta, mean, var, self.batch, self.eps, self.group)
         r_norm = None if self.r_batch is None else Norm(r_gamma, r_beta, r_mean, r_var, self.r_batch, self.r_eps, self.r_group)
         gate = None if self.gate is None or w1 is None or w2 is None else Excitation(w1, b1, w2, b2, self.gate, self.gain)
-        return Tail(norm, gate, r_norm, self.relu)
+        return tail_of(norm, Gates(gate, None if w is None else Projection(w, b)), r_norm, self.relu)
 
 
-COUNT = 12
+def tail_of(norm: Norm | None, gates: Gates, r_norm: Norm | None, relu: bool) -> AnyTail:
+    """Return the tail with these gates."""
+    if gates.positions is None:
+        return Tail(norm, gates.channels, r_norm, relu)
+    return SpatialTail(norm, gates.channels, gates.positions, r_norm, relu)
+
+
+COUNT = 14
 """How many tensors a tail has, those counted that are None."""
 RUNNING = (2, 3, 6, 7)
 """Places of the running statistics among them; the backward pass has no use for them."""
 
 
-def tensors_of(tail: Tail) -> tuple[Tensor | None, ...]:
-    """Return the tensors of a tail, in a fixed order: of the norms, then of the gate."""
+def tensors_of(tail: AnyTail) -> tuple[Tensor | None, ...]:
+    """Return the tensors of a tail, in a fixed order: of the norms, then of the gates."""
     norms = [(None,) * 4 if n is None else (n.gamma, n.beta, n.mean, n.var) for n in (tail.norm, tail.r_norm)]
     gate = (None,) * 4 if tail.gate is None else (tail.gate.w1, tail.gate.b1, tail.gate.w2, tail.gate.b2)
-    return (*norms[0], *norms[1], *gate)
+    projection = (tail.projection.weight, tail.projection.bias) if isinstance(tail, SpatialTail) else (None, None)
+    return (*norms[0], *norms[1], *gate, *projection)
 
 
 def lasting(tensors: tuple[Tensor | None, ...]) -> list[Tensor | None]:
@@ -74,7 +84,9 @@ def lasting(tensors: tuple[Tensor | None, ...]) -> list[Tensor | None]:
 
 def gradients_of(found: Gradients, tensors: tuple[Tensor | None, ...]) -> list[Tensor | None]:
     """Return the gradients of the tensors, each in its tensor's type, None for those that have none."""
-    row = (found.gamma, found.beta, None, None, found.r_gamma, found.r_beta, None, None, found.w1, found.b1, found.w2, found.b2)
+    norms = (found.gamma, found.beta, None, None, found.r_gamma, found.r_beta, None, None)
+    projection = (found.weight, found.bias) if isinstance(found, SpatialGradients) else (None, None)
+    row = (*norms, found.w1, found.b1, found.w2, found.b2, *projection)
     return [None if t is None or v is None else v.to(t.dtype) for v, t in zip(row, tensors, strict=True)]
 
 
@@ -97,10 +109,11 @@ class TailFunction(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError(FURTHER)
         x, r, kept, *rest = ctx.saved_tensors
-        small, tensors = rest[: Saved.COUNT], tuple(rest[Saved.COUNT :])
+        small, tensors = rest[:-COUNT], tuple(rest[-COUNT:])
+        tail = ctx.form.tail(tensors)
         dy = gradients[0].contiguous(memory_format=layout(x))
         with torch.autocast(x.device.type, enabled=False):
-            found = ctx.form.tail(tensors).backward(ctx.kernels, dy, kept, x, r, Saved.of(small), ctx.has_shortcut)
+            found = tail.backward(ctx.kernels, dy, kept, x, r, tail.saved_type.of(small), ctx.has_shortcut)
         return (None, None, found.x, found.r, *gradients_of(found, tensors))
 
     @staticmethod

@@ -11,18 +11,25 @@ from torch import Tensor
 
 from senet.ops.backend import named
 from senet.ops.fused import Saved
+from senet.ops.fused_spatial import SpatialSaved
 from senet.ops.kernels import Kernels, TorchKernels, precision
 from senet.ops.tail_function import COUNT, Form, gradients_of, lasting, layout
 
 Row = list[Tensor | None]
 
+SMALL = SpatialSaved.COUNT
+"""How many small tensors are saved at most; those of tails without gates of positions are the first `Saved.COUNT`."""
+WEIGHT = COUNT - 2
+"""Place of the projection's weight among the tensors of a tail."""
+
 
 def tail_by_name(backend: str, form: Form, x: Tensor, r: Tensor | None, *tensors: Tensor | None) -> Row:
     """Compute what `TailFunction` does, as an operator that a compiler keeps whole."""
     row, places = _dense((x, r, *tensors))
+    filled = _results(form, tensors[WEIGHT])
     found = torch.ops.senet.tail(row, places, *form[:7], backend)
-    y, var, r_var, *small = _sparse(found[: len(_results(form))], _results(form), 3 + Saved.COUNT)
-    saved = Saved.of(small)
+    y, var, r_var, *small = _sparse(found[: len(filled)], filled, 3 + SMALL)
+    saved = Saved.of(small[: Saved.COUNT])
     mu, r_mu = (None if v is None or a is None else a.mu for v, a in ((var, saved.affine), (r_var, saved.r_affine)))
     return [y, mu, var, r_mu, r_var]
 
@@ -69,13 +76,15 @@ def _tail_backward(
 ) -> list[Tensor]:
     """Compute the gradients of x, of r unless it is dy, and of the tensors that have one."""
     form = Form(batch, eps, gate, gain, r_batch, r_eps, relu)
-    dy, x, r, kept, *rest = _sparse(tensors, places, 4 + Saved.COUNT + COUNT)
+    dy, x, r, kept, *rest = _sparse(tensors, places, 4 + SMALL + COUNT)
     assert dy is not None
     assert x is not None
-    parameters = tuple(rest[Saved.COUNT :])
+    parameters = tuple(rest[SMALL:])
+    tail: Any = form.tail(parameters)
+    saved = tail.saved_type.of(rest[: tail.saved_type.COUNT])
     dy = dy.contiguous(memory_format=layout(x))
     with torch.autocast(x.device.type, enabled=False):
-        found = form.tail(parameters).backward(_kernels(backend, x), dy, kept, x, r, Saved.of(rest[: Saved.COUNT]), has_shortcut)
+        found = tail.backward(_kernels(backend, x), dy, kept, x, r, saved, has_shortcut)
     row, _ = _dense((found.x, found.r if _has_own(form, has_shortcut) else None, *gradients_of(found, parameters)))
     return _fresh(row, tensors)
 
@@ -85,10 +94,10 @@ def _(tensors: Sequence[Tensor], places: Sequence[int], *rest: Any) -> list[Tens
     form, backend = Form(*rest[:7]), rest[7]
     x, *others = _sparse(tensors, places, 2 + COUNT)
     assert x is not None
-    w1 = others[1 + COUNT - 4]
-    channels, maps = (x.shape[1],), tuple(x.shape[:2])
-    shapes = [channels, channels, maps, *[channels] * 6, maps, None if w1 is None else (len(x), len(w1)), maps]
-    small = [x.new_empty(shapes[place - 1], dtype=precision(x)) for place in _results(form)[1:]]
+    w1, weight = others[1 + WEIGHT - 4], others[1 + WEIGHT]
+    channels, maps, hidden = (x.shape[1],), tuple(x.shape[:2]), (len(x), 0 if w1 is None else len(w1))
+    shapes = [channels, channels, maps, *[channels] * 6, maps, hidden, maps, channels, (len(x), 1, *x.shape[2:])]
+    small = [x.new_empty(shapes[place - 1], dtype=precision(x)) for place in _results(form, weight)[1:]]
     kept = _kernels(backend, x).kept_like(x) if form.relu else None
     return [_map_like(x), *small, *([] if kept is None else [kept])]
 
@@ -96,9 +105,9 @@ def _(tensors: Sequence[Tensor], places: Sequence[int], *rest: Any) -> list[Tens
 @_tail_backward.register_fake
 def _(tensors: Sequence[Tensor], places: Sequence[int], *rest: Any) -> list[Tensor]:
     form, has_shortcut = Form(*rest[:7]), rest[8]
-    _, x, *others = _sparse(tensors, places, 4 + Saved.COUNT + COUNT)
+    _, x, *others = _sparse(tensors, places, 4 + SMALL + COUNT)
     assert x is not None
-    parameters = [torch.empty_like(v) for v in others[2 + Saved.COUNT :] if v is not None]
+    parameters = [torch.empty_like(v) for v in others[2 + SMALL :] if v is not None]
     return [_map_like(x), *([_map_like(x)] if _has_own(form, has_shortcut) else []), *parameters]
 
 
@@ -106,9 +115,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     tensors, places, *rest = inputs
     form = Form(*rest[:7])
     x, r, *parameters = _sparse(tensors, places, 2 + COUNT)
-    count = len(_results(form))
-    y, _, _, *small = _sparse(output[:count], _results(form), 3 + Saved.COUNT)
-    kept = None if not form.relu else output[count] if len(output) > count else y
+    filled = _results(form, parameters[WEIGHT])
+    y, _, _, *small = _sparse(output[: len(filled)], filled, 3 + SMALL)
+    kept = None if not form.relu else output[-1] if len(output) > len(filled) else y
     row, ctx.kept_places = _dense((x, None if form.r_batch is None else r, kept, *small, *lasting(tuple(parameters))))
     ctx.save_for_backward(*row)
     ctx.places, ctx.form, ctx.backend, ctx.has_shortcut = places, form, rest[7], r is not None
@@ -122,7 +131,7 @@ def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
     found = torch.ops.senet.tail_backward([dy, *ctx.saved_tensors], places, *form[:7], ctx.backend, ctx.has_shortcut)
     own = _has_own(form, ctx.has_shortcut)
     whole: Row = [found[0], found[1] if own else dy if ctx.has_shortcut else None, *(None,) * COUNT]
-    with_gradient = [place - 2 - Saved.COUNT for place in places if place >= 4 + Saved.COUNT]
+    with_gradient = [place - 2 - SMALL for place in places if place >= 4 + SMALL]
     for place, gradient in zip(with_gradient, found[1 + own :], strict=True):
         whole[place] = gradient
     return ([whole[place] for place in ctx.places], *(None,) * 9)
@@ -136,9 +145,10 @@ def _kernels(backend: str, x: Tensor) -> Kernels:
     return named(backend, x.device.type).kernels or TorchKernels()
 
 
-def _results(form: Form) -> list[int]:
-    """Return which places of (y, var, r_var, *Saved) a tail of this form fills."""
-    has = (True, bool(form.batch), bool(form.r_batch), *[True] * 4, *[form.r_batch is not None] * 3, *[form.gate is not None] * 3)
+def _results(form: Form, weight: Tensor | None) -> list[int]:
+    """Return which places of (y, var, r_var, *SpatialSaved) a tail of this form, with this projection, fills."""
+    projected, gated, spatial = form.r_batch is not None, form.gate is not None, weight is not None
+    has = (True, bool(form.batch), bool(form.r_batch), *[True] * 4, *[projected] * 3, *[gated] * 3, *[spatial] * 2)
     return [place for place, there in enumerate(has) if there]
 
 
