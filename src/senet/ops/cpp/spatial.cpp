@@ -15,8 +15,9 @@ namespace senet {
 namespace {
 
 constexpr Index PIXELS = 4096;      // elements of a block in NHWC, about: its maps stay in the first cache
-constexpr Index STRETCHES = 65536;  // elements of a block in NCHW, about: its maps stay in the second cache
-constexpr Index STRETCH = 256;      // positions of a run in NCHW, at least: shorter ones read too little in a row
+constexpr Index STRETCHES = 65536;  // elements of a block in NCHW, at least where the longest run allows it
+constexpr Index STRETCH = 512;      // positions of a run in NCHW for each image: whole planes are read best, but few images must make several tasks
+constexpr Index LONGEST = 4096;     // positions of a run in NCHW, at most: what belongs to positions stays in the first cache
 
 // Some positions of one image with all their channels.
 struct Block {
@@ -48,7 +49,8 @@ using OfPositions = Values<T, !NHWC>;
 
 // Positions of one task; NCHW makes a block of it.
 Index piece_of(const Shape& z) {
-  return z.nhwc ? std::max<Index>(PIECE / z.c, 256) : std::max(STRETCHES / z.c / STRETCH, Index(1)) * STRETCH;
+  if (z.nhwc) return std::max<Index>(PIECE / z.c, 256);
+  return std::clamp(std::max(STRETCHES / z.c, STRETCH * z.n), STRETCH, LONGEST) / STRETCH * STRETCH;
 }
 
 // Calls run(block, piece) for the blocks of each piece of the positions of each image, in a fixed order, all of a piece in one thread; piece is
