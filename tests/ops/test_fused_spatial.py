@@ -93,7 +93,7 @@ class Unit(nn.Module):
 
     def tail(self) -> SpatialTail:
         """Return the same as data."""
-        spatial, gate = (self.block, None) if isinstance(self.block, SpatialSE) else (self.block.sse, self.block.cse.tail_gate())
+        spatial, gate = (self.block, None) if isinstance(self.block, SpatialSE) else (self.block.sse, self.block.cse.tail_gates().channels)
         projection = Projection(spatial.conv.weight.flatten(), spatial.conv.bias)
         norm, r_norm = (as_data(part) for part in (self.norm, self.shortcut_norm))
         return SpatialTail(norm, gate, projection, r_norm, self.relu)
