@@ -62,6 +62,16 @@ def test_networks_are_as_the_mode_and_type_say(tmp_path):
         assert (step.autocast, step.tails, step.model.training) == (torch.bfloat16, tails, True)
 
 
+@pytest.mark.parametrize(
+    ("engine", "tails"), [("eager", "reference"), ("fused", None), ("compiled", "reference"), ("compiled-fused", None)]
+)
+def test_engines_take_the_tail_that_they_say(engine, tails, tmp_path):
+    step = ENGINES[engine].build(tiny(tmp_path), "se")
+    assert isinstance(step, InferenceStep)
+    assert step.tails == tails
+    assert isinstance(step.model, torch._dynamo.OptimizedModule) == engine.startswith("compiled")
+
+
 def test_training_is_timed_and_weighed(tmp_path):
     found = measure_network(tiny(tmp_path, mode="training"))
     assert list(found.timings) == ["plain eager", "se eager", "plain fused", "se fused"]

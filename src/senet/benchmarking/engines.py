@@ -53,9 +53,9 @@ def optimised_step(work: Workload, form: str) -> Step:
     return torch_step(work, optimize(work.networks[form]))
 
 
-def compiled_step(work: Workload, form: str) -> Step:
-    """Run a network through torch.compile."""
-    return torch_step(work, torch.compile(work.networks[form], dynamic=False))  # pyright: ignore[reportArgumentType]
+def compiled_step(work: Workload, form: str, *, tails: str | None = None) -> Step:
+    """Run a network through torch.compile, its residual tails by a backend."""
+    return torch_step(work, torch.compile(work.networks[form], dynamic=False), tails=tails)  # pyright: ignore[reportArgumentType]
 
 
 def torch_step(work: Workload, model: torch.nn.Module, *, tails: str | None = None) -> Step:
@@ -74,7 +74,8 @@ ENGINES: dict[str, Engine] = {
     "eager": Engine("the definition, operation by operation", partial(network_step, tails="reference")),
     "fused": Engine("residual tails by the default backend", network_step),
     "optimised": Engine("the inference form, senet.optimize", optimised_step, modes=("inference",)),
-    "compiled": Engine("torch.compile", compiled_step),
+    "compiled": Engine("torch.compile of the definition", partial(compiled_step, tails="reference")),
+    "compiled-fused": Engine("torch.compile, with the fused operator inside", compiled_step),
     "onnxruntime": Engine("the ONNX file of the inference form, in ONNX Runtime", partial(onnxruntime_step, optimised=True), **ORT),
     "onnxruntime-exported": Engine("the ONNX file as exported, in ONNX Runtime", partial(onnxruntime_step, optimised=False), **ORT),
     "openvino": Engine("the ONNX file of the inference form, in OpenVINO", partial(openvino_step, optimised=True), **OPENVINO),

@@ -18,7 +18,7 @@ INK, SOFT, GRID = "#1b1d22", "#5b606b", "#e3dfd6"
 OURS, OTHERS = "#4f7fc4", "#e3b078"
 """Far apart in lightness as well as in hue, so that they differ for every reader and in print; every bar is named beside it, too."""
 COLOURS = ("#5b6170", "#bd4208", "#173f94", "#00806b")
-FUSED = ("fused", "optimised", "onnxruntime", "openvino", "cpp", "triton")
+FUSED = ("fused", "compiled-fused", "optimised", "onnxruntime", "openvino", "cpp", "triton")
 """The engines that run what this package makes of a network; the others run the definition, or another library's network."""
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
