@@ -175,13 +175,17 @@ class PreactivatedUnit(ResidualUnit):
     def branch(self, activated: Tensor) -> Tensor:
         """Map the activated input through the convolutions."""
 
-    def forward(self, x: Tensor, activated: Tensor | None = None, norm: nn.Module | None = None) -> Any:
-        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride).
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        return self.step(x, None, None)[0]
+
+    def step(self, x: Tensor, activated: Tensor | None, norm: nn.Module | None) -> tuple[Tensor, Tensor | None]:
+        """Return what `forward` does, and if the next unit's first normalisation is given, what `activated` is there.
 
         Args:
-            x: the input.
-            activated: the input normalised by `bn1` and rectified, if the unit before has made it.
-            norm: the `bn1` of the unit behind; the result is then this unit's and what is `activated` for that one.
+            x: (N, inputs, H, W).
+            activated: x normalised by `bn1` and rectified, if the unit before has made it.
+            norm: the `bn1` of the unit behind, or None.
         """
         if self.shared_activation:
             x = torch.relu(self.bn1(x)) if activated is None else activated
@@ -190,7 +194,7 @@ class PreactivatedUnit(ResidualUnit):
             u = torch.relu(self.bn1(self.recalibrate("pre", x))) if activated is None else activated
         branch, shortcut = self.branch(u), x if self.downsample is None else self.downsample(x)
         if norm is None or self.se is None:
-            return self.tail(branch, shortcut)
+            return self.tail(branch, shortcut), None
         return preactivated_tail(branch, shortcut, recalibrate=self.se, norm=norm)
 
 
@@ -203,10 +207,10 @@ class PreactivatedStage(nn.Sequential):
         activated = None
         for unit, following in zip_longest(units, units[1:]):
             joined = self._joined(unit, following) and not is_traced(x) and not torch.compiler.is_compiling()
-            if joined:
-                x, activated = unit(x, activated, following.bn1)
+            if joined or activated is not None:
+                x, activated = unit.step(x, activated, following.bn1 if joined else None)
             else:
-                x, activated = (unit(x) if activated is None else unit(x, activated)), None
+                x = unit(x)
         return x
 
     @staticmethod
