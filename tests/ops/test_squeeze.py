@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from senet.ops.reference import excite
-from senet.ops.squeeze import TAPS, excite_lean, means
+from senet.ops.squeeze import TAPS, excite_lean, excite_map, means
 
 SIZES = [(1, 1), (1, 5), (2, 1), (2, 2), (7, 7), (6, 9)]
 CASES = [((1, 1), (1, 1)), ((1, 1), (2, 2)), ((1, 1), (3, 2)), ((3, 3), (1, 1))]
@@ -45,3 +45,29 @@ def test_half_maps_are_averaged_in_float32(layout, dtype):
     found = means(x, torch.float32)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), x.double().mean((2, 3)), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("gate", ["sigmoid", "relu"])
+@pytest.mark.parametrize(("images", "channels", "hidden"), [(1, 7, 1), (3, 19, 5), (2, 512, 37)])
+def test_a_map_is_excited_as_its_means_are(images, channels, hidden, gate, dtype, layout):
+    x = drawn(images, channels, 9, 11).to(dtype, memory_format=layout)
+    wide = torch.promote_types(dtype, torch.float32)
+    w1, b1, w2, b2 = (drawn(*shape) for shape in ((hidden, channels), (hidden,), (2 * channels, hidden), (2 * channels,)))
+    expected = excite(x.double().mean((2, 3)), w1, b1, w2, b2, gate)
+    found = excite_map(x, (w1.to(wide), b1.to(wide)), (w2.to(wide), b2.to(wide)), gate)
+    assert found.dtype == wide
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_layers_without_bias(threads):
+    x, w1, w2 = drawn(2, 600, 3, 3), drawn(300, 600), drawn(1200, 300)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = excite_map(x, (w1, None), (w2, None), "tanh")
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, excite(x.mean((2, 3)), w1, None, w2, None, "tanh"), rtol=1e-12, atol=1e-12)

@@ -12,7 +12,7 @@ from senet.deploy.fold import fold_squeeze, pays
 from senet.ops import reference
 from senet.ops.join import join
 from senet.ops.packed import Geometry, available, convolve, pack
-from senet.ops.squeeze import TAPS, excite_lean, means
+from senet.ops.squeeze import TAPS, excite_lean, excite_map
 
 
 class CommutedGate(nn.Module):
@@ -41,10 +41,14 @@ class CommutedGate(nn.Module):
         """Map the convolution's input (N, I, H, W) to the gates of its output, (N, O)."""
         dtype = precise(x, self.fc1.weight, self.fc2.weight)
         with without_autocast(x):
-            taps = TAPS[self.kernel](x, self.stride, dtype)
-            if not self.folded:
-                taps = F.conv2d(taps, *weights(conv, dtype), groups=conv.groups)
-            s = excite_lean(taps.flatten(1), weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
+            fc1, fc2 = weights(self.fc1, dtype), weights(self.fc2, dtype)
+            if self.folded and self.kernel == self.stride == (1, 1):
+                s = excite_map(x, fc1, fc2, self.gate_name)
+            else:
+                taps = TAPS[self.kernel](x, self.stride, dtype)
+                if not self.folded:
+                    taps = F.conv2d(taps, *weights(conv, dtype), groups=conv.groups)
+                s = excite_lean(taps.flatten(1), fc1, fc2, self.gate_name)
             return s if self.gain == 1 else s * self.gain
 
     def extra_repr(self) -> str:
@@ -153,7 +157,7 @@ class LeanSE(nn.Module):
         """Return x (N, C, *S) with every channel multiplied by its gate."""
         dtype = precise(x, self.fc1.weight, self.fc2.weight)
         with without_autocast(x):
-            s = excite_lean(means(x, dtype), weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
+            s = excite_map(x, weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
         return join(x, s) if self.in_place else reference.scale(x, s.to(x.dtype))
 
     def extra_repr(self) -> str:

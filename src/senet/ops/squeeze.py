@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from senet.ops.backend import choose
+from senet.ops.kernels import precision
 from senet.ops.memory import is_direct
 from senet.ops.reference import GATE, squeeze_avg
 
@@ -55,3 +56,13 @@ TAPS: dict[tuple[int, ...], Callable[[Tensor, Stride, torch.dtype], Tensor]] = {
 def excite_lean(z: Tensor, fc1: tuple[Tensor, Tensor | None], fc2: tuple[Tensor, Tensor | None], gate: str) -> Tensor:
     """Turn squeezed channels into gates, in four operations on (N, C): see `senet.ops.reference.excite`."""
     return GATE[gate](F.linear(F.linear(z, *fc1).relu_(), *fc2))
+
+
+def excite_map(x: Tensor, fc1: tuple[Tensor, Tensor | None], fc2: tuple[Tensor, Tensor | None], gate: str) -> Tensor:
+    """Turn a map (N, C, *S) into gates by its means, in the type of the layers; the backend may have one operator for both layers."""
+    dtype = fc1[0].dtype
+    if precision(x) == dtype and is_direct(x) and x.ndim == 4 and x.numel():
+        excite = getattr(choose(x).kernels, "excite", None)
+        if excite is not None:
+            return GATE[gate](excite(x, *fc1, *fc2))
+    return excite_lean(means(x, dtype), fc1, fc2, gate)

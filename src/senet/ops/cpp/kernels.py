@@ -33,6 +33,10 @@ class CppKernels(CppPairKernels, CppSpatialKernels):
         """Overwrite y (N, C, H, W) by f(s y + shortcut), with s (N, C) and the shortcut a map or nothing; y is dense."""
         OPERATORS.rescale_(y, s, shortcut, relu)
 
+    def excite(self, x: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None) -> Tensor:
+        """Return W2 relu(W1 z + b1) + b2, (N, C), with z the means of x (N, I, H, W); in float32, for float64 maps in that."""
+        return cast(Tensor, OPERATORS.excite(x, w1, b1, w2, b2))
+
     def reduce(
         self, dy: Tensor, kept: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:

@@ -118,6 +118,8 @@ void reduce_pieces(
 
 // ---- operators -----------------------------------------------------------------------------------------------------------------------
 
+}  // namespace
+
 std::tuple<Tensor, Tensor> moments(const Tensor& map, bool centred) {
   const auto x = alike(map, map);
   const auto z = shape_of(x);
@@ -135,6 +137,8 @@ std::tuple<Tensor, Tensor> moments(const Tensor& map, bool centred) {
   if (!centred) m2.zero_();
   return {p, m2};
 }
+
+namespace {
 
 Tensor apply(
     const Tensor& map, const Tensor& ks, const Tensor& ts, const Optional& shortcut, const Optional& rks, const Optional& rts, bool relu) {

@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 
 #include <optional>
+#include <tuple>
 
 #include "maps.h"
 
@@ -56,5 +57,8 @@ const T* pointer(const Optional& v) {
 
 #define FOR_TYPES(x, name, ...) \
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, (x).scalar_type(), name, __VA_ARGS__)
+
+// Means and centred squares over the positions of a map, (N, C) each; see tail.cpp.
+std::tuple<Tensor, Tensor> moments(const Tensor& map, bool centred);
 
 }  // namespace senet
