@@ -1,9 +1,9 @@
-"""Write the README's tables of ratios from the committed results: `python -m benchmarks.table`."""
+"""Write the tables of the README and the pages from the committed results: `python -m benchmarks.table`."""
 
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from senet.atomic import write_text
 
 ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
 MARKS = re.compile(r"(<!-- benchmarks (?P<pattern>\S+)(?: (?P<what>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Result = Mapping[str, Any]
@@ -26,6 +27,7 @@ def _bytes(which: str, result: Result, name: str) -> float | None:
     return memory[name][which] / memory[result["base"]][which] if name in memory else None
 
 
+NOT_YET = "(Not measured yet: `python -m benchmarks.run`, then `python -m benchmarks.table`.)\n"
 QUANTITIES: dict[str, tuple[str, str, Callable[[Result, str], float | None]]] = {
     "time": ("CPU time", "medians of process-CPU time", _time),
     "saved": ("Bytes saved for backward", "distinct storages that autograd keeps, without parameters", partial(_bytes, "saved")),
@@ -35,33 +37,51 @@ QUANTITIES: dict[str, tuple[str, str, Callable[[Result, str], float | None]]] = 
 
 
 def table(pattern: str, what: str = "time") -> str:
-    """Return the ratios of all results whose file matches a wildcard, as Markdown, with the circumstances below."""
-    heading, how, ratio = QUANTITIES[what]
+    """Return what all results whose file matches a wildcard say, as Markdown, with the circumstances below."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "benchmarks" / "results").glob(f"{pattern}.*.json"))]
+    return (breakdown_table(read) if what == "breakdown" else _ratio_table(read, what)) or NOT_YET
+
+
+def _ratio_table(read: list[Result], what: str) -> str:
+    heading, how, ratio = QUANTITIES[what]
     found = [result for result in read if any(ratio(result, name) is not None for name in result["timings"])]
     if not found:
-        return "(Not measured yet: `python -m benchmarks.run`, then `python -m benchmarks.table`.)\n"
+        return ""
     columns = list(dict.fromkeys(name for result in found for name in result["timings"] if name != result["base"]))
     lines = ["| " + " | ".join([f"{heading} over {found[0]['base']}", *columns]) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += ["| " + " | ".join([result["about"], *(_cell(ratio(result, name)) for name in columns)]) + " |" for result in found]
-    return "\n".join([*lines, "", _circumstances(found, how), ""])
+    rounds = sorted({timing["rounds"] for result in found for timing in result["timings"].values()})
+    spread = f"{rounds[0]} to {rounds[-1]}" if len(rounds) > 1 else str(rounds[0])
+    over = f" over {spread} interleaved rounds" if how.startswith("medians") else ""
+    return "\n".join([*lines, "", _circumstances(found, f"{how}{over}", "run"), ""])
+
+
+def breakdown_table(read: list[Result]) -> str:
+    """Return the milliseconds of each group of operators, as Markdown; empty if there are no profiles."""
+    lines = []
+    for result in read:
+        columns = result["milliseconds"]
+        lines += ["| " + " | ".join([result["about"], *columns]) + " |", "|---" * (len(columns) + 1) + "|"]
+        lines += [
+            "| " + " | ".join([row, *(f"{column[row]:.0f}" for column in columns.values())]) + " |" for row in next(iter(columns.values()))
+        ]
+        lines += ["| " + " | ".join(["all", *(f"{sum(column.values()):.0f}" for column in columns.values())]) + " |"]
+        lines += ["", _circumstances([result], f"mean of {result['steps']} steps under the profiler of torch", "breakdown"), ""]
+    return "\n".join(lines)
 
 
 def _cell(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
 
 
-def _circumstances(found: list[dict[str, Any]], how: str) -> str:
-    """Say where and when the results were found; those of one table are of one machine."""
+def _circumstances(found: Sequence[Result], how: str, command: str) -> str:
+    """Say where, when and how the results were found; those of one table are of one machine."""
     first = found[0]
     dates = sorted({result["date"][:10] for result in found})
-    rounds = sorted({timing["rounds"] for result in found for timing in result["timings"].values()})
-    spread = f"{rounds[0]} to {rounds[-1]}" if len(rounds) > 1 else str(rounds[0])
-    over = f" over {spread} interleaved rounds" if how.startswith("medians") else ""
     threads = f"{first['threads']} thread{'s' * (first['threads'] > 1)}"
     return (
-        f"({first['device']}, {threads}, torch {first['versions']['torch']}, {', '.join(dates)}; {how}{over}. "
-        "`python -m benchmarks.run` measures, `python -m benchmarks.table` writes this table.)"
+        f"({first['device']}, {threads}, torch {first['versions']['torch']}, {', '.join(dates)}; {how}. "
+        f"`python -m benchmarks.{command}` measures, `python -m benchmarks.table` writes this table.)"
     )
 
 
@@ -71,12 +91,12 @@ def written(text: str) -> str:
 
 
 def main() -> int:
-    """Write the README, or with --check say whether it is as it would be written."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    """Write the pages, or with --check say whether they are as they would be written."""
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
     if "--check" in sys.argv:
-        return int(written(text) != text)
-    write_text(readme, written(text))
+        return int(any(written(text) != text for text in texts.values()))
+    for page, text in texts.items():
+        write_text(page, written(text))
     return 0
 
 
