@@ -119,6 +119,18 @@ def test_numerical_derivatives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUSED)
+def test_autocast_changes_nothing_inside(name: str) -> None:
+    torch.manual_seed(0)
+    modules = parts(16, (True, True, "sigmoid", True), dtype=torch.float32)
+    x, r, dy = (torch.randn(4, 16, 9, 9).bfloat16() for _ in range(3))
+    want = dict(run(name, modules, x, r, dy, True))
+    with torch.autocast("cpu", torch.bfloat16):
+        got = dict(run(name, modules, x, r, dy, True))
+    assert got["y"].dtype == torch.bfloat16
+    assert all(torch.equal(got[key], value) for key, value in want.items())
+
+
+@pytest.mark.parametrize("name", FUSED)
 @pytest.mark.parametrize("gain", [1.0, 2.0])
 def test_wrapped_norms_equal_the_definition(name: str, gain: float) -> None:
     torch.manual_seed(0)

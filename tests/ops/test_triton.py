@@ -74,6 +74,10 @@ class TestInterpreted:
         case = replace(FORMS[0], shape=shape, dtype=torch.float16, layout="NCHW" if shape[1] == 1 else layout)
         assert interpret(tail_passes.mask_is_where_the_output_is_positive, case)
 
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_rescales_in_place(self, interpret: Interpret, layout: str) -> None:
+        assert interpret(tail_passes.rescales_in_place, replace(FORMS[0], layout=layout)) < 1e-12
+
     def test_repeats_bit_by_bit(self, interpret: Interpret) -> None:
         assert interpret(tail_passes.repeats, replace(FORMS[1], dtype=torch.float32))
 

@@ -172,6 +172,21 @@ def mask_is_where_the_output_is_positive(case: Case) -> bool:
     return all(found)
 
 
+def rescales_in_place(case: Case) -> float:
+    """Return the largest error of scaling a map where it lies, with and without shortcut and ReLU."""
+    torch.manual_seed(0)
+    worst = 0.0
+    for with_shortcut in (False, True):
+        for relu in (False, True):
+            y, r = case.maps(2)
+            s = torch.randn(case.shape[:2], dtype=case.dtype, device=case.device)
+            want = y * s[..., None, None] + (r if with_shortcut else 0)
+            want = torch.relu(want) if relu else want
+            kernels(case.tiling).rescale_(y, s, r if with_shortcut else None, relu)
+            worst = max(worst, float((y - want).abs().max()))
+    return worst
+
+
 def not_a_number_passes() -> bool:
     """Return whether NaN comes through the ReLU of the forward pass and through the sums."""
     case = Case(None, None, None, True)

@@ -44,6 +44,14 @@ class TritonKernels(SpatialKernels):
         mask = empty_mask(x) if relu else None
         return self._affine(x, None, k, t, r, rk, rt, mask), mask
 
+    def rescale_(self, y: Tensor, s: Tensor, shortcut: Tensor | None, relu: bool) -> None:
+        """Overwrite y (N, C, H, W) by f(s y + shortcut), with s (N, C) and the shortcut a map or nothing; y is dense."""
+        _, _, r = alike(None, y, shortcut)
+        s = s.to(precision(y))
+        grid = self._grid(y, summed=False)
+        given = (y, None, 0, *dense(s, torch.zeros_like(s)), r, None, None, y, None)
+        launch(kernels.affine, grid.blocks * grid.tiles, *given, *grid.sizes, grid.tiles, RELU=relu, **grid.tile)
+
     def kept_like(self, x: Tensor) -> Tensor | None:
         """See `Kernels`."""
         return empty_mask(x)
