@@ -16,6 +16,7 @@ from senet.blocks.build import BLOCKS
 from senet.blocks.channel import ChannelSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.spatial import SpatialSE
+from senet.ops.backend import REFERENCE, backend
 
 Reading = TypeVar("Reading")
 
@@ -37,7 +38,8 @@ class Cost:
         params: parameters, each counted once.
         macs: multiply-accumulates per image: convolutions, linear layers, and the multiplications of each gate with its map.
         squeeze_adds: additions (comparisons of a maximum) of the squeezes, per image; the papers leave them out of their counts.
-        activation_bytes: memory that training keeps for the backward pass, per image.
+        activation_bytes: memory that training keeps for the backward pass, per image, operation by operation; where residual tails are
+            fused, units with SE keep what plain ones do.
     """
 
     params: int = 0
@@ -200,6 +202,7 @@ def _saved_bytes(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter
         return tensor
 
     devices = [x.device] if x.is_cuda else []
-    with torch.enable_grad(), torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+    keep_all = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
+    with torch.enable_grad(), torch.random.fork_rng(devices), keep_all, backend(REFERENCE):
         log = trace(lambda: alive.append(functional_call(model, buffers, (x,))), model, paths, lambda: total)
     return Counter({path: int(amount) // len(x) for path, amount in spent(log).items()})

@@ -10,7 +10,7 @@ from senet.timing import Ratio, Timing, ratio
 
 COLUMNS = ("params", "MACs", "SE\nMACs", "SE\nadds", "memory", "ms", "quartiles", "SE\nms")
 CAPTION = (
-    "MACs, additions and memory (what training keeps for the backward pass) are per image, ms per batch. "
+    "MACs, additions and memory (what training keeps for the backward pass without fused tails) are per image, ms per batch. "
     "SE: the recalibration blocks' share; MACs of their layers and of the scaling, additions of the squeeze."
 )
 
