@@ -150,9 +150,10 @@ def resnet50(about: str, batch: int, dtype: str, engines: Sequence[str]) -> Benc
 CIFAR, IMAGENET = (128, 3, 32, 32), (1, 3, 224, 224)
 REGISTRY = {
     "training_step": Benchmark("se_preresnet20, 128 x 1x32x32: our loop against PyTorch alone", loop_against_pytorch, limit=1.05),
-    "blocks_training": Benchmark(
-        "preresnet20, 128 x 3x32x32: a training step, by block", partial(blocks_in_training, "preresnet20", CIFAR)
-    ),
+    **{
+        f"blocks_training_{name}": Benchmark(f"{name}, 128 x 3x32x32: a training step, by block", partial(blocks_in_training, name, CIFAR))
+        for name in ("cifar_resnet20", "preresnet20")
+    },
     "blocks_inference": Benchmark("resnet50, 1 x 3x224x224: a forward pass, by block", partial(blocks_in_inference, "resnet50", IMAGENET)),
     **{
         f"tail_training_{name}": by_engine(

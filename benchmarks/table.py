@@ -11,8 +11,8 @@ from typing import Any
 from senet.atomic import write_text
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
-MARKS = re.compile(r"(<!-- benchmarks (?P<pattern>\S+)(?: (?P<what>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", *sorted((ROOT / "docs" / "blocks").glob("*.md")))
+MARKS = re.compile(r"(<!-- benchmarks (?P<pattern>\S+)(?: (?P<what>\w+))?(?: (?P<only>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Result = Mapping[str, Any]
 
@@ -36,18 +36,18 @@ QUANTITIES: dict[str, tuple[str, str, Callable[[Result, str], float | None]]] = 
 """What a mark asks for -> heading, how it was found, and the ratio to the first function."""
 
 
-def table(pattern: str, what: str = "time") -> str:
-    """Return what all results whose file matches a wildcard say, as Markdown, with the circumstances below."""
+def table(pattern: str, what: str = "time", only: str | None = None) -> str:
+    """Return what all results whose file matches a wildcard say, of one column or of all, as Markdown, with the circumstances below."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "benchmarks" / "results").glob(f"{pattern}.*.json"))]
-    return (breakdown_table(read) if what == "breakdown" else _ratio_table(read, what)) or NOT_YET
+    return (breakdown_table(read) if what == "breakdown" else _ratio_table(read, what, only)) or NOT_YET
 
 
-def _ratio_table(read: list[Result], what: str) -> str:
+def _ratio_table(read: list[Result], what: str, only: str | None) -> str:
     heading, how, ratio = QUANTITIES[what]
     found = [result for result in read if any(ratio(result, name) is not None for name in result["timings"])]
     if not found:
         return ""
-    columns = list(dict.fromkeys(name for result in found for name in result["timings"] if name != result["base"]))
+    columns = list(dict.fromkeys(name for result in found for name in result["timings"] if only in (None, name) and name != result["base"]))
     lines = ["| " + " | ".join([f"{heading} over {found[0]['base']}", *columns]) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += ["| " + " | ".join([result["about"], *(_cell(ratio(result, name)) for name in columns)]) + " |" for result in found]
     rounds = sorted({timing["rounds"] for result in found for timing in result["timings"].values()})
@@ -87,7 +87,7 @@ def _circumstances(found: Sequence[Result], how: str, command: str) -> str:
 
 def written(text: str) -> str:
     """Return a text with its marked tables written anew."""
-    return MARKS.sub(lambda mark: f"{mark[1]}{table(mark['pattern'], mark['what'] or 'time')}{mark[4]}", text)
+    return MARKS.sub(lambda mark: f"{mark[1]}{table(mark['pattern'], mark['what'] or 'time', mark['only'])}{mark[5]}", text)
 
 
 def main() -> int:

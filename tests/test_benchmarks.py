@@ -41,7 +41,7 @@ def test_the_training_step_is_measured_and_written_down(tmp_path):
 def test_an_unknown_benchmark_is_wrong_usage():
     done = run("trainig_step")
     assert done.returncode == 2
-    assert "no benchmark 'trainig_step'; there are: training_step, blocks_training, blocks_inference" in done.stderr
+    assert "no benchmark 'trainig_step'; there are: training_step, blocks_training_cifar_resnet20" in done.stderr
 
 
 def test_what_is_promised_can_be_measured():
