@@ -57,5 +57,13 @@ def pays(weight: Tensor, groups: int, fc: nn.Linear) -> bool:
     return together < weight.numel() + fc.weight.numel()
 
 
+def input_is_smaller(conv: nn.Conv2d) -> bool:
+    """Return whether the means of what a convolution's taps see cost less than those of its output.
+
+    A 1x1 kernel needs one mean a channel. A 3x3 needs nine, of one map and its borders: that pays where the input is much narrower.
+    """
+    return conv.in_channels <= (conv.out_channels if conv.kernel_size == (1, 1) else conv.out_channels // 4)
+
+
 def _double(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.detach().double()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from senet.blocks.channel import ChannelSE
 from senet.blocks.precision import precise, weights, without_autocast
-from senet.deploy.fold import fold_squeeze, pays
+from senet.deploy.fold import fold_squeeze, input_is_smaller, pays
 from senet.ops import reference
 from senet.ops.join import join
 from senet.ops.packed import Geometry, available, convolve, pack
@@ -56,6 +56,32 @@ class CommutedGate(nn.Module):
         return f"kernel={self.kernel}, folded={self.folded}, gate={self.gate_name!r}" + ("" if self.gain == 1 else f", gain={self.gain:g}")
 
 
+class OutputGate(nn.Module):
+    """Compute the gate of a map from the map itself, in float32 at least.
+
+    Args:
+        se: the block.
+        gain: constant factor of the gate.
+    """
+
+    def __init__(self, se: ChannelSE, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gate_name = se.gate_name
+        self.gain = gain
+        self.fc1, self.fc2 = linear(*_precise(se.fc1)), linear(*_precise(se.fc2))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Map (N, C, *S) to gates (N, C)."""
+        dtype = precise(y, self.fc1.weight, self.fc2.weight)
+        with without_autocast(y):
+            s = excite_map(y, weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
+            return s if self.gain == 1 else s * self.gain
+
+    def extra_repr(self) -> str:
+        """Return every option."""
+        return f"gate={self.gate_name!r}" + ("" if self.gain == 1 else f", gain={self.gain:g}")
+
+
 class Packed(NamedTuple):
     """Hold a weight's packed copy, and of which state of which parameter it is."""
 
@@ -93,7 +119,9 @@ class FusedConv2d(nn.Conv2d):
         )
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-        self.gate = None if se is None else CommutedGate(se, self, gain)
+        early = se is not None and input_is_smaller(self)
+        self.gate = CommutedGate(se, self, gain) if se is not None and early else None
+        self.late_gate = OutputGate(se, gain) if se is not None and not early else None
         self.relu = relu
         self._packed: Packed | None = None
         plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
@@ -103,11 +131,14 @@ class FusedConv2d(nn.Conv2d):
         """Map (N, I, H, W), and a shortcut of the output's shape if the unit has one, to (N, O, H', W')."""
         s = None if self.gate is None else self.gate(input, self)
         if self._geometry is None or not available(input, self.weight):
-            return join(super().forward(input), s, shortcut, relu=self.relu)
+            return self._join(super().forward(input), s, shortcut)
         weight = self._pack(self._geometry, input.shape)
-        if s is not None or not self._takes(shortcut, input):
-            return join(convolve(input, weight, self.bias, self._geometry, relu=False), s, shortcut, relu=self.relu)
-        return convolve(input, weight, self.bias, self._geometry, shortcut, relu=self.relu)
+        if s is None and self.late_gate is None and self._takes(shortcut, input):
+            return convolve(input, weight, self.bias, self._geometry, shortcut, relu=self.relu)
+        return self._join(convolve(input, weight, self.bias, self._geometry, relu=False), s, shortcut)
+
+    def _join(self, y: Tensor, s: Tensor | None, shortcut: Tensor | None) -> Tensor:
+        return join(y, s if self.late_gate is None else self.late_gate(y), shortcut, relu=self.relu)
 
     def _takes(self, shortcut: Tensor | None, x: Tensor) -> bool:
         """Return whether the convolution itself can add a shortcut: it must not be one to broadcast."""
@@ -149,20 +180,17 @@ class LeanSE(nn.Module):
 
     def __init__(self, se: ChannelSE, *, in_place: bool) -> None:
         super().__init__()
-        self.gate_name = se.gate_name
         self.in_place = in_place
-        self.fc1, self.fc2 = linear(*_precise(se.fc1)), linear(*_precise(se.fc2))
+        self.gate = OutputGate(se)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (N, C, *S) with every channel multiplied by its gate."""
-        dtype = precise(x, self.fc1.weight, self.fc2.weight)
-        with without_autocast(x):
-            s = excite_map(x, weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
+        s = self.gate(x)
         return join(x, s) if self.in_place else reference.scale(x, s.to(x.dtype))
 
     def extra_repr(self) -> str:
         """Return every option."""
-        return f"gate={self.gate_name!r}, in_place={self.in_place}"
+        return f"in_place={self.in_place}"
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

@@ -80,7 +80,8 @@ def _fuse(outline: Outline, chains: list[Chain], new: dict[nn.Module, nn.Module]
 
 def _words(chain: Chain, fused: FusedConv2d) -> tuple[str, ...]:
     folded = ", FC1 folded" if fused.gate is not None and fused.gate.folded else ""
-    words = WORDS | {"gate": f"SE by its input's squeeze{folded}", "factor": f"factor {chain.gain:g}"}
+    squeeze = "SE" if fused.gate is None else f"SE by its input's squeeze{folded}"
+    words = WORDS | {"gate": squeeze, "factor": f"factor {chain.gain:g}"}
     return tuple(words[role] for role in chain.parts)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from senet.models.recalibration import Recalibration
@@ -76,6 +75,7 @@ class ImageNetResNet(ResidualNet):
         check_choice("stem_pool", stem_pool, tuple(STEM_POOLS))
         self.conv1 = conv1
         self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(**STEM_POOLS[stem_pool])
         outputs = [planes * layout.unit.expansion for planes in (64, 128, 256, 512)]
         self.stack(layout.unit, layout.counts, width, outputs, recalibration, stride=4, v1_5=v1_5, **layout.shape)
@@ -83,7 +83,7 @@ class ImageNetResNet(ResidualNet):
 
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to (N, width, H / 4, W / 4)."""
-        return self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
 
 
 class ResNet(ImageNetResNet):
