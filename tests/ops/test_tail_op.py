@@ -113,6 +113,17 @@ def test_a_compiler_without_gradients_sees_the_definition() -> None:
     assert "senet.tail" not in graphs.operators
 
 
+def test_a_compiler_sees_the_definition_of_norms_over_processes() -> None:
+    graphs = Graphs()
+    x = torch.randn(2, 8, 5, 4)
+    unit = Unit(*FORMS["identity"])
+    unit.norm = nn.SyncBatchNorm(8)
+    with backend("torch"):
+        torch.compile(unit.eval(), backend=graphs)(x, x)
+    assert graphs.operators
+    assert "senet.tail" not in graphs.operators
+
+
 def test_exported_programs_hold_the_definition() -> None:
     x = torch.randn(8, 8, 48, 48)
     with backend("torch"):

@@ -100,7 +100,7 @@ def gates_of(recalibrate: Any, gain: float = 1.0) -> Gates:
 
 def is_traced(*maps: Any) -> bool:
     """Return whether these are symbols of a trace that is for other engines, or values of torch.func; torch.compile takes the operator."""
-    if torch.compiler.is_exporting() or not all(isinstance(x, Tensor) for x in maps):
+    if torch.compiler.is_exporting() or torch.jit.is_tracing() or not all(isinstance(x, Tensor) for x in maps):
         return True
     return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -132,7 +132,7 @@ def _fused(
     worth = branch.numel() >= SMALL or is_asked_for() or isinstance(norm, nn.SyncBatchNorm)  # processes have to agree on it
     if not worth or not takes(branch, shortcut, norm, shortcut_norm, recalibrate, gain):
         return None
-    run = _traced(branch) if torch.compiler.is_compiling() else _eager(branch)
+    run = _traced(branch, norm, shortcut_norm) if torch.compiler.is_compiling() else _eager(branch)
     if run is None:
         return None
     tail = tail_of(as_data(norm, branch), gates_of(recalibrate, gain), as_data(shortcut_norm, branch), relu)
@@ -154,7 +154,9 @@ def _eager(branch: Tensor) -> Run | None:
     return None if kernels is None else partial(TailFunction.apply, kernels)
 
 
-def _traced(branch: Tensor) -> Run | None:
+def _traced(branch: Tensor, *norms: Any) -> Run | None:
+    if any(isinstance(norm, nn.SyncBatchNorm) for norm in norms):  # an operator cannot be given processes
+        return None
     name = asked_or_best(branch.device.type)
     if name == REFERENCE or not (torch.is_grad_enabled() or is_asked_for()):  # without gradients a compiler fuses the definition itself
         return None
