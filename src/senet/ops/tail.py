@@ -100,7 +100,9 @@ def gates_of(recalibrate: Any, gain: float = 1.0) -> Gates:
 
 def is_traced(*maps: Any) -> bool:
     """Return whether these are symbols of a trace that is for other engines, or values of torch.func; torch.compile takes the operator."""
-    if torch.compiler.is_exporting() or torch.jit.is_tracing() or not all(isinstance(x, Tensor) for x in maps):
+    if not all(isinstance(x, Tensor) for x in maps) or torch.compiler.is_exporting():
+        return True
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return True
     return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
