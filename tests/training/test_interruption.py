@@ -3,11 +3,19 @@
 import os
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from senet.training.interruption import AGREE_EVERY, Interrupted, Interruption
+
+
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """Handle SIGINT as a process at a terminal does; one in the background is started to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
