@@ -15,8 +15,8 @@ from senet.errors import UsageError
 def optimize(model: nn.Module) -> nn.Module:
     """Return the inference form of a network: the same outputs to rounding, in less time; the network itself is left alone.
 
-    BNs are folded into the convolutions before them. A block behind a convolution squeezes that convolution's input where it is the smaller map
-    (Hu et al., 1709.01507, eq. 2, is linear, and so is a convolution), with its first layer folded in where that has fewer weights.
+    BNs are folded into the convolutions before them. A block behind a convolution squeezes that convolution's input where it is the smaller
+    map (Hu et al., 1709.01507, eq. 2, is linear, and so is a convolution), with its first layer folded in where that has fewer weights.
     Scaling, the sum with the shortcut and the ReLU are done on the convolution's output itself. What cannot be proved to be such a chain
     stays as it is.
 
