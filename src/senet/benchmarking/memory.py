@@ -4,11 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from senet.benchmarking.steps import TrainingStep
+from senet.profiling.saved import SavedBytes
 
 
 @dataclass(frozen=True)
@@ -34,22 +33,9 @@ def memory_of(step: TrainingStep) -> Memory:
 
 
 def _saved(step: TrainingStep) -> int:
-    kept = {tensor.untyped_storage().data_ptr() for tensor in (*step.model.parameters(), *step.model.buffers())}
-    alive: list[Tensor] = []  # an address may be used again once its tensor is gone
-    total = 0
-
-    def save(tensor: Tensor) -> Tensor:
-        nonlocal total
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in kept:
-            kept.add(storage.data_ptr())
-            alive.append(tensor)
-            total += storage.nbytes()
-        return tensor
-
-    with saved_tensors_hooks(save, lambda tensor: tensor):
+    with SavedBytes((*step.model.parameters(), *step.model.buffers())) as saved:
         step()
-    return total
+    return saved.total
 
 
 def _peak(step: TrainingStep) -> int:

@@ -17,6 +17,7 @@ from senet.blocks.channel import ChannelSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.spatial import SpatialSE
 from senet.ops.backend import REFERENCE, backend
+from senet.profiling.saved import SavedBytes
 
 Reading = TypeVar("Reading")
 
@@ -188,21 +189,12 @@ def _saved_bytes(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter
     """Return the bytes per image that each part is the first to save for the backward pass."""
     x = torch.cat([x, x]) if len(x) == 1 else x
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    kept = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *buffers.values())}
-    alive: list[Tensor] = []  # an address may be used again once its tensor is gone
-    total = 0
-
-    def save(tensor: Tensor) -> Tensor:
-        nonlocal total
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in kept:
-            kept.add(storage.data_ptr())
-            alive.append(tensor)
-            total += storage.nbytes()
-        return tensor
-
-    devices = [x.device] if x.is_cuda else []
-    keep_all = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
-    with torch.enable_grad(), torch.random.fork_rng(devices), keep_all, backend(REFERENCE):
-        log = trace(lambda: alive.append(functional_call(model, buffers, (x,))), model, paths, lambda: total)
+    devices, outputs = [x.device] if x.is_cuda else [], []
+    with (
+        torch.enable_grad(),
+        torch.random.fork_rng(devices),
+        backend(REFERENCE),
+        SavedBytes((*model.parameters(), *buffers.values())) as saved,
+    ):
+        log = trace(lambda: outputs.append(functional_call(model, buffers, (x,))), model, paths, lambda: saved.total)
     return Counter({path: int(amount) // len(x) for path, amount in spent(log).items()})

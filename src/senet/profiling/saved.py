@@ -1,0 +1,39 @@
+"""What a forward pass keeps for the backward pass, in bytes."""
+
+from collections.abc import Iterable
+from types import TracebackType
+
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+
+class SavedBytes:
+    """Count, inside a `with` block, the distinct storages that autograd keeps.
+
+    Args:
+        known: tensors that are there anyway (parameters, buffers), which do not count.
+
+    Attributes:
+        total: bytes so far.
+    """
+
+    def __init__(self, known: Iterable[Tensor]) -> None:
+        self.total = 0
+        self._seen = {tensor.untyped_storage().data_ptr() for tensor in known}
+        self._alive: list[Tensor] = []  # an address may be used again once its tensor is gone
+        self._hooks = saved_tensors_hooks(self._save, lambda tensor: tensor)
+
+    def __enter__(self) -> "SavedBytes":
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._hooks.__exit__(kind, error, trace)
+
+    def _save(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._seen:
+            self._seen.add(storage.data_ptr())
+            self._alive.append(tensor)
+            self.total += storage.nbytes()
+        return tensor
