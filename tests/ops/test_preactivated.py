@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from oracles.tail_passes import LAYOUTS
+from oracles.threads import same_bits
 from senet import ChannelSE, backend, create_model
 from senet.ops import backend as backends
 from senet.ops.cpp.build import kernels
@@ -113,15 +114,8 @@ def test_bits_do_not_depend_on_threads(passes: PairKernels, layout: str, threads
     torch.manual_seed(0)
     u, r, da, dv = (torch.randn(3, 40, 90, 70).to(memory_format=LAYOUTS[layout]) for _ in range(4))
     mu = torch.randn(40)
-    before = torch.get_num_threads()
-    found = []
-    try:
-        for count in (before, threads):
-            torch.set_num_threads(count)
-            found.append((*passes.pair_moments(u, r), *passes.reduce_pair(da, r, u, mu, r, dv)))
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    counts = (torch.get_num_threads(), threads)
+    assert same_bits(lambda: (*passes.pair_moments(u, r), *passes.reduce_pair(da, r, u, mu, r, dv)), counts)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
