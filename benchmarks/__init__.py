@@ -1,5 +1,5 @@
 """Timings that the project promises, measured interleaved: `python -m benchmarks.run --help`."""
 
-from senet.benchmarking.machine import prepare_process
+from senet.measuring.machine import prepare_process
 
 prepare_process()

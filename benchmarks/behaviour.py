@@ -1,8 +1,8 @@
 """Record what senet computes, bit by bit, and hold another version against it: `python -m benchmarks.behaviour record|check FILE`.
 
-Only public names are used, so that the script runs on any version. Bits depend on the processor and on torch: both versions must run on one
-machine. The digits run, a CIFAR-sized run with a running average and frozen BN, outputs and gradients of a network of every family, insertion
-plans of the networks that the tests insert into, and the outputs of exported graphs are covered.
+Only public names are used, so that the script runs on any version. Bits depend on the processor and on torch: both versions must run on
+one machine. The digits run, a CIFAR-sized run with a running average and frozen BN, outputs and gradients of a network of every family,
+insertion plans of the networks that the tests insert into, and the outputs of exported graphs are covered.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def noise_cifar(root: Path) -> Path:
 
 def plans() -> Digests:
     """Yield the insertion plans of the tests' networks."""
-    from foreign.hosts import HOSTS  # the tests' own, beside this folder
+    from foreign.hosts import HOSTS  # pyright: ignore[reportMissingImports] - the tests' own, beside this folder
 
     for name, host in HOSTS.items():
         for block in ("se", "scse"):

@@ -15,8 +15,8 @@ from benchmarks.registry import created, in_layout
 from benchmarks.run import RESULTS, SOURCES, result_path
 from benchmarks.table import breakdown_table
 from senet.atomic import write_text
-from senet.benchmarking.machine import circumstances, prepare_process
 from senet.benchmarking.steps import TrainingStep, classify
+from senet.measuring.machine import circumstances, prepare_process
 
 NETWORK, SIZE = "resnet50", (8, 3, 224, 224)
 FORMS = {"plain eager": ("plain", "reference"), "SE eager": ("se", "reference"), "SE fused": ("se", "cpp")}

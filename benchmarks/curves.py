@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks.run import HERE, RESULTS, SOURCES, result_path
 from senet import backend
 from senet.atomic import write_text
-from senet.benchmarking.machine import circumstances
+from senet.measuring.machine import circumstances
 from senet.recipe import Recipe, load_recipe
 from senet.report.figures import draw_losses
 from senet.training.job import prepare

@@ -20,12 +20,12 @@ from senet.benchmarking.steps import InferenceStep
 from senet.benchmarking.workload import workload
 from senet.data.loaders import Batch
 from senet.recipe import OptimRecipe, load_recipe
+from senet.results.run_folder import RunFolder
 from senet.spec import KINDS
 from senet.training.interruption import Interruption
 from senet.training.job import prepare
 from senet.training.loop import train_epoch
 from senet.training.progress import Progress
-from senet.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

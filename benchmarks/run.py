@@ -13,9 +13,9 @@ from rich.console import Console
 
 from benchmarks.registry import REGISTRY, Benchmark
 from senet.atomic import write_text
-from senet.benchmarking.machine import PACKAGE, circumstances
 from senet.benchmarking.result import Comparison
 from senet.benchmarking.run import Status, measure
+from senet.measuring.machine import PACKAGE, circumstances
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -1,4 +1,4 @@
-"""Real data for tests, found outside the project: in $SENET_TEST_DATA, else in ../shared/data beside the repository."""
+"""What tests of several packages need: real data, found in $SENET_TEST_DATA, else in ../shared/data beside the repository; a hub."""
 
 import fcntl
 import os
@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the processes share the cores already
@@ -13,6 +14,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import numpy as np
 import pytest
 from PIL import Image
+
+if TYPE_CHECKING:
+    from oracles.hub_server import HubServer
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,3 +94,37 @@ def _only_one_process(path: Path) -> Iterator[None]:
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[HubServer]":
+    """Return a hub on this machine, and huggingface_hub turned to it, with an empty cache and a user who is logged in."""
+    import huggingface_hub.constants
+
+    from oracles.hub_server import TOKEN, HubServer
+
+    server = HubServer()
+    settings = {
+        "ENDPOINT": server.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+        "HF_TOKEN_PATH": str(tmp_path / "token"),
+        "HF_HUB_DISABLE_XET": True,  # its transfers go to other servers
+    }
+    for name, value in settings.items():
+        monkeypatch.setattr(huggingface_hub.constants, name, value)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    huggingface_hub.close_session()
+    yield server
+    huggingface_hub.close_session()
+    server.stop()
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in for another machine: nothing was downloaded yet."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "another"))
+    return tmp_path / "another"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from senet.analysis.excitation import Curve, Panel
-from senet.comparison.result import Cost, DataFacts, Result, SeedRun, VariantResult
+from senet.measuring.timing import Timing, ratio
 from senet.recipe import Recipe, load_recipe
-from senet.timing import Timing, ratio
+from senet.results.comparison import Cost, DataFacts, Result, SeedRun, VariantResult
 
 ENVIRONMENT = {"date": "2026-11-21 10:30", "device": "cpu, 2 threads", "python": "3.11.7", "torch": "2.15.0"}
 

@@ -11,19 +11,13 @@ import pytest
 import senet
 
 ROOT = Path(senet.__file__).parent
-ORDER = [
-    {"errors", "atomic", "spec", "watching"},
-    {"recipe"},
-    {"ops"},
-    {"blocks"},
-    {"weights"},
-    {"insertion", "models"},
-    {"timing", "counting", "profiling", "analysis", "compression", "deploy", "publishing", "benchmarking"},
-    {"data", "training"},
-    {"comparison", "report"},
-    {"cli"},
-]
-RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+ORDER = (
+    *("errors", "atomic", "spec", "recipe", "ops", "blocks", "surgery", "weights", "insertion", "models"),
+    *("measuring", "profiling", "analysis", "deploy", "compression", "benchmarking", "data", "results", "tasks"),
+    *("training", "report", "comparison", "publishing", "cli"),
+)
+"""From the lowest rank to the highest: a package imports from those before it and from itself."""
+RANK = {name: rank for rank, name in enumerate(ORDER)}
 OUTSIDE = {
     "huggingface_hub": {"weights"},
     "lightning_fabric": {"training"},

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from senet.models.registry import list_models as list_models
     from senet.ops.backend import backend as backend
     from senet.profiling import Profile as Profile, profile as profile
-    from senet.publishing import push_to_hub as push_to_hub
+    from senet.publishing.push import push_to_hub as push_to_hub
     from senet.recipe import Recipe as Recipe
     from senet.spec import BlockSpec as BlockSpec
     from senet.training.evaluate import evaluate as evaluate
@@ -57,7 +57,7 @@ _NAMES = {
     "models.registry": "list_models",
     "ops.backend": "backend",
     "profiling": "Profile profile",
-    "publishing": "push_to_hub",
+    "publishing.push": "push_to_hub",
     "recipe": "Recipe",
     "spec": "BlockSpec",
     "training.evaluate": "evaluate",

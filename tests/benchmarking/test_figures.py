@@ -6,9 +6,9 @@ import pytest
 
 from senet.benchmarking.result import Comparison
 from senet.errors import UsageError
+from senet.measuring.timing import Timing
 from senet.report import figures
 from senet.report.figures import OTHERS, OURS, draw_losses, draw_overheads
-from senet.timing import Timing
 
 pytest.importorskip("matplotlib")
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from senet.benchmarking.memory import Memory
 from senet.benchmarking.result import BenchResult, Comparison, comparisons_of
 from senet.errors import UsageError
-from senet.timing import Timing
+from senet.measuring.timing import Timing
 
 EAGER, SE = Timing((1.0, 2.0, 1.0), (1.0, 1.0, 1.0)), Timing((2.0, 4.0, 3.0), (1.1, 1.2, 1.3))
 FACTS = {"device": "a CPU", "threads": 1, "versions": {"torch": "2"}, "commit": None, "date": "2026-11-22T00:00:00+00:00"}

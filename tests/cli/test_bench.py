@@ -86,7 +86,7 @@ def test_nothing_is_written_over(saved, tmp_path, capsys):
 
 def test_ctrl_c_shows_what_there_is_and_writes_nothing(tmp_path, capsys, monkeypatch):
     interleave = "senet.benchmarking.run.interleave"
-    from senet.timing import interleave as real
+    from senet.measuring.timing import interleave as real
 
     def interrupted(functions, **options):
         real(functions, **options)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import senet.comparison.measure as measure
 from senet.cli.main import main
-from senet.training.run_folder import RunFolder
+from senet.results.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import senet.comparison.measure as measure
 from senet.comparison import compare
 from senet.errors import UsageError
 from senet.recipe import Recipe, load_recipe, override
-from senet.training.run_folder import RunFolder
+from senet.results.run_folder import RunFolder
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import senet
 from foreign.hosts import HOSTS, Host
 from senet.errors import UsageError
-from senet.insertion.existing import BLOCK_TYPES
-from senet.insertion.trace import tensors
+from senet.insertion.units.existing import BLOCK_TYPES
+from senet.surgery.trace import tensors
 from senet.weights.store import read_metadata
 
 ROUNDING = 1e-4

@@ -11,7 +11,7 @@ from torch.nn import functional
 import senet
 from senet.data.source import open_data
 from senet.recipe import DataRecipe, build_recipe
-from senet.training.run_folder import RunFolder
+from senet.results.run_folder import RunFolder
 from senet.weights.store import read_metadata
 
 OWN = Path(__file__).with_name("networks.py")

@@ -13,8 +13,8 @@ from torch import nn
 from oracles.libraries import assert_equal_networks, oracle, save_as
 from oracles.weights import draw
 from senet import create_model, load_weights
-from senet.weights.library import Release
-from senet.weights.pytorchcv import PRERESNET
+from senet.weights.releases.library import Release
+from senet.weights.releases.pytorchcv import PRERESNET
 
 
 def assert_loads_and_equals(source: str, oracle: nn.Module, name: str, sizes: tuple[int, ...], file: Path, last: str = "none") -> None:

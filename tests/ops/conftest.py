@@ -28,7 +28,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str,
     from triton import knobs
     from triton.runtime.driver import driver
 
-    from senet.ops.triton import parts, passes, spatial_passes
+    from senet.ops.passes.triton import parts, passes, spatial_passes
 
     if knobs.runtime.interpret:
         pytest.skip("TRITON_INTERPRET is set: nothing can be compiled")

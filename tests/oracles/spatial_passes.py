@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from oracles.tail_passes import Case, errors_of, exact, kernels, lively, replays
-from senet.ops.fused_spatial import Projection, SpatialTail
-from senet.ops.kernels import TorchKernels
+from senet.ops.passes.protocol import TorchKernels
+from senet.ops.tail.spatial import Projection, SpatialTail
 
 SHORTCUTS = ("none", "identity", "projected")
 

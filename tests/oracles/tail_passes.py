@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from senet import ChannelSE, backend
 from senet.ops.backend import choose
-from senet.ops.fused import Excitation, Norm, Tail
-from senet.ops.kernels import TorchKernels
-from senet.ops.tail import residual_tail
-from senet.ops.tail_function import Form, TailFunction, tensors_of
+from senet.ops.passes.protocol import TorchKernels
+from senet.ops.tail.autograd import Form, TailFunction, tensors_of
+from senet.ops.tail.call import residual_tail
+from senet.ops.tail.channel import Excitation, Norm, Tail
 
 SMALL = (8, 16, 128, 128, 8, 16)
 """A tiling with which maps of a few positions have several tiles and spans."""
@@ -44,7 +44,7 @@ class Case:
 @cache
 def kernels(tiling: tuple[int, ...] | None):
     """Return the kernels; imported late, since triton is told by the environment whether it interprets."""
-    from senet.ops.triton.passes import Tiling, TritonKernels
+    from senet.ops.passes.triton.passes import Tiling, TritonKernels
 
     return TritonKernels(None if tiling is None else Tiling(*tiling))
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from senet import ChannelSE, backend
-from senet.ops.tail import residual_tail
+from senet.ops.tail.call import residual_tail
 
 SHARES = (3, 2)
 """Images of each process."""

@@ -10,9 +10,9 @@ import senet
 from senet import create_model
 from senet.blocks.channel import ChannelSE
 from senet.errors import UsageError
+from senet.measuring.counting import Cost
+from senet.measuring.timing import Ratio, Timing
 from senet.profiling import Profile, profile
-from senet.profiling.counting import Cost
-from senet.timing import Ratio, Timing
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from made_results import make_result
-from senet.comparison.result import Result
 from senet.recipe import build_recipe
 from senet.report.page import notes, render, title
+from senet.results.comparison import Result
 
 TWO = {"plain": [98.15, 97.98, 98.32], "SE": [98.65, 98.58, 98.92]}
 MANY = {"plain": [98.15, 97.98, 98.32], **{f"SE squeeze=max gate=hard_sigmoid, reduction {r}": [98.0, 98.5, 97.0 + r] for r in (1, 2)}}

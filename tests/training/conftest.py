@@ -1,59 +1,9 @@
-"""A recipe small enough to train in a second, and what two runs must share to be the same run."""
-
-from pathlib import Path
-from typing import Any
+"""Training in one thread: tests run beside each other."""
 
 import pytest
 import torch
-from safetensors.torch import load_file
-
-from senet.recipe import Recipe, build_recipe
-from senet.training.run_folder import RunFolder
-
-TIMES = ("seconds", "images_per_second")
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def tiny(**changes: Any) -> Recipe:
-    """Return a recipe of 3 epochs of 4 steps on digits of 4 x 4 pixels; dotted names are written with two underscores."""
-    tree = {
-        "name": "tiny",
-        "model": {"name": "cifar_resnet20", "block": "se"},
-        "data": {"name": "digits", "image_size": 4, "crop": "pad", "pad": 1, "rotation": 10, "batch_size": 256},
-        "training": {"epochs": 3},
-    }
-    return build_recipe(tree, {name.replace("__", "."): value for name, value in changes.items()})
-
-
-def assert_same_run(first: Path, second: Path) -> None:
-    """Assert that two run folders hold the same weights, optimiser, average, rows: bit for bit, but for times."""
-    one, other = (RunFolder(folder) for folder in (first, second))
-    assert_same(*(torch.load(run.checkpoint, weights_only=True) for run in (one, other)))
-    assert_same(*(load_file(run.weights) for run in (one, other)))
-    assert without_times(one.metrics()) == without_times(other.metrics())
-
-
-def assert_same(one: Any, other: Any, path: str = "") -> None:
-    """Assert that two checkpoints are equal bit for bit, but for times."""
-    assert type(one) is type(other), path
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), path
-        for name in one.keys() - set(TIMES):
-            assert_same(one[name], other[name], f"{path}/{name}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other), path
-        for index, pair in enumerate(zip(one, other, strict=True)):
-            assert_same(*pair, f"{path}/{index}")
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), path
-    else:
-        assert one == other, path
-
-
-def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Return rows of metrics without what the clock says."""
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from made_runs import assert_same
 from senet.errors import UsageError
 from senet.training.checkpoint import read_checkpoint, write_checkpoint
-
-from .conftest import assert_same
 
 
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:

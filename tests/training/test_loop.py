@@ -9,20 +9,19 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from made_runs import assert_same_run, tiny
 from senet.data.loaders import DataError, eval_loader
 from senet.data.source import open_data
 from senet.errors import UsageError
 from senet.models.create import from_pretrained
 from senet.recipe import Recipe
+from senet.results.run_folder import RunFolder
+from senet.tasks.classification import DivergenceError
 from senet.training import loop
 from senet.training.job import Job, prepare
 from senet.training.loop import train, train_step
-from senet.training.run_folder import RunFolder
 from senet.training.seeding import seed_of
-from senet.training.tasks import DivergenceError
 from senet.weights.store import read_metadata
-
-from .conftest import assert_same_run, tiny
 
 
 def trained(folder: Path, **changes) -> RunFolder:

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from made_runs import assert_same_run, tiny
 from senet.errors import UsageError
+from senet.results.run_folder import RunFolder
 from senet.training.loop import train
 from senet.training.processes import PIXELS_A_THREAD, start_fabric, worthwhile_threads
-from senet.training.run_folder import RunFolder
-
-from .conftest import assert_same_run, tiny
 
 
 @pytest.mark.parametrize(("precision", "name"), [("fp32", "32-true"), ("bf16", "bf16-mixed")])

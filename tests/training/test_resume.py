@@ -13,15 +13,14 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
+from made_runs import assert_same_run, tiny
 from senet.errors import UsageError
 from senet.recipe import override
+from senet.results.run_folder import RunFolder
 from senet.training import loop
 from senet.training.interruption import Interrupted
 from senet.training.job import Job
 from senet.training.loop import train, train_step
-from senet.training.run_folder import RunFolder
-
-from .conftest import assert_same_run, tiny
 
 OPTIONS = {
     "everything": {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from senet.weights.libraries import LIBRARIES
+from senet.weights.releases.libraries import LIBRARIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -10,9 +10,9 @@ from oracles.weights import draw
 from senet import create_model
 from senet.errors import UsageError
 from senet.spec import InputSpec
-from senet.weights.caffe import INPUT
+from senet.weights.caffe.release import INPUT
 from senet.weights.fold_input import fold_input
-from senet.weights.library import IMAGENET
+from senet.weights.releases.library import IMAGENET
 
 
 def seen(colours: Tensor, spec: InputSpec) -> Tensor:

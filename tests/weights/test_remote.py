@@ -15,7 +15,7 @@ from oracles.libraries import oracle
 from senet import create_model
 from senet.errors import UsageError
 from senet.weights import source
-from senet.weights.library import Library, Release
+from senet.weights.releases.library import Library, Release
 from senet.weights.remote import fetch
 
 CONTENT = bytes(range(256)) * 64

@@ -12,7 +12,7 @@ from senet.analysis.moments import ClassMoments
 from senet.blocks.channel import ChannelSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.errors import UsageError
-from senet.watching import evaluating, hooked
+from senet.surgery.hooks import evaluating, hooked
 
 Block = ChannelSE | CompetitiveSE
 """What has one gate a channel; scSE holds a ChannelSE."""

@@ -7,7 +7,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from senet.benchmarking.steps import TrainingStep
-from senet.profiling.saved import SavedBytes
+from senet.measuring.saved import SavedBytes
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 
 from senet.benchmarking.workload import PLAIN, Workload, ready
 from senet.errors import UsageError
-from senet.profiling.counting import operations
+from senet.measuring.counting import operations
 
 PREFIXES = {PLAIN: "", "se": "se"}
 """Form -> what stands before a network's name in both libraries; they have no other blocks."""

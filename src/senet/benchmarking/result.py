@@ -9,7 +9,7 @@ from rich.table import Table
 
 from senet.benchmarking.memory import Memory
 from senet.errors import UsageError
-from senet.timing import Ratio, Timing, ratio
+from senet.measuring.timing import Ratio, Timing, ratio
 
 CLOCKS = {"cpu": "CPU", "wall": "wall"}
 """The clock of the ratios, and its heading: process-CPU time is steadier, but says nothing of other devices."""

@@ -15,9 +15,9 @@ from senet.benchmarking.steps import TrainingStep
 from senet.benchmarking.tails import about_tail, tail_steps
 from senet.benchmarking.workload import PLAIN, Workload
 from senet.errors import UsageError
+from senet.measuring.timing import Timing, interleave
 from senet.ops.backend import fastest
 from senet.spec import BlockSpec
-from senet.timing import Timing, interleave
 
 Status = Callable[[str], object]
 

@@ -12,7 +12,7 @@ from senet.benchmarking.workload import PLAIN
 from senet.blocks.build import build_block
 from senet.errors import UsageError
 from senet.ops.backend import BUILDERS, REFERENCE, fastest
-from senet.ops.tail import keep, residual_tail
+from senet.ops.tail.call import keep, residual_tail
 from senet.spec import BlockSpec, check_choice
 
 BACKENDS = (REFERENCE, *BUILDERS)

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from senet.blocks.initial import draw
 from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
-from senet.ops.fused import Excitation
-from senet.ops.fused_spatial import Gates
+from senet.ops.tail.channel import Excitation
+from senet.ops.tail.spatial import Gates
 from senet.spec import GATES, SQUEEZES, Gate, Squeeze, check_choice, check_positive, hidden_width
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from senet.benchmarking.machine import prepare_process
 from senet.benchmarking.settings import BATCH, DTYPES, MODES, TAIL, Settings, shape_of
 from senet.cli.arguments import CommandParser, add_json, check_free, device_of
 from senet.errors import UsageError
+from senet.measuring.machine import prepare_process
 from senet.recipe import build_recipe
 from senet.spec import BlockSpec, check_positive
 
@@ -103,8 +103,8 @@ def _measured(args: Namespace, settings: Settings, shapes: list[tuple[int, ...]]
     import torch
     from rich.console import Console
 
-    from senet.benchmarking.machine import circumstances
     from senet.benchmarking.result import BenchResult
+    from senet.measuring.machine import circumstances
 
     device_of(settings.device)
     if args.threads is not None:

@@ -14,10 +14,10 @@ from jsonargparse import Namespace
 from rich.table import Table
 
 import senet
-from senet.benchmarking.machine import processor
 from senet.cli.arguments import CommandParser, add_json
 from senet.cli.installed import CORE, Package, packages
 from senet.errors import UsageError
+from senet.measuring.machine import processor
 
 TOOLS = {
     "g++": (r"\d+\.\d+\.\d+", "torch.compile on the CPU, C++ operators"),

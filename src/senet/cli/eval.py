@@ -59,7 +59,7 @@ def _data(args: Namespace) -> "DataRecipe":
 
     if foreign := [name for name in args.changes if not name.startswith("data.")]:
         raise UsageError(f"an evaluation has no field {foreign[0]!r}; fields of the data are allowed: --data.root, --data.workers, ...")
-    from senet.training.run_folder import RunFolder
+    from senet.results.run_folder import RunFolder
     from senet.weights.source import Source
 
     metadata = Source.parse(RunFolder.weights_of(args.weights[0])).metadata()

@@ -32,7 +32,7 @@ def run(args: Namespace) -> int:
     from senet.deploy.export import export
     from senet.models.create import create_model, from_pretrained
     from senet.models.registry import list_models
-    from senet.training.run_folder import RunFolder
+    from senet.results.run_folder import RunFolder
     from senet.weights.store import metadata_of
 
     model = create_model(args.network) if args.network in list_models() else from_pretrained(RunFolder.weights_of(args.network))

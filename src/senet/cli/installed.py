@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import requires
 
-from senet.benchmarking.machine import version_of
+from senet.measuring.machine import version_of
 
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^\]]*\])?\s*(?P<bounds>[^;\[]*?)\s*(?:;.*extra == ['\"](?P<extra>[\w.-]+)['\"].*)?")
 CORE = "core"

@@ -28,7 +28,7 @@ def run(args: Namespace) -> int:
         recipe = recipe_of(args)
     else:
         from senet.recipe import override
-        from senet.training.run_folder import RunFolder
+        from senet.results.run_folder import RunFolder
 
         saved = RunFolder.at(args.resume).recipe()
         recipe = override(saved, args.changes) if args.changes else saved

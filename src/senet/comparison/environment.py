@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from senet.training.run_folder import RunFolder
+from senet.results.run_folder import RunFolder
 
 
 def environment_of(runs: Iterable[RunFolder]) -> dict[str, str]:

@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from senet.analysis.excitation import Panel, excitation_curves
 from senet.analysis.record import Block, record_excitations
-from senet.comparison.result import Cost
 from senet.comparison.variants import Variant
 from senet.data.loaders import eval_loader
 from senet.data.source import DataSource
+from senet.measuring.timing import interleave, ratio
 from senet.models.create import from_pretrained
 from senet.profiling import profile
 from senet.recipe import Recipe
-from senet.timing import interleave, ratio
+from senet.results.comparison import Cost
+from senet.tasks.classification import Classification
 from senet.training.optim import build_sgd
 from senet.training.processes import worthwhile_threads
-from senet.training.tasks import Classification
 
 ROUNDS = 31
 SECONDS = 8.0

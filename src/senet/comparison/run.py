@@ -10,17 +10,17 @@ from typing import Any
 from senet.atomic import write_text
 from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
-from senet.comparison.result import DataFacts, Result, SeedRun, VariantResult
 from senet.comparison.variants import Variant, command_line, expand
 from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
 from senet.models.create import model_from_recipe
 from senet.recipe import Recipe, load_recipe
+from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
+from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.training.interruption import Interrupted
 from senet.training.loop import train
 from senet.training.progress import Progress
-from senet.training.run_folder import RunFolder
 
 HISTORY = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
 """Columns of metrics.csv that a result keeps."""

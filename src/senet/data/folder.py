@@ -10,7 +10,7 @@ from PIL import Image
 from senet.data.source import DataSource, UnreadableImageError, input_spec
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
-from senet.weights.library import IMAGENET
+from senet.weights.releases.library import IMAGENET
 
 MEAN, STD = IMAGENET.mean, IMAGENET.std
 """ImageNet's, as torchvision and fb.resnet.torch have them."""

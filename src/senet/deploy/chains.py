@@ -8,8 +8,8 @@ from torch import fx, nn
 
 from senet.blocks.channel import ChannelSE
 from senet.deploy.outline import Outline
-from senet.insertion import roles
-from senet.ops.squeeze import TAPS
+from senet.ops.inference.squeeze import TAPS
+from senet.surgery import roles
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 RELU = {"relu", "relu_"}

@@ -10,13 +10,13 @@ from senet.blocks.channel import ChannelSE
 from senet.blocks.precision import precise, weights, without_autocast
 from senet.deploy.fold import fold_squeeze, input_is_smaller, pays
 from senet.ops import reference
-from senet.ops.join import join
-from senet.ops.packed import Geometry, available, convolve, pack
-from senet.ops.squeeze import TAPS, excite_lean, excite_map
+from senet.ops.inference.join import join
+from senet.ops.inference.packed import Geometry, available, convolve, pack
+from senet.ops.inference.squeeze import TAPS, excite_lean, excite_map
 
 
 class CommutedGate(nn.Module):
-    """Compute the gate of a convolution's output from its input (see `senet.ops.squeeze`), in float32 at least.
+    """Compute the gate of a convolution's output from its input (see `senet.ops.inference.squeeze`), in float32 at least.
 
     Args:
         se: the block behind the convolution.

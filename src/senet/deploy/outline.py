@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from senet.insertion.gated import Gated
-from senet.insertion.trace import ChildTracer, unchanged
+from senet.surgery.trace import ChildTracer, unchanged
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

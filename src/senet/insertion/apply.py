@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from senet.blocks.build import build_block
 from senet.errors import UsageError
-from senet.insertion.flow import Flow
 from senet.insertion.gated import Gated
 from senet.insertion.identity import start_as_identity
 from senet.insertion.plan import InsertPlan, Site
-from senet.insertion.probe import Probe, probe
 from senet.insertion.rewrite import Edit, Rewritten, refusal
-from senet.insertion.trace import Container, trace
 from senet.insertion.verify import Inserted, prove
+from senet.surgery.graph import Flow
+from senet.surgery.probe import Probe, probe
+from senet.surgery.trace import Container, trace
 
 
 def apply(model: nn.Module, plan: InsertPlan, example_input: Any = None, *, proof: bool = True) -> InsertPlan:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from senet.ops.tail import recalibrated_norm
+from senet.ops.tail.call import recalibrated_norm
 
 
 class Gated(nn.Module):

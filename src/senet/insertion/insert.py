@@ -9,8 +9,8 @@ from torch import nn
 from senet.errors import UsageError
 from senet.insertion.apply import apply
 from senet.insertion.gated import Gated
+from senet.insertion.history import record, recorded
 from senet.insertion.plan import InsertPlan
-from senet.insertion.record import record, recorded
 from senet.insertion.rewrite import Rewritten
 from senet.insertion.sites import find_sites, refuse_wrapped
 from senet.spec import BlockSpec, check_choice

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from senet.insertion.flow import Flow
 from senet.insertion.rewrite import refusal
-from senet.insertion.units import Cut, Unit
+from senet.insertion.units.unit import Cut, Unit
+from senet.surgery.graph import Flow
 
 IN_ORDER = ("chain", "depthwise")
 """Kinds whose later cuts are second best; those of the other kinds are equally good."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from senet.insertion.trace import Container, trace
+from senet.surgery.trace import Container, trace
 
 GUARDED = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from senet.errors import UsageError
-from senet.insertion.find import Survey, survey
 from senet.insertion.places import Impossible, module_paths, place
 from senet.insertion.plan import InsertPlan, Site, compiled, near_misses
-from senet.insertion.probe import Probe, probe
-from senet.insertion.residual import branch_width
-from senet.insertion.units import Unit
+from senet.insertion.units.find import Survey, survey
+from senet.insertion.units.residual import branch_width
+from senet.insertion.units.unit import Unit
 from senet.spec import BlockSpec, check_choice, check_placement
+from senet.surgery.probe import Probe, probe
 
 EXISTING = ("skip", "add")
 

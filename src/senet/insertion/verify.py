@@ -10,9 +10,9 @@ from torch.func import functional_call
 
 from senet.errors import UsageError
 from senet.insertion.plan import Site
-from senet.insertion.probe import fill
-from senet.insertion.trace import Arguments, tensors, unchanged
-from senet.watching import evaluating, hooked
+from senet.surgery.hooks import evaluating, hooked
+from senet.surgery.probe import fill
+from senet.surgery.trace import Arguments, tensors, unchanged
 
 ZERO_VALUE = "its branch gives zeros now (weights at zero): the block acts once they have moved"
 ZERO_EFFECT = "a weight of zero hides its branch now: the block acts once that has moved"

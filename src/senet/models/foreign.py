@@ -8,9 +8,9 @@ from torch import nn
 
 from senet.errors import UsageError
 from senet.insertion.apply import apply
+from senet.insertion.history import record
 from senet.insertion.insert import insert
 from senet.insertion.plan import InsertPlan
-from senet.insertion.record import record
 from senet.models.classifier import ModelConfig
 from senet.models.libraries import LIBRARIES, factories, from_file
 from senet.models.recalibration import with_reduction

@@ -15,7 +15,7 @@ from senet.errors import UsageError
 from senet.models.classifier import Classifier
 from senet.models.inception import Branches, Conv, ConvUnit, InceptionModule, concatenated, parallel, sequential
 from senet.models.recalibration import Recalibration
-from senet.ops.tail import residual_tail
+from senet.ops.tail.call import residual_tail
 
 BN_EPS = 1e-3
 """The authors' epsilon (TF-slim), with which the public weights were trained."""

@@ -17,7 +17,7 @@ from senet.spec import CHOICES, BlockSpec
 from senet.weights import imagenet
 from senet.weights.check import check_config, check_tensors, differences, misfit, mismatches, short
 from senet.weights.fold_input import fold_input
-from senet.weights.library import Release, Tensors, rename
+from senet.weights.releases.library import Release, Tensors, rename
 from senet.weights.source import OpenedWeights, Source
 from senet.weights.store import WeightsMetadata, config_of, metadata_of
 

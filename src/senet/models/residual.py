@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from senet.blocks.channel import ChannelSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.models.recalibration import Recalibration
-from senet.ops.preactivated_function import preactivated_tail
-from senet.ops.tail import is_traced, is_unheard, keep, residual_tail
+from senet.ops.tail.call import is_traced, is_unheard, keep, residual_tail
+from senet.ops.tail.preactivated_autograd import preactivated_tail
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from senet.models.classifier import Classifier
 from senet.models.recalibration import Recalibration
 from senet.models.residual import conv
-from senet.ops.tail import keep, residual_tail
+from senet.ops.tail.call import keep, residual_tail
 
 UNITS = (4, 8, 4)
 """Units of the stages 2-4."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from senet.errors import UsageError
-from senet.ops.kernels import CompiledKernels, Kernels
+from senet.ops.passes.protocol import CompiledKernels, Kernels
 from senet.spec import check_choice
 
 REFERENCE = "reference"
@@ -111,13 +111,13 @@ def _compiled(device: str) -> Built:
 def _cpp(device: str) -> Built:
     if device != "cpu":
         return None, f"it computes on CPUs, and the maps are on {device}"
-    from senet.ops.cpp.build import kernels
+    from senet.ops.passes.cpp.build import kernels
 
     return kernels()
 
 
 def _triton(device: str) -> Built:
-    from senet.ops.triton.load import load
+    from senet.ops.passes.triton.load import load
 
     return load(device)
 

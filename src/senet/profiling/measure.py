@@ -13,11 +13,11 @@ from senet.errors import UsageError
 from senet.insertion.gated import Gated
 from senet.insertion.insert import remove
 from senet.insertion.rewrite import Rewritten
+from senet.measuring.counting import Cost, block_paths, count, owner, spent, trace, unit_paths
+from senet.measuring.timing import Timing, interleave
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.create import model_from_config
-from senet.profiling.counting import Cost, block_paths, count, owner, spent, trace, unit_paths
 from senet.profiling.result import Profile, Row
-from senet.timing import Timing, interleave
 
 Placed = TypeVar("Placed", Tensor, nn.Module)
 Seconds = dict[str, tuple[float, float]]

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from senet.errors import UsageError
+from senet.measuring.counting import block_paths, operations
 from senet.models.classifier import Classifier
 from senet.models.registry import build_model
-from senet.profiling.counting import block_paths, operations
 from senet.spec import BlockSpec
 
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9}

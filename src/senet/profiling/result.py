@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from senet.profiling.counting import Cost
-from senet.timing import Ratio, Timing, ratio
+from senet.measuring.counting import Cost
+from senet.measuring.timing import Ratio, Timing, ratio
 
 COLUMNS = ("params", "MACs", "SE\nMACs", "SE\nadds", "memory", "ms", "quartiles", "SE\nms")
 CAPTION = (

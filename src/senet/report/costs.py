@@ -1,8 +1,8 @@
 """The cost figure: each variant's parameters, MACs, latency and training step as multiples of the baseline's."""
 
-from senet.comparison.numbers import TIMES, change, times
-from senet.comparison.result import Cost, Result
+from senet.measuring.numbers import TIMES, change, times
 from senet.report.svg import Drawing, Scale, fit, series, tick_label, tick_step
+from senet.results.comparison import Cost, Result
 
 ROW = 26.0
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from textwrap import wrap
 
-from senet.comparison.result import Result, VariantResult
 from senet.report.svg import LETTER, Drawing, Scale, fit, series, spread_apart, tick_label, tick_step
+from senet.results.comparison import Result, VariantResult
 
 LINE = 18
 """Letters in a line of a label at the end of a curve."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from senet.comparison.numbers import signed
-from senet.comparison.paired import Difference
-from senet.comparison.result import Result
-from senet.comparison.summary import interval
+from senet.measuring.numbers import signed
+from senet.measuring.paired import Difference
 from senet.report.svg import Drawing, Scale, fit, series, tick_label, tick_step
+from senet.results.comparison import Result
+from senet.results.summary import interval
 
 ROW = 64.0
 

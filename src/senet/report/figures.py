@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from senet.atomic import replacing
 from senet.benchmarking.result import CLOCKS, Comparison
-from senet.comparison.numbers import signed
 from senet.errors import UsageError
-from senet.timing import Ratio
+from senet.measuring.numbers import signed
+from senet.measuring.timing import Ratio
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,14 +9,14 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from senet.comparison.numbers import change, count, duration, mean_sd, signed, times
-from senet.comparison.result import Result, VariantResult
-from senet.comparison.summary import interval, verdict
+from senet.measuring.numbers import change, count, duration, mean_sd, signed, times
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
 from senet.report.differences import difference_chart
 from senet.report.excitations import class_chart, gate_range, spread_chart
 from senet.report.svg import Drawing, series
+from senet.results.comparison import Result, VariantResult
+from senet.results.summary import interval, verdict
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from senet.errors import UsageError
 from senet.models.create import from_pretrained
+from senet.results.run_folder import RunFolder
 from senet.spec import InputSpec
-from senet.training.run_folder import RunFolder
 from senet.weights.imagenet import spelled
 from senet.weights.store import metadata_of
 

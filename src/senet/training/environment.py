@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from senet.benchmarking.machine import processor, version_of
+from senet.measuring.machine import processor, version_of
 
 PACKAGES = ("senet", "torch", "torchvision", "lightning-fabric", "torchmetrics", "numpy", "pillow", "safetensors")
 

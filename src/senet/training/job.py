@@ -14,13 +14,13 @@ from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
 from senet.models.create import model_from_recipe
 from senet.recipe import Recipe, TrainingRecipe
+from senet.tasks.classification import Classification
 from senet.training.batchnorm import freeze_batchnorm
 from senet.training.optim import build_sgd
 from senet.training.processes import start_fabric
 from senet.training.schedule import Schedule
 from senet.training.seeding import seed_of
 from senet.training.state import TrainingState
-from senet.training.tasks import Classification
 
 LAYOUTS = {True: torch.channels_last, False: torch.contiguous_format}
 """`training.channels_last` -> torch's name of the layout."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from senet.recipe import Recipe, load_recipe
+from senet.results.run import RunResult
+from senet.results.run_folder import RunFolder, new_run, resumed_run
 from senet.training.batchnorm import share_buffers
 from senet.training.ensemble import Ensemble
 from senet.training.environment import describe_environment
@@ -18,8 +20,6 @@ from senet.training.job import Job, prepare
 from senet.training.optim import set_rate
 from senet.training.processes import agreed_signal, pool_names, worthwhile_threads
 from senet.training.progress import Progress, RunProgress
-from senet.training.result import RunResult
-from senet.training.run_folder import RunFolder, new_run, resumed_run
 from senet.training.seeding import seed_of
 from senet.weights.store import save_weights
 

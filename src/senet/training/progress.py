@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from senet.training.run_folder import Row
+from senet.results.run_folder import Row
 
 WORDS = 75
 """Columns of the terminal that stand beside a bar."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from senet.data.loaders import CorruptLog
+from senet.tasks.classification import DivergenceError, Tally
 from senet.training.checkpoint import read_checkpoint, write_checkpoint
 from senet.training.schedule import Schedule
-from senet.training.tasks import DivergenceError, Tally
 
 
 class TrainingState:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from senet.errors import UsageError
 from senet.spec import InputSpec, check_choice
-from senet.weights.library import IMAGENET, Rule, Tensors
+from senet.weights.releases.library import IMAGENET, Rule, Tensors
 
 CONVENTIONS: dict[str, Callable[[InputSpec], InputSpec]] = {
     "rgb": lambda spec: replace(spec, order="rgb", mean=tuple(_rgb(spec, spec.mean).tolist()), std=(1.0,) * 3),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from senet.errors import UsageError, choice_error
 from senet.weights.hub import HubRepo, download
-from senet.weights.libraries import LIBRARIES
-from senet.weights.library import Library, Release, Tensors
+from senet.weights.releases.libraries import LIBRARIES
+from senet.weights.releases.library import Library, Release, Tensors
 from senet.weights.remote import fetch
 from senet.weights.store import WeightsMetadata, read_file, read_metadata
 

@@ -1,0 +1,1 @@
+"""The units of a network that a block can recalibrate, form by form."""

@@ -1,0 +1,76 @@
+"""Find the units of a network, whatever library it comes from."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from torch import nn
+
+from senet.insertion.units.chains import chain_units, depthwise_units
+from senet.insertion.units.concat import concat_units
+from senet.insertion.units.existing import gate_modules, recalibrates
+from senet.insertion.units.residual import residual_units
+from senet.insertion.units.skips import skip_units
+from senet.insertion.units.unit import Unit, inside
+from senet.surgery.graph import Flow
+from senet.surgery.probe import Probe
+from senet.surgery.trace import containers
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Hold what was found in a network.
+
+    Args:
+        units: the units, in the order of execution.
+        recalibrated: those that have a gate already.
+        unread: path -> reason, for the modules whose forward cannot be traced.
+    """
+
+    units: tuple[Unit, ...]
+    recalibrated: frozenset[int]
+    unread: dict[str, str]
+
+
+def survey(model: nn.Module, seen: Probe) -> Survey:
+    """Find every unit: residual ones, then concatenations, depthwise pairs and skips outside them, and plain chains if there are no others.
+
+    Args:
+        model: the network.
+        seen: how its modules are called.
+    """
+    traced, unread = containers(model, seen.calls)
+    gates = gate_modules(model, traced)
+    gate_paths = [path for path, module in model.named_modules() if module in gates]
+    enlarging = seen.enlarging()
+    flows = [Flow(container, gates, enlarging) for container in traced if not inside(container.path, gate_paths)]
+    units = _innermost([unit for flow in flows for unit in residual_units(flow)])
+    units += _apart(_innermost([unit for flow in flows for unit in concat_units(flow)]), units)
+    units += _apart([unit for flow in flows for unit in depthwise_units(flow)], units)
+    units += _apart(_innermost(skip_units(flows)), units)
+    units = units or [unit for flow in flows for unit in chain_units(flow)]
+    order = {flow: index for index, flow in enumerate(flows)}
+    units.sort(key=lambda unit: (order[unit.flow], unit.flow.index[unit.value]))
+    recalibrated = frozenset(index for index, unit in enumerate(units) if recalibrates(unit, gates, model))
+    return Survey(tuple(units), recalibrated, unread)
+
+
+def _innermost(units: list[Unit]) -> list[Unit]:
+    """Leave out units that contain others: a long skip over many units is not a unit."""
+    return [unit for unit in units if not _contains(unit, units)]
+
+
+def _apart(units: Iterable[Unit], others: Collection[Unit]) -> list[Unit]:
+    """Leave out units that are part of others or contain them."""
+    return [unit for unit in units if not _contains(unit, others) and not any(_contains(other, [unit]) for other in others)]
+
+
+def _contains(unit: Unit, others: Iterable[Unit]) -> bool:
+    for other in others:
+        if other is unit:
+            continue
+        if other.flow is unit.flow:
+            if other.value in unit.nodes:
+                return True
+        elif inside(other.flow.container.path, unit.modules):
+            return True
+    return False

@@ -1,0 +1,91 @@
+"""Encoder and decoder blocks of segmentation networks (Roy et al., 1803.02579, Figure 1): maps are enlarged, joined, convolved."""
+
+from collections.abc import Collection, Iterable
+
+from torch import fx
+
+from senet.insertion.units.concat import concatenated
+from senet.insertion.units.unit import Unit, all_users
+from senet.surgery.graph import Flow, operands
+
+
+def skip_units(flows: Iterable[Flow]) -> list[Unit]:
+    """Find the decoder block behind each enlarged map, joined with a skip or not, and the encoder block before each skip.
+
+    The encoder's block recalibrates the map for the skip and for what follows; the block between encoder and decoder gets none.
+    """
+    flows = list(flows)
+    decoders, encoders = [], []
+    for flow in flows:
+        joints = {node: skips for node in flow.nodes if (skips := joined_skips(flow, node))}
+        starts = {*joints, *(node for node in flow.nodes if flow.upsamples([node]))}
+        for start in starts:
+            decoders += [unit for unit in [_decoder(flow, start, starts)] if start in joints or unit.value is not start]
+        for skips in joints.values():
+            for skip in skips:
+                places = _callers(flow, skip, flows) if skip.op == "placeholder" else [(flow, skip)]
+                encoders += [unit for place in places if (unit := _encoder(*place)) is not None]
+    values = {unit.value for unit in decoders}
+    unique = {unit.value: unit for unit in encoders if unit.value not in values}
+    return [*unique.values(), *decoders]
+
+
+def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
+    """Return those of the maps joined by a node that were not enlarged since the last joint; empty unless another was."""
+    parts = concatenated(flow, node) or (operands(node) if flow.is_add(node) else [])
+    enlarged = [part for part in parts if flow.upsamples(_since_joint(flow, part))]
+    return [part for part in parts if part not in enlarged] if enlarged else []
+
+
+def _since_joint(flow: Flow, node: fx.Node) -> list[fx.Node]:
+    """Return a node and what leads to it, back to the last sums and concatenations."""
+    nodes, queue = [], [node]
+    while queue:
+        current = queue.pop()
+        nodes.append(current)
+        if not concatenated(flow, current) and not flow.is_add(current):
+            queue += operands(current)
+    return nodes
+
+
+def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit:
+    """Follow the convolutions behind a joint or an enlargement, up to the next one or to a fork; a bare one at the end is a head."""
+    value = current = start
+    nodes = [start]
+    while (current := flow.single_user(current)) is not None and current.op != "output":
+        if current in starts or not (flow.module(current) or flow.is_activation(current) or flow.passed(current)):
+            break
+        nodes.append(current)
+        if flow.is_activated(current) or _is_block(flow, current):
+            value = current
+    span = frozenset(node for node in nodes if flow.index[node] <= flow.index[value])
+    return Unit(flow, "decoder", value, span, {"standard": (all_users(flow, value),)})
+
+
+def _is_block(flow: Flow, node: fx.Node) -> bool:
+    """Return whether a node calls a module of convolutions and something else."""
+    layers = [inner for inner in flow.inner(node) if next(inner.children(), None) is None]
+    return len(layers) > 1 and bool(flow.convolutions([node]))
+
+
+def _encoder(flow: Flow, skip: fx.Node) -> Unit | None:
+    source = flow.source(skip)
+    nodes = [source]
+    while not flow.convolutions([nodes[-1]]) and (flow.is_norm(nodes[-1]) or flow.is_activation(nodes[-1])):
+        nodes.append(operands(nodes[-1])[0])
+    if not _is_block(flow, source) and not (flow.is_activated(source) and flow.convolutions([nodes[-1]])):
+        return None
+    return Unit(flow, "encoder", source, frozenset(nodes), {"standard": (all_users(flow, source),)})
+
+
+def _callers(flow: Flow, placeholder: fx.Node, flows: Iterable[Flow]) -> list[tuple[Flow, fx.Node]]:
+    """Return the values that other containers pass for one of this container's inputs."""
+    position = [node for node in flow.nodes if node.op == "placeholder"].index(placeholder)
+    found = []
+    for other in flows:
+        for node in other.nodes:
+            if other.module(node) is flow.container.module:
+                value = node.args[position] if position < len(node.args) else node.kwargs.get(str(placeholder.target))
+                if isinstance(value, fx.Node):
+                    found.append((other, value))
+    return found

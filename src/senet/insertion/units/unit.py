@@ -1,0 +1,60 @@
+"""What a network repeats: units that a block can recalibrate, and the values at which it can sit."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import fx
+
+from senet.surgery.graph import Flow
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Name a value that a block recalibrates for some of its users.
+
+    Args:
+        node: the value.
+        users: the nodes that see the recalibrated value.
+        axis: axis of its channels.
+        shortcut: the second input of a block that weighs branch against shortcut.
+    """
+
+    node: fx.Node
+    users: frozenset[fx.Node]
+    axis: int = 1
+    shortcut: fx.Node | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Name one unit.
+
+    Args:
+        flow: the container that holds it.
+        kind: residual, dense, concat, depthwise, encoder, decoder or chain.
+        value: the unit's result.
+        nodes: what it is made of.
+        cuts: placement -> where the block can sit there, best place first.
+    """
+
+    flow: Flow
+    kind: str
+    value: fx.Node
+    nodes: frozenset[fx.Node]
+    cuts: dict[str, tuple[Cut, ...]]
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """The paths of the modules that the unit calls."""
+        return frozenset(self.flow.container.join(str(node.target)) for node in self.nodes if node.op == "call_module")
+
+
+def all_users(flow: Flow, node: fx.Node, axis: int = 1) -> Cut:
+    """Return the cut at which every user sees the recalibrated value."""
+    return Cut(node, frozenset(node.users), axis)
+
+
+def inside(path: str, parents: Collection[str]) -> bool:
+    """Return whether a path is one of `parents` or below one."""
+    return path in parents or any(path.startswith(f"{parent}.") for parent in parents)

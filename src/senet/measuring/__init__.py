@@ -1,0 +1,1 @@
+"""What profiling, benchmarking and comparison measure with: clocks, machines, counts and how numbers read."""

@@ -1,0 +1,1 @@
+"""Gates, squeezes and unit ends without gradients."""

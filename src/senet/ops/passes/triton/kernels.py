@@ -1,0 +1,162 @@
+"""The device code of the passes in Triton: one source for both memory formats and all types.
+
+Sums are kept in the element type of what they are stored to. A pointer that is None drops its part of the kernel when it is compiled.
+"""
+
+# ruff: noqa: N803
+# pyright: reportArgumentType=false, reportIndexIssue=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
+import triton
+import triton.language as tl
+
+from senet.ops.passes.triton.tiles import existing, gradient, of_channels, offsets_in, place, split, store_rectified, values
+
+
+@triton.jit
+def moments(
+    x, mean, m2, channels, positions, c_stride, s_stride, spans, length,
+    CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
+):  # fmt: skip
+    """Store the mean and, unless m2 is None, the centred square of each map over each span of `length` positions: (N, spans, C).
+
+    Sums are shifted by the mean of the span's first tile. As a mean of a share f of the same data it is off by at most sqrt(1 / f - 1)
+    standard deviations, so a sum of squares loses a factor of about 1 / f in precision at worst, whatever the data's mean.
+    """
+    wide: tl.constexpr = mean.dtype.element_ty
+    image, span, first = split(tl.program_id(0), spans, channels, CHANNELS)
+    start = span * length
+    stop = tl.minimum(start + length, positions)
+    size = tl.cast(channels, tl.int64) * positions
+    offsets = offsets_in(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
+
+    inside = existing(start, stop, first, channels, CHANNELS, POSITIONS, AXIS)
+    tile = values(x, place(image, start, first, size, c_stride, s_stride), offsets, inside, wide)
+    shift = tl.sum(tile, axis=AXIS) / tl.minimum(POSITIONS, stop - start).to(wide)
+    by = tl.expand_dims(shift, AXIS)
+    d = tl.where(inside, tile - by, 0.0)
+    total = d
+    squares = d * d
+    for s in range(start + POSITIONS, stop, POSITIONS):
+        inside = existing(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
+        tile = values(x, place(image, s, first, size, c_stride, s_stride), offsets, inside, wide)
+        d = tl.where(inside, tile - by, 0.0)
+        total += d
+        if m2 is not None:
+            squares += d * d
+
+    count = (stop - start).to(wide)
+    total = tl.sum(total, axis=AXIS)
+    c = first + tl.arange(0, CHANNELS)
+    to = (image * spans + span) * channels + c
+    tl.store(mean + to, shift + total / count, mask=c < channels)
+    if m2 is not None:
+        tl.store(m2 + to, tl.sum(squares, axis=AXIS) - total * (total / count), mask=c < channels)
+
+
+@triton.jit
+def _of_maps(maps, channels, spans, SPANS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return a block of maps, where each one's parts of (N, spans, C) lie, as a tile (SPANS, BLOCK), and which of them exist."""
+    i, span = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, SPANS)
+    at = (i // channels * spans * channels + i % channels)[None, :] + (span * channels)[:, None]
+    return i, at, (i < maps)[None, :] & (span < spans)[:, None]
+
+
+@triton.jit
+def merge_moments(
+    mean, m2, mean_of_all, m2_of_all, maps, channels, positions, spans, length, SPANS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Merge what `moments` stored for each span: exact in two levels (Chan et al.), with means shifted by the first span's."""
+    wide: tl.constexpr = mean.dtype.element_ty
+    i, at, inside = _of_maps(maps, channels, spans, SPANS, BLOCK)
+    count = tl.minimum(positions - tl.arange(0, SPANS) * length, length).to(wide)[:, None]
+    shift = tl.load(mean + i // channels * spans * channels + i % channels, mask=i < maps, other=0.0)
+    d = tl.where(inside, tl.load(mean + at, mask=inside, other=0.0) - shift[None, :], 0.0)
+    further = tl.sum(d * count, axis=0) / positions
+    tl.store(mean_of_all + i, shift + further, mask=i < maps)
+    if m2 is not None:
+        d -= further[None, :]
+        squares = tl.where(inside, tl.load(m2 + at, mask=inside, other=0.0) + d * d * count, 0.0)
+        tl.store(m2_of_all + i, tl.sum(squares, axis=0), mask=i < maps)
+
+
+@triton.jit
+def reduce(
+    dy, kept, row, x, mu, r, r_mu, g_kept, sums, images, channels, positions, c_stride, s_stride, spans, length,
+    CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
+):  # fmt: skip
+    """Store sum g, sum g (x - mu) and, unless r is None, sum g (r - r_mu) over each span, (2 or 3, N, spans, C), and g as it is met."""
+    wide: tl.constexpr = sums.dtype.element_ty
+    image, span, first = split(tl.program_id(0), spans, channels, CHANNELS)
+    start = span * length
+    stop = tl.minimum(start + length, positions)
+    size = tl.cast(channels, tl.int64) * positions
+    offsets = offsets_in(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
+    x_mean = of_channels(mu, 0, first, channels, wide, CHANNELS, AXIS)
+    r_mean = x_mean
+    if r is not None:
+        r_mean = of_channels(r_mu, 0, first, channels, wide, CHANNELS, AXIS)
+
+    total = tl.zeros(offsets.shape, wide)
+    by_x = tl.zeros(offsets.shape, wide)
+    by_r = tl.zeros(offsets.shape, wide)
+    for s in range(start, stop, POSITIONS):
+        inside = existing(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
+        at = place(image, s, first, size, c_stride, s_stride)
+        g = gradient(
+            dy, kept, row, image, s, stop, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+        )  # fmt: skip
+        total += g
+        by_x += g * (values(x, at, offsets, inside, wide) - x_mean)
+        if r is not None:
+            by_r += g * (values(r, at, offsets, inside, wide) - r_mean)
+        if g_kept is not None:
+            tl.store(g_kept + at + offsets, g, mask=inside)
+
+    c = first + tl.arange(0, CHANNELS)
+    to = (image * spans + span) * channels + c
+    stride = tl.cast(images, tl.int64) * spans * channels
+    tl.store(sums + to, tl.sum(total, axis=AXIS), mask=c < channels)
+    tl.store(sums + stride + to, tl.sum(by_x, axis=AXIS), mask=c < channels)
+    if r is not None:
+        tl.store(sums + 2 * stride + to, tl.sum(by_r, axis=AXIS), mask=c < channels)
+
+
+@triton.jit
+def merge_sums(sums, sums_of_all, maps, channels, spans, SPANS: tl.constexpr, BLOCK: tl.constexpr):
+    """Add what `reduce` stored for each span."""
+    i, at, inside = _of_maps(maps, channels, spans, SPANS, BLOCK)
+    tl.store(sums_of_all + i, tl.sum(tl.load(sums + at, mask=inside, other=0.0), axis=0), mask=i < maps)
+
+
+@triton.jit
+def affine(
+    a, kept, row, ka, kc, b, kb, kd, out, mask, channels, positions, c_stride, s_stride, tiles,
+    CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr, RELU: tl.constexpr,
+):  # fmt: skip
+    """Store f(ka a + kc + b') and its mask, a as in `gradient`, b' = kb b + kd (kb None = 1, kd None = 0), b, or nothing.
+
+    ka and kc are (N, C), kb and kd (C,).
+    """
+    wide: tl.constexpr = ka.dtype.element_ty
+    # From the last tile to the first: what the reduction before it read last may still be in the cache.
+    image, tile, first = split(tl.num_programs(0) - 1 - tl.program_id(0), tiles, channels, CHANNELS)
+    start = tile * POSITIONS
+    inside = existing(start, positions, first, channels, CHANNELS, POSITIONS, AXIS)
+    at = place(image, start, first, tl.cast(channels, tl.int64) * positions, c_stride, s_stride)
+    offsets = offsets_in(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
+
+    v = gradient(
+        a, kept, row, image, start, positions, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+    )  # fmt: skip
+    v *= of_channels(ka, image * channels, first, channels, wide, CHANNELS, AXIS)
+    v += of_channels(kc, image * channels, first, channels, wide, CHANNELS, AXIS)
+    if b is not None:
+        other = values(b, at, offsets, inside, wide)
+        if kb is not None:
+            other *= of_channels(kb, 0, first, channels, wide, CHANNELS, AXIS)
+        v += other
+    if kd is not None:
+        v += of_channels(kd, 0, first, channels, wide, CHANNELS, AXIS)
+    store_rectified(
+        out, v, mask, row, image, start, first, channels, positions, at, offsets, inside, CHANNELS, POSITIONS, AXIS, RELU
+    )  # fmt: skip

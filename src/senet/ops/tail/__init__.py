@@ -1,0 +1,1 @@
+"""The end of a residual unit in one operator."""

@@ -1,0 +1,170 @@
+"""The folder of a run: which file is called what, and what it says. No torch."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from senet.atomic import write_text
+from senet.errors import UsageError
+from senet.recipe import NO_EFFECT, Recipe, load_recipe
+from senet.results.run import RunResult
+
+COLUMNS = {
+    "epoch": int,
+    "step": int,
+    "lr": float,
+    "train_loss": float,
+    "train_top1": float,
+    "val_loss": float,
+    "val_top1": float,
+    "val_top5": float,
+    "seconds": float,
+    "images_per_second": float,
+    "corrupt": int,
+}
+"""Column of metrics.csv -> its type. `epoch` and `step` say how many are done; accuracies are in percent; `lr` is the epoch's last rate;
+`seconds` covers training and validation, `images_per_second` training alone; `corrupt` counts the unreadable images met so far."""
+
+Row = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Name and read the files of one run.
+
+    Args:
+        path: the folder; it need not exist yet.
+    """
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: str | Path) -> "RunFolder":
+        """Return the run's folder at a path."""
+        return cls(Path(path))
+
+    @staticmethod
+    def weights_of(source: str | Path) -> str | Path:
+        """Return a source of weights as it is, and for a run's folder its best weights."""
+        return RunFolder(Path(source)).weights if Path(source).is_dir() else source
+
+    @property
+    def checkpoint(self) -> Path:
+        """All that a resumed run needs."""
+        return self.path / "last.ckpt"
+
+    @property
+    def weights(self) -> Path:
+        """The best weights so far, by validation accuracy."""
+        return self.path / "best.safetensors"
+
+    def exists(self) -> bool:
+        """Say whether a run was ever begun here."""
+        return self._recipe.is_file()
+
+    def is_finished(self) -> bool:
+        """Say whether the run here came to its end."""
+        return self._result.is_file()
+
+    def recipe(self) -> Recipe:
+        """Return the recipe as it was resolved.
+
+        Raises:
+            UsageError: if this is no run's folder.
+        """
+        if not self.exists():
+            raise UsageError(f"{str(self.path)!r} is not the folder of a run: it has no {self._recipe.name}")
+        return load_recipe(self._recipe)
+
+    def metrics(self) -> list[dict[str, float]]:
+        """Return the rows of metrics.csv, one per finished epoch."""
+        if not self._metrics.is_file():
+            return []
+        with self._metrics.open(encoding="utf-8", newline="") as file:
+            return [{name: COLUMNS[name](value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    def result(self) -> RunResult:
+        """Return the outcome of a finished run; its folder is this one, wherever it was when it ran."""
+        return RunResult.from_dict({**json.loads(self._result.read_text(encoding="utf-8")), "folder": self.path})
+
+    def begin(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
+        """Write what is known before the first step."""
+        write_text(self._recipe, recipe.to_yaml())
+        write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+
+    def write_metrics(self, rows: Sequence[Row]) -> None:
+        """Write metrics.csv anew: resuming from an older checkpoint cannot leave rows of epochs that are trained again."""
+        lines = [",".join(COLUMNS), *(",".join(_number(row[name]) for name in COLUMNS) for row in rows)]
+        write_text(self._metrics, "\n".join(lines) + "\n")
+
+    def finish(self, result: RunResult) -> None:
+        """Mark the run as finished."""
+        write_text(self._result, json.dumps(result.to_dict(), indent=2) + "\n")
+
+    @property
+    def _recipe(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def _result(self) -> Path:
+        return self.path / "result.json"
+
+
+def new_run(recipe: Recipe, out: str | Path, folder: str | Path | None) -> RunFolder:
+    """Return the folder for a new run: `folder`, or one below `out` that the recipe's name and digest name.
+
+    Raises:
+        UsageError: if there is a run in it already, or anything else.
+    """
+    run = RunFolder(Path(folder) if folder is not None else Path(out) / f"{recipe.name}-{recipe.digest()}")
+    if run.is_finished():
+        raise UsageError(f"{str(run.path)!r} holds a finished run; name another folder with --folder, or remove it to train again")
+    if run.checkpoint.exists():
+        raise UsageError(f"{str(run.path)!r} holds an unfinished run; go on with --resume {run.path}, or name another with --folder")
+    if run.path.exists() and (not run.path.is_dir() or (not run.exists() and any(run.path.iterdir()))):
+        raise UsageError(f"{str(run.path)!r} is taken by something else than a run; name another folder with --folder")
+    return run
+
+
+def resumed_run(folder: str | Path, recipe: Recipe | None) -> tuple[RunFolder, Recipe]:
+    """Return an unfinished run's folder and its recipe, with what may change between sessions taken from `recipe`.
+
+    Raises:
+        UsageError: if there is no run, it is finished, or `recipe` would train other weights.
+    """
+    run = RunFolder(Path(folder))
+    saved = run.recipe()
+    if run.is_finished():
+        result = run.result()
+        raise UsageError(f"the run in {str(folder)!r} is finished: {result.epochs} epochs, top-1 {result.top1:.2f} %; nothing to resume")
+    if recipe is None:
+        return run, saved
+    if recipe.digest() != saved.digest():
+        free = [f"{section}.{name}".lstrip(".") for section, name in NO_EFFECT]
+        differences = _differences(saved.to_dict(), recipe.to_dict())
+        changed = [name for name in differences if name not in free] or differences  # a folder of images counts by its place
+        allowed = ", ".join(name for name in free if name not in changed)
+        raise UsageError(f"{str(folder)!r} was begun with another {', '.join(changed)}; a resumed run may only change {allowed}")
+    return run, recipe
+
+
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name in first.keys() | second.keys():
+        one, other = first.get(name), second.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += _differences(one, other, f"{prefix}{name}.")
+        elif one != other:
+            found.append(f"{prefix}{name}")
+    return sorted(found)
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.8g}"

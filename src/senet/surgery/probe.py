@@ -1,0 +1,198 @@
+"""Run a network without computing anything, to see how its modules are called and what shapes flow."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from senet.errors import UsageError
+from senet.surgery.graph import Flow
+from senet.surgery.hooks import evaluating
+from senet.surgery.roles import CONVS
+from senet.surgery.trace import Arguments, Container, tensors, unchanged
+
+SIZES = (512, 224, 299, 64)
+"""Sides of the images tried when no example input is given; large ones first, where the strides show exactly."""
+
+SMALL_SIZES = (64, 128, 224, 299, 512)
+"""Sides tried where real numbers are computed."""
+
+
+@dataclass
+class Probe:
+    """Hold what a run showed.
+
+    Attributes:
+        calls: module -> arguments of its first call, in the order of the calls.
+        counts: module -> how often it was called.
+        outputs: module -> what that call returned; tensors stand for their shape and type only.
+        image: side of the map that the first convolution got, in pixels.
+        traced: container -> shapes of its nodes, as far as they were asked for.
+    """
+
+    calls: dict[nn.Module, Arguments] = field(default_factory=dict)
+    counts: Counter[nn.Module] = field(default_factory=Counter)
+    outputs: dict[nn.Module, Any] = field(default_factory=dict)
+    image: int = 0
+    traced: dict[nn.Module, dict[fx.Node, tuple[int, ...]]] = field(default_factory=dict)
+
+    def enlarging(self) -> set[nn.Module]:
+        """Return the modules whose output is larger than their first input."""
+        pairs = (
+            (module, tensors(self.calls[module].args), output) for module, output in self.outputs.items() if isinstance(output, Tensor)
+        )
+        maps = ((module, inputs[0], output) for module, inputs, output in pairs if inputs and inputs[0].ndim == output.ndim > 2)
+        return {
+            module for module, before, after in maps if all(new > old for new, old in zip(after.shape[2:], before.shape[2:], strict=True))
+        }
+
+    def shape(self, flow: Flow, node: fx.Node) -> tuple[int, ...]:
+        """Return the shape of a node at its container's first call, or () if it is not a tensor."""
+        module = flow.module(node)
+        if module is None or module not in self.outputs or self.counts[module] != self.counts[flow.container.module]:
+            return self._inside(flow.container).get(node, ())
+        return tuple(value.shape) if isinstance(value := self.outputs[module], Tensor) else ()
+
+    def _inside(self, container: Container) -> dict[fx.Node, tuple[int, ...]]:
+        """Return the shapes of all nodes of a container."""
+        if container.module not in self.traced:
+            recorder = _Recorder(container)
+            arguments = self.calls[container.module].bind(container.module)
+            values = [arguments[str(node.target).lstrip("*")] for node in container.graph.nodes if node.op == "placeholder"]
+            state = {f"inner.{name}": tensor for name, tensor in _meta_state(container.module).items()}
+            with torch.no_grad(), unchanged(*container.module.modules()), evaluating(container.module), suppress(Exception):
+                functional_call(recorder, state, tuple(values))  # what a failure leaves unknown is no map to recalibrate
+            self.traced[container.module] = recorder.shapes
+        return self.traced[container.module]
+
+
+class _Recorder(nn.Module):
+    """Run a container's graph node by node and note the shapes."""
+
+    def __init__(self, container: Container) -> None:
+        super().__init__()
+        self.inner = container.module
+        self.graph = container.graph
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+
+    def forward(self, *args: Any) -> Any:
+        """Run the graph on the values of its placeholders."""
+        shapes = self.shapes
+
+        class Run(fx.Interpreter):
+            def run_node(self, n: fx.Node) -> Any:
+                value = super().run_node(n)
+                if isinstance(value, Tensor):
+                    shapes[n] = tuple(value.shape)
+                return value
+
+        return Run(self.inner, graph=self.graph, garbage_collect_values=False).run(*args, enable_io_processing=False)
+
+
+def probe(model: nn.Module, example: Any = None, *, small: bool = False) -> Probe:
+    """Run a network in evaluation mode and note how its modules are called.
+
+    Tensors carry shapes only, so that a run costs milliseconds at any size; where a forward needs real numbers it gets them. Nothing of the
+    model changes.
+
+    Args:
+        model: the network.
+        example: a tensor or a tuple of arguments; None = an image, as the network declares it or as its first convolution wants it.
+        small: prefer small images, for runs that follow with real numbers.
+
+    Raises:
+        UsageError: if the network cannot be run on it.
+    """
+    if example is not None:
+        args = example if isinstance(example, tuple) else (example,)
+        attempts = [(_run_meta, args), (_run_real, args)]
+    else:
+        meta, real = _images(model, small), _images(model, small=True)
+        attempts = [(_run_meta, args) for args in meta] + [(_run_real, args) for args in real]
+    if not attempts:
+        raise UsageError(f"{type(model).__name__} has no convolution that tells what images it takes: give example_input")
+    reason = ""
+    for run, args in attempts:
+        try:
+            return run(model, args)
+        except Exception as error:  # a forward may raise anything
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors(args))
+            reason = f"{shapes} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+    fix = "check example_input" if example is not None else "give example_input"
+    raise UsageError(f"cannot run {type(model).__name__} on {reason}: {fix}")
+
+
+def _images(model: nn.Module, small: bool) -> list[tuple[Tensor]]:
+    declared = getattr(model, "input_size", None) or (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
+    conv = next((module for module in model.modules() if isinstance(module, CONVS)), None)
+    if conv is None:
+        return []
+    dimensions = len(conv.kernel_size)
+    channels = declared[0] if declared else conv.in_channels
+    shapes = [(2, channels) + (size,) * dimensions for size in (SMALL_SIZES if small else SIZES)]
+    if declared:
+        shapes.insert(0 if small else len(shapes), (2, *declared))
+    if dimensions == 3:
+        shapes = [(2, channels) + (size,) * 3 for size in (64, 32)]
+    return [(torch.empty(shape, dtype=conv.weight.dtype, device="meta"),) for shape in shapes]
+
+
+def _run_meta(model: nn.Module, args: tuple[Any, ...]) -> Probe:
+    seen = Probe()
+    with torch.no_grad(), unchanged(*model.modules()), evaluating(model), _watching(model, seen):
+        functional_call(model, _meta_state(model), pytree.tree_map_only(Tensor, lambda t: t.to("meta"), args))
+    return seen
+
+
+def _run_real(model: nn.Module, args: tuple[Any, ...]) -> Probe:
+    seen = Probe()
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    cuda = [device] if device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(cuda), unchanged(*model.modules()), evaluating(model), _watching(model, seen):
+        model(*fill(args, device))
+    return seen
+
+
+def fill(tree: Any, device: torch.device) -> Any:
+    """Replace tensors that have a shape only by real ones: normal numbers, zeros where they are not floating point."""
+
+    def real(tensor: Tensor) -> Tensor:
+        if tensor.device.type != "meta":
+            return tensor.to(device)
+        make = torch.randn if tensor.is_floating_point() else torch.zeros
+        return make(tensor.shape, dtype=tensor.dtype, device=device)
+
+    return pytree.tree_map_only(Tensor, real, tree)
+
+
+def _meta_state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("meta") for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+
+
+@contextmanager
+def _watching(model: nn.Module, seen: Probe) -> Iterator[None]:
+    def empty(tree: Any) -> Any:
+        return pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().to("meta"), tree)
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        seen.counts[module] += 1
+        seen.calls.setdefault(module, Arguments(empty(args), empty(dict(kwargs))))
+        if not seen.image and isinstance(module, CONVS) and tensors(args):
+            seen.image = tensors(args)[0].shape[-1]
+
+    def after(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+        seen.outputs.setdefault(module, empty(output))
+
+    handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module in model.modules()]
+    handles += [module.register_forward_hook(after) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,1 @@
+"""What other libraries' files of weights hold, one table a library."""

@@ -1,0 +1,181 @@
+"""The fused tail under torch.compile: one graph, torch's rules for operators, and the numbers of the eager form."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from oracles.tail_passes import LAYOUTS, Case, lively
+from senet import ChannelSE, Gated, backend, create_model
+from senet.ops import backend as backends
+from senet.ops.passes.protocol import TorchKernels
+from senet.ops.tail.autograd import Form, tensors_of
+from senet.ops.tail.call import keep, residual_tail
+
+FORMS = {
+    "identity": (False, "sigmoid", True),
+    "projection": (True, "tanh", True),
+    "no ReLU": (False, "sigmoid", False),
+    "projection, no ReLU": (True, "sigmoid", False),
+    "plain": (False, None, True),
+}
+"""Name -> projection, gate, ReLU."""
+
+
+@pytest.fixture(autouse=True)
+def torch_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offer the passes in torch's operations, so that no C++ compiler is needed."""
+    monkeypatch.setitem(backends.BUILDERS, "torch", lambda device: (TorchKernels(), ""))
+    torch.compiler.reset()
+
+
+class Unit(nn.Module):
+    """Hold the parts of a tail."""
+
+    def __init__(self, projection: bool, gate: str | None, relu: bool) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8)
+        self.shortcut_norm = nn.BatchNorm2d(8) if projection else keep
+        self.se = keep if gate is None else ChannelSE(8, 2, gate=gate)  # pyright: ignore[reportArgumentType]
+        self.relu = relu
+
+    def forward(self, x: Tensor, r: Tensor) -> Tensor:
+        """Join both."""
+        return residual_tail(x, r, norm=self.norm, shortcut_norm=self.shortcut_norm, recalibrate=self.se, relu=self.relu)
+
+
+def results(run: Callable[..., Tensor], unit: nn.Module, layout: torch.memory_format) -> list[Tensor]:
+    """Return output, gradients and running statistics of a step, which is the same for all runs."""
+    generator = torch.Generator().manual_seed(0)
+    x, r, dy = (torch.randn(3, 8, 5, 4, generator=generator).to(memory_format=layout).requires_grad_(i < 2) for i in range(3))
+    y = run(x, r)
+    y.backward(dy)
+    return [y.detach(), x.grad, r.grad, *(p.grad for p in unit.parameters()), *unit.buffers()]  # pyright: ignore[reportReturnType]
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "frozen"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("form", FORMS)
+def test_one_graph_with_the_same_bits(form: str, layout: str, training: bool) -> None:
+    unit = Unit(*FORMS[form]).train(training)
+    twin = copy.deepcopy(unit)
+    graphs = Graphs()
+    with backend("torch"):
+        want = results(unit, unit, LAYOUTS[layout])
+        got = results(torch.compile(twin, backend=graphs, fullgraph=True), twin, LAYOUTS[layout])
+    assert graphs.operators.count("senet.tail") == 1
+    assert all(torch.equal(one, other) and one.stride() == other.stride() for one, other in zip(got, want, strict=True))
+
+
+class Graphs:
+    """Compile as "aot_eager" does, and keep the names of what the graphs call."""
+
+    def __init__(self) -> None:
+        self.operators: list[str] = []
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        self.operators += [str(node.target) for node in graph.graph.nodes]
+        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck's own
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("batch", None, "sigmoid", True),
+        Case("batch", "batch", "hard_sigmoid", True),
+        Case("running", "running", "sigmoid", False),
+        Case(None, None, "sigmoid", False),
+        Case("batch", None, None, True),
+    ],
+    ids=str,
+)
+def test_keeps_the_rules_for_operators(case: Case, layout: str) -> None:
+    torch.manual_seed(0)
+    tail = lively(case)
+    row = [*(v.to(memory_format=LAYOUTS[layout]) for v in case.maps(2)), *tensors_of(tail)]
+    running = (4, 5, 8, 9)
+    tensors = [v.requires_grad_(place not in running) for place, v in enumerate(row) if v is not None]
+    places = [place for place, v in enumerate(row) if v is not None]
+    torch.library.opcheck(torch.ops.senet.tail, (tensors, places, *Form.of(tail)[:7], "torch"))
+
+
+def test_a_compiler_without_gradients_sees_the_definition() -> None:
+    graphs = Graphs()
+    x = torch.randn(8, 8, 48, 48)
+    unit = Unit(*FORMS["identity"]).eval()
+    with torch.no_grad():
+        torch.compile(unit, backend=graphs, fullgraph=True)(x, x)
+    assert graphs.operators
+    assert "senet.tail" not in graphs.operators
+
+
+def test_a_compiler_sees_the_definition_of_norms_over_processes() -> None:
+    graphs = Graphs()
+    x = torch.randn(2, 8, 5, 4)
+    unit = Unit(*FORMS["identity"])
+    unit.norm = nn.SyncBatchNorm(8)
+    with backend("torch"):
+        torch.compile(unit.eval(), backend=graphs)(x, x)
+    assert graphs.operators
+    assert "senet.tail" not in graphs.operators
+
+
+def test_exported_programs_hold_the_definition() -> None:
+    x = torch.randn(8, 8, 48, 48)
+    with backend("torch"):
+        program = torch.export.export(Unit(*FORMS["identity"]).eval(), (x, x))
+    assert not any("senet" in str(node.target) for node in program.graph.nodes)
+
+
+def test_networks_compile_to_one_graph() -> None:
+    torch.manual_seed(0)
+    network = create_model("se_cifar_resnet20").train()
+    twin = copy.deepcopy(network)
+    x = torch.randn(2, 3, 8, 8)
+    with backend("torch"):
+        want = network(x)
+        got = torch.compile(twin, backend="aot_eager", fullgraph=True)(x)
+        for out in (want, got):
+            out.square().sum().backward()
+    assert torch.equal(got, want)
+    for one, other in zip(twin.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_inserted_blocks_compile_with_their_norm() -> None:
+    torch.manual_seed(0)
+    host = Gated(nn.BatchNorm2d(8), ChannelSE(8, 2), gain=2.0)
+    graphs = Graphs()
+    x = torch.randn(2, 8, 5, 4)
+    with backend("torch"):
+        want = copy.deepcopy(host)(x)
+        got = torch.compile(host, backend=graphs, fullgraph=True)(x)
+    assert "senet.tail" in graphs.operators
+    assert torch.equal(got, want)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["identity", "projection"])
+def test_inductor(form: str) -> None:
+    unit = Unit(*FORMS[form])
+    twin = copy.deepcopy(unit)
+    with backend("cpp"):
+        want = results(unit, unit, torch.channels_last)
+        got = results(torch.compile(twin, fullgraph=True), twin, torch.channels_last)
+    for one, other in zip(got, want, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_batched_functions_see_the_definition() -> None:
+    unit = Unit(*FORMS["identity"]).eval()
+    x = torch.randn(3, 4, 8, 48, 48)
+
+    def joined(v: Tensor) -> Tensor:
+        return unit(v, v)
+
+    want = torch.vmap(joined)(x)
+    assert torch.equal(torch.compile(torch.vmap(joined), backend="aot_eager")(x), want)
