@@ -12,7 +12,7 @@ from senet.blocks.build import build_block
 from senet.errors import UsageError
 from senet.measuring.steps import FLOATS, InferenceStep, TrainingStep
 from senet.ops.backend import BUILDERS, REFERENCE, fastest
-from senet.ops.tail.call import keep, residual_tail
+from senet.ops.tail.call import residual_tail
 from senet.spec import BlockSpec, check_choice
 
 BACKENDS = (REFERENCE, *BUILDERS)
@@ -31,7 +31,7 @@ class ResidualTail(nn.Module):
         super().__init__()
         self.bn = nn.BatchNorm2d(channels)
         self.pairwise = block is not None and block.kind == "cmpe_se"
-        self.se = keep if block is None else build_block(block, channels)
+        self.se = None if block is None else build_block(block, channels)
 
     def forward(self, branch: Tensor, shortcut: Tensor) -> Tensor:
         """Join branch and shortcut, (N, C, H, W) both."""
