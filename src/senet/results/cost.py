@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from senet.measuring.numbers import change, count, duration, times
+from senet.measuring.numbers import change, compact, duration, factor
 from senet.measuring.timing import Ratio, Timing
 
 
@@ -110,8 +110,8 @@ class CostRow:
 
 def _counted(title: str, value: int, base: int) -> CostRow:
     ratio = value / base
-    return CostRow(title, count(value), ratio, ratio, ratio, change(ratio))
+    return CostRow(title, compact(value), ratio, ratio, ratio, change(ratio))
 
 
 def _timed(title: str, time: Duration, ratio: Ratio) -> CostRow:
-    return CostRow(title, duration(time.median), ratio.median, ratio.low, ratio.high, times(ratio.median))
+    return CostRow(title, duration(time.median), ratio.median, ratio.low, ratio.high, factor(ratio.median))

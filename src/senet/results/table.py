@@ -3,15 +3,15 @@
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from senet.measuring.numbers import mean_sd
+from senet.measuring.numbers import mean_sd, plural
 from senet.results.comparison import Result
 from senet.results.summary import interval
 
 
 def result_table(result: Result) -> Table:
     """Return one row a variant: the primary metric over seeds, the paired difference, costs and their ratios to the baseline."""
-    metric, seeds = result.primary, f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
-    table = Table(title=f"{result.recipe.name}, {seeds}", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    metric, title = result.primary, f"{result.recipe.name}, {plural(len(result.seeds), 'seed')}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant")
     for heading in (f"{metric.title} {metric.unit}".rstrip(), "difference", "params", "MACs", "latency", "train\nstep"):
         wraps = heading == "difference"  # few seeds that differ much have long intervals
