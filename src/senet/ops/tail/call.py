@@ -7,9 +7,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.modules import module as modules
 
 from senet.ops.backend import REFERENCE, asked_or_best, choose, is_asked_for
+from senet.ops.hooks import runs_hooks
 from senet.ops.tail.autograd import Form, TailFunction, layout, tail_of, tensors_of
 from senet.ops.tail.channel import Norm
 from senet.ops.tail.custom_op import tail_by_name
@@ -117,14 +117,7 @@ def _has_gates(part: Any, gain: float) -> bool:
 
 def _is_bare(part: Any) -> bool:
     """Return whether nobody listens to a module or to those in it: hooks are called by the module, which the operator passes by."""
-    return isinstance(part, nn.Module) and all(is_unheard(module) for module in part.modules())
-
-
-def is_unheard(module: nn.Module) -> bool:
-    """Return whether a module has no hooks, its own or everyone's."""
-    own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    everyones = (modules._global_forward_hooks, modules._global_forward_pre_hooks, modules._global_backward_hooks)
-    return not any((*own, *everyones, modules._global_backward_pre_hooks))
+    return isinstance(part, nn.Module) and not any(map(runs_hooks, part.modules()))
 
 
 def _fused(
