@@ -14,7 +14,7 @@ from senet.deploy.fold import fold_norm
 from senet.deploy.layers import FusedConv2d, LeanSE
 from senet.deploy.outline import Outline
 from senet.deploy.report import Fusion
-from senet.ops.hooks import has_hooks
+from senet.ops.hooks import has_own_hooks
 
 BLOCKS = (ChannelSE, SpatialSE, ChannelSpatialSE, CompetitiveSE)
 FRESH = {"relu", "cat", "concat", "add"}
@@ -39,7 +39,7 @@ def rewrite(outline: Outline, usage: Usage, exchange: Exchange, *, root: bool) -
     """
     chains = [chain for chain in find_chains(outline, usage) if chain.nodes]
     worth = {"gate", "sum"} if root else {"gate", "sum", "relu"}
-    graphed = outline.plain and not has_hooks(outline.container)
+    graphed = outline.plain and not has_own_hooks(outline.container)
     graphed &= any(worth & chain.parts.keys() and not _swappable(outline, chain, usage) for chain in chains)
     if not graphed:
         for chain in chains:

@@ -9,11 +9,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from senet.ops.backend import REFERENCE, asked_or_best, choose, is_asked_for
-from senet.ops.hooks import runs_hooks
-from senet.ops.tail.autograd import Form, TailFunction, layout, tail_of, tensors_of
+from senet.ops.hooks import is_bare
+from senet.ops.passes.maps import layout
+from senet.ops.tail.autograd import Form, TailFunction, tail_of, tensors_of
 from senet.ops.tail.channel import Norm
 from senet.ops.tail.custom_op import tail_by_name
-from senet.ops.tail.spatial import Gates
+from senet.ops.tail.gates import Gates
 
 Map = Callable[[Tensor], Tensor]
 
@@ -88,7 +89,7 @@ def takes(branch: Tensor, shortcut: Tensor | None, norm: Any, shortcut_norm: Any
     if (shortcut is not None and shortcut.shape != branch.shape) or (norm is keep and recalibrate is keep):
         return False
     return all(
-        part is keep or (_is_bare(part) and convertible(part))
+        part is keep or (isinstance(part, nn.Module) and is_bare(part) and convertible(part))
         for part, convertible in zip((norm, shortcut_norm, recalibrate), (_is_norm, _is_norm, partial(_has_gates, gain=gain)), strict=True)
     )
 
@@ -113,11 +114,6 @@ def _is_norm(part: Any) -> bool:
 
 def _has_gates(part: Any, gain: float) -> bool:
     return getattr(part, "tail_gates", lambda gain: None)(gain) is not None
-
-
-def _is_bare(part: Any) -> bool:
-    """Return whether nobody listens to a module or to those in it: hooks are called by the module, which the operator passes by."""
-    return isinstance(part, nn.Module) and not any(map(runs_hooks, part.modules()))
 
 
 def _fused(
