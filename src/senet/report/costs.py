@@ -1,6 +1,6 @@
 """The cost figure: each variant's parameters, MACs, latency and training step as multiples of the baseline's."""
 
-from senet.measuring.numbers import TIMES, change, times
+from senet.measuring.numbers import TIMES, change, factor
 from senet.report.svg import Drawing, Scale, fit, series, tick_label, tick_step
 from senet.results.comparison import Cost, Result
 
@@ -54,4 +54,4 @@ def cost_chart(result: Result) -> Drawing:
 
 def figure(what: str, ratio: float) -> str:
     """Write a ratio: counts are exact and often tiny, measured ones have two decimals."""
-    return change(ratio) if what in ("Parameters", "MACs") else times(ratio)
+    return change(ratio) if what in ("Parameters", "MACs") else factor(ratio)

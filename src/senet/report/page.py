@@ -9,7 +9,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from senet.measuring.numbers import change, count, duration, mean_sd, signed, times
+from senet.measuring.numbers import change, compact, duration, factor, mean_sd, signed
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
 from senet.report.differences import difference_chart
@@ -92,10 +92,10 @@ def notes(result: Result) -> list[str]:
 def _row(result: Result, place: int, variant: VariantResult) -> Row:
     difference, cost, base = result.differences.get(variant.label), variant.cost, result.baseline.cost
     figures = (
-        (count(cost.params), change(cost.params / base.params)),
-        (count(cost.macs), change(cost.macs / base.macs)),
-        (duration(cost.latency.median), times(cost.latency_ratio.median)),
-        (duration(cost.step.median), times(cost.step_ratio.median)),
+        (compact(cost.params), change(cost.params / base.params)),
+        (compact(cost.macs), change(cost.macs / base.macs)),
+        (duration(cost.latency.median), factor(cost.latency_ratio.median)),
+        (duration(cost.step.median), factor(cost.step_ratio.median)),
     )
     return Row(
         label=variant.label,

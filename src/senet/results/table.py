@@ -3,17 +3,15 @@
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from senet.measuring.numbers import change, count, duration, mean_sd, signed, times
+from senet.measuring.numbers import change, compact, duration, factor, mean_sd, plural, signed
 from senet.results.comparison import Result
 from senet.results.summary import interval
 
 
 def result_table(result: Result) -> Table:
     """Return one row a variant: accuracy over seeds, the paired difference, costs and their ratios to the baseline."""
-    count_of_seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
-    table = Table(
-        title=f"{result.recipe.name}, {count_of_seeds}", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
-    )
+    title = f"{result.recipe.name}, {plural(len(result.seeds), 'seed')}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant")
     for heading in ("top-1 %", "difference", "params", "MACs", "latency", "train\nstep"):
         wraps = heading == "difference"  # few seeds that differ much have long intervals
@@ -22,10 +20,10 @@ def result_table(result: Result) -> Table:
     for variant in result.variants:
         cost = variant.cost
         figures = (
-            (count(cost.params), change(cost.params / base.params)),
-            (count(cost.macs), change(cost.macs / base.macs)),
-            (duration(cost.latency.median), times(cost.latency_ratio.median)),
-            (duration(cost.step.median), times(cost.step_ratio.median)),
+            (compact(cost.params), change(cost.params / base.params)),
+            (compact(cost.macs), change(cost.macs / base.macs)),
+            (duration(cost.latency.median), factor(cost.latency_ratio.median)),
+            (duration(cost.step.median), factor(cost.step_ratio.median)),
         )
         difference = result.differences.get(variant.label)
         if difference is None:
