@@ -1,8 +1,6 @@
 """`senet compare`: train variants of a recipe over seeds and report what the differences support."""
 
-from argparse import SUPPRESS
-
-from jsonargparse import Namespace
+from argparse import SUPPRESS, Namespace
 
 from senet.cli.arguments import CommandParser, add_json, add_recipe, recipe_of
 from senet.errors import UsageError
