@@ -1,10 +1,9 @@
 """`senet bench`: plain against recalibrated networks on this machine, by engine: time and memory."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from jsonargparse import Namespace
 
 from senet.benchmarking.settings import BATCH, BENCH_MODES, DTYPES, Settings
 from senet.cli.arguments import CommandParser, add_json, check_free, device_of, model_changes

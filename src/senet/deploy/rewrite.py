@@ -9,11 +9,12 @@ from senet.blocks.channel import ChannelSE
 from senet.blocks.channel_spatial import ChannelSpatialSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.spatial import SpatialSE
-from senet.deploy.chains import NORMS, Chain, Usage, commutes, find_chains, refusal, watched
+from senet.deploy.chains import NORMS, Chain, Usage, commutes, find_chains, refusal
 from senet.deploy.fold import fold_norm
 from senet.deploy.layers import FusedConv2d, LeanSE
 from senet.deploy.outline import Outline
 from senet.deploy.report import Fusion
+from senet.ops.hooks import has_own_hooks
 
 BLOCKS = (ChannelSE, SpatialSE, ChannelSpatialSE, CompetitiveSE)
 FRESH = {"relu", "cat", "concat", "add"}
@@ -38,7 +39,7 @@ def rewrite(outline: Outline, usage: Usage, exchange: Exchange, *, root: bool) -
     """
     chains = [chain for chain in find_chains(outline, usage) if chain.nodes]
     worth = {"gate", "sum"} if root else {"gate", "sum", "relu"}
-    graphed = outline.plain and not watched(outline.container)
+    graphed = outline.plain and not has_own_hooks(outline.container)
     graphed &= any(worth & chain.parts.keys() and not _swappable(outline, chain, usage) for chain in chains)
     if not graphed:
         for chain in chains:
