@@ -17,7 +17,7 @@ from senet.measuring.timing import interleave, ratio
 from senet.models.create import from_pretrained
 from senet.profiling import profile
 from senet.recipe import Recipe
-from senet.results.comparison import Cost
+from senet.results.cost import Duration, VariantCost
 from senet.tasks.classification import Classification
 from senet.training.optim import build_sgd
 from senet.training.processes import worthwhile_threads
@@ -27,7 +27,7 @@ SECONDS = 8.0
 """No new round of timing begins after so long; three always run."""
 
 
-def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources: Sequence[DataSource]) -> list[Cost]:
+def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources: Sequence[DataSource]) -> list[VariantCost]:
     """Count parameters and MACs, and time the forward pass of one image and the training step of one batch, all variants in turn.
 
     Args:
@@ -52,11 +52,11 @@ def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources:
         steps = interleave(dict(zip(labels, stepping, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     base = labels[0]
     return [
-        Cost(
+        VariantCost(
             params=count.params,
             macs=count.macs,
-            latency=latencies[label],
-            step=steps[label],
+            latency=Duration.of(latencies[label]),
+            step=Duration.of(steps[label]),
             latency_ratio=ratio(latencies[label], latencies[base]),
             step_ratio=ratio(steps[label], steps[base]),
         )

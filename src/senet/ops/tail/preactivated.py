@@ -47,7 +47,8 @@ class PreactivatedSaved:
     @classmethod
     def of(cls, row: Any) -> "PreactivatedSaved":
         """Return what `row` took apart."""
-        return cls(*row[:5], Normalization(*row[5:8]), Excited(*row[8:COUNT]))
+        u, v, a, means, uv, mean, inverse_std, scale, squeeze, hidden, gates = row
+        return cls(u, v, a, means, uv, Normalization(mean, inverse_std, scale), Excited(squeeze, hidden, gates))
 
 
 COUNT = 11
