@@ -11,8 +11,8 @@ from senet.errors import UsageError
 from senet.insertion.gated import Gated
 from senet.insertion.identity import start_as_identity
 from senet.insertion.plan import InsertPlan, Site
-from senet.insertion.remove import restore
-from senet.insertion.rewrite import Edit, Rewritten, refusal
+from senet.insertion.remove import take_out
+from senet.insertion.rewrite import Edit, Rewritten, why_not_rewritten
 from senet.insertion.verify import Inserted, prove
 from senet.surgery.flow import Flow
 from senet.surgery.probe import Probe, probe
@@ -40,13 +40,13 @@ def apply(model: nn.Module, plan: InsertPlan, example_input: Any = None, *, proo
         notes = prove(inserted, seen.calls)
         return replace(plan, sites=tuple(replace(entry.site, note=notes[entry.block] or entry.site.note) for entry in inserted))
     except BaseException:
-        restore(model, {entry.block for entry in inserted}.__contains__)
+        take_out(model, {entry.block for entry in inserted}.__contains__)
         raise
 
 
 @dataclass(frozen=True)
 class Host:
-    """Hold what a site names: the module to wrap or rewrite, and the container of its unit."""
+    """What a site names: the module to wrap or rewrite, and the container of its unit."""
 
     module: nn.Module
     container: nn.Module
@@ -94,7 +94,7 @@ def _channels(site: Site, module: nn.Module, seen: Probe) -> int | None:
             if name not in names:
                 raise UsageError(f"this plan is of another network: the forward of {site.path} has no value {name!r} here")
         container = Container(site.path, module, graph)
-        if (reason := refusal(container)) is not None:
+        if (reason := why_not_rewritten(container)) is not None:
             raise UsageError(reason)
         shape = seen.shape(Flow(container), names[site.node])
     else:

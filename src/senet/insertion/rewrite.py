@@ -15,7 +15,7 @@ from senet.surgery.trace import Container, trace
 
 @dataclass(frozen=True)
 class Edit:
-    """Say what to put where in a graph.
+    """What to put where in a graph.
 
     Args:
         name: name of the block's sub-module.
@@ -32,7 +32,7 @@ class Edit:
     gain: float = 1.0
 
 
-def refusal(container: Container) -> str | None:
+def why_not_rewritten(container: Container) -> str | None:
     """Return why a container's forward cannot be rewritten, or None."""
     name = f"{container.path} ({type(container.module).__name__})" if container.path else type(container.module).__name__
     if not container.path:
@@ -51,7 +51,7 @@ def refusal(container: Container) -> str | None:
 
 
 class Rewritten(nn.Module):
-    """Run a container's forward with blocks in it.
+    """A container whose forward has blocks in it.
 
     Children, parameters and buffers are the container's own, under their own names, so that its keys stay as they were.
 
