@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from senet.blocks.kinds import is_block
 from senet.deploy.chains import NORMS, Usage
 from senet.deploy.outline import Outline
 from senet.deploy.report import Fusion, FusionReport
-from senet.deploy.rewrite import BLOCKS, rewrite
+from senet.deploy.rewrite import rewrite
 from senet.errors import UsageError
 
 
@@ -57,7 +58,7 @@ def optimize(model: nn.Module) -> nn.Module:
 
 def _outlines(path: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[Outline | Fusion]:
     """Give the outlines of a container and of those that it calls, parents first; for one that cannot be traced, the row that says so."""
-    if module in seen or isinstance(module, BLOCKS) or not _holds_something(module):
+    if module in seen or is_block(module) or not _holds_something(module):
         return
     seen.add(module)
     try:
@@ -74,14 +75,14 @@ def _outlines(path: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[Ou
 
 
 def _holds_something(module: nn.Module) -> bool:
-    return any(isinstance(inner, (*BLOCKS, *NORMS)) for inner in module.modules() if inner is not module)
+    return any(is_block(inner) or isinstance(inner, NORMS) for inner in module.modules() if inner is not module)
 
 
 def _overlooked(optimized: nn.Module, known: set[str]) -> Iterator[Fusion]:
     """Give a row for every block and normalisation that is there still, and that no outline shows."""
     inside: tuple[str, ...] = ()
     for path, module in optimized.named_modules():
-        if path.startswith(inside) or not isinstance(module, (*BLOCKS, *NORMS)):
+        if path.startswith(inside) or not (is_block(module) or isinstance(module, NORMS)):
             continue
         inside += (f"{path}.",)
         if path not in known:

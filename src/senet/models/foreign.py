@@ -14,7 +14,7 @@ from senet.insertion.plan import InsertPlan
 from senet.models.classifier import ModelConfig
 from senet.models.libraries import LIBRARIES, factories, from_file
 from senet.models.recalibration import with_reduction
-from senet.spec import KINDS, BlockSpec, check_choice
+from senet.spec import BlockSpec
 
 INSERTION_OPTIONS = ("init", "existing", "at")
 """Options of a recipe's model that go to `senet.insert`; all others go to the library or the factory."""
@@ -112,8 +112,6 @@ def _spec(name: str, block: str | BlockSpec | None, reduction: int | dict[int, i
         if reduction is not None:
             raise UsageError(f"reduction={reduction} needs a block: {name} is plain without block=, such as block='se'")
         return None
-    if isinstance(block, str):
-        check_choice("block", block, KINDS)
     return with_reduction(_as_spec(block), reduction)
 
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from senet.blocks.build import BLOCKS
+from senet.blocks.kinds import is_block
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
 from senet.models.registry import PLAIN, build_model, split_name
-from senet.spec import CHOICES, BlockSpec
+from senet.spec import BlockSpec, block_class, options_of
 from senet.weights import imagenet
 from senet.weights.check import check_config, check_tensors, differences, misfit, mismatches, short
 from senet.weights.fold_input import fold_input
@@ -23,9 +23,6 @@ from senet.weights.store import WeightsMetadata, config_of, metadata_of
 
 TRAINING_ONLY = ("num_classes", "in_channels", "dropout", "zero_init_residual")
 """Options that trained weights do not depend on, or whose effect their shapes show."""
-
-ATTRIBUTES = {"squeeze": "squeeze", "gate": "gate_name", "combine": "combine"}
-"""Options of blocks that tensors do not show -> the attributes in which blocks keep them."""
 
 outlines: dict[tuple[str, str], Classifier] = {}
 """Networks on the meta device, by name and options."""
@@ -257,7 +254,7 @@ def network_of(release: Release, *, device: torch.device | str | None = "meta", 
 def _of_kind(block: nn.Module | None, release: Release) -> nn.Module | None:
     """Return a block if it is of the kind that a release's is, where that says."""
     spec = release.options.get("block")
-    return block if spec is None or isinstance(block, BLOCKS[spec.kind]) else None
+    return block if spec is None or isinstance(block, block_class(spec.kind)) else None
 
 
 def _outline(release: Release) -> Classifier:
@@ -335,10 +332,12 @@ def _check_block(text: str, match: Match, block: nn.Module) -> None:
         raise UsageError(f"{text!r} holds {match.label}, which needs {wanted}; build the block with that option")
 
 
-def _behaviour(block: object) -> dict[str, str]:
-    """Return the options of a spec or a block that the shapes of its tensors do not show."""
-    attributes = {option: option for option in ATTRIBUTES} if isinstance(block, BlockSpec) else ATTRIBUTES
-    return {option: getattr(block, name, None) or CHOICES[option][0] for option, name in attributes.items()}
+def _behaviour(block: Any) -> dict[str, Any]:
+    """Return the options of a spec or a block that its tensors do not show."""
+    if isinstance(block, BlockSpec):
+        stateless = block_class(block.kind).stateless_options
+        return {option: block.options.get(option, options_of(block.kind)[option].default) for option in stateless}
+    return {option: getattr(block, name) for option, name in block.stateless_options.items()} if is_block(block) else {}
 
 
 def _block_shapes(model: nn.Module) -> dict[str, torch.Size]:
