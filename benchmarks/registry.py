@@ -16,9 +16,9 @@ from senet import backend, create_model
 from senet.benchmarking.engines import packages_of
 from senet.benchmarking.run import Contest, engine_contest
 from senet.benchmarking.settings import Settings
-from senet.benchmarking.steps import InferenceStep
 from senet.benchmarking.workload import workload
 from senet.data.loaders import Batch
+from senet.measuring.steps import InferenceStep
 from senet.recipe import OptimRecipe, load_recipe
 from senet.results.run_folder import RunFolder
 from senet.spec import KINDS
@@ -30,7 +30,7 @@ from senet.training.progress import Progress
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Hold one comparison.
+    """One comparison.
 
     Args:
         about: what is compared.
@@ -59,7 +59,7 @@ PLAIN_STEP = {
 
 
 class OneBatch:
-    """Give the training loop epochs of one and the same batch, without loading."""
+    """Batches of a training loop whose epochs are one and the same batch, without loading."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.batch = Batch(images, labels, [])

@@ -14,10 +14,10 @@ from senet.benchmarking.engines import ENGINES, check_engines, packages_of
 from senet.benchmarking.peers import PEERS, difference
 from senet.benchmarking.run import Contest, engine_contest, measure, measure_network, measure_tail
 from senet.benchmarking.settings import Settings
-from senet.benchmarking.steps import InferenceStep, TrainingStep
 from senet.benchmarking.tails import check_backends
 from senet.benchmarking.workload import Workload, workload
 from senet.errors import UsageError
+from senet.measuring.steps import InferenceStep, TrainingStep
 from senet.spec import BlockSpec
 
 QUICK = {"rounds": 1, "max_seconds": 1.0}

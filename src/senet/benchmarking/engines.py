@@ -11,10 +11,10 @@ import torch
 from senet.benchmarking.files import onnxruntime_step, openvino_step
 from senet.benchmarking.peers import PEERS, peer_step, require_peer
 from senet.benchmarking.settings import DTYPES, MODES, Settings
-from senet.benchmarking.steps import HALF, InferenceStep, TrainingStep, classify
 from senet.benchmarking.workload import PLAIN, Workload
 from senet.deploy.optimize import optimize
 from senet.errors import UsageError
+from senet.measuring.steps import AUTOCAST, InferenceStep, TrainingStep, cross_entropy_of
 from senet.spec import check_choice
 
 Step = Callable[[], object]
@@ -22,7 +22,7 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Engine:
-    """Hold one way to run a network.
+    """One way to run a network.
 
     Args:
         about: what it is.
@@ -62,7 +62,8 @@ def torch_step(work: Workload, model: torch.nn.Module, *, tails: str | None = No
     """Return the step of the workload's mode for any module."""
     if work.settings.mode == "inference":
         return InferenceStep(model, (work.images,), tails)
-    return TrainingStep(model, (work.images,), classify(work.labels), tails, HALF[work.settings.dtype])
+    autocast = AUTOCAST[work.settings.dtype]
+    return TrainingStep(model, (work.images,), cross_entropy_of(work.labels), tails=tails, autocast=autocast)
 
 
 EXPORT = dict.fromkeys(("onnx", "onnxscript"), "'senet[export]'")

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from senet.benchmarking.memory import Memory
 from senet.errors import UsageError
+from senet.measuring.numbers import milliseconds, plural
 from senet.measuring.timing import Ratio, Timing, ratio
 
 CLOCKS = {"cpu": "CPU", "wall": "wall"}
@@ -72,8 +73,8 @@ class Comparison:
             engine = self._engine_of(name)
             paired = ["", ""] if engine is None else _spread(self.overhead(engine))
             ratio = "" if name == self.base else f"{_by(self.clock, self.ratios[name]):.3f}"
-            spread = f"{_ms(timing.low)}-{_ms(timing.high)}"
-            table.add_row(name, _ms(timing.median), spread, _ms(timing.cpu), *(paired if self.pairs else ()), ratio)
+            spread = f"{milliseconds(timing.low)}-{milliseconds(timing.high)}"
+            table.add_row(name, milliseconds(timing.median), spread, milliseconds(timing.cpu), *(paired if self.pairs else ()), ratio)
         return table
 
     def _memory(self) -> Table:
@@ -147,7 +148,7 @@ class BenchResult:
     def table(self) -> Group:
         """Return the tables, and below them the circumstances."""
         facts = self.circumstances
-        threads = f"{facts['threads']} thread{'s' * (facts['threads'] > 1)}"
+        threads = plural(facts["threads"], "thread")
         versions = ", ".join(f"{name} {found}" for name, found in facts["versions"].items())
         where = f"{facts['device']}, {threads}; {versions}; commit {facts['commit'] or 'unknown'}; {facts['date']}"
         return Group(*(comparison.table() for comparison in self.comparisons), f"[dim]{where}[/dim]")
@@ -191,9 +192,3 @@ def _table(*headings: str) -> Table:
     for column in table.columns:
         column.justify, column.no_wrap = "left" if column is table.columns[0] else "right", True
     return table
-
-
-def _ms(seconds: float) -> str:
-    """Write three digits, but no more than two decimals: 0.05, 3.86, 11.3, 128."""
-    ms = seconds * 1e3
-    return f"{ms:.{2 if ms < 9.995 else 1 if ms < 99.95 else 0}f}"

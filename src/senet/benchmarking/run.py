@@ -11,10 +11,10 @@ from senet.benchmarking.memory import memory_of
 from senet.benchmarking.peers import PEERS, difference
 from senet.benchmarking.result import Comparison
 from senet.benchmarking.settings import Settings
-from senet.benchmarking.steps import TrainingStep
 from senet.benchmarking.tails import about_tail, tail_steps
 from senet.benchmarking.workload import PLAIN, Workload
 from senet.errors import UsageError
+from senet.measuring.steps import TrainingStep
 from senet.measuring.timing import Timing, interleave
 from senet.ops.backend import fastest
 from senet.spec import BlockSpec

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from senet.benchmarking.settings import Settings, times
-from senet.benchmarking.steps import TYPES, InferenceStep, TrainingStep, hand_back
 from senet.benchmarking.workload import PLAIN
 from senet.blocks.build import build_block
 from senet.errors import UsageError
+from senet.measuring.steps import FLOATS, InferenceStep, TrainingStep
 from senet.ops.backend import BUILDERS, REFERENCE, fastest
 from senet.ops.tail.call import keep, residual_tail
 from senet.spec import BlockSpec, block_class, check_choice
@@ -67,7 +67,7 @@ def tail_steps(shape: Sequence[int], block: BlockSpec, backends: Sequence[str], 
 
     def noise() -> Tensor:
         values = torch.randn(*shape, generator=random)
-        return values.to(settings.device, TYPES[settings.dtype]).to(memory_format=torch.channels_last)
+        return values.to(settings.device, FLOATS[settings.dtype]).to(memory_format=torch.channels_last)
 
     maps, gradient = tuple(noise().requires_grad_(training) for _ in range(2)), noise()
     modules = {
@@ -75,7 +75,7 @@ def tail_steps(shape: Sequence[int], block: BlockSpec, backends: Sequence[str], 
     }
     return {
         name: {
-            form: TrainingStep(module, maps, hand_back(gradient), name) if training else InferenceStep(module, maps, name)
+            form: TrainingStep(module, maps, lambda output: output, gradient, tails=name) if training else InferenceStep(module, maps, name)
             for form, module in modules.items()
         }
         for name in backends

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from senet.benchmarking.settings import BATCH, Settings, times
-from senet.benchmarking.steps import TYPES
 from senet.errors import UsageError
+from senet.measuring.steps import FLOATS
 from senet.models.create import create_model, model_from_config
 from senet.models.foreign import is_foreign
 from senet.models.registry import PLAIN as PLAIN_NETWORKS, split_name
@@ -105,7 +105,7 @@ def ready(model: nn.Module, settings: Settings) -> nn.Module:
 
 def placed(thing: Any, settings: Settings) -> Any:
     """Put a network or images on the device; in inference in the type, too."""
-    dtype = TYPES[settings.dtype] if settings.mode == "inference" else torch.float32
+    dtype = FLOATS[settings.dtype] if settings.mode == "inference" else torch.float32
     return thing.to(settings.device, dtype).to(memory_format=torch.channels_last)
 
 

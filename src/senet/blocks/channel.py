@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from senet.blocks.initialise import init_fan_in_, zero_
-from senet.blocks.layers import call, check_channels, gate_type, is_bare, widths
+from senet.blocks.layers import call, check_channels, gate_type, is_plain_layer, widths
 from senet.blocks.precision import without_autocast
 from senet.errors import UsageError
 from senet.ops import reference
-from senet.ops.tail.channel import Excitation
-from senet.ops.tail.spatial import Gates
+from senet.ops.tail.gates import Excitation, Gates
 from senet.spec import PLACEMENTS, check_choice, check_positive, hidden_width
 
 Squeeze = Literal["avg", "max", "none"]
@@ -125,12 +124,12 @@ class ChannelSE(nn.Module):
             return reference.excite(z, partial(call, self.fc1), partial(call, self.fc2), self.gate_name)
 
     def tail_gates(self, gain: float = 1.0) -> Gates | None:
-        """Return the gates for the fused residual tail, which averages as it normalises and reads the weights of bare layers, else None.
+        """Return the gates for the fused residual tail, which averages as it normalises and reads the weights of plain layers, else None.
 
         Args:
             gain: constant factor behind the block.
         """
-        if self.squeeze != "avg" or not (is_bare(self.fc1) and is_bare(self.fc2)):
+        if self.squeeze != "avg" or not (is_plain_layer(self.fc1) and is_plain_layer(self.fc2)):
             return None
         return Gates(Excitation(self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias, self.gate_name, gain))
 

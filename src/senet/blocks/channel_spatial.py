@@ -13,7 +13,7 @@ from senet.blocks.precision import without_autocast
 from senet.blocks.spatial import SpatialSE
 from senet.errors import UsageError
 from senet.ops import reference
-from senet.ops.tail.spatial import Gates
+from senet.ops.tail.gates import Gates
 from senet.spec import PLACEMENTS, check_choice
 
 Combine = Literal["add", "max", "multiply", "concat"]

@@ -9,26 +9,26 @@ from torch.nn.functional import linear
 
 from senet.blocks.precision import precise
 from senet.errors import UsageError
-from senet.ops.tail.call import is_unheard
+from senet.ops.hooks import has_hooks
 
 PLAIN_LAYERS = (nn.Linear, nn.Conv2d)
 WIDTHS = (("out_features", "in_features"), ("out_channels", "in_channels"))
 
 
-def is_bare(layer: nn.Module) -> bool:
+def is_plain_layer(layer: nn.Module) -> bool:
     """Return whether a layer is its weight and bias and nothing else, so that a fused operator may read these instead of calling it.
 
     A sub-class (parametrised, quantised, wrapped by another library), a forward of its own, a hook (`torch.nn.utils.prune` computes the
     weight in one), or a weight that is no plain parameter makes it more than that.
     """
-    if type(layer) not in PLAIN_LAYERS or "forward" in layer.__dict__ or not is_unheard(layer):
+    if type(layer) not in PLAIN_LAYERS or "forward" in layer.__dict__ or has_hooks(layer):
         return False
     return all(type(tensor) is nn.Parameter for tensor in (layer.weight, layer.bias) if tensor is not None)
 
 
-def are_bare(block: nn.Module) -> bool:
-    """Return whether all layers of a block are bare."""
-    return all(is_bare(layer) for layer in block.modules() if isinstance(layer, PLAIN_LAYERS))
+def has_plain_layers(block: nn.Module) -> bool:
+    """Return whether all layers of a block are plain."""
+    return all(is_plain_layer(layer) for layer in block.modules() if isinstance(layer, PLAIN_LAYERS))
 
 
 def call(layer: nn.Module, z: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def call(layer: nn.Module, z: Tensor) -> Tensor:
     """
     if all(tensor.dtype == z.dtype for tensor in numbers(layer)):
         return layer(z)
-    if type(layer) is nn.Linear and is_bare(layer):
+    if type(layer) is nn.Linear and is_plain_layer(layer):
         return linear(z, layer.weight.to(z.dtype), None if layer.bias is None else layer.bias.to(z.dtype))
     buffers = {name: buffer for name, buffer in layer.named_buffers() if buffer.is_floating_point()}
     state = {name: tensor.to(z.dtype) for name, tensor in (*layer.named_parameters(), *buffers.items())}

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from senet.blocks.initialise import init_fan_in_, zero_
-from senet.blocks.layers import call, check_channels, gate_type, is_bare, widths
+from senet.blocks.layers import call, check_channels, gate_type, is_plain_layer, widths
 from senet.blocks.precision import without_autocast
 from senet.ops import reference
-from senet.ops.tail.spatial import Gates, Projection
+from senet.ops.tail.gates import Gates, Projection
 from senet.spec import PLACEMENTS, check_positive
 
 
@@ -73,8 +73,8 @@ class SpatialSE(nn.Module):
             return reference.excite_positions(x.to(gate_type(self.conv, x)), partial(call, self.conv))
 
     def tail_gates(self, gain: float = 1.0) -> Gates | None:
-        """Return the gates for the fused residual tail; None if `conv` is not bare, or there is a constant factor behind the block."""
-        return Gates(None, Projection(self.conv.weight.flatten(), self.conv.bias)) if gain == 1 and is_bare(self.conv) else None
+        """Return the gates for the fused residual tail; None if `conv` is not plain, or there is a constant factor behind the block."""
+        return Gates(None, Projection(self.conv.weight.flatten(), self.conv.bias)) if gain == 1 and is_plain_layer(self.conv) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with every position multiplied by its gate; shape, type and memory format of x."""

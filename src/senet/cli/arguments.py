@@ -1,20 +1,26 @@
-"""Arguments that commands share; beside `recipe`, the one place that knows the parsing library."""
+"""Arguments that commands share; the one place that makes parsers."""
 
+from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentError, ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from senet.errors import UsageError, nearest
-from senet.recipe import Recipe, field_path, field_paths, load_recipe, plain_message
+from senet.recipe import Recipe, field_path, field_paths, load_recipe, parse_text
 
 if TYPE_CHECKING:
     import torch
 
 
+class Formatter(ArgumentDefaultsHelpFormatter):
+    """Help that says the defaults which say something."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        says_nothing = action.default in (None, False, []) or "default" in (action.help or "")
+        return action.help if says_nothing else super()._get_help_string(action)
+
+
 class CommandParser(ArgumentParser):
-    """Parse one command; with `takes_recipe`, every field of a recipe is a flag."""
+    """Parser of one command; with `takes_recipe`, every field of a recipe is a flag."""
 
     takes_recipe = False
 
@@ -30,10 +36,16 @@ class CommandParser(ArgumentParser):
         """
         changes, rest = self._take_changes(words) if self.takes_recipe else ({}, words)
         try:
-            args = self.parse_args(rest)
+            args, unknown = self.parse_known_args(rest)
         except ArgumentError as error:
-            raise UsageError(self._explain(error, rest)) from error
+            raise UsageError(f"{error.argument_name}: {error.message}; --help says more") from error
+        if unknown:
+            raise UsageError(self._unknown(unknown))
         return Namespace(**vars(args), changes=changes)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with what is wrong, where argparse would end the process."""
+        raise UsageError(f"{message}; --help says more")
 
     def _take_changes(self, words: list[str]) -> tuple[dict[str, Any], list[str]]:
         changes, rest = {}, []
@@ -46,21 +58,21 @@ class CommandParser(ArgumentParser):
                 continue
             if not equals and not queue:
                 raise UsageError(f"{flag} needs a value")
-            changes[field_path(flag.removeprefix("--"))] = yaml.safe_load(value if equals else queue.pop(0))
+            changes[field_path(flag.removeprefix("--"))] = parse_text(value if equals else queue.pop(0))
         return changes, rest
 
-    def _explain(self, error: ArgumentError, words: list[str]) -> str:
-        message = plain_message(error)
-        if not message.startswith("unrecognized arguments"):
-            return message
+    def _unknown(self, words: list[str]) -> str:
         known = self.options() + ([f"--{path}" for path in field_paths()] if self.takes_recipe else [])
-        flag = next((word for word in words if word.startswith("--") and word.partition("=")[0] not in known), None)
-        return f"unknown flag {flag!r}{nearest(flag, known)}; --help lists them" if flag else message
+        flag = next((word for word in words if word.startswith("-")), None)
+        if flag is None:
+            return f"one word too many: {words[0]!r}; --help says what the command takes"
+        return f"unknown flag {flag!r}{nearest(flag, known)}; --help lists them"
 
 
 def command_parser(prog: str, about: str) -> CommandParser:
     """Return an empty parser for one command."""
-    return CommandParser(prog=prog, description=f"{about[0].upper()}{about[1:]}.", exit_on_error=False)
+    about = f"{about[0].upper()}{about[1:]}."
+    return CommandParser(prog=prog, description=about, formatter_class=Formatter, exit_on_error=False, allow_abbrev=False)
 
 
 def add_json(parser: CommandParser) -> None:

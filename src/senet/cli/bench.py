@@ -1,13 +1,12 @@
 """`senet bench`: plain against recalibrated networks on this machine, by engine: time and memory."""
 
 import json
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from jsonargparse import Namespace
 
 from senet.benchmarking.settings import BATCH, DTYPES, MODES, TAIL, Settings, shape_of
 from senet.cli.arguments import CommandParser, add_json, check_free, device_of

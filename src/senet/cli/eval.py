@@ -1,9 +1,8 @@
 """`senet eval`: top-1 and top-5 of trained weights."""
 
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError

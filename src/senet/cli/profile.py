@@ -1,9 +1,8 @@
 """`senet profile`: what a network costs and how long it takes, part by part and against its plain twin."""
 
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json, device_of
 from senet.errors import UsageError

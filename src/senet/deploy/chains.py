@@ -9,6 +9,7 @@ from torch import fx, nn
 from senet.blocks.kinds import is_block
 from senet.deploy.gates import refusal
 from senet.deploy.outline import Outline
+from senet.ops.hooks import has_own_hooks
 from senet.ops.inference.squeeze import TAPS
 from senet.surgery import roles
 
@@ -73,12 +74,7 @@ class Usage:
 
     def free(self, module: nn.Module) -> bool:
         """Return whether a module can be replaced."""
-        return self.calls[module] == 1 and not watched(module)
-
-
-def watched(module: nn.Module) -> bool:
-    """Return whether hooks listen to a module, which something in its place would not call."""
-    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+        return self.calls[module] == 1 and not has_own_hooks(module)
 
 
 def find_chains(outline: Outline, usage: Usage) -> list[Chain]:
@@ -115,7 +111,7 @@ def role_of(outline: Outline, node: fx.Node, value: fx.Node, usage: Usage) -> st
     """Return what a node does to a value: one of ORDER, "keep" = nothing, None = something else."""
     module = outline.module(node)
     if module is not None:
-        return None if len(node.args) != 1 or node.kwargs or watched(module) else _role_of_module(module, usage)
+        return None if len(node.args) != 1 or node.kwargs or has_own_hooks(module) else _role_of_module(module, usage)
     name, others = outline.name(node), [argument for argument in node.args if argument is not value]
     if name in RELU and not others and not set(node.kwargs) - {"inplace"}:
         return "relu"

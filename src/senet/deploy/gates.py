@@ -5,8 +5,8 @@ from typing import Any
 from torch import nn
 
 from senet.blocks.kinds import is_block
-from senet.blocks.layers import are_bare
-from senet.ops.tail.channel import Excitation
+from senet.blocks.layers import has_plain_layers
+from senet.ops.tail.gates import Excitation
 
 
 def excitation_of(block: nn.Module) -> Excitation:
@@ -20,7 +20,7 @@ def refusal(block: nn.Module) -> str | None:
     """Return why a block's gate needs more than the means of its input, or None."""
     if _mean_gate(block) is not None:
         return None
-    if not are_bare(block):
+    if not has_plain_layers(block):
         return "its layers have hooks, parametrisations or wrappers, which reading their weights would pass by"
     return f"the gate of {type(block).__name__} needs more than the means of its input"
 

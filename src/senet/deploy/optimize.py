@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 
 from torch import nn
 
@@ -11,6 +12,7 @@ from senet.deploy.outline import Outline
 from senet.deploy.report import Fusion, FusionReport
 from senet.deploy.rewrite import rewrite
 from senet.errors import UsageError
+from senet.surgery.replace import replace_modules
 
 
 def optimize(model: nn.Module) -> nn.Module:
@@ -40,15 +42,9 @@ def optimize(model: nn.Module) -> nn.Module:
     for found in _outlines("", holder[0], seen=set()):
         (outlines if isinstance(found, Outline) else rows).append(found)
 
-    def exchange(new: dict[nn.Module, nn.Module]) -> None:
-        for parent in list(holder.modules()):
-            for name, child in parent._modules.items():
-                if child in new:
-                    parent._modules[name] = new[child]
-
     usage = Usage(outlines)
     for outline in reversed(outlines):  # a container's graph holds its children as they are then
-        rows += rewrite(outline, usage, exchange, root=not outline.path)
+        rows += rewrite(outline, usage, partial(replace_modules, holder), root=not outline.path)
     optimized = holder[0].eval().requires_grad_(False)
     rows += _overlooked(optimized, {row.path for row in rows})
     report = FusionReport(type(model).__name__, tuple(sorted(rows, key=lambda row: order[row.path])))

@@ -6,12 +6,13 @@ from typing import Any
 from torch import fx, nn
 
 from senet.blocks.kinds import is_block
-from senet.deploy.chains import NORMS, Chain, Usage, commutes, find_chains, watched
+from senet.deploy.chains import NORMS, Chain, Usage, commutes, find_chains
 from senet.deploy.fold import fold_norm
 from senet.deploy.gates import refusal
 from senet.deploy.layers import FusedConv2d, LeanSE
 from senet.deploy.outline import Outline
 from senet.deploy.report import Fusion
+from senet.ops.hooks import has_own_hooks
 
 FRESH = {"relu", "cat", "concat", "add"}
 """Functions whose result nobody else holds."""
@@ -35,7 +36,7 @@ def rewrite(outline: Outline, usage: Usage, exchange: Exchange, *, root: bool) -
     """
     chains = [chain for chain in find_chains(outline, usage) if chain.nodes]
     worth = {"gate", "sum"} if root else {"gate", "sum", "relu"}
-    graphed = outline.plain and not watched(outline.container)
+    graphed = outline.plain and not has_own_hooks(outline.container)
     graphed &= any(worth & chain.parts.keys() and not _swappable(outline, chain, usage) for chain in chains)
     if not graphed:
         for chain in chains:

@@ -15,7 +15,7 @@ def spread(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """Hold the difference of two variants that were trained with the same seeds.
+    """Difference of two variants that were trained with the same seeds.
 
     Args:
         by_seed: variant minus baseline, one value a seed.
@@ -33,7 +33,7 @@ class Difference:
 
     @property
     def finding(self) -> Finding:
-        """Say what the differences support: "higher" and "lower" only when the interval excludes 0."""
+        """What the differences support: "higher" and "lower" only when the interval excludes 0."""
         if self.sd is None:
             return "one seed"
         if self.low is None or self.high is None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from senet.models.recalibration import Recalibration
-from senet.ops.tail.call import is_traced, is_unheard, keep, residual_tail
+from senet.ops.hooks import has_hooks
+from senet.ops.tail.call import is_traced, keep, residual_tail
 from senet.ops.tail.preactivated_autograd import preactivated_tail
 
 
@@ -217,7 +218,8 @@ class PreactivatedStage(nn.Sequential):
         if not (isinstance(unit, PreactivatedUnit) and isinstance(following, PreactivatedUnit) and unit.se is not None):
             return False
         between = following.placement == "pre" and following.se is not None and not following.shared_activation
-        return unit.placement == "standard" and not unit.se.sees_shortcut and not between and is_unheard(unit) and is_unheard(following)
+        alone = not unit.se.sees_shortcut and not between
+        return unit.placement == "standard" and alone and not has_hooks(unit) and not has_hooks(following)
 
 
 class PreactivatedBasicBlock(PreactivatedUnit):

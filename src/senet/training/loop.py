@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
 from senet.results.run import RunResult
 from senet.results.run_folder import RunFolder, new_run, resumed_run
 from senet.training.batchnorm import share_buffers
 from senet.training.ensemble import Ensemble
-from senet.training.environment import describe_environment
 from senet.training.evaluate import Evaluation, score
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
@@ -66,7 +66,7 @@ def train(
         Interruption(partial(agreed_signal, job.fabric) if job.fabric.world_size > 1 else None) as interruption,
     ):
         if job.fabric.is_global_zero:
-            run.begin(recipe, describe_environment(job.fabric))
+            run.begin(recipe, run_environment(job.fabric.device, processes=job.fabric.world_size))
         try:
             network = None
             while state.epoch < epochs and not job.schedule.exhausted:
