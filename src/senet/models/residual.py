@@ -83,6 +83,7 @@ class ResidualUnit(nn.Module):
         channels = {"pre": shape.inputs, "inner": shape.width(self.expansion)}.get(self.placement, shape.outputs)
         maps = max(1, shape.outputs // self.expansion // 16)  # the authors of CMPE-SE count by the width of an ungrouped 3x3
         self.se: Any = recalibration.build(shape.stage, shape.index, channels, residual=True, maps=maps)
+        self.sees_shortcut = self.se is not None and self.se.sees_shortcut
 
     def recalibrate(self, placement: str, x: Tensor) -> Tensor:
         """Apply the block here if this is its placement."""
@@ -91,7 +92,7 @@ class ResidualUnit(nn.Module):
     def tail(self, branch: Tensor, shortcut: Tensor, **norms: nn.Module) -> Tensor:
         """Join branch and shortcut; see `residual_tail`."""
         block = keep if self.se is None else self.se
-        pairwise = self.se is not None and self.se.sees_shortcut
+        pairwise = self.se is not None and self.sees_shortcut
         relu = not self.preactivated
         return residual_tail(branch, shortcut, recalibrate=block, pairwise=pairwise, placement=self.placement, relu=relu, **norms)
 
@@ -218,7 +219,7 @@ class PreactivatedStage(nn.Sequential):
         if not (isinstance(unit, PreactivatedUnit) and isinstance(following, PreactivatedUnit) and unit.se is not None):
             return False
         between = following.placement == "pre" and following.se is not None and not following.shared_activation
-        alone = not unit.se.sees_shortcut and not between
+        alone = not unit.sees_shortcut and not between
         return unit.placement == "standard" and alone and not has_hooks(unit) and not has_hooks(following)
 
 
