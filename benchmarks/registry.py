@@ -18,7 +18,7 @@ from senet.benchmarking.run import Contest, engine_contest
 from senet.benchmarking.settings import Settings
 from senet.benchmarking.steps import InferenceStep
 from senet.benchmarking.workload import workload
-from senet.data.loaders import Batch
+from senet.data.batch import Batch
 from senet.recipe import OptimRecipe, load_recipe
 from senet.results.run_folder import RunFolder
 from senet.spec import KINDS

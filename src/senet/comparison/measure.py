@@ -19,7 +19,7 @@ from senet.recipe import Recipe
 from senet.results.comparison import Cost
 from senet.tasks.classification import Classification
 from senet.training.optim import build_sgd
-from senet.training.processes import worthwhile_threads
+from senet.training.processes import limited_threads
 
 ROUNDS = 31
 SECONDS = 8.0
@@ -41,13 +41,13 @@ def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources:
     counted = [profile(network, (1, *size), latency=False) for network, size in zip(networks, sizes, strict=True)]
     forwards = [_forward(network, size) for network, size in zip(networks, sizes, strict=True)]
     pixels = max(height * width for _, height, width in sizes)
-    with worthwhile_threads(pixels):
+    with limited_threads(pixels):
         latencies = interleave(dict(zip(labels, forwards, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     stepping = [
         _training_step(network, variant.recipe, size, len(source.classes))
         for network, variant, size, source in zip(networks, variants, sizes, sources, strict=True)
     ]
-    with worthwhile_threads(pixels * max(variant.recipe.data.batch_size for variant in variants)):
+    with limited_threads(pixels * max(variant.recipe.data.batch_size for variant in variants)):
         steps = interleave(dict(zip(labels, stepping, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     base = labels[0]
     return [
@@ -97,7 +97,7 @@ def _training_step(network: nn.Module, recipe: Recipe, size: tuple[int, ...], cl
         network.train()
         optimizer.zero_grad()
         with torch.autocast(images.device.type, dtype) if dtype else nullcontext():
-            loss = task.loss(network(images), labels)
+            loss = task.loss(network(images), labels)["loss"]
         loss.backward()
         optimizer.step()
         _wait(images)
