@@ -8,7 +8,7 @@ from senet.cli import doctor, installed
 from senet.cli.installed import Package
 from senet.cli.main import main
 from senet.ops.backend import BUILDERS
-from senet.ops.passes.protocol import TorchKernels
+from senet.ops.passes.torch import TorchKernels
 
 
 def findings(capsys, *words: str, code: int = 0) -> dict[tuple[str, str], dict]:

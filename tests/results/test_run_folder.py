@@ -12,7 +12,7 @@ from senet.results.run_folder import RunFolder, new_run, resumed_run
 
 ROW = {"epoch": 1, "step": 4, "lr": 0.1, "train_loss": 1.25, "train_top1": 50.0, "val_loss": 1.5, "val_top1": 40.0}
 ROW |= {"val_top5": 90.0, "seconds": 1.5, "images_per_second": 1000.0, "corrupt": 0}
-ABOUT = (Metric("top1", "top-1", "%"), Metric("top5", "top-5", "%"))
+ABOUT = (Metric("top1", "top-1", "%", accuracy=True), Metric("top5", "top-5", "%", accuracy=True))
 
 
 def result(folder: Path) -> RunResult:

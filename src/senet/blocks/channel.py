@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from senet.blocks.initial import draw
 from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
-from senet.ops.tail.channel import Excitation
-from senet.ops.tail.spatial import Gates
+from senet.ops.tail.gates import Excitation, Gates
 from senet.spec import GATES, SQUEEZES, Gate, Squeeze, check_choice, check_positive, hidden_width
 
 

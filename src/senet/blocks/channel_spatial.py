@@ -7,7 +7,7 @@ from senet.blocks.initial import draw
 from senet.blocks.precision import precise, weights, without_autocast
 from senet.blocks.spatial import SpatialSE
 from senet.ops import reference
-from senet.ops.tail.spatial import Gates
+from senet.ops.tail.gates import Gates
 from senet.spec import COMBINES, Combine, check_choice
 
 

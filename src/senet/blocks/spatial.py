@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from senet.blocks.initial import draw
 from senet.blocks.precision import check_channels, precise, weights, without_autocast
 from senet.ops import reference
-from senet.ops.tail.spatial import Gates, Projection
+from senet.ops.tail.gates import Gates, Projection
 from senet.spec import check_positive
 
 

@@ -1,10 +1,9 @@
 """`senet convert`: weights of another library, or of the official release, as a file of this package."""
 
+from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json, add_target, check_target
 from senet.errors import UsageError

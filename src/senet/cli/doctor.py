@@ -6,11 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
 from rich.table import Table
 
 import senet

@@ -1,9 +1,8 @@
 """`senet eval`: how good trained weights are on validation images."""
 
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError

@@ -1,6 +1,6 @@
 """`senet models`: the networks and what they cost, alone or beside the papers' tables."""
 
-from jsonargparse import Namespace
+from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 

@@ -1,8 +1,7 @@
 """`senet predict`: what trained weights say of images."""
 
 import sys
-
-from jsonargparse import Namespace
+from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError

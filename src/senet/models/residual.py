@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from senet.blocks.channel import ChannelSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.models.recalibration import Recalibration
-from senet.ops.tail.call import is_traced, is_unheard, keep, residual_tail
+from senet.ops.hooks import has_hooks
+from senet.ops.tail.call import is_traced, keep, residual_tail
 from senet.ops.tail.preactivated_autograd import preactivated_tail
 
 
@@ -219,7 +220,7 @@ class PreactivatedStage(nn.Sequential):
         if not (isinstance(unit, PreactivatedUnit) and isinstance(following, PreactivatedUnit) and isinstance(unit.se, ChannelSE)):
             return False
         between = following.placement == "pre" and following.se is not None and not following.shared_activation
-        return unit.placement == "standard" and not between and is_unheard(unit) and is_unheard(following)
+        return unit.placement == "standard" and not between and not has_hooks(unit) and not has_hooks(following)
 
 
 class PreactivatedBasicBlock(PreactivatedUnit):

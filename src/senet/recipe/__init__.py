@@ -1,6 +1,6 @@
 """An experiment as data: the frozen dataclass tree `Recipe`, read from YAML and flags and written back as resolved. No torch."""
 
-from senet.recipe.build import build_recipe, check_tree, override, plain_message, recipe_parser
+from senet.recipe.build import build_recipe, check_tree, override
 from senet.recipe.files import RecipeFile, annotated_recipe, list_recipes, load_recipe, read_recipe_text, recipe_files
 from senet.recipe.paths import field_path, field_paths
 from senet.recipe.tree import (
@@ -15,6 +15,7 @@ from senet.recipe.tree import (
     TrainingRecipe,
     check_ranges,
 )
+from senet.recipe.values import parse_text
 
 __all__ = [
     "CLASSIFICATION",
@@ -36,8 +37,7 @@ __all__ = [
     "list_recipes",
     "load_recipe",
     "override",
-    "plain_message",
+    "parse_text",
     "read_recipe_text",
     "recipe_files",
-    "recipe_parser",
 ]

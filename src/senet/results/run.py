@@ -44,7 +44,7 @@ class RunResult:
         fields = {name: tree[name] for name in ("epochs", "best_epoch", "final", "seconds")}
         metrics = {name: value for name, value in tree.items() if name not in RESERVED}
         about = tree.get("about")
-        described = [_accuracy(name) for name in metrics if name != "loss"] if about is None else [Metric(**entry) for entry in about]
+        described = [_accuracy(name) for name in metrics if name != "loss"] if about is None else list(map(Metric.from_dict, about))
         return cls(folder=Path(tree["folder"]), metrics=metrics, about=tuple(described), **fields)
 
     def table(self) -> "Table":
@@ -57,7 +57,9 @@ class RunResult:
             table.add_column(heading, justify="left" if not heading else "right")
         last = {name: self.final[f"val_{name}"] for name in self.metrics}
         for name, epoch, values in (("best", self.best_epoch, self.metrics), ("last", int(self.final["epoch"]), last)):
-            table.add_row(name, str(epoch), *(f"{values[metric.name]:.2f}" for metric in self.about), f"{values['loss']:.4f}")
+            table.add_row(
+                name, str(epoch), *(f"{values[metric.name]:.{metric.decimals}f}" for metric in self.about), f"{values['loss']:.4f}"
+            )
         table.caption = f"{self.epochs} epochs in {self.seconds:.0f} s"
         return table
 
@@ -68,4 +70,4 @@ RESERVED = frozenset(RunResult.__dataclass_fields__) | {"images", "corrupt"}
 
 def _accuracy(name: str) -> Metric:
     """Describe a figure that is named after it: `top<k>` is the share of images, in percent, whose class is among the k likeliest."""
-    return Metric(name, name.replace("top", "top-"), "%")
+    return Metric(name, name.replace("top", "top-"), "%", accuracy=True)

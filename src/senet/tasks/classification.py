@@ -29,7 +29,7 @@ class Classification(ImageTask):
         label_smoothing: share of the target that is spread over all classes.
     """
 
-    metrics = (Metric("top1", "top-1", "%"), Metric("top5", "top-5", "%"))
+    metrics = (Metric("top1", "top-1", "%", accuracy=True), Metric("top5", "top-5", "%", accuracy=True))
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing

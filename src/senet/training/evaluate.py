@@ -14,7 +14,7 @@ from senet.data.source import DataSource
 from senet.data.views import Views
 from senet.recipe import DataRecipe
 from senet.results.metric import Metric
-from senet.surgery.hooks import evaluating
+from senet.surgery.preserve import evaluating
 from senet.tasks.task import Evaluator, Task
 from senet.training.members import Networks, check_classes, choose_device, common_input, common_task, load_members
 
@@ -48,7 +48,10 @@ class Evaluation:
 
         table = Table()
         cells = {"images": str(self.images)}
-        cells |= {f"{metric.title} {metric.unit}".rstrip(): f"{self.metrics[metric.name]:.2f}" for metric in self.about}
+        cells |= {f"{metric.title} {metric.unit}".rstrip(): f"{self.metrics[metric.name]:.{metric.decimals}f}" for metric in self.about}
+        primary = self.about[0]
+        if primary.accuracy:
+            cells[f"{primary.title} error {primary.unit}"] = f"{100 - self.metrics[primary.name]:.{primary.decimals}f}"
         cells["loss"] = f"{self.metrics['loss']:.4f}"
         for heading in cells:
             table.add_column(heading, justify="right")

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
 from senet.results.run import RunResult
 from senet.results.run_folder import RunFolder, new_run, resumed_run
 from senet.training.batchnorm import broadcast_buffers
-from senet.training.environment import describe_environment
 from senet.training.evaluate import Evaluation, score
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
@@ -67,7 +67,7 @@ def train(
         Interruption(partial(agreed_signal, job.fabric) if job.fabric.world_size > 1 else None) as interruption,
     ):
         if job.fabric.is_global_zero:
-            run.begin(recipe, describe_environment(job.fabric))
+            run.begin(recipe, run_environment(job.fabric.device, processes=job.fabric.world_size))
         try:
             network = None
             while state.epoch < epochs and not job.schedule.exhausted:
@@ -129,7 +129,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
         "lr": job.schedule.rate(state.step - 1),
         **counts.means(),
         "val_loss": found.metrics["loss"],
-        **{f"val_{metric.name}": found.metrics[metric.name] for metric in found.about},
+        **{metric.column: found.metrics[metric.name] for metric in found.about},
         "seconds": counts.seconds + time.perf_counter() - began,
         "images_per_second": counts.images / counts.seconds,
         "corrupt": len(job.corrupt.names),

@@ -12,7 +12,7 @@ from senet.data.folder import read_image
 from senet.data.source import UnreadableImageError
 from senet.data.views import Views
 from senet.errors import UsageError
-from senet.surgery.hooks import evaluating
+from senet.surgery.preserve import evaluating
 from senet.tasks.task import Prediction, Task
 from senet.training.members import choose_device, common_input, common_task, load_members
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from senet.measuring.numbers import amount
 from senet.results.metric import Metric
 from senet.results.run_folder import Row
 
@@ -117,13 +118,13 @@ class RunProgress:
 
     def epoch(self, row: Row, primary: Metric) -> None:
         """Show a finished epoch: its row of metrics.csv, and of the metrics the primary one."""
-        name, value, unit = primary.title, row[f"val_{primary.name}"], f" {primary.unit}".rstrip()
-        self._reached = f"  {name} {value:.1f}{unit}"
+        value, unit, decimals = row[primary.column], primary.unit, primary.decimals
+        self._reached = f"  {primary.title} {amount(value, unit, max(decimals - 1, 0))}"
         self.update(int(row["step"]), int(row["epoch"]), row["train_loss"])
         if self._task is None:
             self._progress.say(
                 f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  train loss {row['train_loss']:.4f}  "
-                f"val loss {row['val_loss']:.4f}  {name} {value:.2f}{unit}  {row['seconds']:.1f} s{self._left(int(row['step']))}"
+                f"val loss {row['val_loss']:.4f}  {primary.title} {amount(value, unit, decimals)}  {row['seconds']:.1f} s{self._left(int(row['step']))}"
             )
 
     def _left(self, step: int) -> str:

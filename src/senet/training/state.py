@@ -138,6 +138,6 @@ class TrainingState:
 
 def _rank(row: Mapping[str, float], primary: Metric) -> tuple[float, float]:
     """Return what the best epoch has most of; a figure that is not a number is behind all others."""
-    value = row[f"val_{primary.name}"]
+    value = row[primary.column]
     ranks = (value if primary.higher_is_better else -value, -row["val_loss"])
     return tuple(-math.inf if math.isnan(rank) else rank for rank in ranks)  # pyright: ignore[reportReturnType]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from senet.ops.backend import choose
 from senet.ops.inference.memory import is_direct
-from senet.ops.passes.protocol import precision
+from senet.ops.passes.maps import precision
 from senet.ops.reference import GATE, squeeze_avg
 
 Stride = tuple[int, int]
