@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from senet.analysis.moments import ClassMoments
 from senet.blocks.kinds import is_block
 from senet.errors import UsageError
-from senet.surgery.hooks import evaluating, hooked
+from senet.surgery.hooks import hooked
+from senet.surgery.preserve import evaluating
 
 
 @dataclass(frozen=True)
