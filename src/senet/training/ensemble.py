@@ -12,7 +12,7 @@ from senet.errors import UsageError
 from senet.models.create import from_pretrained
 from senet.results.run_folder import RunFolder
 from senet.spec import InputSpec
-from senet.weights.imagenet import spelled
+from senet.weights.imagenet import readable_classes
 from senet.weights.store import metadata_of
 
 Networks = nn.Module | str | Path | Sequence[nn.Module | str | Path]
@@ -79,7 +79,7 @@ def load_members(models: Networks, device: torch.device, *, classes: Sequence[st
         raise UsageError("give at least one network or weights file")
     expected = members[0].classes if classes is None else tuple(classes)
     for member in members:
-        if member.classes is not None and expected is not None and spelled(member.classes) != spelled(expected):
+        if member.classes is not None and expected is not None and readable_classes(member.classes) != readable_classes(expected):
             raise UsageError(f"{member.name} knows the classes {_brief(member.classes)}, but {_brief(expected)} were expected")
     return members
 
