@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from senet.deploy.optimize import optimize as optimize
     from senet.insertion.freeze import freeze_host as freeze_host
     from senet.insertion.gated import Gated as Gated
-    from senet.insertion.insert import insert as insert, remove as remove
+    from senet.insertion.insert import insert as insert
     from senet.insertion.keys import rename_keys as rename_keys
     from senet.insertion.plan import InsertPlan as InsertPlan
+    from senet.insertion.remove import remove as remove
     from senet.insertion.sites import find_sites as find_sites
     from senet.models.create import create_model as create_model, from_pretrained as from_pretrained
     from senet.models.registry import list_models as list_models
@@ -48,7 +49,8 @@ _NAMES = {
     "deploy.optimize": "optimize",
     "insertion.freeze": "freeze_host",
     "insertion.gated": "Gated",
-    "insertion.insert": "insert remove",
+    "insertion.insert": "insert",
+    "insertion.remove": "remove",
     "insertion.keys": "rename_keys",
     "insertion.plan": "InsertPlan",
     "insertion.sites": "find_sites",

@@ -41,7 +41,7 @@ def run(args: Namespace) -> int:
     show(result, as_json=args.json)
     if not args.json:
         console = Console(highlight=False)
-        console.print(result.summary(), markup=False)
+        console.print(result.summary, markup=False)
         for what, path in (("report", result.page), ("result", result.json)):
             if path is not None:
                 console.print(f"{what}: {path.resolve()}", markup=False, soft_wrap=True)

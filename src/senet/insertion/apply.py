@@ -11,10 +11,12 @@ from senet.errors import UsageError
 from senet.insertion.gated import Gated
 from senet.insertion.identity import start_as_identity
 from senet.insertion.plan import InsertPlan, Site
+from senet.insertion.remove import restore
 from senet.insertion.rewrite import Edit, Rewritten, refusal
 from senet.insertion.verify import Inserted, prove
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 from senet.surgery.probe import Probe, probe
+from senet.surgery.replace import replace_modules
 from senet.surgery.trace import Container, trace
 
 
@@ -38,7 +40,7 @@ def apply(model: nn.Module, plan: InsertPlan, example_input: Any = None, *, proo
         notes = prove(inserted, seen.calls)
         return replace(plan, sites=tuple(replace(entry.site, note=notes[entry.block] or entry.site.note) for entry in inserted))
     except BaseException:
-        _undo(model, inserted)
+        restore(model, {entry.block for entry in inserted}.__contains__)
         raise
 
 
@@ -114,7 +116,7 @@ def _check_block(site: Site, init: str | None) -> None:
 
 def _put(model: nn.Module, plan: InsertPlan, hosts: list[Host]) -> list[Inserted]:
     """Carry out a checked plan."""
-    replaced: dict[nn.Module, nn.Module] = {}
+    current: dict[nn.Module, nn.Module] = {}
     blocks, sites = [], []
     for site, host in zip(plan, hosts, strict=True):
         block, gain = _block(site, host, model, plan.init)
@@ -124,14 +126,15 @@ def _put(model: nn.Module, plan: InsertPlan, hosts: list[Host]) -> list[Inserted
     for module in dict.fromkeys(host.module for site, host, _ in steps if site.position == "graph"):
         inside = [(site, block) for site, host, block in steps if host.module is module and site.position == "graph"]
         edits = [Edit(site.name, site.node, site.users, site.shortcut, site.gain) for site, _ in inside]
-        named = {site.name: block for site, block in inside}
-        replaced[module] = _exchange(model, module, Rewritten(module, edits, named))
+        current[module] = Rewritten(module, edits, {site.name: block for site, block in inside})
+        replace_modules(model, {module: current[module]})
     for site, host, block in steps:
         if site.position != "graph":
-            current = replaced.get(host.module, host.module)
+            wrapped = current.get(host.module, host.module)
             on: Any = site.position
-            replaced[host.module] = _exchange(model, current, Gated(current, block, on=on, axis=site.axis, gain=site.gain))
-    return [Inserted(site, block, replaced.get(host.container, host.container)) for site, host, block in steps]
+            current[host.module] = Gated(wrapped, block, on=on, axis=site.axis, gain=site.gain)
+            replace_modules(model, {wrapped: current[host.module]})
+    return [Inserted(site, block, current.get(host.container, host.container)) for site, host, block in steps]
 
 
 def _block(site: Site, host: Host, model: nn.Module, init: str | None) -> tuple[nn.Module, float]:
@@ -144,22 +147,3 @@ def _block(site: Site, host: Host, model: nn.Module, init: str | None) -> tuple[
     if any(not kernel.is_contiguous() for kernel in kernels):
         block = block.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportArgumentType]
     return block.train(host.module.training), gain
-
-
-def _exchange(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
-    """Put a module in the place of another, wherever that is registered."""
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():
-            if child is old:
-                parent._modules[name] = new
-    return new
-
-
-def _undo(model: nn.Module, inserted: list[Inserted]) -> None:
-    """Take out the blocks of one insertion and leave earlier ones."""
-    blocks = {entry.block for entry in inserted}
-    for module in list(model.modules()):
-        for name, child in list(module._modules.items()):
-            while (isinstance(child, Gated) and child.se in blocks) or (isinstance(child, Rewritten) and blocks.intersection(child.blocks)):
-                child = child.host if isinstance(child, Gated) else child.restore()
-                module._modules[name] = child

@@ -16,9 +16,9 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{'+' if value > 0 else MINUS}{text}"
 
 
-def points(value: float) -> str:
-    """Write percentage points: "0.28 points"."""
-    return f"{value:.2f} points"
+def amount(value: float, unit: str = "", digits: int = 2) -> str:
+    """Write a figure with its unit: "0.28 points"."""
+    return f"{value:.{digits}f} {unit}".rstrip()
 
 
 def mean_sd(values: Sequence[float], digits: int = 2) -> str:

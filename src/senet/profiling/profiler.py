@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from senet.errors import UsageError
 from senet.insertion.gated import Gated
-from senet.insertion.insert import remove
+from senet.insertion.remove import remove
 from senet.insertion.rewrite import Rewritten
 from senet.measuring.attribution import growth_by_part, owner, take_readings
 from senet.measuring.counting import Cost, block_paths, count, unit_paths

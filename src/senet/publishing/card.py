@@ -27,7 +27,7 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Costs:
-    """Parameters and operations of a network.
+    """Size and arithmetic of a network.
 
     Args:
         input_size: (channels, height, width) of the image that was counted.
@@ -46,7 +46,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a card is about.
+    """Trained weights that a card is about.
 
     Args:
         repo: "USER/REPO".
