@@ -23,7 +23,7 @@ from senet.measuring.machine import circumstances
 from senet.measuring.steps import FLOATS, InferenceStep, TrainingStep
 from senet.ops.backend import BUILDERS, REFERENCE, fastest
 from senet.ops.tail.call import keep, residual_tail
-from senet.spec import KINDS, BlockSpec, check_choice
+from senet.spec import KINDS, BlockSpec, block_class, check_choice
 
 BACKENDS = (REFERENCE, *BUILDERS)
 """What can run a tail."""

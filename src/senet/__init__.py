@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from senet.insertion.remove import remove as remove
     from senet.insertion.sites import find_sites as find_sites
     from senet.models.create import create_model as create_model, from_pretrained as from_pretrained
-    from senet.models.pretrained import load_weights as load_weights
     from senet.models.registry import list_models as list_models
     from senet.ops.backend import backend as backend
     from senet.profiling import Profile as Profile, profile as profile
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from senet.spec import BlockSpec as BlockSpec
     from senet.training.evaluate import evaluate as evaluate
     from senet.training.loop import train as train
+    from senet.weights.load import load_weights as load_weights
     from senet.weights.store import save_weights as save_weights
 
 __version__ = "0.1.0"
@@ -57,7 +57,6 @@ _NAMES = {
     "insertion.plan": "InsertPlan",
     "insertion.sites": "find_sites",
     "models.create": "create_model from_pretrained",
-    "models.pretrained": "load_weights",
     "models.registry": "list_models",
     "ops.backend": "backend",
     "profiling": "Profile profile",
@@ -66,6 +65,7 @@ _NAMES = {
     "spec": "BlockSpec",
     "training.evaluate": "evaluate",
     "training.loop": "train",
+    "weights.load": "load_weights",
     "weights.store": "save_weights",
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names.split()}

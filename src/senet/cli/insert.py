@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
     from senet.insertion.insert import insert
     from senet.insertion.sites import find_sites
     from senet.models.create import create_model
-    from senet.models.pretrained import load_weights
+    from senet.weights.load import load_weights
 
     _check_output(args)
     model = create_model(args.model, num_classes=args.num_classes, block=_block_of_host(args.model))
