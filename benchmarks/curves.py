@@ -46,10 +46,10 @@ def losses(recipe: Recipe, tails: str, steps: int | None, tell: Callable[[str], 
     found: list[float] = []
     with backend(tails):
         for batch in islice(job.batches.epoch(0), steps):
-            images, labels = job.to_device(batch)
-            loss, logits = train_step(job, network, images, labels)
-            job.state.count_step(loss, logits, labels)
-            found.append(loss.item())
+            images, targets, _ = job.to_device(batch)
+            parts, outputs = train_step(job, network, images, targets)
+            job.state.count_step(parts, job.task.counts(outputs, targets), len(images))
+            found.append(parts["loss"].item())
             tell(f"{tails}, seed {recipe.seed}: step {len(found)}, loss {found[-1]:.3f}")
     return found
 

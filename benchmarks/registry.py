@@ -17,7 +17,7 @@ from senet.benchmarking.engines import packages_of
 from senet.benchmarking.run import Candidates, engine_candidates
 from senet.benchmarking.settings import Settings
 from senet.benchmarking.workload import workload
-from senet.data.loaders import Batch
+from senet.data.batch import Batch
 from senet.measuring.steps import InferenceStep
 from senet.recipe import OptimRecipe, load_recipe
 from senet.results.run_folder import RunFolder
