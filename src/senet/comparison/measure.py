@@ -1,14 +1,13 @@
 """What the trained variants cost, timed in turn, and what their gates do."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from senet.analysis.excitation import Panel, excitation_curves
-from senet.analysis.record import Block, record_excitations
+from senet.analysis.record import gate_paths, record_excitations
 from senet.comparison.variants import Variant
 from senet.data.loaders import eval_loader
 from senet.data.source import DataSource
@@ -20,7 +19,7 @@ from senet.recipe import Recipe
 from senet.results.cost import Duration, VariantCost
 from senet.tasks.classification import Classification
 from senet.training.optim import build_sgd
-from senet.training.processes import worthwhile_threads
+from senet.training.processes import limited_threads
 
 ROUNDS = 31
 SECONDS = 8.0
@@ -42,13 +41,13 @@ def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources:
     counted = [profile(network, (1, *size), latency=False) for network, size in zip(networks, sizes, strict=True)]
     forwards = [InferenceStep(network.eval(), (_noise(network, (1, *size)),)) for network, size in zip(networks, sizes, strict=True)]
     pixels = max(height * width for _, height, width in sizes)
-    with worthwhile_threads(pixels):
+    with limited_threads(pixels):
         latencies = interleave(dict(zip(labels, forwards, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     stepping = [
         _training_step(network, variant.recipe, size, len(source.classes))
         for network, variant, size, source in zip(networks, variants, sizes, sources, strict=True)
     ]
-    with worthwhile_threads(pixels * max(variant.recipe.data.batch_size for variant in variants)):
+    with limited_threads(pixels * max(variant.recipe.data.batch_size for variant in variants)):
         steps = interleave(dict(zip(labels, stepping, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     base = labels[0]
     return [
@@ -67,7 +66,7 @@ def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources:
 def measure_excitations(variant: Variant, weights: Path, source: DataSource) -> tuple[Panel, ...]:
     """Record the gates on all validation images; a network without channel gates gives nothing."""
     network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
-    if not any(isinstance(module, Block) for module in network.modules()):
+    if not gate_paths(network):
         return ()
     return excitation_curves(record_excitations(network, eval_loader(source, variant.recipe.data)))
 
@@ -80,7 +79,11 @@ def _training_step(network: nn.Module, recipe: Recipe, size: tuple[int, ...], cl
         images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(batch, device=images.device) % classes
     optimizer, task = build_sgd(network, recipe.optim), Classification(plan.label_smoothing)
-    loss, autocast = partial(task.loss, labels=labels), AUTOCAST[plan.precision]
+    autocast = AUTOCAST[plan.precision]
+
+    def loss(outputs: Tensor) -> Tensor:
+        return task.loss(outputs, labels)["loss"]
+
     return TrainingStep(network.train(), (images,), loss, optimizer=optimizer, autocast=autocast)
 
 

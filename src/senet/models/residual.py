@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from senet.blocks.competitive import CompetitiveSE
 from senet.models.recalibration import Recalibration
 from senet.ops.hooks import has_hooks
 from senet.ops.tail.call import preactivated_tail, residual_tail
@@ -83,7 +82,8 @@ class ResidualUnit(nn.Module):
         self.placement = recalibration.placement
         channels = {"pre": shape.inputs, "inner": shape.width(self.expansion)}.get(self.placement, shape.outputs)
         maps = max(1, shape.outputs // self.expansion // 16)  # the authors of CMPE-SE count by the width of an ungrouped 3x3
-        self.se = recalibration.build(shape.stage, shape.index, channels, residual=True, maps=maps)
+        self.se: Any = recalibration.build(shape.stage, shape.index, channels, residual=True, maps=maps)
+        self.sees_shortcut = self.se is not None and self.se.sees_shortcut
 
     def recalibrate(self, placement: str, x: Tensor) -> Tensor:
         """Apply the block here if this is its placement."""
@@ -91,7 +91,7 @@ class ResidualUnit(nn.Module):
 
     def tail(self, branch: Tensor, shortcut: Tensor, **norms: nn.Module) -> Tensor:
         """Join branch and shortcut; see `residual_tail`."""
-        pairwise = isinstance(self.se, CompetitiveSE)
+        pairwise = self.se is not None and self.sees_shortcut
         relu = not self.preactivated
         return residual_tail(branch, shortcut, recalibrate=self.se, pairwise=pairwise, placement=self.placement, relu=relu, **norms)
 
