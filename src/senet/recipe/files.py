@@ -17,7 +17,7 @@ SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """Hold one file of a recipe.
+    """One file of a recipe.
 
     Args:
         source: name in the package, or path.
