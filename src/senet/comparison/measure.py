@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.analysis.excitation import Panel, excitation_curves
-from senet.analysis.record import Block, record_excitations
+from senet.analysis.record import gate_paths, record_excitations
 from senet.comparison.variants import Variant
 from senet.data.loaders import eval_loader
 from senet.data.source import DataSource
@@ -66,7 +66,7 @@ def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources:
 def measure_excitations(variant: Variant, weights: Path, source: DataSource) -> tuple[Panel, ...]:
     """Record the gates on all validation images; a network without channel gates gives nothing."""
     network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
-    if not any(isinstance(module, Block) for module in network.modules()):
+    if not gate_paths(network):
         return ()
     return excitation_curves(record_excitations(network, eval_loader(source, variant.recipe.data)))
 
