@@ -88,7 +88,7 @@ def test_data_are_opened_once_for_each_data_recipe(recipe: Recipe, monkeypatch: 
 
     monkeypatch.setattr(run, "open_data", counted)
     variants = expand(recipe, vary)
-    sources = run.check(variants)
+    sources = run.open_checked(variants)
     assert len(variants) == 4
     assert recipes == list(dict.fromkeys(variant.recipe.data for variant in variants))
     assert len(recipes) == opened == len({id(source) for source in sources})

@@ -59,7 +59,7 @@ def compare(
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
     variants = expand(recipe, vary)
-    sources = check(variants)
+    sources = open_checked(variants)
     folder = Path(out) / f"compare-{recipe.name}"
     numbers = tuple(range(recipe.seed, recipe.seed + seeds))
 
@@ -79,14 +79,14 @@ def compare(
             VariantResult(variant.label, variant.changes, tuple(map(seed_run, numbers, runs[variant.label])), cost, panel)
             for variant, cost, panel in zip(variants, costs, panels, strict=True)
         ),
-        data=facts(sources[0]),
+        data=data_facts(sources[0]),
         environment=environment_of([run for folders in runs.values() for run in folders]),
         command=command_line(recipe, vary, seeds),
     )
-    return write(result, folder, report=report)
+    return write_result(result, folder, report=report)
 
 
-def check(variants: Sequence[Variant]) -> list[DataSource]:
+def open_checked(variants: Sequence[Variant]) -> list[DataSource]:
     """Open each distinct data recipe and build each network without memory: what cannot work fails before anything is trained."""
     opened = {data: open_data(data) for data in dict.fromkeys(variant.recipe.data for variant in variants)}
     sources = [opened[variant.recipe.data] for variant in variants]
@@ -124,13 +124,13 @@ def seed_run(seed: int, run: RunFolder) -> SeedRun:
     return SeedRun(seed, str(run.path), {name: tuple(row[name] for row in rows) for name in rows[0] if name.startswith(HISTORY)})
 
 
-def facts(source: DataSource) -> DataFacts:
+def data_facts(source: DataSource) -> DataFacts:
     """Summarise the images."""
     size = (1, source.input.channels, source.input.size, source.input.size)
     return DataFacts(source.name, source.classes, len(source.train), len(source.val), size)
 
 
-def write(result: Result, folder: Path, *, report: bool) -> Result:
+def write_result(result: Result, folder: Path, *, report: bool) -> Result:
     """Write result.json and, if asked, the page; return the result with their places."""
     fields = dict.fromkeys(path.rpartition(".")[2] for variant in result.variants for path in variant.changes if path != "model.block")
     ending = "".join(f"-{field}" for field in fields)
