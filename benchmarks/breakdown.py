@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.registry import created, in_layout
-from benchmarks.run import RESULTS, SOURCES, result_path
+from benchmarks.run import COMMITTED, RESULTS, result_path
 from benchmarks.table import breakdown_table
 from senet.atomic import write_text
 from senet.measuring.machine import circumstances, prepare_process
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    facts = circumstances(sources=SOURCES)
+    facts = circumstances(sources=COMMITTED)
     images, labels = torch.randn(SIZE).to(memory_format=torch.channels_last), torch.randint(10, SIZE[:1])
     columns = {}
     for name, (block, tails) in FORMS.items():

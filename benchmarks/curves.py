@@ -11,7 +11,7 @@ from statistics import fmean
 import torch
 from rich.console import Console
 
-from benchmarks.run import HERE, RESULTS, SOURCES, result_path
+from benchmarks.run import COMMITTED, HERE, RESULTS, result_path
 from senet import backend
 from senet.atomic import write_text
 from senet.measuring.machine import circumstances
@@ -28,7 +28,7 @@ Curves = dict[str, list[list[float]]]
 """Backend -> the losses of each seed, step by step."""
 
 
-def recipe_of(root: str, seed: int) -> Recipe:
+def curve_recipe(root: str, seed: int) -> Recipe:
     """Return the recipe of CIFAR-10's residual networks for ours, which needs no warm-up (He et al., 1512.03385, section 4.2)."""
     changes = {"model.name": NETWORK, "model.block": "auto", "model.reduction": None, "schedule.warmup_steps": 0}
     return load_recipe(RECIPE, changes | {"data.root": root, "data.workers": 0, "seed": seed})
@@ -43,10 +43,10 @@ def losses(recipe: Recipe, tails: str, steps: int | None, tell: Callable[[str], 
     found: list[float] = []
     with backend(tails):
         for batch in islice(job.batches.epoch(0), steps):
-            images, labels = job.to_device(batch)
-            loss, logits = train_step(job, network, images, labels)
-            job.state.count_step(loss, logits, labels)
-            found.append(loss.item())
+            images, targets, _ = job.to_device(batch)
+            parts, outputs = train_step(job, network, images, targets)
+            job.state.count_step(parts, job.task.counts(outputs, targets), len(images))
+            found.append(parts["loss"].item())
             tell(f"{tails}, seed {recipe.seed}: step {len(found)}, loss {found[-1]:.3f}")
     return found
 
@@ -62,7 +62,7 @@ def largest_difference(one: Sequence[float], other: Sequence[float]) -> float:
     return max(abs(mine - theirs) for mine, theirs in zip(smooth(one), smooth(other), strict=True))
 
 
-def differences(curves: Curves) -> dict[str, float]:
+def curve_differences(curves: Curves) -> dict[str, float]:
     """Return the largest difference between backends on one seed, and between two seeds of one backend."""
     backends = list(curves)
     by_backend = [largest_difference(*pair) for a, b in combinations(backends, 2) for pair in zip(curves[a], curves[b], strict=True)]
@@ -86,12 +86,12 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("two backends and two seeds are the least that can be compared")
     if args.threads:
         torch.set_num_threads(args.threads)
-    facts = circumstances(sources=SOURCES)
+    facts = circumstances(sources=COMMITTED)
     with Console(stderr=True).status(NETWORK) as status:
         curves: Curves = {
-            name: [losses(recipe_of(args.root, seed), name, args.steps, status.update) for seed in range(args.seeds)] for name in names
+            name: [losses(curve_recipe(args.root, seed), name, args.steps, status.update) for seed in range(args.seeds)] for name in names
         }
-    found = differences(curves)
+    found = curve_differences(curves)
     about = f"{NETWORK}, CIFAR-10, first epoch: training loss by backend"
     tree = {"benchmark": "loss_curves", **facts, "about": about, "window": WINDOW, "differences": found, "losses": curves}
     write_text(result_path(args.out, "loss_curves", facts), json.dumps(tree, indent=2) + "\n")

@@ -101,10 +101,10 @@ def test_a_mark_without_results_says_so(tmp_path, monkeypatch):
 def test_curves_are_compared_where_they_differ_most():
     one, other = [float(step) for step in range(30)], [float(step) for step in range(30)]
     other[25] += 2 * curves.WINDOW
-    found = curves.differences({"reference": [one, one], "cpp": [one, other]})
+    found = curves.curve_differences({"reference": [one, one], "cpp": [one, other]})
     assert found["between_backends"] == pytest.approx(2.0)
     assert found["between_seeds"] == pytest.approx(2.0)
-    assert curves.differences({"reference": [one, other], "cpp": [one, other]})["between_backends"] == 0.0
+    assert curves.curve_differences({"reference": [one, other], "cpp": [one, other]})["between_backends"] == 0.0
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from senet.cli.main import COMMANDS
 
 ROOT = Path(senet.__file__).parent
 ORDER = (
-    *("errors", "atomic", "spec", "recipe", "ops", "blocks", "surgery", "weights", "insertion", "models"),
+    *("errors", "atomic", "userfile", "spec", "recipe", "ops", "blocks", "surgery", "weights", "insertion", "models"),
     *("measuring", "profiling", "analysis", "deploy", "compression", "benchmarking", "data", "results", "tasks"),
     *("training", "report", "comparison", "publishing", "cli"),
 )

@@ -14,7 +14,7 @@ import senet
 from foreign.hosts import HOSTS, Host
 from senet.errors import UsageError
 from senet.insertion.units.existing import BLOCK_TYPES
-from senet.surgery.trace import tensors
+from senet.surgery.arguments import tensors
 from senet.weights.store import read_metadata
 
 ROUNDING = 1e-4

@@ -10,7 +10,7 @@ def test_every_name_of_a_module_gets_what_stands_for_it() -> None:
     model = nn.Sequential(shared, nn.Sequential(other, shared), nn.ModuleDict({"again": shared}))
     replace_modules(model, {shared: new})
     assert [path for path, module in model.named_modules(remove_duplicate=False) if module is new] == ["0", "1.1", "2.again"]
-    assert model[1][0] is other
+    assert model.get_submodule("1.0") is other
     assert shared not in set(model.modules())
 
 
@@ -26,7 +26,7 @@ def test_several_are_replaced_at_once_below_one_that_is_replaced_too() -> None:
     container = nn.Sequential(inner)
     model = nn.Sequential(container)
     replace_modules(model, {inner: nn.Tanh(), container: container})
-    assert isinstance(model[0][0], nn.Tanh)
+    assert isinstance(model.get_submodule("0.0"), nn.Tanh)
 
 
 def test_the_root_and_empty_places_stay() -> None:

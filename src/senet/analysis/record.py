@@ -12,7 +12,8 @@ from senet.analysis.moments import ClassMoments
 from senet.blocks.channel import ChannelSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.errors import UsageError
-from senet.surgery.hooks import evaluating, hooked
+from senet.surgery.hooks import hooked
+from senet.surgery.preserve import evaluating
 
 Block = ChannelSE | CompetitiveSE
 """What has one gate a channel; scSE holds a ChannelSE."""

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 from senet.benchmarking.files import onnxruntime_step, openvino_step
-from senet.benchmarking.peers import PEERS, peer_step, require_peer
-from senet.benchmarking.settings import DTYPES, MODES, Settings
-from senet.benchmarking.workload import PLAIN, Workload
+from senet.benchmarking.peers import PEERS, peer_name, peer_step
+from senet.benchmarking.settings import BENCH_MODES, DTYPES, Settings
+from senet.benchmarking.workload import PLAIN_FORM, Workload
 from senet.deploy.optimize import optimize
 from senet.errors import UsageError
 from senet.measuring.steps import AUTOCAST, InferenceStep, TrainingStep, cross_entropy_of
 from senet.spec import check_choice
 
-Step = Callable[[], object]
+Function = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -35,30 +35,30 @@ class Engine:
     """
 
     about: str
-    build: Callable[[Workload, str], Step]
-    modes: tuple[str, ...] = MODES
+    build: Callable[[Workload, str], Function]
+    modes: tuple[str, ...] = BENCH_MODES
     dtypes: tuple[str, ...] = DTYPES
     devices: tuple[str, ...] = ()
     needs: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Workload, str], object] = lambda work, form: None
 
 
-def network_step(work: Workload, form: str, *, tails: str | None = None) -> Step:
+def network_step(work: Workload, form: str, *, tails: str | None = None) -> Function:
     """Run a network of this package by PyTorch, its residual tails by a backend."""
     return torch_step(work, work.networks[form], tails=tails)
 
 
-def optimised_step(work: Workload, form: str) -> Step:
+def optimised_step(work: Workload, form: str) -> Function:
     """Run the inference form of a network, `senet.optimize`."""
     return torch_step(work, optimize(work.networks[form]))
 
 
-def compiled_step(work: Workload, form: str, *, tails: str | None = None) -> Step:
+def compiled_step(work: Workload, form: str, *, tails: str | None = None) -> Function:
     """Run a network through torch.compile, its residual tails by a backend."""
     return torch_step(work, torch.compile(work.networks[form], dynamic=False), tails=tails)  # pyright: ignore[reportArgumentType]
 
 
-def torch_step(work: Workload, model: torch.nn.Module, *, tails: str | None = None) -> Step:
+def torch_step(work: Workload, model: torch.nn.Module, *, tails: str | None = None) -> Function:
     """Return the step of the workload's mode for any module."""
     if work.settings.mode == "inference":
         return InferenceStep(model, (work.images,), tails)
@@ -67,9 +67,9 @@ def torch_step(work: Workload, model: torch.nn.Module, *, tails: str | None = No
 
 
 EXPORT = dict.fromkeys(("onnx", "onnxscript"), "'senet[export]'")
-FILES: dict[str, Any] = {"modes": ("inference",), "devices": ("cpu",)}
-ORT = FILES | {"dtypes": ("fp32",), "needs": EXPORT | {"onnxruntime": "'senet[export]'"}}
-OPENVINO = FILES | {"dtypes": ("fp32", "bf16"), "needs": EXPORT | {"openvino": "'senet[export,bench]'"}}
+FILE_ENGINE: dict[str, Any] = {"modes": ("inference",), "devices": ("cpu",)}
+ORT = FILE_ENGINE | {"dtypes": ("fp32",), "needs": EXPORT | {"onnxruntime": "'senet[export]'"}}
+OPENVINO = FILE_ENGINE | {"dtypes": ("fp32", "bf16"), "needs": EXPORT | {"openvino": "'senet[export,bench]'"}}
 
 ENGINES: dict[str, Engine] = {
     "eager": Engine("the definition, operation by operation", partial(network_step, tails="reference")),
@@ -86,7 +86,7 @@ ENGINES: dict[str, Engine] = {
             f"the network of {name}, eager",
             partial(peer_step, peer, torch_step),
             needs={name: name},
-            check=partial(require_peer, peer),
+            check=partial(peer_name, peer),
         )
         for name, peer in PEERS.items()
     },
@@ -122,4 +122,4 @@ def packages_of(names: Sequence[str]) -> list[str]:
 
 def recalibrated(work: Workload) -> str:
     """Return the form that is compared with the plain one."""
-    return next(form for form in work.forms if form != PLAIN)
+    return next(form for form in work.forms if form != PLAIN_FORM)

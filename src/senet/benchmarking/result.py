@@ -16,9 +16,14 @@ CLOCKS = {"cpu": "CPU", "wall": "wall"}
 """The clock of the ratios, and its heading: process-CPU time is steadier, but says nothing of other devices."""
 
 
+def clock_of(device: str) -> str:
+    """Return the clock that ratios on a device are of."""
+    return "cpu" if device.partition(":")[0] == "cpu" else "wall"
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """Hold functions that were timed against each other in one interleaved run.
+    """Functions that were timed against each other in one interleaved run.
 
     Args:
         about: what they do.
@@ -55,7 +60,7 @@ class Comparison:
         mine, base = (_on(self.clock, self.timings[name]) for name in self.pairs[engine])
         return ratio(mine, base)
 
-    def kept(self) -> bool:
+    def within_limit(self) -> bool:
         """Return whether no function exceeds the limit."""
         return all(found.cpu <= self.limit for found in self.ratios.values()) if self.limit else True
 
@@ -133,7 +138,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """Hold a run of `senet bench`.
+    """Outcome of a run of `senet bench`.
 
     Args:
         circumstances: device, threads, versions, commit and date.

@@ -129,6 +129,32 @@ def device_of(name: str) -> "torch.device":
     return device
 
 
+def shape_of(text: str, what: str) -> tuple[int, ...]:
+    """Read N,C,H,W or NxCxHxW.
+
+    Raises:
+        UsageError: unless these are four positive numbers.
+    """
+    try:
+        shape = tuple(int(length) for length in text.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) != 4 or min(shape) < 1:
+        raise UsageError(f"{what} must be four numbers N,C,H,W such as 1,3,224,224, got {text!r}")
+    return shape
+
+
+def model_changes(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags of a command that takes the network's part of a recipe only.
+
+    Raises:
+        UsageError: if there are others.
+    """
+    if foreign := [field for field in changes if not field.startswith("model.")]:
+        raise UsageError(f"{foreign[0]!r} is no option of a network; those are allowed: --block, --placement, --stages, ...")
+    return changes
+
+
 def _is_field(name: str) -> bool:
     try:
         field_path(name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from senet.comparison.variants import Variant
 from senet.data.source import DataSource
 from senet.errors import UsageError
+from senet.recipe import DataRecipe
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 
@@ -31,7 +32,7 @@ def prepare_variants(variants: Sequence[Variant]) -> list[PreparedVariant]:
     Raises:
         UsageError: for a variant that cannot work; it is named.
     """
-    opened: dict[object, DataSource] = {}
+    opened: dict[DataRecipe, DataSource] = {}
     prepared = []
     for variant in variants:
         recipe = variant.recipe

@@ -74,6 +74,8 @@ def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> l
         varied[path] = [None if path == "model.block" and value == "none" else value for value in values]
     if "seed" in varied:
         raise UsageError("seed is not a field to vary: every variant is trained with the same seeds; say how many with --seeds")
+    if len(varied.get("task", ())) > 1:
+        raise UsageError("task is not a field to vary: variants are compared by the metrics of one task; set it for all with --task")
     if "model.block" not in varied and any(map(of_the_block, varied)) and is_plain(recipe):
         varied = DEFAULT_VARY | varied
     shared = {path: values[0] for path, values in varied.items() if len(values) == 1}

@@ -7,10 +7,11 @@ from functools import partial
 from torch import nn
 
 from senet.deploy.chains import NORMS, Usage
-from senet.deploy.outline import Outline
+from senet.deploy.containers import default_graph
 from senet.deploy.report import Fusion, FusionReport
 from senet.deploy.rewrite import BLOCKS, rewrite
 from senet.errors import UsageError
+from senet.surgery.graph import ModuleGraph
 from senet.surgery.replace import replace_modules
 
 
@@ -39,11 +40,11 @@ def optimize(model: nn.Module) -> nn.Module:
     order = {path: index for index, (path, _) in enumerate(model.named_modules(remove_duplicate=False))}
     outlines, rows = [], []
     for found in _outlines("", holder[0], seen=set()):
-        (outlines if isinstance(found, Outline) else rows).append(found)
+        (outlines if isinstance(found, ModuleGraph) else rows).append(found)
 
     usage = Usage(outlines)
     for outline in reversed(outlines):  # a container's graph holds its children as they are then
-        rows += rewrite(outline, usage, partial(replace_modules, holder), root=not outline.path)
+        rows += rewrite(outline, usage, partial(replace_modules, holder), root=not outline.container.path)
     optimized = holder[0].eval().requires_grad_(False)
     rows += _overlooked(optimized, {row.path for row in rows})
     report = FusionReport(type(model).__name__, tuple(sorted(rows, key=lambda row: order[row.path])))
@@ -51,13 +52,13 @@ def optimize(model: nn.Module) -> nn.Module:
     return optimized
 
 
-def _outlines(path: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[Outline | Fusion]:
+def _outlines(path: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[ModuleGraph | Fusion]:
     """Give the outlines of a container and of those that it calls, parents first; for one that cannot be traced, the row that says so."""
     if module in seen or isinstance(module, BLOCKS) or not _holds_something(module):
         return
     seen.add(module)
     try:
-        outline = Outline(path, module)
+        outline = default_graph(path, module)
     except Exception as error:  # a forward may do anything with a symbol
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         yield Fusion(path, type(module).__name__, kept=f"its forward cannot be traced: {reason}")

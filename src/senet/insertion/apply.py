@@ -14,7 +14,7 @@ from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.remove import restore
 from senet.insertion.rewrite import Edit, Rewritten, refusal
 from senet.insertion.verify import Inserted, prove
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 from senet.surgery.probe import Probe, probe
 from senet.surgery.replace import replace_modules
 from senet.surgery.trace import Container, trace

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-Finding = Literal["higher", "lower", "unclear", "one seed", "no spread"]
+PairedFinding = Literal["higher", "lower", "unclear", "one seed", "no spread"]
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -32,7 +32,7 @@ class Difference:
     high: float | None
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> PairedFinding:
         """What the differences support: "higher" and "lower" only when the interval excludes 0."""
         if self.sd is None:
             return "one seed"

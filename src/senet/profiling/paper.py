@@ -18,7 +18,7 @@ from senet.models.classifier import Classifier
 from senet.models.registry import build_model
 from senet.spec import BlockSpec
 
-PREFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
+DECIMAL_PREFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Printed:
     def value(self) -> float:
         """The number."""
         number, unit = self.text.split()
-        return float(number) * PREFIXES[unit]
+        return float(number) * DECIMAL_PREFIXES[unit]
 
     @property
     def tolerance(self) -> float:
         """Half a unit of the last digit."""
         number, unit = self.text.split()
-        return 0.5 * PREFIXES[unit] / 10 ** len(number.partition(".")[2])
+        return 0.5 * DECIMAL_PREFIXES[unit] / 10 ** len(number.partition(".")[2])
 
     def agrees(self, counted: int) -> bool:
         """Return whether a count rounds to the printed number."""

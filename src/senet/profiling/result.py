@@ -9,7 +9,7 @@ from senet.measuring.counting import Cost
 from senet.measuring.numbers import compact, compact_bytes, milliseconds
 from senet.measuring.timing import Ratio, Timing, ratio
 
-COLUMNS = ("params", "MACs", "SE\nMACs", "SE\nadds", "memory", "ms", "quartiles", "SE\nms")
+HEADINGS = ("params", "MACs", "SE\nMACs", "SE\nadds", "memory", "ms", "quartiles", "SE\nms")
 CAPTION = (
     "MACs, additions and memory (what training keeps for the backward pass without fused tails) are per image, ms per batch. "
     "SE: the recalibration blocks' share; MACs of their layers and of the scaling, additions of the squeeze."
@@ -117,7 +117,7 @@ class Profile:
         batch = "x".join(map(str, self.input_size))
         title = f"{self.name}, {batch} {self.dtype}, {self.device}"
         table = Table(
-            "part", *COLUMNS, title=title, caption=CAPTION, title_justify="left", caption_justify="left", box=None, pad_edge=False
+            "part", *HEADINGS, title=title, caption=CAPTION, title_justify="left", caption_justify="left", box=None, pad_edge=False
         )
         for column in table.columns:
             column.justify, column.no_wrap = "left" if column is table.columns[0] else "right", True

@@ -3,10 +3,22 @@
 from senet.recipe.build import build_recipe, check_tree, override
 from senet.recipe.files import RecipeFile, annotated_recipe, list_recipes, load_recipe, read_recipe_text, recipe_files
 from senet.recipe.paths import field_path, field_paths
-from senet.recipe.tree import NO_EFFECT, RANGES, DataRecipe, ModelRecipe, OptimRecipe, Recipe, ScheduleRecipe, TrainingRecipe, check_ranges
+from senet.recipe.tree import (
+    CLASSIFICATION,
+    NO_EFFECT,
+    RANGES,
+    DataRecipe,
+    ModelRecipe,
+    OptimRecipe,
+    Recipe,
+    ScheduleRecipe,
+    TrainingRecipe,
+    check_ranges,
+)
 from senet.recipe.values import parse_text
 
 __all__ = [
+    "CLASSIFICATION",
     "NO_EFFECT",
     "RANGES",
     "DataRecipe",

@@ -7,7 +7,7 @@ from torch import nn
 from senet.blocks.build import BLOCKS
 from senet.insertion.gated import Gated
 from senet.insertion.units.unit import Unit
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 from senet.surgery.trace import Container
 
 BLOCK_TYPES = tuple(BLOCKS.values())
