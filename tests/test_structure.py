@@ -19,7 +19,7 @@ RANK = {name: rank for rank, name in enumerate(ORDER)}
 OUTSIDE = {
     "huggingface_hub": {"weights"},
     "lightning_fabric": {"training"},
-    "matplotlib": {"report"},
+    "matplotlib": set(),
     "onnx": {"deploy"},
     "onnxruntime": {"deploy", "benchmarking"},
     "openvino": {"benchmarking"},

@@ -54,15 +54,10 @@ def test_saved_results_are_shown_again(saved, capsys):
     assert again == json.loads(saved.read_text())
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
-def test_a_picture_of_saved_results(suffix, saved, tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    picture = tmp_path / f"overheads{suffix}"
+def test_a_picture_of_saved_results(saved, tmp_path, capsys):
+    picture = tmp_path / "overheads.svg"
     assert main(["bench", "--from", str(saved), "--plot", str(picture)]) == 0
-    head = picture.read_bytes()
-    assert head.startswith(b"\x89PNG") or b"<svg" in head
-    if suffix == ".svg":
-        assert all(word in head.decode() for word in ("eager", "fused", "cifar_resnet20, 2 x 3x8x8, fp32: training"))
+    assert all(word in picture.read_text() for word in ("<svg", "eager", "fused", "cifar_resnet20, 2 x 3x8x8, fp32: training"))
 
 
 def test_nothing_is_written_over(saved, tmp_path, capsys):
@@ -112,7 +107,7 @@ def test_ctrl_c_shows_what_there_is_and_writes_nothing(tmp_path, capsys, monkeyp
         (["cifar_resnet20", "--block", "none"], "compared with its recalibrated twin: name a block"),
         (["cifar_resnet20", "--lr", "1"], "'optim.lr' is no option of a network"),
         (["tail"], "unknown model 'tail'"),
-        (["cifar_resnet20", "--plot", "x.pdf"], "--plot writes .png or .svg, got 'x.pdf'"),
+        (["cifar_resnet20", "--plot", "x.pdf"], "--plot writes .svg, got 'x.pdf'"),
         (["cifar_resnet20", "--from", "x.json"], "leave out the network"),
         (["--from", "nowhere.json"], "cannot read 'nowhere.json'"),
     ],

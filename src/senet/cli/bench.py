@@ -15,8 +15,6 @@ from senet.spec import check_positive
 if TYPE_CHECKING:
     from senet.benchmarking.result import BenchResult, Comparison
 
-FORMATS = (".png", ".svg")
-
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
@@ -31,7 +29,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--rounds", type=int, default=11, help="interleaved rounds")
     parser.add_argument("--max-seconds", type=float, default=60.0, help="no new round begins after so long; three always run")
     parser.add_argument("--out", help="JSON file to write")
-    parser.add_argument("--plot", help="picture of the overheads to write, .png or .svg")
+    parser.add_argument("--plot", help="picture of the overheads to write, an .svg file")
     parser.add_argument("--force", action="store_true", help="write over files that are there")
     parser.add_argument("--from", dest="saved", nargs="+", default=[], metavar="FILE", help="show or plot results that were written before")
     add_json(parser)
@@ -78,12 +76,8 @@ def _check_targets(args: Namespace) -> None:
     """Raise UsageError if what is to be written cannot be: before anything is measured."""
     for path in filter(None, (args.out, args.plot)):
         check_free(path, force=args.force)
-    if args.plot and Path(args.plot).suffix not in FORMATS:
-        raise UsageError(f"--plot writes {' or '.join(FORMATS)}, got {args.plot!r}")
-    if args.plot:
-        from senet.report.figures import require_library
-
-        require_library()
+    if args.plot and Path(args.plot).suffix != ".svg":
+        raise UsageError(f"--plot writes .svg, got {args.plot!r}; a browser or an image editor makes other formats of it")
 
 
 def _measured(args: Namespace, settings: Settings) -> "BenchResult":
@@ -141,6 +135,7 @@ def _show_saved(found: "list[tuple[str, tuple[dict[str, Any], tuple[Comparison, 
 
 def _draw(comparisons: "list[Comparison] | tuple[Comparison, ...]", path: str | None) -> None:
     if path:
-        from senet.report.figures import draw_overheads
+        from senet.report.overheads import overheads_chart
+        from senet.report.picture import write_picture
 
-        draw_overheads(comparisons, path)
+        write_picture(overheads_chart(comparisons), path)

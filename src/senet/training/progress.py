@@ -122,9 +122,10 @@ class RunProgress:
         self._reached = f"  {primary.title} {amount(value, unit, max(decimals - 1, 0))}"
         self.update(int(row["step"]), int(row["epoch"]), row["train_loss"])
         if self._task is None:
+            losses = f"train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}"
+            spent = f"{row['seconds']:.1f} s{self._left(int(row['step']))}"
             self._progress.say(
-                f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  train loss {row['train_loss']:.4f}  "
-                f"val loss {row['val_loss']:.4f}  {primary.title} {amount(value, unit, decimals)}  {row['seconds']:.1f} s{self._left(int(row['step']))}"
+                f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  {losses}  {primary.title} {amount(value, unit, decimals)}  {spent}"
             )
 
     def _left(self, step: int) -> str:
