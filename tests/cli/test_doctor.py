@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 def test_this_machine(capsys):
     found = findings(capsys)
     assert found["versions", "torch"]["found"] > "2.13"
-    assert {name for section, name in found if section == "extras"} >= {"train", "report", "export", "hub", "data", "compress", "bench"}
+    assert {name for section, name in found if section == "extras"} >= {"train", "report", "export", "hub", "bench"}
     assert "cores" in found["devices", "cpu"]["found"]
     assert {name for section, name in found if section == "compilers"} == {"g++", "nvcc", "ninja"}
 

@@ -32,7 +32,7 @@ def run(args: Namespace) -> int:
     scales = _pixels(args.scales)
     task = args.changes.pop("task", None)
     data = _data(args)
-    from senet.cli.printing import show, watched
+    from senet.cli.printing import show, with_progress
     from senet.training.evaluate import evaluate
 
     result = evaluate(
@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
         scales=scales,
         size=args.size,
         device=args.device,
-        watch=iter if args.quiet else lambda batches: watched(batches, "evaluating"),
+        watch=iter if args.quiet else lambda batches: with_progress(batches, "evaluating"),
     )
     show(result, as_json=args.json)
     return 0

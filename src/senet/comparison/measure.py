@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.analysis.excitation import Panel, excitation_curves
-from senet.analysis.record import Block, record_excitations
+from senet.analysis.record import gate_paths, record_excitations
 from senet.comparison.prepare import PreparedVariant
 from senet.data.batch import Batch
 from senet.data.loaders import eval_loader
@@ -63,7 +63,7 @@ def measure_costs(prepared: Sequence[PreparedVariant], weights: Sequence[Path]) 
 def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel, ...]:
     """Record the gates on all validation images, by class where images have one; a network without channel gates gives nothing."""
     network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
-    if not any(isinstance(module, Block) for module in network.modules()):
+    if not gate_paths(network):
         return ()
     batches = eval_loader(prepared.source, prepared.variant.recipe.data, prepared.task)
     return excitation_curves(record_excitations(network, ((batch.images, _groups(prepared.task, batch)) for batch in batches)))

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from senet.blocks.build import build_block
 from senet.errors import UsageError
 from senet.insertion.gated import Gated
-from senet.insertion.identity import start_as_identity
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.remove import restore
 from senet.insertion.rewrite import Edit, Rewritten, refusal
@@ -109,7 +108,7 @@ def _check_block(site: Site, init: str | None) -> None:
         with torch.device("meta"):
             block = build_block(site.block, site.channels)
             if init == "identity":
-                start_as_identity(block)
+                _identity(block)
     except UsageError as error:
         raise UsageError(f"{site.path}: {error}") from error
 
@@ -141,9 +140,14 @@ def _block(site: Site, host: Host, model: nn.Module, init: str | None) -> tuple[
     """Build a block like its host: device, floating type, memory format, training flag."""
     like = next(p for module in (host.module, host.container, model) for p in module.parameters() if p.is_floating_point())
     block = build_block(site.block, site.channels)
-    gain = start_as_identity(block) if init == "identity" else 1.0
+    gain = _identity(block) if init == "identity" else 1.0
     kernels = [p for p in host.container.parameters() if p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last)]
     block = block.to(device=like.device, dtype=like.dtype)
     if any(not kernel.is_contiguous() for kernel in kernels):
         block = block.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportArgumentType]
     return block.train(host.module.training), gain
+
+
+def _identity(block: Any) -> float:
+    """Let a block begin as the identity, and return the constant factor that belongs behind it."""
+    return block.start_as_identity()

@@ -14,7 +14,7 @@ from senet.insertion.plan import InsertPlan
 from senet.models.classifier import ModelConfig
 from senet.models.libraries import LIBRARIES, from_file
 from senet.models.recalibration import with_reduction
-from senet.spec import KINDS, BlockSpec, check_choice
+from senet.spec import BlockSpec
 from senet.userfile import in_user_file, was_loaded
 
 INSERTION_OPTIONS = ("init", "existing", "at")
@@ -113,8 +113,6 @@ def _spec(name: str, block: str | BlockSpec | None, reduction: int | dict[int, i
         if reduction is not None:
             raise UsageError(f"reduction={reduction} needs a block: {name} is plain without block=, such as block='se'")
         return None
-    if isinstance(block, str):
-        check_choice("block", block, KINDS)
     return with_reduction(_as_spec(block), reduction)
 
 

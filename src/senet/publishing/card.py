@@ -9,7 +9,7 @@ import yaml
 from senet.publishing.papers import papers
 from senet.recipe import CLASSIFICATION
 from senet.results.metric import ACCURACIES, Metric
-from senet.spec import DEFAULT_REDUCTION
+from senet.spec import options_of
 from senet.tasks.registry import PIPELINE_TAGS
 from senet.weights.store import WeightsMetadata
 
@@ -129,7 +129,8 @@ def _network(subject: Subject) -> str:
 
 def _block(block: dict[str, Any]) -> str:
     kind = block["kind"]
-    default = {"reduction": DEFAULT_REDUCTION[kind]} if kind in DEFAULT_REDUCTION and "hidden" not in block else {}
+    own = options_of(kind)
+    default = {"reduction": own["reduction"].default} if "reduction" in own and "hidden" not in block else {}
     options = ", ".join(f"{name} {value}" for name, value in (default | block).items() if name != "kind")
     return f"`{kind}`" + (f" ({options})" if options else "")
 

@@ -79,7 +79,7 @@ def _read_run(tree: Mapping[str, Any]) -> SeedRun:
 
 
 def _read_panel(tree: Mapping[str, Any]) -> "Panel":
-    from senet.analysis.excitation import Curve, Panel
+    from senet.analysis.excitation import GateCurve, Panel
 
-    curves = {int(label): Curve(tuple(curve["mean"]), tuple(curve["std"])) for label, curve in tree["classes"].items()}
+    curves = {int(label): GateCurve(tuple(curve["mean"]), tuple(curve["std"])) for label, curve in tree["classes"].items()}
     return Panel(tree["name"], tree["path"], tuple(tree["channels"]), curves, tuple(tree["overall"]))

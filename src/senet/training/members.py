@@ -16,7 +16,7 @@ from senet.spec import InputSpec
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.userfile import in_user_file, was_loaded
-from senet.weights.imagenet import spelled
+from senet.weights.imagenet import readable_classes
 from senet.weights.store import metadata_of
 
 Networks = nn.Module | str | Path | Sequence[nn.Module | str | Path]
@@ -72,7 +72,7 @@ def load_members(models: Networks, device: torch.device) -> list[Member]:
 def check_classes(members: Sequence[Member], expected: Sequence[str]) -> None:
     """Raise UsageError if a network knows other classes."""
     for member in members:
-        if member.classes is not None and spelled(member.classes) != spelled(tuple(expected)):
+        if member.classes is not None and readable_classes(member.classes) != readable_classes(tuple(expected)):
             raise UsageError(f"{member.name} knows the classes {_brief(member.classes)}, but {_brief(expected)} were expected")
 
 
