@@ -23,7 +23,7 @@ from senet.measuring.machine import circumstances
 from senet.measuring.steps import FLOATS, InferenceStep, TrainingStep
 from senet.ops.backend import BUILDERS, REFERENCE, fastest
 from senet.ops.tail.call import keep, residual_tail
-from senet.spec import KINDS, BlockSpec, check_choice
+from senet.spec import KINDS, BlockSpec, block_class, check_choice
 
 BACKENDS = (REFERENCE, *BUILDERS)
 """What can run a tail."""
@@ -40,7 +40,7 @@ class ResidualTail(nn.Module):
     def __init__(self, channels: int, block: BlockSpec | None) -> None:
         super().__init__()
         self.bn = nn.BatchNorm2d(channels)
-        self.pairwise = block is not None and block.kind == "cmpe_se"
+        self.pairwise = block is not None and block_class(block.kind).sees_shortcut
         self.se = keep if block is None else build_block(block, channels)
 
     def forward(self, branch: Tensor, shortcut: Tensor) -> Tensor:

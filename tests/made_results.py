@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from senet.analysis.excitation import Curve, Panel
+from senet.analysis.excitation import GateCurve, Panel
 from senet.measuring.timing import Timing, ratio
 from senet.recipe import Recipe, load_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
@@ -53,7 +53,7 @@ def _panels(labels: Sequence[int]) -> tuple[Panel, ...]:
         curves = {}
         for label in labels:
             mean = tuple(0.5 + depth * (((5 * c + label * (c % 3)) % 11) / 11 - 0.5) for c in range(channels))
-            curves[label] = Curve(mean, tuple(0.02 + 0.1 * depth for _ in mean))
+            curves[label] = GateCurve(mean, tuple(0.02 + 0.1 * depth for _ in mean))
         overall = tuple(sum(values) / len(labels) for values in zip(*(curve.mean for curve in curves.values()), strict=True))
         panels.append(Panel(name, name, tuple(range(channels)), curves, overall))
     return tuple(panels)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from senet.blocks.channel import ChannelSE as ChannelSE
     from senet.blocks.channel_spatial import ChannelSpatialSE as ChannelSpatialSE
     from senet.blocks.competitive import CompetitiveSE as CompetitiveSE
+    from senet.blocks.kinds import register_block as register_block
     from senet.blocks.spatial import SpatialSE as SpatialSE
     from senet.comparison import compare as compare
     from senet.deploy.export import export_onnx as export_onnx
@@ -43,6 +44,7 @@ _NAMES = {
     "blocks.channel": "ChannelSE",
     "blocks.channel_spatial": "ChannelSpatialSE",
     "blocks.competitive": "CompetitiveSE",
+    "blocks.kinds": "register_block",
     "blocks.spatial": "SpatialSE",
     "comparison": "compare",
     "deploy.export": "export_onnx",

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import fx, nn
 
-from senet.blocks.channel import ChannelSE
+from senet.blocks.kinds import is_block
+from senet.deploy.gates import refusal
 from senet.ops.hooks import has_own_hooks
 from senet.ops.inference.squeeze import TAPS
 from senet.surgery import roles
@@ -18,7 +19,7 @@ RELU = {"relu", "relu_"}
 
 @dataclass
 class Chain:
-    """Hold a convolution and what follows it, all of it used once.
+    """A convolution and what follows it, all of it used once.
 
     Args:
         conv: the convolution.
@@ -62,7 +63,7 @@ ORDER = ("norm", "gate", "factor", "sum", "relu")
 
 
 class Usage:
-    """Say which modules can be replaced: those that one step of one container calls, and that no hook watches.
+    """Modules that can be replaced: those that one step of one container calls, and that no hook watches.
 
     Args:
         outlines: the containers of a network.
@@ -124,7 +125,7 @@ def role_of(outline: ModuleGraph, node: fx.Node, value: fx.Node, usage: Usage) -
 def _role_of_module(module: nn.Module, usage: Usage) -> str | None:
     if type(module) is nn.ReLU:
         return "relu"
-    stateful = "norm" if type(module) in NORMS else "gate" if type(module) is ChannelSE else None
+    stateful = "norm" if type(module) in NORMS else "gate" if is_block(module) else None
     if stateful is not None:
         return stateful if usage.free(module) else None
     return "keep" if roles.is_kept(module) else None
@@ -170,10 +171,3 @@ def commutes(conv: nn.Module) -> bool:
         return conv.padding in ((0, 0), "valid", "same")
     same = conv.stride == conv.dilation == (1, 1) and conv.padding in ((1, 1), "same")
     return same and conv.padding_mode == "zeros"
-
-
-def refusal(block: nn.Module) -> str | None:
-    """Return why a block's gate needs more than the mean of its input, or None."""
-    if type(block) is not ChannelSE:
-        return f"the gate of {type(block).__name__} needs more than the means of its input"
-    return None if block.squeeze == "avg" else f"squeeze={block.squeeze!r} is not a mean, and does not commute with a convolution"

@@ -6,10 +6,11 @@ from functools import partial
 
 from torch import nn
 
+from senet.blocks.kinds import is_block
 from senet.deploy.chains import NORMS, Usage
 from senet.deploy.containers import default_graph
 from senet.deploy.report import Fusion, FusionReport
-from senet.deploy.rewrite import BLOCKS, rewrite
+from senet.deploy.rewrite import rewrite
 from senet.errors import UsageError
 from senet.surgery.graph import ModuleGraph
 from senet.surgery.replace import replace_modules
@@ -54,7 +55,7 @@ def optimize(model: nn.Module) -> nn.Module:
 
 def _outlines(path: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[ModuleGraph | Fusion]:
     """Give the outlines of a container and of those that it calls, parents first; for one that cannot be traced, the row that says so."""
-    if module in seen or isinstance(module, BLOCKS) or not _holds_something(module):
+    if module in seen or is_block(module) or not _holds_something(module):
         return
     seen.add(module)
     try:
@@ -71,14 +72,14 @@ def _outlines(path: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[Mo
 
 
 def _holds_something(module: nn.Module) -> bool:
-    return any(isinstance(inner, (*BLOCKS, *NORMS)) for inner in module.modules() if inner is not module)
+    return any(is_block(inner) or isinstance(inner, NORMS) for inner in module.modules() if inner is not module)
 
 
 def _overlooked(optimized: nn.Module, known: set[str]) -> Iterator[Fusion]:
     """Give a row for every block and normalisation that is there still, and that no outline shows."""
     inside: tuple[str, ...] = ()
     for path, module in optimized.named_modules():
-        if path.startswith(inside) or not isinstance(module, (*BLOCKS, *NORMS)):
+        if path.startswith(inside) or not (is_block(module) or isinstance(module, NORMS)):
             continue
         inside += (f"{path}.",)
         if path not in known:

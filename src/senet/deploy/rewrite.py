@@ -5,18 +5,15 @@ from typing import Any
 
 from torch import fx, nn
 
-from senet.blocks.channel import ChannelSE
-from senet.blocks.channel_spatial import ChannelSpatialSE
-from senet.blocks.competitive import CompetitiveSE
-from senet.blocks.spatial import SpatialSE
-from senet.deploy.chains import NORMS, Chain, Usage, commutes, find_chains, refusal
+from senet.blocks.kinds import is_block
+from senet.deploy.chains import NORMS, Chain, Usage, commutes, find_chains
 from senet.deploy.fold import fold_norm
+from senet.deploy.gates import refusal
 from senet.deploy.layers import FusedConv2d, LeanSE
 from senet.deploy.report import Fusion
 from senet.ops.hooks import has_own_hooks
 from senet.surgery.graph import ModuleGraph
 
-BLOCKS = (ChannelSE, SpatialSE, ChannelSpatialSE, CompetitiveSE)
 FRESH = {"relu", "cat", "concat", "add"}
 """Functions whose result nobody else holds."""
 
@@ -70,7 +67,6 @@ def _fuse(outline: ModuleGraph, chains: list[Chain], new: dict[nn.Module, nn.Mod
         conv = outline.called(chain.conv)
         assert isinstance(conv, nn.Conv2d)
         norm, block = (outline.called(chain.parts[role]) if role in chain.parts else None for role in ("norm", "gate"))
-        assert block is None or isinstance(block, ChannelSE)
         fused = FusedConv2d(conv, *fold_norm(conv, norm), se=block, gain=chain.gain, relu="relu" in chain.parts)
         new[conv] = fused
         if swap:
@@ -90,13 +86,13 @@ def _lean(outline: ModuleGraph, chains: list[Chain], usage: Usage, new: dict[nn.
     rows = []
     for node in _remaining(outline, chains):
         block = outline.module(node)
-        if type(block) is not ChannelSE or refusal(block) is not None or not usage.free(block):
+        if block is None or not is_block(block) or refusal(block) is not None or not usage.free(block):
             continue
         value = node.all_input_nodes[0]
         in_place = len(value.users) == 1 and _is_fresh(outline, value)
         new[block] = LeanSE(block, in_place=in_place)
         done = "rescales in place" if in_place else "fewer operations"
-        rows.append(Fusion(outline.module_path(node), "ChannelSE", (done,), _why_late(outline, value)))
+        rows.append(Fusion(outline.module_path(node), type(block).__name__, (done,), _why_late(outline, value)))
     return rows
 
 
@@ -129,9 +125,9 @@ def _left(outline: ModuleGraph, chains: list[Chain], usage: Usage) -> list[Fusio
     rows = []
     for node in _remaining(outline, chains):
         module = outline.called(node)
-        if isinstance(module, BLOCKS) and (reason := refusal(module)) is not None:
+        if is_block(module) and (reason := refusal(module)) is not None:
             rows.append(Fusion(outline.module_path(node), type(module).__name__, kept=reason))
-        elif isinstance(module, (*BLOCKS, *NORMS)) and not usage.free(module):
+        elif (is_block(module) or isinstance(module, NORMS)) and not usage.free(module):
             rows.append(Fusion(outline.module_path(node), type(module).__name__, kept="it is called more than once, or has hooks"))
         elif type(module) in NORMS:
             rows.append(Fusion(outline.module_path(node), type(module).__name__, kept=_why_unfolded(outline, node)))

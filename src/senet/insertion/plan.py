@@ -16,7 +16,7 @@ from senet.spec import BlockSpec
 
 @dataclass(frozen=True)
 class Site:
-    """Say what goes where.
+    """Place of one block: what goes where.
 
     Args:
         path: the module that is wrapped, or, with position "graph", whose forward is rewritten.
@@ -72,7 +72,7 @@ class Site:
 
 @dataclass(frozen=True)
 class InsertPlan:
-    """Hold the sites of one insertion; nothing changes until `senet.insert(model, plan)`.
+    """Sites of one insertion; nothing changes until `senet.insert(model, plan)`.
 
     Args:
         model: class of the network it was made for.
@@ -122,7 +122,7 @@ class InsertPlan:
         """Return one row a site."""
         table = Table("path", "stage", "channels", "kind", "placement", "block", "place", box=None, pad_edge=False)
         for site in self.sites:
-            options = " ".join(f"{name}={value}" for name, value in site.block.options().items())
+            options = " ".join(f"{name}={value}" for name, value in site.block.options.items())
             row = (str(site.stage), str(site.channels), site.kind, site.placement, f"{site.block.kind} {options}".strip(), site.where)
             table.add_row(site.path or "(the network)", *row)
         for column in table.columns[1:3]:

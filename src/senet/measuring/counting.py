@@ -1,7 +1,7 @@
 """What a network costs, module by module, on any machine: parameters, multiplications, activation memory."""
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -10,22 +10,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from senet.blocks.build import BLOCKS
-from senet.blocks.channel import ChannelSE
-from senet.blocks.competitive import CompetitiveSE
-from senet.blocks.spatial import SpatialSE
+from senet.blocks.kinds import is_block
 from senet.measuring.attribution import growth_by_part, owner, take_readings
 from senet.measuring.saved import SavedBytes
 from senet.ops.backend import REFERENCE, backend
-
-BLOCK_TYPES = tuple(BLOCKS.values())
-
-SQUEEZED_MAPS: dict[type[nn.Module], Callable[[Any], int]] = {
-    ChannelSE: lambda block: int(block.squeeze != "none"),
-    SpatialSE: lambda block: 0,
-    CompetitiveSE: lambda block: 2,
-}
-"""Module that multiplies a map by a gate -> how many maps it squeezes to get the gate; scSE holds the first two."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,7 @@ def block_paths(model: nn.Module) -> list[str]:
     """Return the paths of a network's recalibration blocks; blocks inside blocks belong to the outer one."""
     paths: list[str] = []
     for path, module in model.named_modules():
-        if isinstance(module, BLOCK_TYPES) and not any(outer == "" or path.startswith(f"{outer}.") for outer in paths):
+        if is_block(module) and not any(outer == "" or path.startswith(f"{outer}.") for outer in paths):
             paths.append(path)
     return paths
 
@@ -61,7 +49,7 @@ def block_paths(model: nn.Module) -> list[str]:
 def unit_paths(model: nn.Module) -> list[str]:
     """Return the paths of the parts that a reader knows a network by: the root's children, and in place of a sequence what it holds."""
     paths: list[str] = []
-    if isinstance(model, BLOCK_TYPES):
+    if is_block(model):
         return paths
 
     def walk(parent: nn.Module, prefix: str) -> None:
@@ -108,12 +96,12 @@ def operations(model: nn.Module, x: Tensor, paths: Collection[str] = ()) -> tupl
     """
     macs, adds = Counter[str](), Counter[str]()
 
-    def count_gate(gated: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def count_gate(gated: Any, inputs: tuple[Tensor, ...]) -> None:
         path, elements = owner(names[gated], paths), inputs[0].numel() // len(x)
-        macs[path] += elements
-        adds[path] += elements * SQUEEZED_MAPS[type(gated)](gated)
+        macs[path] += elements * gated.scaled_maps
+        adds[path] += elements * gated.squeezed_maps
 
-    names = {module: path for path, module in model.named_modules() if type(module) in SQUEEZED_MAPS}
+    names = {model.get_submodule(path): path for path in block_paths(model)}
     handles = [gated.register_forward_pre_hook(count_gate) for gated in names]
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:

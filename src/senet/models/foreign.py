@@ -8,13 +8,13 @@ from torch import nn
 
 from senet.errors import UsageError
 from senet.insertion.apply import apply
-from senet.insertion.history import record
+from senet.insertion.history import set_plans
 from senet.insertion.insert import insert
 from senet.insertion.plan import InsertPlan
 from senet.models.classifier import ModelConfig
 from senet.models.libraries import LIBRARIES, from_file
 from senet.models.recalibration import with_reduction
-from senet.spec import KINDS, BlockSpec, check_choice
+from senet.spec import BlockSpec
 from senet.userfile import in_user_file, was_loaded
 
 INSERTION_OPTIONS = ("init", "existing", "at")
@@ -104,7 +104,7 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
 def inserted(model: nn.Module, plans: Iterable[Mapping[str, Any]]) -> nn.Module:
     """Carry out the plans that a configuration holds, without proving them again."""
     done = [apply(model, InsertPlan.from_dict(plan), proof=False) for plan in plans]
-    record(model, done)
+    set_plans(model, done)
     return model
 
 
@@ -113,8 +113,6 @@ def _spec(name: str, block: str | BlockSpec | None, reduction: int | dict[int, i
         if reduction is not None:
             raise UsageError(f"reduction={reduction} needs a block: {name} is plain without block=, such as block='se'")
         return None
-    if isinstance(block, str):
-        check_choice("block", block, KINDS)
     return with_reduction(_as_spec(block), reduction)
 
 

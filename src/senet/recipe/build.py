@@ -14,7 +14,7 @@ from senet.errors import UsageError, nearest
 from senet.recipe.paths import field_path, set_field
 from senet.recipe.tree import Recipe
 from senet.recipe.values import MismatchError, convert
-from senet.spec import BlockSpec
+from senet.spec import options_of
 
 T = TypeVar("T")
 
@@ -48,6 +48,14 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return build_recipe(recipe.to_dict(), changes)
 
 
+def _check_options(tree: Mapping[str, Any], prefix: str, where: str) -> None:
+    known = ("kind", *options_of(tree.get("kind", "se")))
+    for name in tree:
+        if name not in known:
+            allowed = ", ".join(prefix + option for option in known)
+            raise UsageError(f"{where} has an unknown field {prefix + str(name)!r}{nearest(name, known)}; allowed: {allowed}")
+
+
 def _check_names(tree: Mapping[str, Any], cls: type, prefix: str, where: str) -> None:
     hints = get_type_hints(cls)
     for name, value in tree.items():
@@ -57,7 +65,7 @@ def _check_names(tree: Mapping[str, Any], cls: type, prefix: str, where: str) ->
         if value is None and NoneType not in get_args(hints[name]):
             raise UsageError(f"{where}: {prefix}{name} is empty; give it a value, or leave it out for its default")
         if name == "block" and isinstance(value, Mapping):
-            _check_names(value, BlockSpec, f"{prefix}{name}.", where)
+            _check_options(value, f"{prefix}{name}.", where)
         if is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
                 raise UsageError(f"{where}: {prefix}{name} must hold fields, got {value!r}")

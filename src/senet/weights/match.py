@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from senet.blocks.build import BLOCKS
+from senet.blocks.kinds import is_block
 from senet.errors import UsageError
-from senet.spec import CHOICES, BlockSpec
+from senet.spec import BlockSpec, block_class, options_of
 from senet.weights import imagenet
 from senet.weights.check import differences, misfit, mismatches, short
 from senet.weights.releases.library import Library, Release, Tensors, rename
@@ -21,9 +21,6 @@ from senet.weights.store import WeightsMetadata, find_config
 
 TRAINING_ONLY = ("num_classes", "in_channels", "dropout", "zero_init_residual")
 """Options that trained weights do not depend on, or whose effect their shapes show."""
-
-ATTRIBUTES = {"squeeze": "squeeze", "gate": "gate_name", "combine": "combine"}
-"""Options of blocks that tensors do not show -> the attributes in which blocks keep them."""
 
 Like = Callable[[Release], nn.Module | None]
 """Gives the module whose names and shapes a release's tensors have: our network on the meta device, or a block; None if there is none."""
@@ -156,7 +153,7 @@ def check_options(text: str, match: Match, model: nn.Module) -> None:
 def is_of_kind(block: nn.Module, release: Release) -> bool:
     """Return whether a block is of the kind that a release's is, where that says."""
     spec = release.options.get("block")
-    return spec is None or isinstance(block, BLOCKS[spec.kind])
+    return spec is None or isinstance(block, block_class(spec.kind))
 
 
 def plain(value: object) -> object:
@@ -188,10 +185,12 @@ def _check_block(text: str, match: Match, block: nn.Module) -> None:
         raise UsageError(f"{text!r} holds {match.label}, which needs {wanted}; build the block with that option")
 
 
-def _behaviour(block: object) -> dict[str, str]:
-    """Return the options of a spec or a block that the shapes of its tensors do not show."""
-    attributes = {option: option for option in ATTRIBUTES} if isinstance(block, BlockSpec) else ATTRIBUTES
-    return {option: getattr(block, name, None) or CHOICES[option][0] for option, name in attributes.items()}
+def _behaviour(block: Any) -> dict[str, Any]:
+    """Return the options of a spec or a block that its tensors do not show."""
+    if isinstance(block, BlockSpec):
+        stateless = block_class(block.kind).stateless_options
+        return {option: block.options.get(option, options_of(block.kind)[option].default) for option in stateless}
+    return {option: getattr(block, name) for option, name in block.stateless_options.items()} if is_block(block) else {}
 
 
 def _block_shapes(model: nn.Module) -> dict[str, torch.Size]:
