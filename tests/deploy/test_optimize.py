@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 import senet
-from oracles.weights import draw
+from oracles.weights import blank, draw
 from senet.blocks.channel import ChannelSE
 from senet.deploy.layers import FusedConv2d, LeanSE
 from senet.deploy.report import FusionReport
@@ -39,7 +40,8 @@ OPTIONS = {"inception_resnet_v2": {"counts": (1, 1, 2)}}
 
 
 def network(name: str, **options: object) -> nn.Module:
-    model = senet.create_model(name, **OPTIONS.get(name.removeprefix("se_"), {}) | options)  # pyright: ignore[reportArgumentType]
+    chosen: Any = OPTIONS.get(name.removeprefix("se_"), {}) | options
+    model = blank(senet.create_model(name, device="meta", **chosen))
     return draw(model, last=r"bn3$|bn2$|up$", projection="downsample").eval().requires_grad_(False)
 
 
