@@ -4,6 +4,7 @@ VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PARTIAL := $(VENV)/.partial
+FLOOR := $(CURDIR)/.venv-floor
 
 # Without compiled bytecode every process pays 5-15 s for its imports. ninja is found through PATH only.
 export UV_COMPILE_BYTECODE ?= 1
@@ -14,13 +15,17 @@ UV := $(BIN)/uv
 SYNC := $(UV) pip install --quiet --python $(BIN)/python
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet
 
-.PHONY: demo test lint format lock setup clean
+.PHONY: demo test test-floor lint format lock setup clean
 
 demo: $(READY)
 	@$(BIN)/senet compare digits
 
 test: $(READY)
 	@$(BIN)/pytest -n auto
+
+# The same on the oldest torch that senet supports, for the code that depends on it.
+test-floor: $(FLOOR)/.ready
+	@PATH=$(FLOOR)/bin:$$PATH PYTHONPATH=$(CURDIR)/src $(FLOOR)/bin/pytest -n auto tests/ops tests/blocks tests/models
 
 lint: $(READY)
 	@$(BIN)/ruff check .
@@ -33,6 +38,7 @@ format: $(READY)
 
 lock: $(READY)
 	$(LOCK) pyproject.toml --all-extras -o requirements.lock
+	$(LOCK) pyproject.toml --extra export --group floor -o requirements-floor.lock
 	printf 'uv\n' | $(LOCK) - -o requirements-uv.lock
 
 setup: $(READY)
@@ -48,5 +54,11 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@rm -f $(PARTIAL)
 	@touch $(READY)
 
+$(FLOOR)/.ready: requirements-floor.lock | $(READY)
+	@echo "Setting up .venv-floor"
+	@$(PYTHON) -m venv --clear $(FLOOR)
+	@$(UV) pip install --quiet --python $(FLOOR)/bin/python --require-hashes -r requirements-floor.lock
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FLOOR) .pytest_cache .ruff_cache .hypothesis

@@ -12,11 +12,11 @@ from rich.markdown import Markdown
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.registry import created, in_layout
-from benchmarks.run import RESULTS, SOURCES, result_path
+from benchmarks.run import COMMITTED, RESULTS, result_path
 from benchmarks.table import breakdown_table
 from senet.atomic import write_text
-from senet.benchmarking.steps import TrainingStep, classify
-from senet.measuring.machine import circumstances, prepare_process
+from senet.measuring.machine import circumstances
+from senet.measuring.steps import TrainingStep, cross_entropy_of
 
 NETWORK, SIZE = "resnet50", (8, 3, 224, 224)
 FORMS = {"plain eager": ("plain", "reference"), "SE eager": ("se", "reference"), "SE fused": ("se", "cpp")}
@@ -66,16 +66,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file")
     args = parser.parse_args(argv)
-    prepare_process()
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    facts = circumstances(sources=SOURCES)
+    facts = circumstances(sources=COMMITTED)
     images, labels = torch.randn(SIZE).to(memory_format=torch.channels_last), torch.randint(10, SIZE[:1])
     columns = {}
     for name, (block, tails) in FORMS.items():
         model = in_layout(created(NETWORK, block), torch.channels_last).train()
-        columns[name] = milliseconds(TrainingStep(model, (images,), classify(labels), tails), args.steps)
+        columns[name] = milliseconds(TrainingStep(model, (images,), cross_entropy_of(labels), tails=tails), args.steps)
     about = f"{NETWORK}, {SIZE[0]} x {'x'.join(map(str, SIZE[1:]))}: CPU milliseconds of a training step"
     tree = {"benchmark": "breakdown", **facts, "about": about, "steps": args.steps, "milliseconds": columns}
     write_text(result_path(args.out, "breakdown", facts), json.dumps(tree, indent=2) + "\n")

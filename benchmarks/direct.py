@@ -18,7 +18,7 @@ class SE(nn.Module):
         return x * s[:, :, None, None]
 
 
-class Unit(nn.Module):
+class PreactUnit(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, first: bool):
         super().__init__()
         self.bn1 = nn.BatchNorm2d(inputs)
@@ -45,9 +45,9 @@ class SEPreResNet20(nn.Module):
     def __init__(self, in_channels: int = 3, num_classes: int = 10):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 16, 3, 1, 1, bias=False)
-        self.layer1 = nn.Sequential(Unit(16, 16, 1, True), Unit(16, 16, 1, False), Unit(16, 16, 1, False))
-        self.layer2 = nn.Sequential(Unit(16, 32, 2, False), Unit(32, 32, 1, False), Unit(32, 32, 1, False))
-        self.layer3 = nn.Sequential(Unit(32, 64, 2, False), Unit(64, 64, 1, False), Unit(64, 64, 1, False))
+        self.layer1 = nn.Sequential(PreactUnit(16, 16, 1, True), PreactUnit(16, 16, 1, False), PreactUnit(16, 16, 1, False))
+        self.layer2 = nn.Sequential(PreactUnit(16, 32, 2, False), PreactUnit(32, 32, 1, False), PreactUnit(32, 32, 1, False))
+        self.layer3 = nn.Sequential(PreactUnit(32, 64, 2, False), PreactUnit(64, 64, 1, False), PreactUnit(64, 64, 1, False))
         self.bn = nn.BatchNorm2d(64)
         self.fc = nn.Linear(64, num_classes)
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from benchmarks.direct import SEPreResNet20, training_step
 from senet import backend, create_model
 from senet.benchmarking.engines import packages_of
-from senet.benchmarking.run import Contest, engine_contest
+from senet.benchmarking.run import Candidates, engine_candidates
 from senet.benchmarking.settings import Settings
-from senet.benchmarking.steps import InferenceStep
 from senet.benchmarking.workload import workload
-from senet.data.loaders import Batch
+from senet.data.batch import Batch
+from senet.measuring.steps import InferenceStep, TrainingStep, cross_entropy_of
 from senet.recipe import OptimRecipe, load_recipe
 from senet.results.run_folder import RunFolder
 from senet.spec import KINDS
@@ -30,7 +30,7 @@ from senet.training.progress import Progress
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Hold one comparison.
+    """One comparison.
 
     Args:
         about: what is compared.
@@ -40,7 +40,7 @@ class Benchmark:
     """
 
     about: str
-    prepare: Callable[[], AbstractContextManager[Contest]]
+    prepare: Callable[[], AbstractContextManager[Candidates]]
     limit: float | None = None
     packages: Sequence[str] = ()
 
@@ -59,7 +59,7 @@ PLAIN_STEP = {
 
 
 class OneBatch:
-    """Give the training loop epochs of one and the same batch, without loading."""
+    """Batches of a training loop whose epochs are one and the same batch, without loading."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.batch = Batch(images, labels, [])
@@ -69,8 +69,8 @@ class OneBatch:
 
 
 @contextmanager
-def loop_against_pytorch() -> Iterator[Contest]:
-    """Give the body of our epoch loop, from a batch to its counts, and the same step in PyTorch alone on the same weights."""
+def loop_against_pytorch() -> Iterator[Candidates]:
+    """Yield the body of our epoch loop, from a batch to its counts, and the same step in PyTorch alone on the same weights."""
     job = prepare(load_recipe("digits", PLAIN_STEP | {"model.name": "se_preresnet20"}))
     channels = job.source.input.channels
     images, labels = torch.randn(128, channels, 32, 32), torch.randint(10, (128,))
@@ -89,33 +89,33 @@ def loop_against_pytorch() -> Iterator[Contest]:
                 function()
         for name, tensor in direct.state_dict().items():
             torch.testing.assert_close(job.model.state_dict()[name], tensor, msg=f"the two steps differ in {name}")
-        yield Contest(functions)
+        yield Candidates(functions)
 
 
 @contextmanager
-def blocks_in_training(name: str, size: tuple[int, ...]) -> Iterator[Contest]:
-    """Give training steps of a plain network and of its recalibrated forms."""
+def blocks_in_training(name: str, size: tuple[int, ...]) -> Iterator[Candidates]:
+    """Yield training steps of a plain network and of its recalibrated forms."""
     images, labels = torch.randn(size).to(memory_format=torch.channels_last), torch.randint(10, size[:1])
     functions = {}
     for form in ("plain", *KINDS):
         model = in_layout(created(name, form), torch.channels_last).train()
-        functions[form] = training_step(model, images, labels, sgd(model, OptimRecipe()))
-    yield Contest(functions)
+        functions[form] = TrainingStep(model, (images,), cross_entropy_of(labels), optimizer=sgd(model, OptimRecipe()))
+    yield Candidates(functions)
 
 
 @contextmanager
-def blocks_in_inference(name: str, size: tuple[int, ...]) -> Iterator[Contest]:
-    """Give forward passes of a plain network and of its recalibrated forms."""
+def blocks_in_inference(name: str, size: tuple[int, ...]) -> Iterator[Candidates]:
+    """Yield forward passes of a plain network and of its recalibrated forms."""
     images = torch.randn(size).to(memory_format=torch.channels_last)
     models = {form: in_layout(created(name, form), torch.channels_last).eval() for form in ("plain", *KINDS)}
-    yield Contest({form: InferenceStep(model, (images,)) for form, model in models.items()})
+    yield Candidates({form: InferenceStep(model, (images,)) for form, model in models.items()})
 
 
 @contextmanager
-def engines_in(name: str, settings: Settings, batch: int, engines: Sequence[str], **options: Any) -> Iterator[Contest]:
-    """Give a network and its SE form on several engines."""
+def engines_in(name: str, settings: Settings, batch: int, engines: Sequence[str], **options: Any) -> Iterator[Candidates]:
+    """Yield a network and its SE form on several engines."""
     with TemporaryDirectory() as folder:
-        yield engine_contest(workload(name, settings, Path(folder), batch=batch, **options), engines)
+        yield engine_candidates(workload(name, settings, Path(folder), batch=batch, **options), engines)
 
 
 def created(name: str, form: str) -> nn.Module:

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,20 @@ from benchmarks.registry import REGISTRY, Benchmark
 from senet.atomic import write_text
 from senet.benchmarking.result import Comparison
 from senet.benchmarking.run import Status, measure
+from senet.benchmarking.settings import Settings
 from senet.measuring.machine import PACKAGE, circumstances
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-SOURCES = (PACKAGE, HERE / "*.py")
+COMMITTED = (PACKAGE, HERE / "*.py")
 """What must be as committed for a result to be that of the commit."""
 
 
-def measured(benchmark: Benchmark, *, rounds: int, max_seconds: float, status: Status) -> Comparison:
+def measured(benchmark: Benchmark, settings: Settings, status: Status) -> Comparison:
     """Prepare a benchmark and time it."""
     status(f"{benchmark.about}: preparing")
-    with benchmark.prepare() as contest:
-        return measure(contest, benchmark.about, rounds=rounds, max_seconds=max_seconds, limit=benchmark.limit, status=status)
+    with benchmark.prepare() as candidates:
+        return replace(measure(candidates, benchmark.about, settings, status=status), limit=benchmark.limit)
 
 
 def result_path(folder: Path, name: str, facts: Mapping[str, Any]) -> Path:
@@ -49,17 +51,17 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(REGISTRY)}")
     if args.threads:
         torch.set_num_threads(args.threads)
-    kept = True
+    settings, kept = Settings(rounds=args.rounds, max_seconds=args.max_seconds), True
     for name in args.names or REGISTRY:
         torch.manual_seed(0)
         benchmark = REGISTRY[name]
-        facts = circumstances(packages=benchmark.packages, sources=SOURCES)
+        facts = circumstances(packages=benchmark.packages, sources=COMMITTED)
         with Console(stderr=True).status(name) as status:
-            found = measured(benchmark, rounds=args.rounds, max_seconds=args.max_seconds, status=status.update)
+            found = measured(benchmark, settings, status.update)
         if found.interrupted:  # what is short of its rounds is shown, but does not replace a result
             Console().print(found.table())
             return 130
-        kept &= found.kept()
+        kept &= found.within_limit()
         write_text(result_path(args.out, name, facts), json.dumps({"benchmark": name, **facts, **found.to_dict()}, indent=2) + "\n")
         Console().print(found.table())
     return 0 if kept else 1

@@ -9,26 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from senet.atomic import write_text
+from senet.measuring.numbers import plural
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", *sorted((ROOT / "docs" / "blocks").glob("*.md")))
 MARKS = re.compile(r"(<!-- benchmarks (?P<pattern>\S+)(?: (?P<what>\w+))?(?: (?P<only>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
-Result = Mapping[str, Any]
+Tree = Mapping[str, Any]
 
 
-def _time(result: Result, name: str) -> float | None:
+def _time(result: Tree, name: str) -> float | None:
     ratio = result["ratios"].get(name)
     return None if ratio is None else ratio["cpu"]
 
 
-def _bytes(which: str, result: Result, name: str) -> float | None:
+def _bytes(which: str, result: Tree, name: str) -> float | None:
     memory = result.get("memory", {})
     return memory[name][which] / memory[result["base"]][which] if name in memory else None
 
 
 NOT_YET = "(Not measured yet: `python -m benchmarks.run`, then `python -m benchmarks.table`.)\n"
-QUANTITIES: dict[str, tuple[str, str, Callable[[Result, str], float | None]]] = {
+QUANTITIES: dict[str, tuple[str, str, Callable[[Tree, str], float | None]]] = {
     "time": ("CPU time", "medians of process-CPU time", _time),
     "saved": ("Bytes saved for backward", "distinct storages that autograd keeps, without parameters", partial(_bytes, "saved")),
     "peak": ("Peak memory of a step", "most that a step had allocated", partial(_bytes, "peak")),
@@ -42,7 +43,7 @@ def table(pattern: str, what: str = "time", only: str | None = None) -> str:
     return (breakdown_table(read) if what == "breakdown" else _ratio_table(read, what, only)) or NOT_YET
 
 
-def _ratio_table(read: list[Result], what: str, only: str | None) -> str:
+def _ratio_table(read: list[Tree], what: str, only: str | None) -> str:
     heading, how, ratio = QUANTITIES[what]
     found = [result for result in read if any(ratio(result, name) is not None for name in result["timings"])]
     if not found:
@@ -56,7 +57,7 @@ def _ratio_table(read: list[Result], what: str, only: str | None) -> str:
     return "\n".join([*lines, "", _circumstances(found, f"{how}{over}", "run"), ""])
 
 
-def breakdown_table(read: list[Result]) -> str:
+def breakdown_table(read: list[Tree]) -> str:
     """Return the milliseconds of each group of operators, as Markdown; empty if there are no profiles."""
     lines = []
     for result in read:
@@ -74,11 +75,11 @@ def _cell(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
 
 
-def _circumstances(found: Sequence[Result], how: str, command: str) -> str:
+def _circumstances(found: Sequence[Tree], how: str, command: str) -> str:
     """Say where, when and how the results were found; those of one table are of one machine."""
     first = found[0]
     dates = sorted({result["date"][:10] for result in found})
-    threads = f"{first['threads']} thread{'s' * (first['threads'] > 1)}"
+    threads = plural(first["threads"], "thread")
     return (
         f"({first['device']}, {threads}, torch {first['versions']['torch']}, {', '.join(dates)}; {how}. "
         f"`python -m benchmarks.{command}` measures, `python -m benchmarks.table` writes this table.)"

@@ -2,44 +2,58 @@
 
 from collections.abc import Mapping, Sequence
 
-from senet.analysis.excitation import Curve, Panel
+from senet.analysis.excitation import GateCurve, Panel
 from senet.measuring.timing import Timing, ratio
 from senet.recipe import Recipe, load_recipe
-from senet.results.comparison import Cost, DataFacts, Result, SeedRun, VariantResult
+from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
+from senet.results.cost import Duration, VariantCost
+from senet.results.metric import Metric
 
+TOP1 = Metric("top1", "top-1", "%", accuracy=True)
 ENVIRONMENT = {"date": "2026-11-21 10:30", "device": "cpu, 2 threads", "python": "3.11.7", "torch": "2.15.0"}
 
 
-def make_result(top1: Mapping[str, Sequence[float]], *, epochs: int = 20, recipe: Recipe | None = None, gates: bool = True) -> Result:
-    """Return a result with these final accuracies, one a seed, and all the rest made to fit."""
-    seeds = tuple(range(len(next(iter(top1.values())))))
+def make_result(
+    finals: Mapping[str, Sequence[float]],
+    *,
+    epochs: int = 20,
+    recipe: Recipe | None = None,
+    gates: bool = True,
+    metric: Metric = TOP1,
+    classes: Sequence[str] = "0123456789",
+) -> Result:
+    """Return a result with these final values of the metric, one a seed, and all the rest made to fit."""
+    seeds = tuple(range(len(next(iter(finals.values())))))
     base = Timing(walls=(0.0100, 0.0104, 0.0102), cpus=(0.0100, 0.0103, 0.0101))
     variants = []
-    for place, (label, finals) in enumerate(top1.items()):
-        runs = tuple(_run(seed, final, epochs) for seed, final in zip(seeds, finals, strict=True))
+    for place, (label, values) in enumerate(finals.items()):
+        runs = tuple(_run(seed, value, epochs, metric) for seed, value in zip(seeds, values, strict=True))
         timing = Timing(tuple(wall * (1 + 0.08 * place) for wall in base.walls), base.cpus)
-        cost = Cost(269_722 + 2_600 * place, 40_550_000 + 9_000 * place, timing, timing, ratio(timing, base), ratio(timing, base))
+        taken, times = Duration.of(timing), ratio(timing, base)
+        cost = VariantCost(269_722 + 2_600 * place, 40_550_000 + 9_000 * place, taken, taken, times, times)
         changes = {"model.block": None if place == 0 else label.lower()}
-        variants.append(VariantResult(label, changes, runs, cost, _panels() if place and gates else ()))
-    data = DataFacts("digits", tuple("0123456789"), train_images=1202, val_images=595, input_size=(1, 1, 8, 8))
-    return Result(recipe or load_recipe("digits"), seeds, tuple(variants), data, ENVIRONMENT, "senet compare digits --seeds 3")
+        variants.append(VariantResult(label, changes, runs, cost, _panels(range(0, len(classes) or 1, 3)) if place and gates else ()))
+    data = DataFacts("digits", tuple(classes), train_images=1202, val_images=595, input_size=(1, 1, 8, 8))
+    return Result(recipe or load_recipe("digits"), (metric,), seeds, tuple(variants), data, ENVIRONMENT, "senet compare digits --seeds 3")
 
 
-def _run(seed: int, final: float, epochs: int) -> SeedRun:
+def _run(seed: int, final: float, epochs: int, metric: Metric) -> SeedRun:
     wave = [0.4 * ((7 * epoch + 3 * seed) % 5 - 2) * (1 - epoch / epochs) for epoch in range(1, epochs + 1)]
     errors = [(100 - final) + (90 - (100 - final)) * 0.6**epoch for epoch in range(epochs)]
-    top1 = [min(100.0, 100 - error + w) for error, w in zip(errors, wave, strict=True)]
-    history = {"val_top1": (*top1[:-1], final), "val_loss": tuple(2.3 * error / 90 + 0.02 for error in errors)}
+    values = [min(100.0, 100 - error + w) for error, w in zip(errors, wave, strict=True)]
+    if not metric.higher_is_better:  # an error that falls from four times its last value
+        values = [final * (1 + 3 * 0.6**epoch) for epoch in range(epochs)]
+    history = {metric.column: (*values[:-1], final), "val_loss": tuple(2.3 * error / 90 + 0.02 for error in errors)}
     return SeedRun(seed, f"seed{seed}", history)
 
 
-def _panels() -> tuple[Panel, ...]:
+def _panels(labels: Sequence[int]) -> tuple[Panel, ...]:
     panels = []
     for name, channels, depth in (("SE_1_3", 16, 0.05), ("SE_2_3", 32, 0.2), ("SE_3_3", 50, 0.4)):
         curves = {}
-        for label in (0, 3, 6, 9):
+        for label in labels:
             mean = tuple(0.5 + depth * (((5 * c + label * (c % 3)) % 11) / 11 - 0.5) for c in range(channels))
-            curves[label] = Curve(mean, tuple(0.02 + 0.1 * depth for _ in mean))
-        overall = tuple(sum(values) / 4 for values in zip(*(curve.mean for curve in curves.values()), strict=True))
+            curves[label] = GateCurve(mean, tuple(0.02 + 0.1 * depth for _ in mean))
+        overall = tuple(sum(values) / len(labels) for values in zip(*(curve.mean for curve in curves.values()), strict=True))
         panels.append(Panel(name, name, tuple(range(channels)), curves, overall))
     return tuple(panels)

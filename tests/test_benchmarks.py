@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,8 @@ from pathlib import Path
 import pytest
 from benchmarks import curves, table
 from benchmarks.registry import REGISTRY
+
+from senet.cli.main import main
 
 TARGETS = [
     *(f"tail_training_{name}" for name in ("resnet50", "cifar_resnet20", "cifar_resnet56", "preresnet20", "preresnet56")),
@@ -101,10 +104,10 @@ def test_a_mark_without_results_says_so(tmp_path, monkeypatch):
 def test_curves_are_compared_where_they_differ_most():
     one, other = [float(step) for step in range(30)], [float(step) for step in range(30)]
     other[25] += 2 * curves.WINDOW
-    found = curves.differences({"reference": [one, one], "cpp": [one, other]})
+    found = curves.curve_differences({"reference": [one, one], "cpp": [one, other]})
     assert found["between_backends"] == pytest.approx(2.0)
     assert found["between_seeds"] == pytest.approx(2.0)
-    assert curves.differences({"reference": [one, other], "cpp": [one, other]})["between_backends"] == 0.0
+    assert curves.curve_differences({"reference": [one, other], "cpp": [one, other]})["between_backends"] == 0.0
 
 
 @pytest.mark.slow
@@ -127,3 +130,22 @@ def test_curves_of_a_few_steps(cifar10_small, tmp_path):
 def test_the_readme_shows_the_committed_results():
     assert subprocess.run([sys.executable, "-m", "benchmarks.table", "--check"], cwd=ROOT, check=False).returncode == 0
     assert "| resnet50, 8 x 3x224x224: forward and backward, by tail |" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_pictures_show_the_committed_results(tmp_path):
+    command = re.search(r"^senet (bench --from .*) --force$", (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8"), re.MULTILINE)
+    before, names, after = re.split(r"[{}]", command[1].partition("--from ")[2].partition(" --plot")[0])
+    results = [str(path) for name in names.split(",") for path in sorted(ROOT.glob(f"{before}{name}{after}"))]
+    assert main(["bench", "--from", *results, "--plot", str(tmp_path / "overheads.svg")]) == 0
+    (losses,) = (ROOT / "benchmarks" / "results").glob("loss_curves.*.json")
+    assert curves.main(["--from", str(losses), "--plot", str(tmp_path / "loss_curves.svg")]) == 0
+    for picture in ("overheads.svg", "loss_curves.svg"):
+        assert (tmp_path / picture).read_bytes() == (ROOT / "docs" / picture).read_bytes(), f"docs/{picture} shows other results"
+
+
+def test_loss_curves_have_a_key():
+    drawing = curves.loss_chart({"reference": [[2.0, 1.5], [2.1, 1.4]], "cpp": [[2.0, 1.6], [2.2, 1.5]]}, "losses", first=20)
+    found = re.findall(r"<text[^>]*>([^<]*)</text>", str(drawing))
+    assert {"reference, 2 seeds", "cpp, 2 seeds", "losses", "step", "20", "21"} <= set(found)
+    assert str(drawing).count('class="curve s0"') == str(drawing).count('class="curve s1"') == 3
+    assert "cpp ends at 1.6, 1.5" in drawing.alternative

@@ -67,17 +67,20 @@ def test_recipes_of_the_package(name, tmp_path):
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"optm": {}}, "recipe has an unknown field 'optm' (did you mean 'optim'?); allowed: name, about, seed, model,"),
+        ({"optm": {}}, "recipe has an unknown field 'optm' (did you mean 'optim'?); allowed: name, about, seed, task, model,"),
         ({"optim": {"momentun": 1}}, "recipe has an unknown field 'optim.momentun' (did you mean 'momentum'?); allowed: optim.lr,"),
         ({"model": {"block": {"redution": 4}}}, "recipe has an unknown field 'model.block.redution' (did you mean 'reduction'?)"),
         ({"model": {"block": {"kind": "so"}}}, "unknown block 'so'"),
         ({"optim": {"lr": "fast"}}, "recipe: optim.lr: expected float, got fast"),
         ({"training": {"epochs": 1.5}}, "recipe: training.epochs: expected int, got 1.5"),
         ({"data": {"flip": 1}}, "recipe: data.flip: expected bool, got 1"),
-        ({"data": {"scale": [1]}}, "recipe: data.scale: Expected a tuple with 2 elements, got [1]"),
-        ({"schedule": {"name": "cosin"}}, "recipe: schedule.name: expected one of 'constant', 'step', 'cosine', 'plateau', got cosin"),
+        ({"data": {"scale": [1]}}, "recipe: data.scale: expected a list of 2 floats, got [1]"),
+        (
+            {"schedule": {"name": "cosin"}},
+            "recipe: schedule.name: expected one of 'constant', 'step', 'cosine', 'plateau', got cosin (did you mean 'cosine'?)",
+        ),
         ({"schedule": {"milestones": [1, "a"]}}, "recipe: schedule.milestones: expected int, got a"),
-        ({"model": {"stages": 2}}, "recipe: model.stages: expected one of"),
+        ({"model": {"stages": 2}}, "recipe: model.stages: expected a list of ints or null, got 2"),
         ({"model": 5}, "recipe: model must hold fields, got 5"),
         ([1], "recipe must hold fields such as `model:` and `data:`, got [1]"),
         ("digits", "recipe must hold fields such as `model:` and `data:`, got 'digits'"),
@@ -228,12 +231,18 @@ def test_digest_is_equal_when_the_weights_are():
         assert override(base, {path: value}).digest() == base.digest()
 
 
+def test_recipes_that_name_no_task_keep_their_digest():
+    assert load_recipe("digits").digest() == "1b93d33d54a3"
+    assert load_recipe("imagenet_ablation", {"data.root": "/x"}).digest() == "6e54406661b3"
+
+
 @pytest.mark.parametrize("path", [path for path in field_paths() if path not in NO_EFFECT_PATHS])
 def test_digest_changes_with_every_other_field(path):
     value = load_recipe("digits")
     for name in path.split("."):
         value = getattr(value, name)
     other = {
+        "task": "mine.py:task",
         "model.name": "preresnet110",
         "model.block": {"kind": "se", "squeeze": "max"},
         "model.placement": "post",

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from senet import BlockSpec
+from senet.blocks.competitive import VARIANT_OPTIONS
 from senet.errors import UsageError
-from senet.spec import KINDS, OPTIONS, PLACEMENTS, VARIANT_OPTIONS, VARIANTS, InputSpec, check_placement, hidden_width
+from senet.spec import KINDS, PLACEMENTS, InputSpec, check_placement, hidden_width, options_of
 
 EVERY_OPTION = {
     "reduction": 4,
@@ -28,19 +29,19 @@ def test_each_kind_has_its_options_and_no_others(kind: str, option: str) -> None
     given = {option: EVERY_OPTION[option]}
     if option in VARIANT_OPTIONS["folded_3x3"] and kind == "cmpe_se":
         given["variant"] = "folded_3x3"
-    if option in OPTIONS[kind]:
-        assert BlockSpec(kind, **given).options() == given
+    if option in options_of(kind):
+        assert BlockSpec(kind, **given).options == given
     else:
-        with pytest.raises(UsageError, match=f"'{kind}' blocks have no option '{option}'; they have: {', '.join(OPTIONS[kind])}"):
+        with pytest.raises(UsageError, match=f"'{kind}' blocks have no option '{option}'; they have: {', '.join(options_of(kind))}"):
             BlockSpec(kind, **given)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", VARIANT_OPTIONS)
 @pytest.mark.parametrize("option", ["maps", "fold", "fold_size"])
 def test_each_variant_has_its_options_and_no_others(variant: str, option: str) -> None:
     given = {"variant": variant, option: EVERY_OPTION[option]}
     if option in VARIANT_OPTIONS[variant]:
-        assert BlockSpec("cmpe_se", **given).options() == given
+        assert BlockSpec("cmpe_se", **given).options == given
     else:
         with pytest.raises(UsageError, match=f"variant '{variant}' of CMPE-SE has no option '{option}'"):
             BlockSpec("cmpe_se", **given)
@@ -96,7 +97,7 @@ def test_defaults_fill_what_the_block_has_and_nobody_set() -> None:
     assert BlockSpec("se").with_defaults(**family) == BlockSpec("se")
     assert BlockSpec("cmpe_se").with_defaults(**family) == BlockSpec("cmpe_se")
     assert BlockSpec("cmpe_se", variant="pair_1x1").with_defaults(**family) == BlockSpec("cmpe_se", variant="pair_1x1", maps=5)
-    assert folded.with_defaults(**family).options() == {"variant": "folded_3x3", **family}
+    assert folded.with_defaults(**family).options == {"variant": "folded_3x3", **family}
     given = BlockSpec("cmpe_se", variant="folded_3x3", maps=2, fold="columns")
     assert given.with_defaults(**family) == given
 

@@ -10,7 +10,7 @@ from senet.cli.main import COMMANDS
 
 ROOT = Path(senet.__file__).parent
 ORDER = (
-    *("errors", "atomic", "spec", "recipe", "ops", "blocks", "surgery", "weights", "insertion", "models"),
+    *("errors", "atomic", "userfile", "spec", "recipe", "ops", "blocks", "surgery", "weights", "insertion", "models"),
     *("measuring", "profiling", "analysis", "deploy", "compression", "benchmarking", "data", "results", "tasks"),
     *("training", "report", "comparison", "publishing", "cli"),
 )
@@ -19,7 +19,7 @@ RANK = {name: rank for rank, name in enumerate(ORDER)}
 OUTSIDE = {
     "huggingface_hub": {"weights"},
     "lightning_fabric": {"training"},
-    "matplotlib": {"report"},
+    "matplotlib": set(),
     "onnx": {"deploy"},
     "onnxruntime": {"deploy", "benchmarking"},
     "openvino": {"benchmarking"},

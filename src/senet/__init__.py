@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from senet.blocks.channel import ChannelSE as ChannelSE
     from senet.blocks.channel_spatial import ChannelSpatialSE as ChannelSpatialSE
     from senet.blocks.competitive import CompetitiveSE as CompetitiveSE
+    from senet.blocks.kinds import register_block as register_block
     from senet.blocks.spatial import SpatialSE as SpatialSE
     from senet.comparison import compare as compare
     from senet.deploy.export import export_onnx as export_onnx
     from senet.deploy.optimize import optimize as optimize
     from senet.insertion.freeze import freeze_host as freeze_host
     from senet.insertion.gated import Gated as Gated
-    from senet.insertion.insert import insert as insert, remove as remove
+    from senet.insertion.insert import insert as insert
     from senet.insertion.keys import rename_keys as rename_keys
     from senet.insertion.plan import InsertPlan as InsertPlan
+    from senet.insertion.remove import remove as remove
     from senet.insertion.sites import find_sites as find_sites
     from senet.models.create import create_model as create_model, from_pretrained as from_pretrained
-    from senet.models.pretrained import load_weights as load_weights
     from senet.models.registry import list_models as list_models
     from senet.ops.backend import backend as backend
     from senet.profiling import Profile as Profile, profile as profile
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from senet.spec import BlockSpec as BlockSpec
     from senet.training.evaluate import evaluate as evaluate
     from senet.training.loop import train as train
+    from senet.weights.load import load_weights as load_weights
     from senet.weights.store import save_weights as save_weights
 
 __version__ = "0.1.0"
@@ -42,18 +44,19 @@ _NAMES = {
     "blocks.channel": "ChannelSE",
     "blocks.channel_spatial": "ChannelSpatialSE",
     "blocks.competitive": "CompetitiveSE",
+    "blocks.kinds": "register_block",
     "blocks.spatial": "SpatialSE",
     "comparison": "compare",
     "deploy.export": "export_onnx",
     "deploy.optimize": "optimize",
     "insertion.freeze": "freeze_host",
     "insertion.gated": "Gated",
-    "insertion.insert": "insert remove",
+    "insertion.insert": "insert",
+    "insertion.remove": "remove",
     "insertion.keys": "rename_keys",
     "insertion.plan": "InsertPlan",
     "insertion.sites": "find_sites",
     "models.create": "create_model from_pretrained",
-    "models.pretrained": "load_weights",
     "models.registry": "list_models",
     "ops.backend": "backend",
     "profiling": "Profile profile",
@@ -62,6 +65,7 @@ _NAMES = {
     "spec": "BlockSpec",
     "training.evaluate": "evaluate",
     "training.loop": "train",
+    "weights.load": "load_weights",
     "weights.store": "save_weights",
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names.split()}

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class UsageError(ValueError):
-    """Report input that cannot work: commands print its one line and exit with 2 (no traceback)."""
+    """Input that cannot work: commands print its one line and exit with 2 (no traceback)."""
 
 
 def nearest(value: object, allowed: Iterable[object]) -> str:

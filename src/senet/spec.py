@@ -1,48 +1,32 @@
-"""The vocabulary of recalibration: kinds of block, their options, and where a block can sit. No torch."""
+"""The vocabulary of recalibration: which block, with which options, and where it sits. No torch.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+What a kind of block is stands in its class alone: its options are the parameters of its constructor. `KINDS` says where the classes are;
+a class is imported when its options are asked for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from inspect import signature
+from types import MappingProxyType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from senet.errors import UsageError, choice_error
 
-Kind = Literal["se", "sse", "scse", "cmpe_se"]
-Squeeze = Literal["avg", "max", "none"]
-Gate = Literal["sigmoid", "tanh", "relu", "hard_sigmoid"]
-Combine = Literal["add", "max", "multiply", "concat"]
-Variant = Literal["double_fc", "pair_2x1", "pair_1x1", "folded_3x3"]
-Fold = Literal["rows", "columns"]
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
 ChannelOrder = Literal["rgb", "bgr"]
 
-KINDS: tuple[str, ...] = get_args(Kind)
-SQUEEZES: tuple[str, ...] = get_args(Squeeze)
-GATES: tuple[str, ...] = get_args(Gate)
-COMBINES: tuple[str, ...] = get_args(Combine)
-VARIANTS: tuple[str, ...] = get_args(Variant)
-FOLDS: tuple[str, ...] = get_args(Fold)
 PLACEMENTS: tuple[str, ...] = get_args(Placement)
 CHANNEL_ORDERS: tuple[str, ...] = get_args(ChannelOrder)
 
-OPTIONS = {
-    "se": ("reduction", "hidden", "squeeze", "gate", "bias"),
-    "sse": ("bias",),
-    "scse": ("reduction", "combine", "bias"),
-    "cmpe_se": ("reduction", "hidden", "variant", "maps", "fold", "fold_size", "bias"),
+KINDS: dict[str, Any] = {
+    "se": "senet.blocks.channel:ChannelSE",
+    "sse": "senet.blocks.spatial:SpatialSE",
+    "scse": "senet.blocks.channel_spatial:ChannelSpatialSE",
+    "cmpe_se": "senet.blocks.competitive:CompetitiveSE",
 }
-"""The options of each kind."""
-
-VARIANT_OPTIONS = {"double_fc": (), "pair_2x1": ("maps",), "pair_1x1": ("maps",), "folded_3x3": ("maps", "fold", "fold_size")}
-"""The options of each variant of CMPE-SE, beside those that all of them have."""
-
-DEFAULT_REDUCTION = {"se": 16, "scse": 2, "cmpe_se": 16}
-"""The papers' reduction ratios; sSE has no bottleneck."""
-
-KIND_PLACEMENTS = {"cmpe_se": ("standard",)}
-"""The placements of the kinds that do not fit all: CMPE-SE rescales the branch by what it sees of branch and shortcut."""
-
-CHOICES = {"squeeze": SQUEEZES, "gate": GATES, "combine": COMBINES, "variant": VARIANTS, "fold": FOLDS}
-"""The options that are names, and the names they allow."""
+"""Kind -> class of its blocks, or from where it is imported on first use; `senet.register_block` adds users' own."""
 
 
 def check_choice(what: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -57,26 +41,77 @@ def check_positive(what: str, value: object) -> None:
         raise UsageError(f"{what} must be an integer of at least 1, got {value!r}")
 
 
+def check_kind(kind: object) -> None:
+    """Raise UsageError, with the nearest name, unless `kind` is known."""
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UsageError(f"{choice_error('block', kind, KINDS)}; a block of your own: senet.register_block({str(kind)!r}, its class)")
+
+
+def block_class(kind: str) -> Any:
+    """Return the class of a kind's blocks, see `senet.blocks.kinds.Block`.
+
+    Raises:
+        UsageError: for an unknown kind.
+    """
+    check_kind(kind)
+    if isinstance(home := KINDS[kind], str):
+        module, _, name = home.partition(":")
+        KINDS[kind] = getattr(import_module(module), name)
+    return KINDS[kind]
+
+
 def check_placement(kind: str, placement: str) -> None:
     """Raise UsageError unless blocks of this kind can sit there."""
     check_choice("placement", placement, PLACEMENTS)
-    allowed = KIND_PLACEMENTS.get(kind, PLACEMENTS)
+    allowed = block_class(kind).placements
     if placement not in allowed:
         raise UsageError(f"{kind!r} blocks cannot take the placement {placement!r}; allowed: {', '.join(allowed)}")
 
 
-def foreign_options(variant: str) -> set[str]:
-    """Return the options that only other variants of CMPE-SE have."""
-    return {option for options in VARIANT_OPTIONS.values() for option in options} - set(VARIANT_OPTIONS[variant])
+@dataclass(frozen=True)
+class Option:
+    """Parameter of a block's constructor.
+
+    Args:
+        default: what the block takes where nothing is given.
+        names: the names that it allows; none = another type.
+        is_count: whether it is an integer of at least 1, which may differ by stage.
+    """
+
+    default: Any
+    names: tuple[str, ...]
+    is_count: bool
+
+    def check(self, name: str, value: object) -> None:
+        """Raise UsageError unless it takes this value, or `{stage: value}`."""
+        for single in value.values() if isinstance(value, Mapping) else (value,):
+            if self.names:
+                check_choice(name, single, self.names)
+            elif self.is_count:
+                check_positive(name, single)
 
 
-def check_variant_options(variant: str, given: Iterable[str]) -> None:
-    """Raise UsageError if `given` names an option that other variants of CMPE-SE have, but not this one."""
-    foreign = foreign_options(variant)
-    for option in given:
-        if option in foreign:
-            having = [name for name, options in VARIANT_OPTIONS.items() if option in options]
-            raise UsageError(f"the variant {variant!r} of CMPE-SE has no option {option!r}; these have: {', '.join(having)}")
+def options_of(kind: str) -> Mapping[str, Option]:
+    """Return the options of a kind by name, in the order of its constructor.
+
+    Raises:
+        UsageError: for an unknown kind.
+    """
+    return constructor_options(block_class(kind))
+
+
+@cache
+def constructor_options(cls: Any) -> Mapping[str, Option]:
+    """Return the options of a class: every parameter of its constructor but the first, the channels."""
+    hints = get_type_hints(cls.__init__)
+    parameters = list(signature(cls).parameters.values())[1:]
+    return MappingProxyType({p.name: _option(hints.get(p.name), p.default) for p in parameters})
+
+
+def _option(hint: Any, default: Any) -> Option:
+    types = get_args(hint) if get_origin(hint) is not Literal else (hint,)
+    names = tuple(name for choice in types if get_origin(choice) is Literal for name in get_args(choice))
+    return Option(default, names, int in (hint, *types))
 
 
 def hidden_width(channels: int, reduction: int) -> int:
@@ -85,104 +120,100 @@ def hidden_width(channels: int, reduction: int) -> int:
     return max(1, channels // reduction)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False)
 class BlockSpec:
-    """Say which block to build; None stands for the block's own default.
+    """Kind of a block and its options: `BlockSpec("se", reduction=8, gate="tanh")`.
+
+    Options that are left out, or None, have the block's own defaults; `spec.gate` is None then. Counts may differ by stage:
+    `reduction={3: 8, 4: 16}`.
 
     Args:
-        kind: which recalibration, one of `KINDS`; `OPTIONS` says which of the other fields it has.
-        reduction: ratio r between the channels and the width of the bottleneck; one number or `{stage: r}`.
-        squeeze: what summarises a channel: its mean, its maximum, or nothing ("none": the gate keeps H x W).
-        gate: the non-linearity that makes the gate.
-        bias: whether the layers of the block have biases (the releases of SE and scSE: yes; SE's ablations and CMPE-SE: no).
-        hidden: explicit width of the bottleneck instead of `reduction`; one number or `{stage: width}`.
-        combine: how scSE joins the channel and the spatial form.
-        variant: how CMPE-SE looks at branch and shortcut.
-        maps: filters of CMPE-SE's convolution.
-        fold: whether `fold_size` counts the rows or the columns that the channels are folded to.
-        fold_size: how many.
+        kind: which recalibration, one of `KINDS`.
+        options: the kind's own, the parameters of its class: `reduction`, `hidden`, `squeeze`, `gate` and `bias` of "se", ...
 
     Raises:
-        UsageError: for a name outside its set, a width below 1, an option that the kind or variant does not have, or both `reduction` and
-            `hidden`.
+        UsageError: for a name outside its set, a count below 1, an option that the kind does not have, or options that contradict each
+            other.
     """
 
-    kind: Kind = "se"
-    reduction: int | dict[int, int] | None = None
-    squeeze: Squeeze | None = None
-    gate: Gate | None = None
-    bias: bool | None = None
-    hidden: int | dict[int, int] | None = None
-    combine: Combine | None = None
-    variant: Variant | None = None
-    maps: int | None = None
-    fold: Fold | None = None
-    fold_size: int | None = None
+    kind: str
+    options: Mapping[str, Any] = field(hash=False)
 
-    def __post_init__(self) -> None:
-        check_choice("block", self.kind, KINDS)
-        options = self.options()
-        for name, value in options.items():
-            if name not in OPTIONS[self.kind]:
-                raise UsageError(f"{self.kind!r} blocks have no option {name!r}; they have: {', '.join(OPTIONS[self.kind])}")
-            if name in CHOICES:
-                check_choice(name, value, CHOICES[name])
-            elif name != "bias":
-                for width in value.values() if isinstance(value, Mapping) else (value,):
-                    check_positive(name, width)
-        check_variant_options(self.variant or VARIANTS[0], options)
-        if self.reduction is not None and self.hidden is not None:
+    def __init__(self, kind: str = "se", **options: Any) -> None:
+        check_kind(kind)
+        given = {name: value for name, value in options.items() if value is not None}
+        known = options_of(kind) if given else {}
+        for name, value in given.items():
+            if name not in known:
+                raise UsageError(f"{kind!r} blocks have no option {name!r}; they have: {', '.join(known)}")
+            known[name].check(name, value)
+        if {"reduction", "hidden"} <= given.keys():
             raise UsageError("give either reduction or hidden, not both: hidden is the width, reduction is channels / width")
+        if given and (check := getattr(block_class(kind), "check_options", None)) is not None:
+            check(given)
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "options", {name: given[name] for name in known if name in given})
 
-    def options(self) -> dict[str, Any]:
-        """Return the options that are set: every field that is not None, beside `kind`."""
-        return {name: value for name, value in self.to_dict().items() if name != "kind"}
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in ("kind", "options") or name not in options_of(self.kind):
+            raise AttributeError(f"a BlockSpec has no option {name!r}")
+        return self.options.get(name)
+
+    def __repr__(self) -> str:
+        return f"BlockSpec({', '.join([repr(self.kind), *(f'{name}={value!r}' for name, value in self.options.items())])})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields that are set, ready for JSON or YAML."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Return kind and options as one mapping, ready for JSON or YAML."""
+        return {"kind": self.kind, **{name: dict(value) if isinstance(value, Mapping) else value for name, value in self.options.items()}}
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> "BlockSpec":
-        """Build a spec from plain data, where the keys of per-stage fields may be strings.
+        """Build a spec from plain data, where the keys of per-stage options may be strings.
 
         Raises:
-            UsageError: for an unknown field (the nearest is named) or as the constructor does.
+            UsageError: for an unknown option (the nearest is named) or as the constructor does.
         """
-        known = [entry.name for entry in fields(cls)]
-        for name in tree:
-            check_choice("field of a block", name, tuple(known))
+        kind = tree.get("kind", "se")
+        check_kind(kind)
+        if len(tree) > ("kind" in tree):
+            for name in tree:
+                check_choice("field of a block", name, ("kind", *options_of(kind)))
         values: dict[str, Any] = dict(tree)
         for name, value in tree.items():
             if isinstance(value, Mapping):
                 values[name] = {int(stage): width for stage, width in value.items()}
         return cls(**values)
 
+    def with_options(self, **options: Any) -> "BlockSpec":
+        """Return the spec with these options set, beside or in the place of its own."""
+        return BlockSpec(self.kind, **{**self.options, **options})
+
     def at_stage(self, stage: int) -> "BlockSpec":
-        """Resolve `{stage: value}` fields for one stage.
+        """Resolve `{stage: value}` options for one stage.
 
         Raises:
-            UsageError: if a per-stage field says nothing about this stage.
+            UsageError: if such an option says nothing about this stage.
         """
         resolved: dict[str, Any] = {}
-        for name, value in self.to_dict().items():
+        for name, value in self.options.items():
             if isinstance(value, Mapping):
                 if stage not in value:
                     raise UsageError(f"{name} says nothing about stage {stage}; it names stages {', '.join(map(str, value))}")
                 value = value[stage]
             resolved[name] = value
-        return BlockSpec(**resolved)
+        return BlockSpec(self.kind, **resolved)
 
     def with_defaults(self, **defaults: Any) -> "BlockSpec":
-        """Set those options that are None and that the block has; a default `fold_size` goes with its `fold`, not with the other one."""
-        lacking = foreign_options(self.variant or VARIANTS[0]) | ({"fold_size"} if self.fold not in (None, defaults.get("fold")) else set())
-        taken = [name for name in OPTIONS[self.kind] if name in defaults and name not in lacking and getattr(self, name) is None]
-        return replace(self, **{name: defaults[name] for name in taken})
+        """Set those options that are not set and that the block has, as far as they go with those that are set."""
+        known = options_of(self.kind)
+        offered = {name: value for name, value in defaults.items() if name in known and name not in self.options}
+        accept = getattr(block_class(self.kind), "accept_defaults", None)
+        return self.with_options(**(offered if accept is None else accept(self.options, offered)))
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """Say what images a trained network expects; it travels in the metadata of its weights.
+    """Images that a trained network expects; travels in the metadata of its weights.
 
     Args:
         size: side of the square input, in pixels.

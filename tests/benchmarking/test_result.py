@@ -45,9 +45,9 @@ def test_ratios_are_to_the_first_function():
 
 
 def test_the_limit_is_one_of_process_time():
-    assert comparison().kept()
-    assert comparison(limit=1.2).kept()
-    assert not comparison(limit=1.19).kept()
+    assert comparison().within_limit()
+    assert comparison(limit=1.2).within_limit()
+    assert not comparison(limit=1.19).within_limit()
 
 
 def test_plain_data_read_back_to_the_same():

@@ -11,14 +11,12 @@ from torch import nn
 from senet import ChannelSE
 from senet.benchmarking import engines
 from senet.benchmarking.engines import ENGINES, check_engines, packages_of
-from senet.benchmarking.peers import PEERS, difference
-from senet.benchmarking.run import Contest, engine_contest, measure, measure_network, measure_tail
+from senet.benchmarking.peers import PEERS, operations_note
+from senet.benchmarking.run import Candidates, engine_candidates, measure, measure_network
 from senet.benchmarking.settings import Settings
-from senet.benchmarking.steps import InferenceStep, TrainingStep
-from senet.benchmarking.tails import check_backends
 from senet.benchmarking.workload import Workload, workload
 from senet.errors import UsageError
-from senet.spec import BlockSpec
+from senet.measuring.steps import InferenceStep, TrainingStep
 
 QUICK = {"rounds": 1, "max_seconds": 1.0}
 
@@ -56,8 +54,8 @@ def test_networks_are_as_the_mode_and_type_say(tmp_path):
     assert half.images.is_contiguous(memory_format=torch.channels_last)
     training = workload("cifar_resnet20", Settings("training", "bf16"), tmp_path, batch=2, size=8)
     assert {p.dtype for p in training.networks["se"].parameters()} == {torch.float32}
-    contest = engine_contest(training, ["eager", "fused"])
-    for step, tails in zip(contest.functions.values(), ("reference", "reference", None, None), strict=True):
+    candidates = engine_candidates(training, ["eager", "fused"])
+    for step, tails in zip(candidates.functions.values(), ("reference", "reference", None, None), strict=True):
         assert isinstance(step, TrainingStep)
         assert (step.autocast, step.tails, step.model.training) == (torch.bfloat16, tails, True)
 
@@ -116,17 +114,16 @@ def test_files_compute_what_the_network_does(engine, two_layers):
 def test_peers_have_the_same_network(tmp_path):
     pytest.importorskip("pytorchcv")
     work = tiny(tmp_path, size=32)
-    contest = engine_contest(work, ["eager", "pytorchcv"])
-    sizes = {
-        name: sum(p.numel() for p in step.model.parameters()) for name, step in contest.functions.items() if isinstance(step, InferenceStep)
-    }
+    candidates = engine_candidates(work, ["eager", "pytorchcv"])
+    steps = {name: step for name, step in candidates.functions.items() if isinstance(step, InferenceStep)}
+    sizes = {name: sum(p.numel() for p in step.model.parameters()) for name, step in steps.items()}
     assert sizes == {"plain eager": 272_474, "se eager": 274_847, "plain pytorchcv": 272_474, "se pytorchcv": 274_847}
-    assert contest.notes == ()
+    assert candidates.notes == ()
 
 
 def test_a_peer_with_other_strides_is_said_to_differ(tmp_path):
     pytest.importorskip("timm")
-    note = difference(PEERS["timm"], tiny(tmp_path, "resnet50", batch=1, size=32))
+    note = operations_note(PEERS["timm"], tiny(tmp_path, "resnet50", batch=1, size=32))
     assert note.startswith("timm's resnet50 has ")
     assert note.endswith("(options such as v1_5 differ)")
 
@@ -165,9 +162,9 @@ def test_a_missing_library_is_named_with_the_cure(name, line, monkeypatch):
 
 def test_what_a_peer_lacks_is_found_before_anything_is_built(tmp_path, monkeypatch):
     pytest.importorskip("timm")
-    monkeypatch.setitem(ENGINES, "eager", engines.Engine("never built", lambda work, form: pytest.fail("built")))
+    monkeypatch.setitem(ENGINES, "eager", engines.Engine(lambda work, form: pytest.fail("built")))
     with pytest.raises(UsageError, match="timm has no network such as cifar_resnet20: leave out the engine 'timm'"):
-        engine_contest(tiny(tmp_path), ["eager", "timm"])
+        engine_candidates(tiny(tmp_path), ["eager", "timm"])
 
 
 def test_an_engine_that_fails_says_which(tmp_path):
@@ -175,27 +172,11 @@ def test_an_engine_that_fails_says_which(tmp_path):
     with pytest.raises(
         UsageError, match="the engine 'pytorchcv' cannot run plain cifar_resnet20, 2 x 3x8x8, fp32: inference: RuntimeError: "
     ):
-        engine_contest(tiny(tmp_path), ["pytorchcv"])
+        engine_candidates(tiny(tmp_path), ["pytorchcv"])
 
 
 def test_versions_of_engines_count():
     assert packages_of(["eager", "onnxruntime", "timm"]) == ["onnx", "onnxscript", "onnxruntime", "timm"]
-
-
-@pytest.mark.parametrize("mode", ["training", "inference"])
-@pytest.mark.parametrize("kind", ["se", "scse", "cmpe_se"])
-def test_the_tail_alone(mode, kind):
-    found = measure_tail((2, 16, 8, 8), BlockSpec(kind), ["reference"], Settings(mode, **QUICK))
-    assert list(found.timings) == ["plain reference", f"{kind} reference"]
-    assert found.about == f"residual tail, 2 x 16x8x8, fp32: {mode}"
-    assert bool(found.memory) == (mode == "training")
-
-
-def test_a_backend_that_cannot_run_is_refused():
-    with pytest.raises(UsageError, match="the backend 'triton' cannot run here: "):
-        check_backends(["reference", "triton"], Settings())
-    with pytest.raises(UsageError, match="unknown backend of the tail 'tritn'"):
-        check_backends(["tritn"], Settings())
 
 
 def test_an_interruption_keeps_whole_rounds():
@@ -203,7 +184,7 @@ def test_an_interruption_keeps_whole_rounds():
         if "3 of 9 rounds" in step:
             raise KeyboardInterrupt
 
-    found = measure(Contest({"work": lambda: None}), "a function", rounds=9, max_seconds=100.0, status=press_at_three)
+    found = measure(Candidates({"work": lambda: None}), "a function", Settings(rounds=9, max_seconds=100.0), status=press_at_three)
     assert found.interrupted
     assert found.timings["work"].rounds == 3
 
@@ -213,4 +194,4 @@ def test_an_interruption_in_the_first_round_ends_it():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure(Contest({"work": work}), "a function", rounds=3, max_seconds=100.0)
+        measure(Candidates({"work": work}), "a function", Settings(rounds=3, max_seconds=100.0))

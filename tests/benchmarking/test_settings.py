@@ -1,19 +1,11 @@
 import pytest
 
-from senet.benchmarking.settings import Settings, shape_of, times
+from senet.benchmarking.settings import Settings, shape_text
 from senet.errors import UsageError
 
 
-@pytest.mark.parametrize("text", ["8,256,56,56", "8x256x56x56"])
-def test_a_shape_is_four_numbers(text):
-    assert shape_of(text) == (8, 256, 56, 56)
-    assert times(shape_of(text)) == "8 x 256x56x56"
-
-
-@pytest.mark.parametrize("text", ["8,256,56", "8,256,0,56", "a,b,c,d", ""])
-def test_another_is_refused(text):
-    with pytest.raises(UsageError, match=r"four numbers N,C,H,W such as 8,256,56,56, got"):
-        shape_of(text)
+def test_a_batch_reads_as_its_number_and_its_shape():
+    assert shape_text((8, 256, 56, 56)) == "8 x 256x56x56"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What every block does, of every kind and with every option: one contract class against the NumPy forms of the papers' equations."""
 
 import copy
-import inspect
 import io
 from collections.abc import Callable
 from functools import partial
@@ -14,9 +13,8 @@ from torch.func import functional_call
 
 from oracles import numpy_blocks as oracle
 from senet import BlockSpec, build_block
-from senet.blocks.build import BLOCKS
 from senet.errors import UsageError
-from senet.spec import DEFAULT_REDUCTION, OPTIONS
+from senet.spec import KINDS, block_class
 
 FORMS: dict[str, Callable[..., np.ndarray]] = {
     "se": oracle.channel_se,
@@ -81,14 +79,14 @@ def inputs_of(name: str, shape: tuple[int, ...], batch: int = 3, dtype: torch.dt
     """Return what the block takes: one map, or for CMPE-SE branch and shortcut."""
     spec, channels = CASES[name]
     generator = torch.Generator().manual_seed(2)
-    count = 2 if spec.kind == "cmpe_se" else 1
+    count = 2 if block_class(spec.kind).sees_shortcut else 1
     return [torch.randn(batch, channels, *shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(count)]
 
 
 def numpy_form(name: str) -> Callable[..., np.ndarray]:
     spec, channels = CASES[name]
-    options = {option: value for option, value in spec.options().items() if option in NUMPY_OPTIONS}
-    if spec.fold is not None:
+    options = {option: value for option, value in spec.options.items() if option in NUMPY_OPTIONS}
+    if "fold" in spec.options:
         options["columns"] = spec.fold_size if spec.fold == "columns" else channels // spec.fold_size
     return partial(FORMS[spec.kind], **options)
 
@@ -166,7 +164,7 @@ class TestContract:
         torch.testing.assert_close(out.double(), expected(name, block, inputs), rtol=1e-4, atol=1e-4)
 
     def test_large_float16_activations(self, name: str) -> None:
-        if CASES[name][0].combine == "multiply":
+        if CASES[name][0].options.get("combine") == "multiply":
             pytest.skip("the product of two maps of 6e4 is beyond float16 itself")
         block = build(name, torch.float32)
         for key, parameter in block.named_parameters():
@@ -234,9 +232,9 @@ class TestContract:
     def test_repr_names_every_option(self, name: str) -> None:
         spec, channels = CASES[name]
         text = repr(build_block(spec, channels))
-        for option in {"squeeze", "gate", "combine", "variant", "bias", "hidden"} & spec.options().keys():
-            assert f"{option}={spec.options()[option]!r}" in text
-        if spec.fold is not None:
+        for option in {"squeeze", "gate", "combine", "variant", "bias", "hidden"} & spec.options.keys():
+            assert f"{option}={spec.options[option]!r}" in text
+        if "fold" in spec.options:
             assert f"columns={numpy_form(name).keywords['columns']}" in text
         assert str(channels) in text
 
@@ -249,7 +247,7 @@ class TestContract:
         spec, channels = CASES[name]
         block = build(name)
         for shape in ((2, channels + 1, 3, 3), (channels,)):
-            inputs = [torch.zeros(shape, dtype=torch.float64)] * (2 if spec.kind == "cmpe_se" else 1)
+            inputs = [torch.zeros(shape, dtype=torch.float64)] * (2 if block_class(spec.kind).sees_shortcut else 1)
             with pytest.raises(UsageError, match=f"recalibrates {channels} channels"):
                 block(*inputs)
 
@@ -285,12 +283,4 @@ def test_half_weights_compile() -> None:
 
 
 def test_every_kind_is_covered() -> None:
-    assert {spec.kind for spec, _ in CASES.values()} == set(BLOCKS) == set(OPTIONS)
-
-
-@pytest.mark.parametrize("kind", BLOCKS)
-def test_signatures_have_the_options_of_the_vocabulary(kind: str) -> None:
-    parameters = inspect.signature(BLOCKS[kind]).parameters
-    assert set(parameters) == {"channels", *OPTIONS[kind]}
-    if kind in DEFAULT_REDUCTION:
-        assert parameters["reduction"].default == DEFAULT_REDUCTION[kind]
+    assert {spec.kind for spec, _ in CASES.values()} == set(KINDS)

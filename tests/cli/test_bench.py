@@ -46,14 +46,6 @@ def test_the_table_has_a_line_for_each(capsys):
     assert all(name in out for name in ("plain eager", "se eager", "plain optimised", "se optimised", "CPU ratio"))
 
 
-def test_tails_at_several_shapes(capsys):
-    assert main(["bench", "tail", "--shapes", "2,8,4,4", "1x16x3x5", "--mode", "training", "--engines", "reference", "--json", *QUICK]) == 0
-    found = json.loads(capsys.readouterr().out)["comparisons"]
-    assert [comparison["about"] for comparison in found] == [
-        f"residual tail, {shape}, fp32: training" for shape in ("2 x 8x4x4", "1 x 16x3x5")
-    ]
-
-
 def test_saved_results_are_shown_again(saved, capsys):
     assert main(["bench", "--from", str(saved), str(saved)]) == 0
     assert capsys.readouterr().out.count("cifar_resnet20, 2 x 3x8x8, fp32: training") == 2
@@ -62,15 +54,10 @@ def test_saved_results_are_shown_again(saved, capsys):
     assert again == json.loads(saved.read_text())
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
-def test_a_picture_of_saved_results(suffix, saved, tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    picture = tmp_path / f"overheads{suffix}"
+def test_a_picture_of_saved_results(saved, tmp_path, capsys):
+    picture = tmp_path / "overheads.svg"
     assert main(["bench", "--from", str(saved), "--plot", str(picture)]) == 0
-    head = picture.read_bytes()
-    assert head.startswith(b"\x89PNG") or b"<svg" in head
-    if suffix == ".svg":
-        assert all(word in head.decode() for word in ("eager", "fused", "cifar_resnet20, 2 x 3x8x8, fp32: training"))
+    assert all(word in picture.read_text() for word in ("<svg", "eager", "fused", "cifar_resnet20, 2 x 3x8x8, fp32: training"))
 
 
 def test_nothing_is_written_over(saved, tmp_path, capsys):
@@ -118,15 +105,9 @@ def test_ctrl_c_shows_what_there_is_and_writes_nothing(tmp_path, capsys, monkeyp
         (["cifar_resnet20", "--rounds", "0"], "rounds must be an integer of at least 1"),
         (["cifar_resnet20", "--device", "gpu"], "unknown device 'gpu'"),
         (["cifar_resnet20", "--block", "none"], "compared with its recalibrated twin: name a block"),
-        (["cifar_resnet20", "--lr", "1"], "there is no 'optim.lr' to measure"),
-        (["cifar_resnet20", "--shapes", "1,2,3,4"], "--shapes are the maps of 'tail': give both"),
-        (["tail"], "--shapes are the maps of 'tail': give both"),
-        (["tail", "--shapes", "1,2,3"], "a shape is four numbers"),
-        (["tail", "--shapes", "1,2,3,4", "--engines", "eager"], "unknown backend of the tail 'eager'"),
-        (["tail", "--shapes", "1,2,3,4", "--block", "none"], "name a block"),
-        (["tail", "--shapes", "1,2,3,4", "--batch", "3"], "'tail' takes --shapes, --block and --reduction: leave out --batch"),
-        (["tail", "--shapes", "1,2,3,4", "--placement", "pre"], "'tail' takes --shapes, --block and --reduction"),
-        (["cifar_resnet20", "--plot", "x.pdf"], "--plot writes .png or .svg, got 'x.pdf'"),
+        (["cifar_resnet20", "--lr", "1"], "'optim.lr' is no option of a network"),
+        (["tail"], "unknown model 'tail'"),
+        (["cifar_resnet20", "--plot", "x.pdf"], "--plot writes .svg, got 'x.pdf'"),
         (["cifar_resnet20", "--from", "x.json"], "leave out the network"),
         (["--from", "nowhere.json"], "cannot read 'nowhere.json'"),
     ],

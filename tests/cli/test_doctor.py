@@ -8,7 +8,7 @@ from senet.cli import doctor, installed
 from senet.cli.installed import Package
 from senet.cli.main import main
 from senet.ops.backend import BUILDERS
-from senet.ops.passes.protocol import TorchKernels
+from senet.ops.passes.torch import TorchKernels
 
 
 def findings(capsys, *words: str, code: int = 0) -> dict[tuple[str, str], dict]:
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 def test_this_machine(capsys):
     found = findings(capsys)
     assert found["versions", "torch"]["found"] > "2.13"
-    assert {name for section, name in found if section == "extras"} >= {"train", "report", "export", "hub", "data", "compress", "bench"}
+    assert {name for section, name in found if section == "extras"} >= {"train", "report", "export", "hub", "bench"}
     assert "cores" in found["devices", "cpu"]["found"]
     assert {name for section, name in found if section == "compilers"} == {"g++", "nvcc", "ninja"}
 

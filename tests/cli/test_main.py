@@ -38,6 +38,13 @@ def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
         (["train", "digits", "--optim.lrr", "1"], "unknown flag '--optim.lrr' (did you mean '--optim.lr'?)"),
         (["train", "digits", "--lr", "fast"], "optim.lr: expected float, got fast"),
         (["train", "digits", "--lr"], "--lr needs a value"),
+        (["train", "digits", "--data.flip", "maybe"], "data.flip: expected bool, got maybe"),
+        (["train", "digits", "again"], "one word too many: 'again'"),
+        (["train", "--out"], "--out: expected one argument; --help says more"),
+        (["bench", "resnet50", "--rounds", "few"], "--rounds: invalid int value: 'few'; --help says more"),
+        (["bench", "resnet50", "--round", "3"], "unknown flag '--round' (did you mean '--rounds'?)"),
+        (["recipes", "lst"], "action: invalid choice: 'lst' (choose from"),
+        (["convert", "file.pth"], "the following arguments are required: --to; --help says more"),
     ],
 )
 def test_wrong_words_get_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
@@ -45,6 +52,25 @@ def test_wrong_words_get_one_line(words: list[str], message: str, capsys: pytest
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_short_numbers_are_numbers() -> None:
+    from senet.cli.arguments import add_recipe, command_parser, recipe_of
+
+    parser = command_parser("senet train", "train")
+    add_recipe(parser)
+    recipe = recipe_of(parser.words(["digits", "--lr", "1e-4", "--optim.weight_decay=-0.0", "--name", "[mine"]))
+    assert (recipe.optim.lr, recipe.name) == (1e-4, "[mine")
+
+
+def test_help_says_defaults_that_say_something(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("bench", "--help")
+    assert ended.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "interleaved rounds (default: 11)" in words
+    assert "(default: None)" not in words
+    assert "(default: False)" not in words
 
 
 def test_models_as_json(capsys: pytest.CaptureFixture) -> None:

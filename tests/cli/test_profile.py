@@ -55,7 +55,7 @@ def test_weights_say_their_network_and_images(tmp_path, capsys, as_folder):
         (["se_preresnet20", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
         (["se_preresnet20", "--threads", "-1"], "--threads must be at least 1, got -1"),
         (["se_preresnet20", "--device", "gpu"], "unknown device 'gpu'"),
-        (["se_preresnet20", "--lr", "3"], "a profile has no field 'optim.lr'"),
+        (["se_preresnet20", "--lr", "3"], "'optim.lr' is no option of a network"),
         (["se_preresnet20", "--placement", "before"], "model.placement"),
     ],
 )

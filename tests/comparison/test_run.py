@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 import senet.comparison.measure as measure
+import senet.comparison.run as run
 from senet.comparison import compare
+from senet.comparison.variants import expand
+from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
-from senet.recipe import Recipe, load_recipe, override
+from senet.recipe import DataRecipe, Recipe, load_recipe, override
 from senet.results.run_folder import RunFolder
 
 
@@ -35,9 +38,10 @@ def test_comparison_trains_measures_and_writes(recipe: Recipe, tmp_path: Path) -
 
     plain, se = result.variants
     for variant in result.variants:
-        for run in variant.runs:
-            assert run.top1 == pytest.approx(RunFolder(Path(run.folder)).result().final["val_top1"])
-    assert result.differences["SE"].by_seed == tuple(a - b for a, b in zip(se.top1, plain.top1, strict=True))
+        for one in variant.runs:
+            assert one.last("val_top1") == pytest.approx(RunFolder(Path(one.folder)).result().final["val_top1"])
+            assert one.history.keys() == {"train_loss", "train_top1", "val_loss", "val_top1", "val_top5"}
+    assert result.differences["SE"].by_seed == tuple(a - b for a, b in zip(se.last("val_top1"), plain.last("val_top1"), strict=True))
     assert se.cost.params > plain.cost.params
     assert se.cost.macs > plain.cost.macs
     assert plain.cost.latency_ratio.median == 1 == plain.cost.step_ratio.median
@@ -45,8 +49,8 @@ def test_comparison_trains_measures_and_writes(recipe: Recipe, tmp_path: Path) -
     assert [panel.name for panel in se.excitations] == ["SE_1_3", "SE_2_3", "SE_3_1", "SE_3_2", "SE_3_3"]
     assert (result.data.train_images, result.data.val_images, result.data.input_size) == (1201, 596, (1, 1, 8, 8))
     assert {"date", "device", "torch", "senet"} <= result.environment.keys()
-    assert json.loads(result.json.read_text())["summary"] == result.summary()
-    assert result.summary().split(".")[0] in result.page.read_text()
+    assert json.loads(result.json.read_text())["summary"] == result.summary
+    assert result.summary.split(".")[0] in result.page.read_text()
 
 
 def test_what_is_done_is_used_and_what_is_missing_is_trained(recipe: Recipe, tmp_path: Path) -> None:
@@ -65,6 +69,29 @@ def test_ablation_shares_the_runs_and_has_its_own_result(recipe: Recipe, tmp_pat
     assert [variant.label for variant in result.variants] == ["plain", "SE, reduction 4", "SE, reduction 8"]
     assert result.page == tmp_path / "compare-digits" / "report-reduction.html"
     assert len(stamps(tmp_path)) == 4  # one plain, three SE
+
+
+@pytest.mark.parametrize(
+    ("vary", "opened"),
+    [
+        ({"block": ["none", "se"], "model.name": ["cifar_resnet20", "preresnet20"]}, 1),
+        ({"block": ["none", "se"], "data.batch_size": [64, 32]}, 2),
+    ],
+    ids=["one data recipe", "two"],
+)
+def test_data_are_opened_once_for_each_data_recipe(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, vary: dict, opened: int) -> None:
+    recipes = []
+
+    def counted(data: DataRecipe) -> DataSource:
+        recipes.append(data)
+        return open_data(data)
+
+    monkeypatch.setattr(run, "open_data", counted)
+    variants = expand(recipe, vary)
+    sources = run.check(variants)
+    assert len(variants) == 4
+    assert recipes == list(dict.fromkeys(variant.recipe.data for variant in variants))
+    assert len(recipes) == opened == len({id(source) for source in sources})
 
 
 @pytest.mark.parametrize(

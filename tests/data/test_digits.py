@@ -8,11 +8,11 @@ from senet.recipe import DataRecipe
 def test_split_is_fixed_stratified_and_complete():
     source = open_data(DataRecipe())
     assert (len(source.train), len(source.val)) == (1201, 596)
-    counts = np.stack([np.bincount(images.labels) for images in (source.train, source.val)])
+    counts = np.stack([np.bincount(images.targets) for images in (source.train, source.val)])
     assert abs(counts[1] / counts.sum(0) - 1 / 3).max() < 0.005
 
     def contents(images):
-        return [(np.asarray(images.read(i)).tobytes(), int(images.labels[i])) for i in range(len(images))]
+        return [(np.asarray(images.read(i)).tobytes(), int(images.targets[i])) for i in range(len(images))]
 
     pixels, labels = load_digits(return_X_y=True)
     everything = [(np.rint(x * 255 / 16).astype(np.uint8).tobytes(), int(y)) for x, y in zip(pixels, labels, strict=True)]

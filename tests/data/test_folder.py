@@ -32,7 +32,7 @@ def folder(root, **changes):
 def test_classes_and_labels_follow_the_folders(root):
     source = folder(root, num_classes=2)
     assert source.classes == ("cat", "dog")
-    assert source.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert source.train.targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert [source.val.describe(i) for i in range(4)] == ["val/cat/0.png", "val/cat/1.png", "val/dog/0.png", "val/dog/1.png"]
     assert np.asarray(source.train.read(0)).tolist() == [[[255, 0, 0]] * 12] * 10
 

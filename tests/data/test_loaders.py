@@ -11,6 +11,7 @@ from PIL import Image
 from senet.data.loaders import CorruptLog, DataError, eval_loader, train_loader
 from senet.data.source import open_data
 from senet.data.transforms import eval_transform
+from senet.data.views import Views
 from senet.recipe import DataRecipe
 
 AUGMENTED = {"crop": "pad", "pad": 1, "flip": True, "cutout": 2, "rotation": 10.0, "jitter": 5.0, "batch_size": 200}
@@ -31,7 +32,7 @@ def epoch(epoch=0, start=0, *, seed=0, rank=0, world=1, **changes):
 
 def same(first, second):
     return len(first) == len(second) and all(
-        torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and a.corrupt == b.corrupt
+        torch.equal(a.images, b.images) and torch.equal(a.targets, b.targets) and a.corrupt == b.corrupt
         for a, b in zip(first, second, strict=True)
     )
 
@@ -92,7 +93,7 @@ def test_processes_divide_every_batch():
     for batch, *shares in zip(whole, *parts, strict=True):
         assert torch.equal(batch.images[0::2], shares[0].images)
         assert torch.equal(batch.images[1::2], shares[1].images)
-        assert torch.equal(batch.labels, torch.stack([share.labels for share in shares], 1).flatten())
+        assert torch.equal(batch.targets, torch.stack([share.targets for share in shares], 1).flatten())
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -112,23 +113,21 @@ def test_evaluation_sees_every_image_once_in_order():
     loader = eval_loader(source, recipe)
     for _ in range(2):
         batches = list(loader)
-        assert [len(batch.labels) for batch in batches] == [250, 250, 96]
-        assert torch.equal(torch.cat([batch.labels for batch in batches]), torch.from_numpy(source.val.labels))
+        assert [len(batch.targets) for batch in batches] == [250, 250, 96]
+        assert torch.equal(torch.cat([batch.targets for batch in batches]), torch.from_numpy(source.val.targets))
     transform = eval_transform(source.input)
     assert torch.equal(batches[0].images[3], transform(source.val.read(3)))
     assert len(loader) == 3
 
 
-def test_evaluation_divides_among_processes_and_takes_another_transform():
+def test_evaluation_divides_among_processes_and_takes_other_views():
     source, recipe = digits()
-    shares = [list(eval_loader(source.val, recipe, input=source.input, rank=rank, world=2)) for rank in range(2)]
-    labels = [torch.cat([batch.labels for batch in share]) for share in shares]
-    assert torch.equal(labels[0], torch.from_numpy(source.val.labels[0::2]))
-    assert torch.equal(labels[1], torch.from_numpy(source.val.labels[1::2]))
-    ten = eval_loader(source, recipe, transform=eval_transform(source.input, "ten"))
-    assert next(iter(ten)).images.shape == (200, 10, 1, 8, 8)
-    with pytest.raises(TypeError, match="input or transform"):
-        eval_loader(source.val, recipe)
+    shares = [list(eval_loader(source, recipe, rank=rank, world=2)) for rank in range(2)]
+    labels = [torch.cat([batch.targets for batch in share]) for share in shares]
+    assert torch.equal(labels[0], torch.from_numpy(source.val.targets[0::2]))
+    assert torch.equal(labels[1], torch.from_numpy(source.val.targets[1::2]))
+    ten = eval_loader(source, recipe, views=Views("ten", scales=(9, 10)))
+    assert next(iter(ten)).images.shape == (200, 20, 1, 8, 8)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -153,7 +152,7 @@ def test_replacement_is_the_same_for_any_number_of_workers(photographs):
     assert same(alone, together)
     names = {name for batch in alone for name in batch.corrupt}
     assert names == {f"train/dog/{i:02}.png" for i in range(0, 20, 2)}
-    assert all(len(batch.labels) == 8 for batch in alone)
+    assert all(len(batch.targets) == 8 for batch in alone)
 
 
 def test_nothing_readable_leaves_the_batch_empty_and_names_all(photographs):
@@ -161,7 +160,7 @@ def test_nothing_readable_leaves_the_batch_empty_and_names_all(photographs):
         path.write_bytes(b"")
     source, recipe = photos(photographs)
     batch = next(train_loader(source, recipe, seed=0).epoch(0))
-    assert (len(batch.images), len(batch.labels)) == (0, 0)
+    assert (len(batch.images), len(batch.targets)) == (0, 0)
     with pytest.raises(DataError):
         CorruptLog(0.5, len(source.train)).add(batch.corrupt)
 
@@ -169,9 +168,9 @@ def test_nothing_readable_leaves_the_batch_empty_and_names_all(photographs):
 def test_corrupt_evaluation_image_is_left_out_and_named(photographs):
     (photographs / "val" / "dog" / "03.png").write_bytes(b"not an image")
     batches = list(eval_loader(*photos(photographs)))
-    assert [len(batch.labels) for batch in batches] == [8, 7, 4]
+    assert [len(batch.targets) for batch in batches] == [8, 7, 4]
     assert [batch.corrupt for batch in batches] == [[], ["val/dog/03.png"], []]
-    assert torch.cat([batch.labels for batch in batches]).tolist() == [0] * 10 + [1] * 9
+    assert torch.cat([batch.targets for batch in batches]).tolist() == [0] * 10 + [1] * 9
 
 
 def test_corrupt_log_counts_each_image_once_and_fails_with_the_list():

@@ -43,8 +43,8 @@ def places(root, **changes):
 def test_lists_give_paths_labels_and_names(root):
     source = places(root, num_classes=3)
     assert source.classes == ("airfield", "apartment_building/outdoor", "bakery/shop")
-    assert source.train.labels.tolist() == [0, 0, 0, 1, 2, 2, 2, 2]
-    assert source.val.labels.tolist() == [2, 0]
+    assert source.train.targets.tolist() == [0, 0, 0, 1, 2, 2, 2, 2]
+    assert source.val.targets.tolist() == [2, 0]
     assert source.train.describe(3) == "a/apartment_building/outdoor/00000000.png"
     assert source.val.describe(0) == "Places365_val_00000001.png"
     assert source.train.paths.base is not None  # one block for all paths
@@ -83,7 +83,7 @@ def test_classes_are_drawn_in_turn(root):
     recipe = DataRecipe(name="places365", root=str(root), sampler="class_aware", batch_size=2, image_size=8, workers=0)
     source = open_data(recipe)
     loader = train_loader(source, recipe, seed=0)
-    labels = [label for batch in loader.epoch(0) for label in batch.labels.tolist()]
+    labels = [label for batch in loader.epoch(0) for label in batch.targets.tolist()]
     counts = [labels.count(label) for label in range(3)]
     assert sum(counts) == 8
     assert max(counts) - min(counts) <= 1  # the images are 3, 1 and 4

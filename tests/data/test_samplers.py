@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from senet.data.samplers import Draw, EpochSampler, class_aware, occurrences, sample_random, shuffle
+from senet.data.samplers import EpochSampler, SampleKey, class_aware, occurrences, sample_random, shuffle
 from senet.errors import UsageError
 
 LABELS = np.repeat(np.arange(3), (50, 30, 20))
@@ -93,15 +93,16 @@ def test_random_numbers_are_a_function_of_seed_and_draw():
     def numbers(seed, draw):
         return tuple(sample_random(seed, draw).random(8))
 
-    places = [(seed, Draw(epoch, image, repeat)) for seed in (0, 1, -1) for epoch in (0, 1) for image in (0, 1, 2) for repeat in (0, 1)]
+    keys = [SampleKey(epoch, image, repeat) for epoch in (0, 1) for image in (0, 1, 2) for repeat in (0, 1)]
+    places = [(seed, key) for seed in (0, 1, -1) for key in keys]
     assert len({numbers(*place) for place in places}) == len(places)
-    assert numbers(1, Draw(2, 3)) == numbers(1, Draw(2, 3))
+    assert numbers(1, SampleKey(2, 3)) == numbers(1, SampleKey(2, 3))
 
 
 def test_streams_of_neighbours_do_not_overlap():
-    long = sample_random(0, Draw(0, 0)).random(100_000)
-    assert not np.isin(sample_random(0, Draw(0, 1)).random(100), long).any()
-    assert not np.isin(sample_random(0, Draw(0, 0, 1)).random(100), long).any()
+    long = sample_random(0, SampleKey(0, 0)).random(100_000)
+    assert not np.isin(sample_random(0, SampleKey(0, 1)).random(100), long).any()
+    assert not np.isin(sample_random(0, SampleKey(0, 0, 1)).random(100), long).any()
 
 
 @given(st.lists(st.integers(0, 4), max_size=30))

@@ -15,7 +15,8 @@ def test_recipe_wins_over_the_source():
 
 
 def test_unknown_source_names_the_nearest():
-    with pytest.raises(UsageError, match=r"unknown data 'cifar' \(did you mean 'cifar10'\?\); allowed: digits, cifar10, cifar100, folder"):
+    allowed = "digits, cifar10, cifar100, folder, places365, path/to/file.py:function"
+    with pytest.raises(UsageError, match=rf"unknown data 'cifar' \(did you mean 'cifar10'\?\); allowed: {allowed}"):
         digits(name="cifar")
 
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from senet.data.samplers import Draw, sample_random
+from senet.data.samplers import SampleKey, sample_random
 from senet.data.transforms import (
     centre_crop,
     cut_out,
@@ -36,7 +36,7 @@ def coordinates(width, height):
 
 
 def draws(count):
-    return [sample_random(0, Draw(0, image)) for image in range(count)]
+    return [sample_random(0, SampleKey(0, image)) for image in range(count)]
 
 
 @pytest.mark.parametrize("size", [(80, 80), (81, 80), (200, 131), (131, 200), (37, 41), (64, 301)])

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import senet
 from foreign.hosts import HOSTS, Host
+from senet.blocks.kinds import is_block
 from senet.errors import UsageError
-from senet.insertion.units.existing import BLOCK_TYPES
-from senet.surgery.trace import tensors
+from senet.surgery.arguments import tensors
 from senet.weights.store import read_metadata
 
 ROUNDING = 1e-4
@@ -139,11 +139,11 @@ def learn(model: nn.Module, x: Tensor) -> None:
 
 
 def named_blocks(model: nn.Module) -> list[tuple[str, Any]]:
-    return [(path, module) for path, module in model.named_modules(remove_duplicate=False) if isinstance(module, BLOCK_TYPES)]
+    return [(path, module) for path, module in model.named_modules(remove_duplicate=False) if is_block(module)]
 
 
 def blocks_of(model: nn.Module) -> list[Any]:
-    return [module for module in model.modules() if isinstance(module, BLOCK_TYPES)]
+    return [module for module in model.modules() if is_block(module)]
 
 
 def modules(model: nn.Module) -> dict[str, tuple[bool, str]]:

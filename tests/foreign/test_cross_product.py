@@ -7,7 +7,7 @@ import senet
 from foreign.hosts import HOSTS, Host
 from foreign.test_contract import EXACT, ROUNDING, assert_close, blocks_of, learn, modules, run
 from senet.errors import UsageError
-from senet.spec import KIND_PLACEMENTS, KINDS, OPTIONS, PLACEMENTS
+from senet.spec import KINDS, PLACEMENTS, block_class, options_of
 
 TAKES = {"residual": set(PLACEMENTS), "depthwise": {"standard", "inner"}}
 """Kind of unit -> the placements that it takes; the others take "standard"."""
@@ -34,13 +34,13 @@ def test_every_block_at_every_placement(name: str) -> None:
     host, model, images = HOSTS[name], HOSTS[name].make(), HOSTS[name].images()
     before, facts, state = run(model, images), modules(model), {key: value.clone() for key, value in model.state_dict().items()}
     for kind in KINDS:
-        for placement in KIND_PLACEMENTS.get(kind, PLACEMENTS):
+        for placement in block_class(kind).placements:
             options = {"placement": placement, "existing": "skip" if host.at else "add", "at": host.at}
             if not expected(name, host, placement, kind):
                 with pytest.raises(UsageError):
                     senet.insert(model, kind, **options)
                 continue
-            wide = {"reduction": 2} if "reduction" in OPTIONS[kind] else {}  # one hidden unit may start with its ReLU shut
+            wide = {"reduction": 2} if "reduction" in options_of(kind) else {}  # one hidden unit may start with its ReLU shut
             plan = senet.insert(model, senet.BlockSpec.from_dict({"kind": kind, **wide}), init="identity", **options)
             assert senet.InsertPlan.from_json(plan.to_json()) == plan
             assert_close(run(model, images), before, ROUNDING)

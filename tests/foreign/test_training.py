@@ -80,4 +80,4 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
     """Return 64 digits as (N, 3, 32, 32) in -1..1, and their labels."""
     source = open_data(DataRecipe(name="digits"))
     pixels = [torchvision.transforms.functional.pil_to_tensor(source.train.read(i).convert("RGB").resize((32, 32))) for i in range(64)]
-    return torch.stack(pixels) / 127.5 - 1, torch.from_numpy(source.train.labels[:64])
+    return torch.stack(pixels) / 127.5 - 1, torch.from_numpy(source.train.targets[:64])

@@ -8,7 +8,6 @@ import senet
 from senet.blocks.build import build_block
 from senet.errors import UsageError
 from senet.insertion.gated import Gated
-from senet.insertion.identity import start_as_identity
 from senet.spec import BlockSpec
 
 SPECS = [
@@ -39,7 +38,7 @@ def inputs(spec: BlockSpec, dtype: torch.dtype = torch.float32) -> tuple[torch.T
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_block_times_gain_changes_nothing(spec: BlockSpec, dtype: torch.dtype) -> None:
     block = build_block(spec, 64).to(dtype)
-    gain = start_as_identity(block)
+    gain = block.start_as_identity()
     x, *rest = inputs(spec, dtype)
     torch.testing.assert_close(block(x, *rest) * gain, x)
 
@@ -48,7 +47,7 @@ def test_block_times_gain_changes_nothing(spec: BlockSpec, dtype: torch.dtype) -
 def test_last_layer_learns_from_the_first_step_and_the_others_from_the_second(spec: BlockSpec) -> None:
     torch.manual_seed(0)
     block = build_block(spec, 64)
-    gain = start_as_identity(block)
+    gain = block.start_as_identity()
     x, *rest = inputs(spec)
     target = x * torch.rand(64)[:, None, None]
     optimizer = torch.optim.SGD(block.parameters(), lr=0.1)

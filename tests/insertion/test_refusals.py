@@ -55,6 +55,21 @@ class Detached(nn.Module):
         return self.unit(self.stem(x)).detach() + self.stem(x)
 
 
+class DetachedUnits(nn.Module):
+    """Two units, one with a functional shortcut and one with a convolution there, whose result has no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(8, 8, 3, padding=1)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+        self.conv3 = nn.Conv2d(8, 8, 3, padding=1)
+        self.down = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.conv1(x)
+        return (self.down(x) + self.conv3(self.conv2(x))).detach()
+
+
 class Outer(nn.Module):
     """Holds one unit."""
 
@@ -226,6 +241,16 @@ def test_a_failed_insertion_keeps_the_blocks_of_an_earlier_one() -> None:
     before = fingerprint(model)
     with pytest.raises(UsageError, match="the block at unused does not reach"):
         senet.insert(model, "sse", at="unused")
+    assert fingerprint(model) == before
+
+
+def test_wrappers_inside_a_rewritten_container_are_undone_too() -> None:
+    model = Outer(DetachedUnits())
+    plan = senet.find_sites(model, placement="identity")
+    assert [(site.path, site.position) for site in plan] == [("unit", "graph"), ("unit.down", "output")]
+    before = fingerprint(model)
+    with pytest.raises(UsageError, match="does not reach the output of unit"):
+        senet.insert(model, plan)
     assert fingerprint(model) == before
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 import senet
 from senet.models.registry import PLAIN
-from senet.spec import PLACEMENTS, check_placement
+from senet.spec import KINDS, PLACEMENTS, check_placement
 
 pytestmark = pytest.mark.usefixtures("definition")
 
@@ -37,7 +37,8 @@ SOME = {
 CASES = [
     pytest.param(name, kind, placement, marks=() if name in ("resnet18", "preresnet20") or kind == "se" else pytest.mark.slow)
     for name in UNITS
-    for kind in PLAIN[name].kinds
+    for kind in KINDS
+    if PLAIN[name].takes(kind)
     for placement in SOME.get(name, PLACEMENTS)
     if kind != "cmpe_se" or placement == "standard"
 ]

@@ -9,7 +9,7 @@ from senet.blocks.channel import ChannelSE
 from senet.blocks.channel_spatial import ChannelSpatialSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.spatial import SpatialSE
-from senet.measuring.counting import Cost, block_paths, count, owner, spent, trace, unit_paths
+from senet.measuring.counting import Cost, block_paths, count, unit_paths
 
 WIDTHS, SIDES = (64, 128, 256, 512), (56, 28, 14, 7)
 DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
@@ -203,26 +203,3 @@ def test_parts_are_what_a_reader_knows():
     assert [path for path in unit_paths(model) if path.startswith("layer2")] == ["layer2.0", "layer2.1", "layer2.2"]
     assert {"conv1", "fc"} < set(unit_paths(model))
     assert unit_paths(ChannelSE(8)) == []
-
-
-def test_owner_is_the_innermost_part():
-    paths = ["layer1.0", "layer1.0.se"]
-    assert [owner(path, paths) for path in ("layer1.0.se.fc1", "layer1.0.conv1", "layer1", "")] == ["layer1.0.se", "layer1.0", "", ""]
-
-
-def test_trace_charges_the_part_that_runs():
-    clock = 0.0
-
-    class Takes(nn.Module):
-        def __init__(self, seconds, *inside):
-            super().__init__()
-            self.seconds, self.inside = seconds, nn.Sequential(*inside)
-
-        def forward(self, x):
-            nonlocal clock
-            clock += self.seconds
-            return self.inside(x)
-
-    model = Takes(1.0, Takes(2.0, Takes(4.0)), Takes(8.0))
-    log = trace(lambda: model(0), model, ["inside.0", "inside.0.inside.0"], lambda: clock)
-    assert spent(log) == {"": 9.0, "inside.0": 2.0, "inside.0.inside.0": 4.0}

@@ -1,8 +1,11 @@
+import json
 import subprocess
 import sys
 
+import torch
+
 from senet.measuring import machine
-from senet.measuring.machine import circumstances, commit, version_of
+from senet.measuring.machine import circumstances, commit, device_name, processor, run_environment, version_of
 
 
 def test_circumstances_say_on_what_and_with_what():
@@ -11,6 +14,18 @@ def test_circumstances_say_on_what_and_with_what():
     assert set(found["versions"]) == {"python", "torch", "senet", "timm"}
     assert found["device"]
     assert found["date"].endswith("+00:00")
+
+
+def test_a_run_says_on_what_it_began():
+    found = run_environment(torch.device("cpu"), processes=3)
+    assert (found["device"], found["accelerator"], found["processes"]) == (processor(), "cpu", 3)
+    assert (found["threads"], found["packages"]["torch"]) == (torch.get_num_threads(), version_of("torch"))
+    assert (found["cuda"], found["cudnn"]) == (None, None)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_device_has_the_name_of_its_processor():
+    assert device_name("cpu") == device_name(torch.device("cpu")) == processor()
 
 
 def test_an_absent_library_has_no_version():

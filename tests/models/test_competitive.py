@@ -8,6 +8,7 @@ from senet.errors import UsageError
 from senet.models.create import model_from_config
 from senet.models.recalibration import Recalibration
 from senet.models.registry import PLAIN
+from senet.spec import KINDS
 
 STEM_BN = 32  # the BN after the stem that only the authors' Wide ResNets have
 COUNTS = {  # of the authors' code, run; WRN with its stem BN
@@ -106,7 +107,7 @@ def test_sse_adds_one_weight_a_channel() -> None:
 def test_plain_names_take_the_prefixes_of_their_family() -> None:
     names = list_models()
     plain = [name for name in names if not name.startswith(PREFIXES)]
-    prefixed = [f"{kind}_{name}" for name in plain for kind in PLAIN[name].kinds]
+    prefixed = [f"{kind}_{name}" for name in plain for kind in KINDS if PLAIN[name].takes(kind)]
     assert sorted(names) == sorted(plain + prefixed)
 
 

@@ -9,7 +9,6 @@ from torch import nn
 
 import senet
 from senet.errors import UsageError
-from senet.models import libraries
 from senet.models.create import config_of, model_from_config
 
 OWN = """
@@ -100,8 +99,7 @@ def test_a_file_of_weights_runs_no_code(own: str, tmp_path: Path, monkeypatch: p
     path = tmp_path / "weights.safetensors"
     senet.save_weights(model, path)
     torch.testing.assert_close(senet.from_pretrained(path)(x := torch.randn(1, 3, 8, 8)), model(x))  # this process was told to run the file
-    monkeypatch.setattr(libraries, "factories", {})
-    monkeypatch.setattr("senet.models.foreign.factories", {})
+    monkeypatch.setattr("senet.userfile._named", set())
     Path(own).write_text("raise SystemExit('this ran')")
     with pytest.raises(UsageError, match="a file of weights is no reason to run that code"):
         senet.from_pretrained(path)

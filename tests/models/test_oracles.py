@@ -17,7 +17,7 @@ from oracles.libraries import assert_equal_networks, oracle, save_as
 from oracles.weights import draw
 from senet import create_model, load_weights
 from senet.weights.releases.library import Release
-from senet.weights.releases.pytorchcv import PRERESNET
+from senet.weights.releases.pytorchcv import PRERESNET_RULES
 
 
 def assert_loads_and_equals(source: str, oracle: nn.Module, name: str, sizes: tuple[int, ...], file: Path, last: str = "none") -> None:
@@ -108,7 +108,7 @@ def test_wide_resnet_equals_pytorchcv() -> None:
     theirs.features.final_pool = nn.AdaptiveAvgPool2d(1)
     draw(theirs, last=r"body\.conv2\.bn$", projection="none")
     ours = create_model("wrn16_8")
-    ours.load_state_dict(Release("wrn16_8", "wrn16_8_cifar10", PRERESNET).translate(theirs.state_dict(), ours.state_dict()))
+    ours.load_state_dict(Release("wrn16_8", "wrn16_8_cifar10", PRERESNET_RULES).translate(theirs.state_dict(), ours.state_dict()))
     assert_equal_networks(theirs.eval(), ours, 32)
 
 

@@ -29,16 +29,8 @@ MESSAGES = {
         ("top", 4, MANY, STRING),
         ("blobs", 7, MANY, "BlobProto"),
     ],
-    "V1LayerParameter": [
-        ("bottom", 2, MANY, STRING),
-        ("top", 3, MANY, STRING),
-        ("name", 4, ONE, STRING),
-        ("type", 5, ONE, INT32),
-        ("blobs", 6, MANY, "BlobProto"),
-    ],
     "NetParameter": [
         ("name", 1, ONE, STRING),
-        ("layers", 2, MANY, "V1LayerParameter"),
         ("debug_info", 7, ONE, BOOL),
         ("layer", 100, MANY, "LayerParameter"),
     ],

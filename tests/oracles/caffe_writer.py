@@ -7,21 +7,16 @@ import numpy as np
 
 VARINT, BYTES, FLOAT, DOUBLE = 0, 2, 5, 1
 
-V1_NUMBERS = {"Concat": 3, "Convolution": 4, "Dropout": 6, "InnerProduct": 14, "Pooling": 17, "ReLU": 18, "Sigmoid": 19, "Softmax": 20}
-V1_NUMBERS |= {"Eltwise": 25, "BatchNorm": 140, "Scale": 141, "Axpy": 142, "Input": 143, "Reshape": 144}
-"""caffe.proto has numbers up to 39; those of younger layers are anybody's."""
-
 
 @dataclass(frozen=True)
 class Style:
-    """Say which of the format's variants to write.
+    """Variant of the format to write.
 
-    `axpy` False combines by Scale and Eltwise; the others are of the wire: V1 layers, four dims instead of a shape, doubles, numbers
-    one by one instead of packed.
+    `axpy` False combines by Scale and Eltwise; the others are of the wire: four dims instead of a shape, doubles, numbers one by one
+    instead of packed.
     """
 
     axpy: bool = True
-    v1: bool = False
     legacy_dims: bool = False
     doubles: bool = False
     packed: bool = True
@@ -71,9 +66,6 @@ def blob(values: np.ndarray, style: Style) -> bytes:
 
 def layer(described: CaffeLayer, style: Style) -> bytes:
     blobs = [blob(values, style) for values in described.blobs]
-    if style.v1:
-        content = field(2, "below") + field(3, "above") + field(4, described.name) + field(5, V1_NUMBERS[described.type])
-        return field(2, content + b"".join(field(6, value) for value in blobs) + field(7, b"\0\0\x80?"))
     content = field(1, described.name) + field(2, described.type) + field(3, "below") + field(4, "above") + field(6, field(3, b"\0\0\x80?"))
     return field(100, content + b"".join(field(7, value) for value in blobs) + field(10, 1) + field(106, field(1, 64)))
 

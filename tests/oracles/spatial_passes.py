@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from oracles.tail_passes import Case, errors_of, exact, kernels, lively, replays
-from senet.ops.passes.protocol import TorchKernels
-from senet.ops.tail.spatial import Projection, SpatialTail
+from senet.ops.passes.torch import TorchKernels
+from senet.ops.tail.gates import Projection
+from senet.ops.tail.spatial import SpatialTail
 
 SHORTCUTS = ("none", "identity", "projected")
 

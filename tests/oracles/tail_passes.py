@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from senet import ChannelSE, backend
 from senet.ops.backend import choose
-from senet.ops.passes.protocol import TorchKernels
+from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.autograd import Form, TailFunction, tensors_of
 from senet.ops.tail.call import residual_tail
-from senet.ops.tail.channel import Excitation, Norm, Tail
+from senet.ops.tail.channel import Norm, Tail
+from senet.ops.tail.gates import Excitation
 
 SMALL = (8, 16, 128, 128, 8, 16)
 """A tiling with which maps of a few positions have several tiles and spans."""

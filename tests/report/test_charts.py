@@ -8,7 +8,7 @@ import pytest
 
 from made_results import make_result
 from senet.report.costs import cost_chart
-from senet.report.curves import Curve, curve, learning_chart, settled_range
+from senet.report.curves import LearningCurve, axis_range, learning_chart, learning_curve
 from senet.report.differences import difference_chart, lanes
 from senet.report.excitations import class_chart, gate_range, spread_chart
 from senet.report.svg import Drawing
@@ -44,7 +44,7 @@ def test_equal_seeds_lie_beside_each_other() -> None:
 def test_curves_are_mean_and_range_of_the_seeds_that_got_so_far() -> None:
     result = make_result(TWO)
     runs = result.variants[1].runs
-    found = curve(result.variants[1], "val_top1")
+    found = learning_curve(result.variants[1], "val_top1")
     last = [run.history["val_top1"][-1] for run in runs]
     assert (found.low[-1], found.high[-1]) == (min(last), max(last))
     assert found.mean[-1] == pytest.approx(sum(last) / 3)
@@ -52,14 +52,14 @@ def test_curves_are_mean_and_range_of_the_seeds_that_got_so_far() -> None:
 
 
 def test_axis_shows_what_follows_the_first_fifth() -> None:
-    flat = Curve(*[(10.0, 20.0, 97.2, 97.4, 97.6, 97.8, 97.9, 97.9, 97.9, 97.9)] * 3)
-    assert settled_range([flat], ceiling=100.0) == pytest.approx((97.2, 98.0))
-    assert settled_range([flat], floor=0.0, ceiling=98.0) == (0.0, 98.0)
+    flat = LearningCurve(*[(10.0, 20.0, 97.2, 97.4, 97.6, 97.8, 97.9, 97.9, 97.9, 97.9)] * 3)
+    assert axis_range([flat], ceiling=100.0) == pytest.approx((97.2, 98.0))
+    assert axis_range([flat], floor=0.0, ceiling=98.0) == (0.0, 98.0)
 
 
 def test_axis_of_a_constant_has_a_height() -> None:
-    perfect = Curve((100.0,), (100.0,), (100.0,))
-    assert settled_range([perfect], ceiling=100.0) == pytest.approx((99.8, 100.0))
+    perfect = LearningCurve((100.0,), (100.0,), (100.0,))
+    assert axis_range([perfect], ceiling=100.0) == pytest.approx((99.8, 100.0))
 
 
 def test_learning_curve_of_one_epoch_and_one_seed_can_be_drawn() -> None:

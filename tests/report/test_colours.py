@@ -23,11 +23,9 @@ OKLAB = [
 
 
 def schemes() -> dict[str, dict[str, str]]:
-    style = files("senet.report").joinpath("style.css").read_text()
+    style = files("senet.report").joinpath("chart.css").read_text()
     light, dark = style.split("@media (prefers-color-scheme: dark)")
-    return {
-        name: dict(re.findall(r"--(s\d|ink): (#\w{6})", text)) for name, text in (("light", light), ("dark", dark.split("*, ::before")[0]))
-    }
+    return {name: dict(re.findall(r"--(s\d|ink|paper): (#\w{6})", text)) for name, text in (("light", light), ("dark", dark))}
 
 
 def seen(colour: str, vision: str) -> np.ndarray:
@@ -45,3 +43,20 @@ def test_curves_in_one_chart_can_be_told_apart(scheme: str, vision: str) -> None
         pair: np.linalg.norm(seen(colours[pair[0]], vision) - seen(colours[pair[1]], vision)) for pair in combinations(together, 2)
     }
     assert min(distances.values()) > 0.1, distances  # 0.02 is about the smallest difference that is noticed side by side
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_two_kinds_of_bar_differ_in_lightness(scheme: str) -> None:
+    """So that they differ in print, and for every reader: luminance as in WCAG 2."""
+    style = files("senet.report").joinpath("chart.css").read_text()
+    rules = {"s1": r"\n\.bar {.*fill-opacity: ([.\d]+)", "s2": r"\n\.s2\.bar {.*fill-opacity: ([.\d]+)"}
+    opacity = {series: float(found[1]) for series, rule in rules.items() if (found := re.search(rule, style))}
+    colours = schemes()[scheme]
+
+    def luminance(series: str) -> float:
+        over, under = (np.array([int(colours[name][i : i + 2], 16) for i in (1, 3, 5)]) / 255 for name in (series, "paper"))
+        coded = opacity[series] * over + (1 - opacity[series]) * under
+        return float(np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted(map(luminance, opacity))
+    assert (high + 0.05) / (low + 0.05) > 2

@@ -11,10 +11,18 @@ from made_results import make_result
 from senet.recipe import build_recipe
 from senet.report.page import notes, render, title
 from senet.results.comparison import Result
+from senet.results.metric import Metric
 
 TWO = {"plain": [98.15, 97.98, 98.32], "SE": [98.65, 98.58, 98.92]}
 MANY = {"plain": [98.15, 97.98, 98.32], **{f"SE squeeze=max gate=hard_sigmoid, reduction {r}": [98.0, 98.5, 97.0 + r] for r in (1, 2)}}
-RESULTS = {"two": make_result(TWO), "many": make_result(MANY), "one seed": make_result({"plain": [98.0], "SE": [98.0]}, epochs=1)}
+ERROR = Metric("error", "mean absolute error", higher_is_better=False, decimals=3)
+INK = make_result({"plain": [0.210, 0.200, 0.190], "SE": [0.110, 0.101, 0.090]}, metric=ERROR, classes=())
+RESULTS = {
+    "two": make_result(TWO),
+    "many": make_result(MANY),
+    "one seed": make_result({"plain": [98.0], "SE": [98.0]}, epochs=1),
+    "ink": INK,
+}
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
@@ -50,6 +58,26 @@ def test_page_says_the_summary_and_every_number_of_the_table() -> None:
         "1.08\u00d7",
     ):
         assert text in page
+
+
+def test_page_of_an_error_speaks_of_it_and_of_no_class() -> None:
+    page = render(INK)
+    text = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    for words in (
+        "SE lowers mean absolute error (lower is better) by 0.100 over plain",
+        "Difference in mean absolute error (lower is better) to plain",
+        "Mean absolute error is the validation value after the last epoch",
+        '<th scope="col">Mean absolute error</th>',
+        '<th scope="col">Best epoch</th>',
+        "Validation mean absolute error",
+        "0.100 ± 0.010",
+        "595 validation images. 20 epochs",
+        "<h2>Excitation</h2>",
+        "all images",
+    ):
+        assert words in text
+    for words in ("top-1", "Top-1", "point", "percent", "class<", "all classes", "a class", "One validation image"):
+        assert words not in text
 
 
 def test_names_of_a_user_cannot_break_the_page() -> None:

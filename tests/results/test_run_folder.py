@@ -6,15 +6,17 @@ import pytest
 
 from made_runs import tiny
 from senet.errors import UsageError
+from senet.results.metric import Metric
 from senet.results.run import RunResult
-from senet.results.run_folder import COLUMNS, RunFolder, new_run, resumed_run
+from senet.results.run_folder import RunFolder, new_run, resumed_run
 
 ROW = {"epoch": 1, "step": 4, "lr": 0.1, "train_loss": 1.25, "train_top1": 50.0, "val_loss": 1.5, "val_top1": 40.0}
 ROW |= {"val_top5": 90.0, "seconds": 1.5, "images_per_second": 1000.0, "corrupt": 0}
+ABOUT = (Metric("top1", "top-1", "%", accuracy=True), Metric("top5", "top-5", "%", accuracy=True))
 
 
 def result(folder: Path) -> RunResult:
-    return RunResult(folder, epochs=1, best_epoch=1, top1=40.0, top5=90.0, loss=1.5, final=ROW, seconds=1.5)
+    return RunResult(folder, epochs=1, best_epoch=1, metrics={"top1": 40.0, "top5": 90.0, "loss": 1.5}, final=ROW, seconds=1.5, about=ABOUT)
 
 
 def begun(path: Path) -> RunFolder:
@@ -28,11 +30,25 @@ def test_a_run_writes_and_reads_its_files(tmp_path: Path) -> None:
     run.write_metrics([ROW, {**ROW, "epoch": 2}])
     assert run.recipe() == tiny()
     assert run.metrics() == [ROW, {**ROW, "epoch": 2}]
-    assert (tmp_path / "metrics.csv").read_text().startswith(",".join(COLUMNS) + "\n1,4,0.1,1.25,")
+    assert (tmp_path / "metrics.csv").read_text().startswith(",".join(ROW) + "\n1,4,0.1,1.25,")
     assert not run.is_finished()
     run.finish(result(tmp_path))
     assert run.is_finished()
     assert run.result() == result(tmp_path)
+
+
+def test_a_result_without_a_task_is_one_of_classification(tmp_path: Path) -> None:
+    tree = {"folder": str(tmp_path), "epochs": 1, "best_epoch": 1, "top1": 40.0, "top5": 90.0, "loss": 1.5, "final": ROW, "seconds": 1.5}
+    assert RunResult.from_dict(tree) == result(tmp_path)
+    assert RunResult.from_dict(tree).to_dict() == tree | {"about": [metric.to_dict() for metric in ABOUT]}
+
+
+def test_columns_are_those_of_the_task(tmp_path: Path) -> None:
+    row = {"epoch": 1, "lr": 0.1, "train_loss": 1.0, "val_loss": 2.0, "val_error": 3.5, "corrupt": 0}
+    run = begun(tmp_path)
+    run.write_metrics([row])
+    assert run.metrics() == [row]
+    assert isinstance(run.metrics()[0]["corrupt"], int)
 
 
 def test_a_moved_run_knows_where_it_is(tmp_path: Path) -> None:

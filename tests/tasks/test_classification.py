@@ -1,11 +1,22 @@
-"""The loss against its formula; counting that agrees with counting at once."""
+"""The loss against its formula; what is counted, averaged, said and drawn of classes."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
+from torch import nn
 
-from senet.tasks.classification import Classification, Tally
+from senet.data.batch import Batch
+from senet.data.source import DataSource, open_data
+from senet.recipe import DataRecipe, Recipe, TrainingRecipe
+from senet.tasks.classification import Accuracies, Classification, Guess, Guesses, create
+
+
+@pytest.fixture(scope="module")
+def source() -> DataSource:
+    return open_data(DataRecipe())
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -15,39 +26,68 @@ def test_loss_is_cross_entropy_with_the_smoothed_target(smoothing: float) -> Non
     target = torch.full((5, 4), smoothing / 4, dtype=torch.float64)
     target[range(5), labels] += 1 - smoothing
     wanted = -(target * logits.log_softmax(1)).sum(1).mean()
-    assert Classification(smoothing).loss(logits, labels).item() == pytest.approx(wanted.item(), rel=1e-12)
+    task = create(Recipe(training=TrainingRecipe(label_smoothing=smoothing)))
+    assert task.loss(logits, labels)["loss"].item() == pytest.approx(wanted.item(), rel=1e-12)
 
 
-def steps() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [5.0, 0.0]])
-    return [
-        (torch.tensor(0.5), logits, torch.tensor([0, 0, 0])),
-        (torch.tensor(2.0), logits[:2], torch.tensor([1, 1])),
-    ]
+def test_counts_sum_up_to_an_accuracy_in_percent() -> None:
+    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [5.0, 0.0]], requires_grad=True)
+    (count,) = Classification().counts(logits, torch.tensor([0, 0, 0])).values()
+    assert count.item() == 200
+    assert not count.requires_grad
 
 
-def test_means_weigh_every_image_alike_whenever_they_are_settled() -> None:
-    often, once = Tally(), Tally()
-    for step in steps():
-        often.add(*step)
-        often.settle()
-        once.add(*step)
-    once.settle()
-    assert often.means() == once.means() == {"train_loss": (3 * 0.5 + 2 * 2.0) / 5, "train_top1": 100 * 3 / 5}
+class Says(nn.Module):
+    """Give fixed logits for each image, told apart by its first pixel."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits[images[:, 0, 0, 0].long()]
 
 
-def test_the_first_loss_that_is_not_finite_is_named() -> None:
-    tally = Tally()
-    losses = (1.0, math.inf, math.nan, 1.0)
-    for loss in losses:
-        tally.add(torch.tensor(loss), *steps()[0][1:])
-    assert tally.settle() == 1
-    assert tally.settle() is None
+def test_probabilities_are_averaged_over_networks_and_views() -> None:
+    logits = torch.randn(2, 6, 4)
+    models = [Says(table) for table in logits]
+    views = torch.arange(6.0).reshape(3, 2, 1, 1, 1)
+    wanted = logits.softmax(2).unflatten(1, (3, 2)).mean((0, 2))
+    torch.testing.assert_close(Classification().average(models, views).exp(), wanted)
+    torch.testing.assert_close(Classification().average(models[:1], views[:, 0]).exp(), logits[0, ::2].softmax(1))
 
 
-def test_counts_carry_over() -> None:
-    tally = Tally()
-    tally.add(*steps()[0])
-    tally.settle()
-    tally.seconds = 2.5
-    assert Tally(**tally.state_dict()).state_dict() == {"loss": 1.5, "hits": 2, "images": 3, "seconds": 2.5}
+@pytest.mark.parametrize("classes", [3, 7])
+def test_accuracies_count_whatever_the_batches(classes: int) -> None:
+    logs, labels = torch.randn(20, classes).log_softmax(1), torch.randint(classes, (20,))
+    evaluator = Accuracies(classes, torch.device("cpu"))
+    for part in (slice(0, 13), slice(13, 20)):
+        evaluator.update(logs[part], Batch(torch.empty(0), labels[part], []))
+    ranks = (logs > logs.gather(1, labels[:, None])).sum(1)
+    wanted = {f"top{k}": 100 * (ranks < k).float().mean().item() for k in (1, 5)}
+    wanted["loss"] = -logs.gather(1, labels[:, None]).mean().item()
+    assert evaluator.compute() == pytest.approx(wanted)
+
+
+def test_predictions_read_and_draw() -> None:
+    found = Classification().predict(torch.tensor([[0.2, 0.7, 0.1]]).log(), ("cat", "dog", "eel"), top_k=2)
+    assert found == Guesses((Guess("dog", pytest.approx(0.7)), Guess("cat", pytest.approx(0.2))))
+    assert str(found) == "dog 70.0 %  cat 20.0 %"
+    assert str(Classification().predict(torch.zeros(1, 2), None, top_k=1)).startswith("0 ")
+    image = Image.new("L", (90, 40), 128)
+    drawn = found.draw(image)
+    assert drawn.size == (90, 64)
+    assert drawn.getpixel((5, 5)) == (128, 128, 128)
+    for line in (40, 52):
+        assert drawn.crop((0, line, 90, line + 12)).getextrema() != ((255, 255),) * 3  # something is written
+
+
+def test_noise_trains_like_images(source: DataSource) -> None:
+    task = Classification()
+    first, again = task.noise(source, 12), task.noise(source, 12)
+    assert torch.equal(first.images, again.images)
+    assert first.images.shape == (12, 1, 8, 8)
+    assert first.targets.tolist() == [*range(10), 0, 1]
+    model = task.build(Recipe().model, replace(source, classes=source.classes[:3]))
+    assert model(first.images).shape == (12, 3)
+    assert math.isfinite(task.loss(model(first.images), first.targets % 3)["loss"].item())

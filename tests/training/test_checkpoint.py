@@ -32,8 +32,9 @@ class Bomb:
         (lambda path: path.write_bytes(b""), "is damaged or no checkpoint"),
         (lambda path: torch.save({"model": {}}, path), "another version"),
         (lambda path: torch.save([1], path), "another version"),
+        (lambda path: torch.save({"format": 3}, path), "another version"),
     ],
-    ids=["bomb", "text", "empty", "no format", "list"],
+    ids=["bomb", "text", "empty", "no format", "list", "later format"],
 )
 def test_what_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write, message: str) -> None:
     monkeypatch.chdir(tmp_path)

@@ -14,6 +14,7 @@ from senet.data.transforms import eval_transform
 from senet.errors import UsageError
 from senet.models.create import create_model
 from senet.recipe import DataRecipe
+from senet.training.batchnorm import freeze_batchnorm
 from senet.training.evaluate import evaluate
 from senet.weights.store import save_weights
 
@@ -34,17 +35,21 @@ def network(seed: int, classes: int = 10, channels: int = 1) -> nn.Module:
     return model
 
 
-def by_hand(source: DataSource, probabilities: Callable[[int], Tensor]) -> tuple[float, float, float]:
+def by_hand(source: DataSource, probabilities: Callable[[int], Tensor]) -> dict[str, float]:
     """Return top-1, top-5 and loss, image by image."""
     top1 = top5 = loss = 0.0
-    for index, label in enumerate(source.val.labels):
+    for index, label in enumerate(source.val.targets):
         found = probabilities(index)
         order = found.argsort(descending=True).tolist()
         top1 += order[0] == label
         top5 += label in order[:5]
         loss -= found[label].log().item()
     count = len(source.val)
-    return 100 * top1 / count, 100 * top5 / count, loss / count
+    return {"top1": 100 * top1 / count, "top5": 100 * top5 / count, "loss": loss / count}
+
+
+def approximately(wanted: dict[str, float]) -> object:
+    return pytest.approx(wanted, rel=1e-5)
 
 
 @torch.inference_mode()
@@ -53,13 +58,13 @@ def test_centre_crop_of_one_network(source: DataSource) -> None:
     transform = eval_transform(source.input)
     found = evaluate(model, source)
     wanted = by_hand(source, lambda index: model(transform(source.val.read(index))[None]).softmax(1)[0])
-    assert (found.top1, found.top5, found.loss) == pytest.approx(wanted, rel=1e-5)
+    assert found.metrics == approximately(wanted)
     assert (found.images, found.corrupt) == (len(source.val), ())
 
 
 @torch.inference_mode()
 def test_ten_crops_at_two_scales_of_two_networks_are_one_average(source: DataSource) -> None:
-    source = replace(source, val=source.val.__class__("few", source.val.pixels[:40], source.val.labels[:40]))
+    source = replace(source, val=source.val.__class__("few", source.val.pixels[:40], source.val.targets[:40]))
     models = [network(seed).eval() for seed in (0, 1)]
     transforms = [eval_transform(replace(source.input, size=8, resize=side), "ten") for side in (10, 12)]
 
@@ -69,7 +74,7 @@ def test_ten_crops_at_two_scales_of_two_networks_are_one_average(source: DataSou
         return torch.cat([model(view).softmax(1) for model in models for view in views]).mean(0)
 
     found = evaluate(models, source, crops="ten", scales=(10, 12))
-    assert (found.top1, found.top5, found.loss) == pytest.approx(by_hand(source, probabilities), rel=1e-5)
+    assert found.metrics == approximately(by_hand(source, probabilities))
 
 
 def test_any_resolution_keeps_the_share_of_the_image(shared_data: Path, tmp_path: Path) -> None:
@@ -81,7 +86,7 @@ def test_any_resolution_keeps_the_share_of_the_image(shared_data: Path, tmp_path
     with torch.inference_mode():
         wanted = by_hand(source, lambda index: model.eval()(transform(source.val.read(index))[None]).softmax(1)[0])
     found = evaluate(model, recipe, size=64)
-    assert (found.top1, found.top5, found.loss) == pytest.approx(wanted, rel=1e-5)
+    assert found.metrics == approximately(wanted)
 
 
 def folder_of_photographs(shared_data: Path, root: Path) -> list[Path]:
@@ -115,9 +120,12 @@ def test_files_and_networks_give_the_same_and_a_file_brings_its_own_normalisatio
 
 def test_the_network_is_left_as_it_was(source: DataSource) -> None:
     model = network(0).train()
+    freeze_batchnorm(model)
+    modes = {name: module.training for name, module in model.named_modules()}
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     evaluate(model, source)
-    assert model.training
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert set(modes.values()) == {True, False}
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -140,5 +148,5 @@ def test_what_does_not_belong_together_is_one_line(source: DataSource, tmp_path:
 
 def test_the_result_is_plain_data(source: DataSource) -> None:
     found = evaluate(network(0), source)
-    assert found.to_dict()["top1"] == found.top1
-    assert list(found.table().columns[1].cells) == [f"{found.top1:.2f}"]
+    assert found.to_dict() == {**found.metrics, "images": len(source.val), "corrupt": []}
+    assert list(found.table().columns[1].cells) == [f"{found.metrics['top1']:.2f}"]

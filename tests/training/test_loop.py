@@ -16,11 +16,11 @@ from senet.errors import UsageError
 from senet.models.create import from_pretrained
 from senet.recipe import Recipe
 from senet.results.run_folder import RunFolder
-from senet.tasks.classification import DivergenceError
 from senet.training import loop
 from senet.training.job import Job, prepare
 from senet.training.loop import train, train_step
 from senet.training.seeding import seed_of
+from senet.training.state import DivergenceError
 from senet.weights.store import read_metadata
 
 
@@ -40,8 +40,8 @@ def test_a_run_learns_and_leaves_all_its_files(tmp_path: Path, capsys: pytest.Ca
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row["step"] for row in rows] == [4, 8, 12, 16, 20, 24]
     assert rows[-1]["train_loss"] < 0.7 * rows[0]["train_loss"]
-    assert result.top1 == pytest.approx(max(row["val_top1"] for row in rows))
-    assert result.top1 > 40
+    assert result.metrics["top1"] == pytest.approx(max(row["val_top1"] for row in rows))
+    assert result.metrics["top1"] > 40
     assert result == run.result()
     assert {path.name for path in run.path.iterdir()} == {
         "recipe.yaml",
@@ -62,13 +62,13 @@ def test_the_best_weights_are_saved_with_all_that_is_needed_to_use_them(tmp_path
     assert metadata.classes == tuple("0123456789")
     assert metadata.input == open_data(tiny().data).input
     assert metadata.recipe == tiny().to_dict()
-    assert metadata.extra == {"epoch": result.best_epoch, "val_top1": result.top1, "val_top5": result.top5, "val_loss": result.loss}
+    assert metadata.extra == {"epoch": result.best_epoch} | {f"val_{name}": value for name, value in result.metrics.items()}
     model = from_pretrained(run.weights)
     hits = images = 0
     for batch in eval_loader(open_data(tiny().data), tiny().data):
-        hits += int((model(batch.images).argmax(1) == batch.labels).sum())
-        images += len(batch.labels)
-    assert 100 * hits / images == pytest.approx(result.top1)
+        hits += int((model(batch.images).argmax(1) == batch.targets).sum())
+        images += len(batch.targets)
+    assert 100 * hits / images == pytest.approx(result.metrics["top1"])
 
 
 def test_the_same_recipe_gives_the_same_run_with_any_number_of_workers(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def straight(recipe: Recipe) -> tuple[nn.Module, list[float]]:
     losses = []
     for epoch in range(recipe.training.epochs):
         for batch in job.batches.epoch(epoch):
-            loss = nn.functional.cross_entropy(model(batch.images.to(memory_format=job.layout)), batch.labels)
+            loss = nn.functional.cross_entropy(model(batch.images.to(memory_format=job.layout)), batch.targets)
             sgd.zero_grad()
             loss.backward()
             if recipe.optim.clip_norm:
@@ -172,7 +172,7 @@ def test_the_average_is_torchs_and_it_is_what_is_validated_and_saved(tmp_path: P
         assert torch.equal(from_pretrained(run.weights).state_dict()["fc.weight"], wanted["fc.weight"])
     model = averages[0].module.eval()
     (batch,) = eval_loader(open_data(tiny().data), tiny(data__eval_batch_size=1000).data)
-    hits = (model(batch.images).argmax(1) == batch.labels).float().mean().item()
+    hits = (model(batch.images).argmax(1) == batch.targets).float().mean().item()
     assert run.metrics()[-1]["val_top1"] == pytest.approx(100 * hits)
 
 
@@ -202,7 +202,7 @@ def test_label_smoothing_reaches_the_loss(tmp_path: Path) -> None:
 def first_loss(smoothing: float) -> float:
     job = prepare(tiny(data__batch_size=2000))
     (batch,) = job.batches.epoch(0)
-    return nn.functional.cross_entropy(job.model.train()(batch.images), batch.labels, label_smoothing=smoothing).item()
+    return nn.functional.cross_entropy(job.model.train()(batch.images), batch.targets, label_smoothing=smoothing).item()
 
 
 @pytest.mark.slow

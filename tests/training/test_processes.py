@@ -14,7 +14,7 @@ from made_runs import assert_same_run, tiny
 from senet.errors import UsageError
 from senet.results.run_folder import RunFolder
 from senet.training.loop import train
-from senet.training.processes import PIXELS_A_THREAD, start_fabric, worthwhile_threads
+from senet.training.processes import PIXELS_A_THREAD, limited_threads, start_fabric
 
 
 @pytest.mark.parametrize(("precision", "name"), [("fp32", "32-true"), ("bf16", "bf16-mixed")])
@@ -34,7 +34,7 @@ def test_small_batches_use_few_threads_and_put_them_back() -> None:
     try:
         torch.set_num_threads(4)
         for pixels, threads in ((1, 1), (PIXELS_A_THREAD * 2, 2), (PIXELS_A_THREAD * 99, 4)):
-            with worthwhile_threads(pixels):
+            with limited_threads(pixels):
                 assert torch.get_num_threads() == threads
             assert torch.get_num_threads() == 4
     finally:

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from senet.results.metric import Metric
 from senet.training import progress as module
 from senet.training.progress import Progress
 
@@ -20,7 +21,7 @@ def shown(terminal: bool, runs: int = 1, enabled: bool = True, width: int = 140)
         with progress.run("se, seed 1/2", epochs=2, steps=10) as bar:
             bar.say("cannot read a.jpg")
             bar.update(5, 1, 0.75)
-            bar.epoch(ROW)
+            bar.epoch(ROW, Metric("top1", "top-1", "%"))
     return stream.getvalue()
 
 

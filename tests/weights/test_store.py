@@ -11,8 +11,8 @@ from torch import nn
 
 from senet.errors import UsageError
 from senet.models.create import create_model, from_pretrained
-from senet.models.pretrained import load_weights
 from senet.spec import BlockSpec, InputSpec
+from senet.weights.load import load_weights
 from senet.weights.store import read_metadata, save_weights
 
 INPUT = InputSpec(size=32, resize=36, channels=1, mean=(0.5,), std=(0.25,))

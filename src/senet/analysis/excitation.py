@@ -9,8 +9,8 @@ from senet.spec import check_positive
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Hold the gates of one class in one block, at the panel's channels.
+class GateCurve:
+    """Gates of one class in one block, at the panel's channels.
 
     Args:
         mean: mean gate of each channel.
@@ -23,7 +23,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Hold the curves of one block.
+    """Curves of one block.
 
     Args:
         name: name of the block, SE_<stage>_<block> where the stages are numbered.
@@ -36,7 +36,7 @@ class Panel:
     name: str
     path: str
     channels: tuple[int, ...]
-    classes: dict[int, Curve]
+    classes: dict[int, GateCurve]
     overall: tuple[float, ...]
 
 
@@ -64,7 +64,7 @@ def excitation_curves(excitations: Excitations, classes: Sequence[int] | None = 
 def _panel(block: BlockExcitation, rows: dict[int, int], channels: int) -> Panel:
     drawn = _spread(range(block.channels), channels)
     mean, std = block.mean[:, list(drawn)], block.std[:, list(drawn)]
-    curves = {label: Curve(tuple(mean[row].tolist()), tuple(std[row].tolist())) for label, row in rows.items()}
+    curves = {label: GateCurve(tuple(mean[row].tolist()), tuple(std[row].tolist())) for label, row in rows.items()}
     return Panel(block.name, block.path, drawn, curves, tuple(mean.mean(0).tolist()))
 
 

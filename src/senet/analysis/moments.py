@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class ClassMoments:
-    """Merge batches by the update of Chan, Golub and LeVeque (1979), in float64: no cancellation, whatever the mean.
+    """Statistics of growing data, merged by the update of Chan, Golub and LeVeque (1979), in float64: no cancellation, whatever the mean.
 
     Attributes:
         count: values seen of each class, (K,); K grows with the labels.

@@ -9,18 +9,15 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from senet.analysis.moments import ClassMoments
-from senet.blocks.channel import ChannelSE
-from senet.blocks.competitive import CompetitiveSE
+from senet.blocks.kinds import is_block
 from senet.errors import UsageError
-from senet.surgery.hooks import evaluating, hooked
-
-Block = ChannelSE | CompetitiveSE
-"""What has one gate a channel; scSE holds a ChannelSE."""
+from senet.surgery.hooks import hooked
+from senet.surgery.preserve import evaluating
 
 
 @dataclass(frozen=True)
 class BlockExcitation:
-    """Hold the gate statistics of one block; K classes were seen, the block has C channels.
+    """Gate statistics of one block; K classes were seen, the block has C channels.
 
     Args:
         path: the block's place in the model, such as "layer2.3.se".
@@ -53,7 +50,7 @@ class BlockExcitation:
 
 @dataclass(frozen=True)
 class Excitations:
-    """Hold what the gates of a network did.
+    """Gate statistics of a network.
 
     Args:
         classes: the labels that were seen, ascending; row k of every block's statistics belongs to classes[k].
@@ -103,16 +100,14 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
     Raises:
         UsageError: if the model has no blocks, there are no images, or labels and images do not match.
     """
-    paths = {module: path for path, module in model.named_modules() if isinstance(module, Block)}
+    paths = gate_paths(model)
     if not paths:
-        raise UsageError(
-            f"{type(model).__name__} has no channel gates to record; networks with them are named se_..., scse_..., cmpe_se_..."
-        )
+        raise UsageError(f"{type(model).__name__} has no channel gates to record; create_model('se_resnet50') has them, for one")
     device = next(model.parameters()).device
-    moments: dict[Block, ClassMoments] = {}
-    gates: list[tuple[Block, Tensor]] = []
+    moments: dict[nn.Module, ClassMoments] = {}
+    gates: list[tuple[nn.Module, Tensor]] = []
 
-    def note(block: Block, inputs: tuple[Any, ...], _: Tensor) -> None:
+    def note(block: Any, inputs: tuple[Any, ...], _: Tensor) -> None:
         gates.append((block, block.gate(*inputs)))
 
     with evaluating(model), torch.no_grad(), hooked(paths, note):
@@ -124,10 +119,16 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
             model(images.to(device))
             for block, gate in gates:
                 values = gate.flatten(2).mean(2) if gate.ndim > 2 else gate
-                moments.setdefault(block, ClassMoments(block.channels)).update(values, labels)
+                moments.setdefault(block, ClassMoments(values.shape[1])).update(values, labels)
     if not moments:
         raise UsageError("there is nothing to record: the batches hold no images, or the model runs none of its blocks")
     return _summary(moments, paths, model)
+
+
+def gate_paths(model: nn.Module) -> dict[nn.Module, str]:
+    """Return the blocks of a network that have one gate a channel, those inside other blocks too, and their paths."""
+    named: Iterable[tuple[str, Any]] = model.named_modules()
+    return {module: path for path, module in named if is_block(module) and module.has_channel_gates}
 
 
 def _checked_labels(labels: Any, images: Tensor) -> Tensor:
@@ -137,9 +138,9 @@ def _checked_labels(labels: Any, images: Tensor) -> Tensor:
     return labels
 
 
-def _summary(moments: Mapping[Block, ClassMoments], paths: Mapping[Block, str], model: nn.Module) -> Excitations:
+def _summary(moments: Mapping[nn.Module, ClassMoments], paths: Mapping[nn.Module, str], model: nn.Module) -> Excitations:
     seen = next(iter(moments.values())).count.nonzero()[:, 0]
-    places = _places(model, {block: paths[block] for block in moments})
+    places = _places(model, {block: paths[block] for block in moments}, [stats.mean.shape[1] for stats in moments.values()])
     blocks = []
     for (block, stats), (name, stage), (_, following) in zip(moments.items(), places, [*places[1:], ("", None)], strict=True):
         rows = {"mean": stats.mean[seen], "std": stats.std[seen], "count": stats.count[seen].long()}
@@ -147,16 +148,16 @@ def _summary(moments: Mapping[Block, ClassMoments], paths: Mapping[Block, str], 
     return Excitations(tuple(seen.tolist()), tuple(blocks))
 
 
-def _places(model: nn.Module, paths: Mapping[Block, str]) -> list[tuple[str, int]]:
-    """Return name and stage of each block, in the order of `paths`."""
+def _places(model: nn.Module, paths: Mapping[nn.Module, str], widths: Sequence[int]) -> list[tuple[str, int]]:
+    """Return name and stage of each block, in the order of `paths`; `widths` are their channels."""
     stages = getattr(model, "stages", None)
     numbered: dict[nn.Module, tuple[str, int]] = {}
     for number, stage in stages.items() if isinstance(stages, Mapping) else ():
         for index, unit in enumerate(stage.children(), start=1):
             numbered |= {block: (f"SE_{number}_{index}", number) for block in unit.modules() if block in paths}
     places, count, channels = [], 0, 0
-    for block, path in paths.items():
-        count += block.channels != channels
-        channels = block.channels
+    for (block, path), width in zip(paths.items(), widths, strict=True):
+        count += width != channels
+        channels = width
         places.append(numbered.get(block, (path, count)))
     return places

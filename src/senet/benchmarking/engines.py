@@ -9,23 +9,22 @@ from typing import Any
 import torch
 
 from senet.benchmarking.files import onnxruntime_step, openvino_step
-from senet.benchmarking.peers import PEERS, peer_step, require_peer
-from senet.benchmarking.settings import DTYPES, MODES, Settings
-from senet.benchmarking.steps import HALF, InferenceStep, TrainingStep, classify
-from senet.benchmarking.workload import PLAIN, Workload
+from senet.benchmarking.peers import PEERS, peer_name, peer_step
+from senet.benchmarking.settings import BENCH_MODES, DTYPES, Settings
+from senet.benchmarking.workload import PLAIN_FORM, Workload
 from senet.deploy.optimize import optimize
 from senet.errors import UsageError
+from senet.measuring.steps import AUTOCAST, InferenceStep, TrainingStep, cross_entropy_of
 from senet.spec import check_choice
 
-Step = Callable[[], object]
+Function = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Hold one way to run a network.
+    """One way to run a network.
 
     Args:
-        about: what it is.
         build: called with the workload and a form of its network; returns what is timed.
         modes: the modes that it has.
         dtypes: the types that it computes in.
@@ -34,59 +33,54 @@ class Engine:
         check: raises UsageError if it lacks a form of the workload's network; called before anything is built.
     """
 
-    about: str
-    build: Callable[[Workload, str], Step]
-    modes: tuple[str, ...] = MODES
+    build: Callable[[Workload, str], Function]
+    modes: tuple[str, ...] = BENCH_MODES
     dtypes: tuple[str, ...] = DTYPES
     devices: tuple[str, ...] = ()
     needs: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Workload, str], object] = lambda work, form: None
 
 
-def network_step(work: Workload, form: str, *, tails: str | None = None) -> Step:
+def network_step(work: Workload, form: str, *, tails: str | None = None) -> Function:
     """Run a network of this package by PyTorch, its residual tails by a backend."""
     return torch_step(work, work.networks[form], tails=tails)
 
 
-def optimised_step(work: Workload, form: str) -> Step:
+def optimised_step(work: Workload, form: str) -> Function:
     """Run the inference form of a network, `senet.optimize`."""
     return torch_step(work, optimize(work.networks[form]))
 
 
-def compiled_step(work: Workload, form: str, *, tails: str | None = None) -> Step:
+def compiled_step(work: Workload, form: str, *, tails: str | None = None) -> Function:
     """Run a network through torch.compile, its residual tails by a backend."""
     return torch_step(work, torch.compile(work.networks[form], dynamic=False), tails=tails)  # pyright: ignore[reportArgumentType]
 
 
-def torch_step(work: Workload, model: torch.nn.Module, *, tails: str | None = None) -> Step:
+def torch_step(work: Workload, model: torch.nn.Module, *, tails: str | None = None) -> Function:
     """Return the step of the workload's mode for any module."""
     if work.settings.mode == "inference":
         return InferenceStep(model, (work.images,), tails)
-    return TrainingStep(model, (work.images,), classify(work.labels), tails, HALF[work.settings.dtype])
+    autocast = AUTOCAST[work.settings.dtype]
+    return TrainingStep(model, (work.images,), cross_entropy_of(work.labels), tails=tails, autocast=autocast)
 
 
 EXPORT = dict.fromkeys(("onnx", "onnxscript"), "'senet[export]'")
-FILES: dict[str, Any] = {"modes": ("inference",), "devices": ("cpu",)}
-ORT = FILES | {"dtypes": ("fp32",), "needs": EXPORT | {"onnxruntime": "'senet[export]'"}}
-OPENVINO = FILES | {"dtypes": ("fp32", "bf16"), "needs": EXPORT | {"openvino": "'senet[export,bench]'"}}
+FILE_ENGINE: dict[str, Any] = {"modes": ("inference",), "devices": ("cpu",)}
+ORT = FILE_ENGINE | {"dtypes": ("fp32",), "needs": EXPORT | {"onnxruntime": "'senet[export]'"}}
+OPENVINO = FILE_ENGINE | {"dtypes": ("fp32", "bf16"), "needs": EXPORT | {"openvino": "'senet[export,bench]'"}}
 
 ENGINES: dict[str, Engine] = {
-    "eager": Engine("the definition, operation by operation", partial(network_step, tails="reference")),
-    "fused": Engine("residual tails by the default backend", network_step),
-    "optimised": Engine("the inference form, senet.optimize", optimised_step, modes=("inference",)),
-    "compiled": Engine("torch.compile of the definition", partial(compiled_step, tails="reference")),
-    "compiled-fused": Engine("torch.compile, with the fused operator inside", compiled_step),
-    "onnxruntime": Engine("the ONNX file of the inference form, in ONNX Runtime", partial(onnxruntime_step, optimised=True), **ORT),
-    "onnxruntime-exported": Engine("the ONNX file as exported, in ONNX Runtime", partial(onnxruntime_step, optimised=False), **ORT),
-    "openvino": Engine("the ONNX file of the inference form, in OpenVINO", partial(openvino_step, optimised=True), **OPENVINO),
-    "openvino-exported": Engine("the ONNX file as exported, in OpenVINO", partial(openvino_step, optimised=False), **OPENVINO),
+    "eager": Engine(partial(network_step, tails="reference")),
+    "fused": Engine(network_step),
+    "optimised": Engine(optimised_step, modes=("inference",)),
+    "compiled": Engine(partial(compiled_step, tails="reference")),
+    "compiled-fused": Engine(compiled_step),
+    "onnxruntime": Engine(partial(onnxruntime_step, optimised=True), **ORT),
+    "onnxruntime-exported": Engine(partial(onnxruntime_step, optimised=False), **ORT),
+    "openvino": Engine(partial(openvino_step, optimised=True), **OPENVINO),
+    "openvino-exported": Engine(partial(openvino_step, optimised=False), **OPENVINO),
     **{
-        name: Engine(
-            f"the network of {name}, eager",
-            partial(peer_step, peer, torch_step),
-            needs={name: name},
-            check=partial(require_peer, peer),
-        )
+        name: Engine(partial(peer_step, peer, torch_step), needs={name: name}, check=partial(peer_name, peer))
         for name, peer in PEERS.items()
     },
 }
@@ -121,4 +115,4 @@ def packages_of(names: Sequence[str]) -> list[str]:
 
 def recalibrated(work: Workload) -> str:
     """Return the form that is compared with the plain one."""
-    return next(form for form in work.forms if form != PLAIN)
+    return next(form for form in work.forms if form != PLAIN_FORM)

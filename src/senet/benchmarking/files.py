@@ -13,7 +13,7 @@ PRECISION = {"fp32": "f32", "bf16": "bf16"}
 """Name of a type -> OpenVINO's."""
 
 
-def exported(work: Workload, form: str, *, optimised: bool) -> Path:
+def exported_file(work: Workload, form: str, *, optimised: bool) -> Path:
     """Return the ONNX file of a network in float32, written once for all engines; it is not checked, which `senet export` does."""
     path = work.folder / f"{form}-{'optimised' if optimised else 'exported'}.onnx"
     if not path.exists():
@@ -31,7 +31,7 @@ def onnxruntime_step(work: Workload, form: str, *, optimised: bool) -> Callable[
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # else process-CPU time means nothing
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(exported(work, form, optimised=optimised), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(exported_file(work, form, optimised=optimised), options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: work.images.contiguous().numpy()}
     return lambda: session.run(None, feed)
 
@@ -47,7 +47,7 @@ def openvino_step(work: Workload, form: str, *, optimised: bool) -> Callable[[],
         "PERFORMANCE_HINT": "LATENCY",
     }
     core = openvino.Core()
-    network = core.read_model(exported(work, form, optimised=optimised))
+    network = core.read_model(exported_file(work, form, optimised=optimised))
     network.reshape(list(work.images.shape))  # as a user who knows his batch would
     request = core.compile_model(network, "CPU", settings).create_infer_request()
     images = work.images.float().contiguous().numpy()

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from senet.benchmarking.steps import TrainingStep
 from senet.measuring.saved import SavedBytes
+from senet.measuring.steps import TrainingStep
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Hold bytes of one training step.
+    """Bytes of one training step.
 
     Args:
         saved: distinct storages kept for the backward pass, without parameters and buffers.
@@ -39,7 +39,7 @@ def _saved(step: TrainingStep) -> int:
 
 
 def _peak(step: TrainingStep) -> int:
-    step.forget()
+    step.zero_grad()
     device = step.inputs[0].device
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)

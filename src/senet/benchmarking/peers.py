@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from senet.benchmarking.workload import PLAIN, Workload, ready
+from senet.benchmarking.workload import PLAIN_FORM, Workload, prepared
 from senet.errors import UsageError
 from senet.measuring.counting import operations
 
-PREFIXES = {PLAIN: "", "se": "se"}
+FORM_PREFIXES = {PLAIN_FORM: "", "se": "se"}
 """Form -> what stands before a network's name in both libraries; they have no other blocks."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Hold one library.
+    """One library.
 
     Args:
         name: the library.
@@ -33,16 +33,16 @@ class Peer:
     create: Callable[[str, int, int], nn.Module]
 
 
-def require_peer(peer: Peer, work: Workload, form: str) -> str:
+def peer_name(peer: Peer, work: Workload, form: str) -> str:
     """Return the library's name of a form of the workload's network.
 
     Raises:
         UsageError: if it has none.
     """
     config = work.config
-    name = None if form not in PREFIXES else peer.named(config.name, PREFIXES[form], config.options)
+    name = None if form not in FORM_PREFIXES else peer.named(config.name, FORM_PREFIXES[form], config.options)
     if name is None or not peer.has(name):
-        wanted = config.name if form == PLAIN else f"{form}_{config.name}"
+        wanted = config.name if form == PLAIN_FORM else f"{form}_{config.name}"
         raise UsageError(f"{peer.name} has no network such as {wanted}: leave out the engine {peer.name!r}")
     return name
 
@@ -50,20 +50,20 @@ def require_peer(peer: Peer, work: Workload, form: str) -> str:
 def peer_network(peer: Peer, work: Workload, form: str) -> nn.Module:
     """Make the library's network with untrained weights."""
     options = work.config.options
-    return peer.create(require_peer(peer, work, form), options["num_classes"], options["in_channels"])
+    return peer.create(peer_name(peer, work, form), options["num_classes"], options["in_channels"])
 
 
 def peer_step(peer: Peer, step: Callable[[Workload, nn.Module], Callable[[], object]], work: Workload, form: str) -> Callable[[], object]:
     """Return the step of the library's network, on the same images."""
-    return step(work, ready(peer_network(peer, work, form), work.settings))
+    return step(work, prepared(peer_network(peer, work, form), work.settings))
 
 
-def difference(peer: Peer, work: Workload) -> str:
-    """Say by how much the library's plain network differs from ours in operations, if it does: then only ratios within it compare."""
+def operations_note(peer: Peer, work: Workload) -> str:
+    """Return a remark on how many operations the library's plain network has, if not ours: then only ratios within it compare."""
     images = torch.empty_like(work.images, device="meta", dtype=torch.float32)
     theirs, ours = (
         operations(deepcopy(network).to("meta", torch.float32).eval(), images)[0].total()
-        for network in (peer_network(peer, work, PLAIN), work.networks[PLAIN])
+        for network in (peer_network(peer, work, PLAIN_FORM), work.networks[PLAIN_FORM])
     )
     if abs(theirs / ours - 1) < 0.01:
         return ""

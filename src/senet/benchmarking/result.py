@@ -9,15 +9,21 @@ from rich.table import Table
 
 from senet.benchmarking.memory import Memory
 from senet.errors import UsageError
+from senet.measuring.numbers import milliseconds, plural
 from senet.measuring.timing import Ratio, Timing, ratio
 
 CLOCKS = {"cpu": "CPU", "wall": "wall"}
 """The clock of the ratios, and its heading: process-CPU time is steadier, but says nothing of other devices."""
 
 
+def clock_of(device: str) -> str:
+    """Return the clock that ratios on a device are of."""
+    return "cpu" if device.partition(":")[0] == "cpu" else "wall"
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """Hold functions that were timed against each other in one interleaved run.
+    """Functions that were timed against each other in one interleaved run.
 
     Args:
         about: what they do.
@@ -54,7 +60,7 @@ class Comparison:
         mine, base = (_on(self.clock, self.timings[name]) for name in self.pairs[engine])
         return ratio(mine, base)
 
-    def kept(self) -> bool:
+    def within_limit(self) -> bool:
         """Return whether no function exceeds the limit."""
         return all(found.cpu <= self.limit for found in self.ratios.values()) if self.limit else True
 
@@ -72,8 +78,8 @@ class Comparison:
             engine = self._engine_of(name)
             paired = ["", ""] if engine is None else _spread(self.overhead(engine))
             ratio = "" if name == self.base else f"{_by(self.clock, self.ratios[name]):.3f}"
-            spread = f"{_ms(timing.low)}-{_ms(timing.high)}"
-            table.add_row(name, _ms(timing.median), spread, _ms(timing.cpu), *(paired if self.pairs else ()), ratio)
+            spread = f"{milliseconds(timing.low)}-{milliseconds(timing.high)}"
+            table.add_row(name, milliseconds(timing.median), spread, milliseconds(timing.cpu), *(paired if self.pairs else ()), ratio)
         return table
 
     def _memory(self) -> Table:
@@ -132,7 +138,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """Hold a run of `senet bench`.
+    """Outcome of a run of `senet bench`.
 
     Args:
         circumstances: device, threads, versions, commit and date.
@@ -147,7 +153,7 @@ class BenchResult:
     def table(self) -> Group:
         """Return the tables, and below them the circumstances."""
         facts = self.circumstances
-        threads = f"{facts['threads']} thread{'s' * (facts['threads'] > 1)}"
+        threads = plural(facts["threads"], "thread")
         versions = ", ".join(f"{name} {found}" for name, found in facts["versions"].items())
         where = f"{facts['device']}, {threads}; {versions}; commit {facts['commit'] or 'unknown'}; {facts['date']}"
         return Group(*(comparison.table() for comparison in self.comparisons), f"[dim]{where}[/dim]")
@@ -191,9 +197,3 @@ def _table(*headings: str) -> Table:
     for column in table.columns:
         column.justify, column.no_wrap = "left" if column is table.columns[0] else "right", True
     return table
-
-
-def _ms(seconds: float) -> str:
-    """Write three digits, but no more than two decimals: 0.05, 3.86, 11.3, 128."""
-    ms = seconds * 1e3
-    return f"{ms:.{2 if ms < 9.995 else 1 if ms < 99.95 else 0}f}"

@@ -2,29 +2,24 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
 
 from senet.benchmarking.engines import DEFAULT, ENGINES, check_engines, recalibrated
-from senet.benchmarking.memory import memory_of
-from senet.benchmarking.peers import PEERS, difference
-from senet.benchmarking.result import Comparison
+from senet.benchmarking.memory import Memory, memory_of
+from senet.benchmarking.peers import PEERS, operations_note
+from senet.benchmarking.result import Comparison, clock_of
 from senet.benchmarking.settings import Settings
-from senet.benchmarking.steps import TrainingStep
-from senet.benchmarking.tails import about_tail, tail_steps
-from senet.benchmarking.workload import PLAIN, Workload
+from senet.benchmarking.workload import PLAIN_FORM, Workload
 from senet.errors import UsageError
+from senet.measuring.steps import TrainingStep
 from senet.measuring.timing import Timing, interleave
 from senet.ops.backend import fastest
-from senet.spec import BlockSpec
 
 Status = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Hold functions ready to be timed against each other.
+class Candidates:
+    """Functions ready to be timed against each other.
 
     Args:
         functions: name -> function; the first is what the others are compared with.
@@ -37,7 +32,7 @@ class Contest:
     notes: tuple[str, ...] = ()
 
 
-def engine_contest(work: Workload, engines: Sequence[str] = (), status: Status = lambda step: None) -> Contest:
+def engine_candidates(work: Workload, engines: Sequence[str] = (), status: Status = lambda step: None) -> Candidates:
     """Build every form of a network on every engine.
 
     Args:
@@ -66,19 +61,10 @@ def engine_contest(work: Workload, engines: Sequence[str] = (), status: Status =
             except Exception as error:  # the engine's own, of any kind: an operator, a type or a size that it does not have
                 said = " ".join(str(error).split())[:200]
                 raise UsageError(f"the engine {name!r} cannot run {form} {work.about}: {type(error).__name__}: {said}") from error
-    return contest(steps, recalibrated(work), _notes(work, engines))
+    return paired_candidates(steps, recalibrated(work), _notes(work, engines))
 
 
-def tail_contest(shape: Sequence[int], block: BlockSpec, backends: Sequence[str], settings: Settings) -> Contest:
-    """Build the residual tail, plain and recalibrated, on every backend; see `tail_steps`."""
-    steps = tail_steps(shape, block, backends, settings)
-    for forms in steps.values():
-        for step in forms.values():
-            step()
-    return contest(steps, block.kind)
-
-
-def contest(steps: Mapping[str, Mapping[str, Callable[[], object]]], kind: str, notes: tuple[str, ...] = ()) -> Contest:
+def paired_candidates(steps: Mapping[str, Mapping[str, Callable[[], object]]], kind: str, notes: tuple[str, ...] = ()) -> Candidates:
     """Name the functions by form and engine, such as "se fused", and pair them.
 
     Args:
@@ -87,46 +73,34 @@ def contest(steps: Mapping[str, Mapping[str, Callable[[], object]]], kind: str, 
         notes: what a reader of the figures must know.
     """
     functions = {f"{form} {engine}": step for engine, forms in steps.items() for form, step in forms.items()}
-    return Contest(functions, {engine: (f"{kind} {engine}", f"{PLAIN} {engine}") for engine in steps}, notes)
+    return Candidates(functions, {engine: (f"{kind} {engine}", f"{PLAIN_FORM} {engine}") for engine in steps}, notes)
 
 
-def measure(
-    contest: Contest,
-    about: str,
-    *,
-    rounds: int,
-    max_seconds: float,
-    clock: str = "cpu",
-    limit: float | None = None,
-    status: Status = lambda step: None,
-) -> Comparison:
+def measure(candidates: Candidates, about: str, settings: Settings, *, status: Status = lambda step: None) -> Comparison:
     """Time functions in turn, and measure the memory of those that are training steps.
 
     Args:
-        contest: the functions.
+        candidates: the functions.
         about: what they do.
-        rounds: rounds of timing.
-        max_seconds: no new round begins after so many seconds.
-        clock: the time that ratios are of, "cpu" or "wall".
-        limit: the ratio to the first that none may exceed.
+        settings: how many rounds, for how long, on which device.
         status: told what is being done.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C in the first round; later, what whole rounds there are is returned.
     """
     so_far: dict[str, Timing] = {}
-    facts: dict[str, Any] = {"about": about, "pairs": contest.pairs, "clock": clock, "limit": limit, "notes": contest.notes}
+    memory: dict[str, Memory] = {}
+    interrupted = False
 
     def note(timings: Mapping[str, Timing]) -> None:
         so_far.update(timings)
         done = next(iter(timings.values())).rounds
-        status(f"{about}: {done} of {rounds} rounds, at most {max_seconds:.0f} s")
+        status(f"{about}: {done} of {settings.rounds} rounds, at most {settings.max_seconds:.0f} s")
 
     status(f"{about}: warming up")
-    memory, interrupted = {}, False
     try:
-        interleave(contest.functions, rounds=rounds, max_seconds=max_seconds, after_round=note)
-        for name, step in contest.functions.items():
+        interleave(candidates.functions, rounds=settings.rounds, max_seconds=settings.max_seconds, after_round=note)
+        for name, step in candidates.functions.items():
             if isinstance(step, TrainingStep):
                 status(f"{about}: memory of {name}")
                 memory[name] = memory_of(step)
@@ -134,28 +108,24 @@ def measure(
         if not so_far:
             raise
         interrupted = True
-    return Comparison(timings=so_far, memory=memory, interrupted=interrupted, **facts)
+    return Comparison(
+        about=about,
+        timings=so_far,
+        pairs=candidates.pairs,
+        memory=memory,
+        clock=clock_of(settings.device),
+        notes=candidates.notes,
+        interrupted=interrupted,
+    )
 
 
 def measure_network(work: Workload, engines: Sequence[str] = (), status: Status = lambda step: None) -> Comparison:
-    """Compare the forms of a network on several engines; see `engine_contest` and `measure`."""
-    return _measured(engine_contest(work, engines, status), work.about, work.settings, status)
-
-
-def measure_tail(
-    shape: Sequence[int], block: BlockSpec, backends: Sequence[str], settings: Settings, status: Status = lambda step: None
-) -> Comparison:
-    """Compare the forms of the residual tail on several backends; see `tail_steps` and `measure`."""
-    return _measured(tail_contest(shape, block, backends, settings), about_tail(shape, settings), settings, status)
-
-
-def _measured(contest: Contest, about: str, settings: Settings, status: Status) -> Comparison:
-    clock = "cpu" if torch.device(settings.device).type == "cpu" else "wall"
-    return measure(contest, about, rounds=settings.rounds, max_seconds=settings.max_seconds, clock=clock, status=status)
+    """Compare the forms of a network on several engines; see `engine_candidates` and `measure`."""
+    return measure(engine_candidates(work, engines, status), work.about, work.settings, status=status)
 
 
 def _notes(work: Workload, engines: Sequence[str]) -> tuple[str, ...]:
-    notes = [difference(PEERS[name], work) for name in engines if name in PEERS]
+    notes = [operations_note(PEERS[name], work) for name in engines if name in PEERS]
     if "fused" in engines:
         found = fastest(work.images.device.type)
         notes.append(f"fused: {found.name}, {found.reason}; small maps take the definition")

@@ -7,17 +7,15 @@ from typing import Any
 from senet.errors import UsageError
 from senet.spec import check_choice, check_positive
 
-MODES = ("training", "inference")
+BENCH_MODES = ("training", "inference")
 DTYPES = ("fp32", "bf16", "fp16")
-TAIL = "tail"
-"""What is named in place of a network to measure the operator alone."""
 BATCH = {"training": 32, "inference": 1}
 """Images in a batch where nobody says."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Say how something is measured.
+    """How something is measured.
 
     Args:
         mode: "training" (forward, cross-entropy and backward; no optimiser, which does not differ) or "inference".
@@ -37,7 +35,7 @@ class Settings:
     max_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        check_choice("mode", self.mode, MODES)
+        check_choice("mode", self.mode, BENCH_MODES)
         check_choice("dtype", self.dtype, DTYPES)
         check_positive("rounds", self.rounds)
         if not self.max_seconds > 0:
@@ -48,21 +46,6 @@ class Settings:
         return asdict(self)
 
 
-def shape_of(text: str) -> tuple[int, ...]:
-    """Read N,C,H,W or NxCxHxW.
-
-    Raises:
-        UsageError: unless these are four positive numbers.
-    """
-    try:
-        shape = tuple(int(length) for length in text.replace("x", ",").split(","))
-    except ValueError:
-        shape = ()
-    if len(shape) != 4 or min(shape) < 1:
-        raise UsageError(f"a shape is four numbers N,C,H,W such as 8,256,56,56, got {text!r}")
-    return shape
-
-
-def times(shape: Sequence[int]) -> str:
+def shape_text(shape: Sequence[int]) -> str:
     """Write a batch: (8, 3, 224, 224) is "8 x 3x224x224"."""
     return f"{shape[0]} x {'x'.join(map(str, shape[1:]))}"

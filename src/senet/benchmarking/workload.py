@@ -8,20 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from senet.benchmarking.settings import BATCH, Settings, times
-from senet.benchmarking.steps import TYPES
+from senet.benchmarking.settings import BATCH, Settings, shape_text
 from senet.errors import UsageError
+from senet.measuring.steps import FLOATS
 from senet.models.create import create_model, model_from_config
 from senet.models.foreign import is_foreign
-from senet.models.registry import PLAIN as PLAIN_NETWORKS, split_name
+from senet.models.registry import PLAIN, split_name
 from senet.spec import BlockSpec, check_positive
 
-PLAIN = "plain"
+PLAIN_FORM = "plain"
+"""The form of a network that has no block; other forms have the name of their kind of block."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Hold what is measured.
+    """Networks and images that are measured.
 
     Args:
         networks: form -> network: "plain", and the kind of block. On the device and in channels_last; converted to the type in inference.
@@ -45,12 +46,12 @@ class Workload:
     @property
     def config(self) -> Any:
         """How the plain network was made."""
-        return self.networks[PLAIN].config
+        return self.networks[PLAIN_FORM].config
 
     @property
     def about(self) -> str:
         """What is measured, in words."""
-        return f"{self.config.name}, {times(self.images.shape)}, {self.settings.dtype}: {self.settings.mode}"
+        return f"{self.config.name}, {shape_text(self.images.shape)}, {self.settings.dtype}: {self.settings.mode}"
 
 
 def workload(
@@ -90,7 +91,7 @@ def workload(
     shape = (batch or BATCH[settings.mode], own[0], size or own[1], size or own[2])
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     return Workload(
-        networks={form: ready(network, settings) for form, network in ((PLAIN, plain), (kind, model))},
+        networks={form: prepared(network, settings) for form, network in ((PLAIN_FORM, plain), (kind, model))},
         images=placed(images, settings),
         labels=torch.zeros(shape[0], dtype=torch.long, device=settings.device),  # a class that every network has
         settings=settings,
@@ -98,14 +99,14 @@ def workload(
     )
 
 
-def ready(model: nn.Module, settings: Settings) -> nn.Module:
-    """Put a network on the device, in its mode, type and memory format."""
+def prepared(model: nn.Module, settings: Settings) -> nn.Module:
+    """Put a network on the device, in its mode, type and memory format, and return it."""
     return placed(model, settings).train(settings.mode == "training")
 
 
 def placed(thing: Any, settings: Settings) -> Any:
     """Put a network or images on the device; in inference in the type, too."""
-    dtype = TYPES[settings.dtype] if settings.mode == "inference" else torch.float32
+    dtype = FLOATS[settings.dtype] if settings.mode == "inference" else torch.float32
     return thing.to(settings.device, dtype).to(memory_format=torch.channels_last)
 
 
@@ -114,4 +115,4 @@ def _block(name: str) -> str:
     if is_foreign(name):
         return "se"
     kind, plain = split_name(name)
-    return "auto" if kind or PLAIN_NETWORKS[plain].block else "se"
+    return "auto" if kind or PLAIN[plain].block else "se"

@@ -1,19 +1,31 @@
 """Squeeze-and-Excitation over channels: SE, which the scSE papers call cSE."""
 
+from functools import partial
+from typing import Literal, get_args
+
+import torch
 from torch import Tensor, nn
 
-from senet.blocks.initial import draw
-from senet.blocks.precision import check_channels, precise, weights, without_autocast
+from senet.blocks.initialise import init_fan_in_, zero_
+from senet.blocks.layers import call, check_channels, gate_type, is_plain_layer, widths
+from senet.blocks.precision import without_autocast
+from senet.errors import UsageError
 from senet.ops import reference
-from senet.ops.tail.channel import Excitation
-from senet.ops.tail.spatial import Gates
-from senet.spec import GATES, SQUEEZES, Gate, Squeeze, check_choice, check_positive, hidden_width
+from senet.ops.tail.gates import Excitation, Gates
+from senet.spec import PLACEMENTS, check_choice, check_positive, hidden_width
+
+Squeeze = Literal["avg", "max", "none"]
+Gate = Literal["sigmoid", "tanh", "relu", "hard_sigmoid"]
+
+GATE_AT_ZERO = {"sigmoid": 0.5, "hard_sigmoid": 0.5, "relu": 1.0}
+"""What a gate gives when its last layer's weights are 0; the ReLU's bias is set to 1, where it learns."""
 
 
 class ChannelSE(nn.Module):
-    """Recalibrate channels with gates computed from all of them (Hu et al., 1709.01507, section 3).
+    """Recalibration of channels by gates computed from all of them (Hu et al., 1709.01507, section 3).
 
-    Half-precision inputs or weights are squeezed, excited and gated in float32; only the gate is cast back to the input's type.
+    Half-precision inputs or weights are squeezed, excited and gated in float32; only the gate is cast back to the input's type. The layers
+    `fc1` and `fc2` are called as modules: they may be pruned, parametrised, wrapped or given hooks.
 
     Args:
         channels: channels C of the input.
@@ -27,6 +39,14 @@ class ChannelSE(nn.Module):
         UsageError: for a width below 1 or an unknown squeeze or gate.
     """
 
+    title = "SE"
+    paper = ("Hu, Shen, Albanie, Sun, Wu: Squeeze-and-Excitation Networks", "1709.01507")
+    placements = PLACEMENTS
+    sees_shortcut = False
+    scaled_maps = 1
+    has_channel_gates = True
+    stateless_options = {"squeeze": "squeeze", "gate": "gate_name"}
+
     def __init__(
         self,
         channels: int,
@@ -39,11 +59,10 @@ class ChannelSE(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("channels", channels)
-        check_choice("squeeze", squeeze, SQUEEZES)
-        check_choice("gate", gate, GATES)
+        check_choice("squeeze", squeeze, get_args(Squeeze))
+        check_choice("gate", gate, get_args(Gate))
         width = hidden_width(channels, reduction) if hidden is None else hidden
         check_positive("hidden", width)
-        self.channels = channels
         self.squeeze = squeeze
         self.gate_name = gate
         self.fc1 = nn.Linear(channels, width, bias=bias)
@@ -51,14 +70,41 @@ class ChannelSE(nn.Module):
         self.reset_parameters()
 
     @property
+    def channels(self) -> int:
+        """Channels C of the input."""
+        return widths(self.fc1)[1]
+
+    @property
     def hidden(self) -> int:
         """Width of the bottleneck."""
-        return self.fc1.out_features
+        return widths(self.fc1)[0]
+
+    @property
+    def squeezed_maps(self) -> int:
+        """How many maps are squeezed to get the gate."""
+        return int(self.squeeze != "none")
 
     def reset_parameters(self) -> None:
         """Draw the weights as He et al. (1502.01852) and set the biases to 0: gates start near 1/2."""
-        draw(self.fc1, relu=True)
-        draw(self.fc2)
+        init_fan_in_(self.fc1, relu=True)
+        init_fan_in_(self.fc2)
+
+    @torch.no_grad()
+    def start_as_identity(self) -> float:
+        """Set `fc2` so that every gate is one constant, and return what it has to be multiplied by to change nothing.
+
+        Raises:
+            UsageError: for a tanh, or a ReLU without bias.
+        """
+        if self.gate_name not in GATE_AT_ZERO:
+            raise UsageError(
+                f"a block with gate={self.gate_name!r} cannot start as the identity: tanh is 1 only where it is saturated and learns no "
+                f"more; use one of {', '.join(GATE_AT_ZERO)}, or init='paper'"
+            )
+        if self.gate_name == "relu" and self.fc2.bias is None:
+            raise UsageError("a block with gate='relu' and bias=False cannot start as the identity: only a bias could open its gate")
+        zero_(self.fc2, bias=1.0 if self.gate_name == "relu" else 0.0)
+        return 1 / GATE_AT_ZERO[self.gate_name]
 
     def gate(self, x: Tensor) -> Tensor:
         """Compute the gate of an input.
@@ -73,18 +119,17 @@ class ChannelSE(nn.Module):
             UsageError: if x does not have `channels` channels.
         """
         check_channels(x, self.channels)
-        dtype = precise(x, self.fc1.weight)
         with without_autocast(x):
-            z = reference.SQUEEZE[self.squeeze](x.to(dtype))
-            return reference.excite(z, *weights(self.fc1, dtype), *weights(self.fc2, dtype), self.gate_name)
+            z = reference.SQUEEZE[self.squeeze](x, gate_type(self.fc1, x))
+            return reference.excite(z, partial(call, self.fc1), partial(call, self.fc2), self.gate_name)
 
     def tail_gates(self, gain: float = 1.0) -> Gates | None:
-        """Return the gates for the fused residual tail, which averages as it normalises; None for another squeeze.
+        """Return the gates for the fused residual tail, which averages as it normalises and reads the weights of plain layers, else None.
 
         Args:
             gain: constant factor behind the block.
         """
-        if self.squeeze != "avg":
+        if self.squeeze != "avg" or not (is_plain_layer(self.fc1) and is_plain_layer(self.fc2)):
             return None
         return Gates(Excitation(self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias, self.gate_name, gain))
 
@@ -94,5 +139,5 @@ class ChannelSE(nn.Module):
 
     def extra_repr(self) -> str:
         """Return every option."""
-        bias = self.fc1.bias is not None
+        bias = getattr(self.fc1, "bias", None) is not None
         return f"{self.channels}, hidden={self.hidden}, squeeze={self.squeeze!r}, gate={self.gate_name!r}, bias={bias}"

@@ -1,18 +1,26 @@
 """Concurrent channel and spatial Squeeze-and-Excitation: scSE."""
 
+from functools import partial
+from typing import Literal, get_args
+
+import torch
 from torch import Tensor, nn
 
 from senet.blocks.channel import ChannelSE
-from senet.blocks.initial import draw
-from senet.blocks.precision import precise, weights, without_autocast
+from senet.blocks.initialise import init_fan_in_, zero_
+from senet.blocks.layers import call, gate_type
+from senet.blocks.precision import without_autocast
 from senet.blocks.spatial import SpatialSE
+from senet.errors import UsageError
 from senet.ops import reference
-from senet.ops.tail.spatial import Gates
-from senet.spec import COMBINES, Combine, check_choice
+from senet.ops.tail.gates import Gates
+from senet.spec import PLACEMENTS, check_choice
+
+Combine = Literal["add", "max", "multiply", "concat"]
 
 
 class ChannelSpatialSE(nn.Module):
-    """Recalibrate by channel and by position, and join the two maps (Roy et al., 1803.02579 and 1808.08127).
+    """Recalibration by channel and by position, of which both maps are joined (Roy et al., 1803.02579 and 1808.08127).
 
     Gates are computed in float32 at least; the joined maps have the input's type. "multiply" gives x * x * s * q, which half-precision maps
     beyond 255 overflow.
@@ -28,22 +36,63 @@ class ChannelSpatialSE(nn.Module):
         UsageError: for a width below 1 or an unknown `combine`.
     """
 
+    title = "scSE"
+    paper = SpatialSE.paper
+    placements = PLACEMENTS
+    sees_shortcut = False
+    has_channel_gates = False  # `cse`, a block itself, has them
+    stateless_options = {"combine": "combine"}
+
     def __init__(self, channels: int, reduction: int = 2, *, combine: Combine = "add", bias: bool = True) -> None:
         super().__init__()
-        check_choice("combine", combine, COMBINES)
-        self.channels = channels
+        check_choice("combine", combine, get_args(Combine))
         self.combine = combine
         self.cse = ChannelSE(channels, reduction, bias=bias)
         self.sse = SpatialSE(channels, bias=bias)
         self.merge = nn.Conv2d(2 * channels, channels, 1, bias=bias) if combine == "concat" else None
         self.reset_parameters()
 
+    @property
+    def channels(self) -> int:
+        """Channels C of the input."""
+        return self.cse.channels
+
+    @property
+    def squeezed_maps(self) -> int:
+        """How many maps are squeezed to get the gates."""
+        return self.cse.squeezed_maps + self.sse.squeezed_maps
+
+    @property
+    def scaled_maps(self) -> int:
+        """How many maps are multiplied by a gate."""
+        return self.cse.scaled_maps + self.sse.scaled_maps
+
     def reset_parameters(self) -> None:
-        """Draw the weights of both forms as they do themselves, those of `merge` by fan-in, and set its bias to 0."""
+        """Initialise both forms as they do themselves, draw the weights of `merge` by fan-in, and set its bias to 0."""
         self.cse.reset_parameters()
         self.sse.reset_parameters()
         if self.merge is not None:
-            draw(self.merge)
+            init_fan_in_(self.merge)
+
+    @torch.no_grad()
+    def start_as_identity(self) -> float:
+        """Set the last layer of both forms so that their gates are 1/2, `merge` so that it adds them, and return the factor behind them.
+
+        Raises:
+            UsageError: for `combine` "multiply".
+        """
+        if self.combine == "multiply":
+            raise UsageError(
+                "an scSE block with combine='multiply' cannot start as the identity: it gives x * x times its gates; use 'add', 'max' or "
+                "'concat', or init='paper'"
+            )
+        self.cse.start_as_identity()
+        self.sse.start_as_identity()
+        if self.merge is not None:  # both halves come at one half: their sum is the input
+            zero_(self.merge)
+            eye = torch.eye(self.channels, device=self.merge.weight.device, dtype=self.merge.weight.dtype)
+            self.merge.weight.copy_(torch.cat((eye, eye), 1)[..., None, None])
+        return 2.0 if self.combine == "max" else 1.0
 
     def tail_gates(self, gain: float = 1.0) -> Gates | None:
         """Return the gates for the fused residual tail, which adds them; None for another `combine` or with a constant factor."""
@@ -62,9 +111,8 @@ class ChannelSpatialSE(nn.Module):
         joined = reference.COMBINE[self.combine](self.cse(x), self.sse(x))
         if self.merge is None:
             return joined
-        dtype = precise(joined, self.merge.weight)
         with without_autocast(x):
-            return reference.pointwise(joined.to(dtype), *weights(self.merge, dtype)).to(x.dtype)
+            return reference.pointwise(joined.to(gate_type(self.merge, joined)), partial(call, self.merge)).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Return what the sub-modules do not say."""

@@ -3,9 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
-
-from senet.errors import UsageError
+from torch import Tensor
 
 
 def precise(*tensors: Tensor) -> torch.dtype:
@@ -19,14 +17,3 @@ def precise(*tensors: Tensor) -> torch.dtype:
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Return the context in which autocast leaves operations on x alone; the meta device, which has shapes only, knows no autocast."""
     return nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)
-
-
-def weights(layer: nn.Linear | nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """Return weight and bias of a layer in this type."""
-    return layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
-
-
-def check_channels(x: Tensor, channels: int) -> None:
-    """Raise UsageError unless x is a map of `channels` channels, (N, channels, ...)."""
-    if x.ndim < 2 or x.shape[1] != channels:
-        raise UsageError(f"this block recalibrates {channels} channels: expected (N, {channels}, ...), got {tuple(x.shape)}")

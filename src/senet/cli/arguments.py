@@ -1,20 +1,26 @@
-"""Arguments that commands share; beside `recipe`, the one place that knows the parsing library."""
+"""Arguments that commands share; the one place that makes parsers."""
 
+from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentError, ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from senet.errors import UsageError, nearest
-from senet.recipe import Recipe, field_path, field_paths, load_recipe, plain_message
+from senet.recipe import Recipe, field_path, field_paths, load_recipe, parse_text
 
 if TYPE_CHECKING:
     import torch
 
 
+class Formatter(ArgumentDefaultsHelpFormatter):
+    """Help that says the defaults which say something."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        says_nothing = action.default in (None, False, []) or "default" in (action.help or "")
+        return action.help if says_nothing else super()._get_help_string(action)
+
+
 class CommandParser(ArgumentParser):
-    """Parse one command; with `takes_recipe`, every field of a recipe is a flag."""
+    """Parser of one command; with `takes_recipe`, every field of a recipe is a flag."""
 
     takes_recipe = False
 
@@ -30,10 +36,16 @@ class CommandParser(ArgumentParser):
         """
         changes, rest = self._take_changes(words) if self.takes_recipe else ({}, words)
         try:
-            args = self.parse_args(rest)
+            args, unknown = self.parse_known_args(rest)
         except ArgumentError as error:
-            raise UsageError(self._explain(error, rest)) from error
+            raise UsageError(f"{error.argument_name}: {error.message}; --help says more") from error
+        if unknown:
+            raise UsageError(self._unknown(unknown))
         return Namespace(**vars(args), changes=changes)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with what is wrong, where argparse would end the process."""
+        raise UsageError(f"{message}; --help says more")
 
     def _take_changes(self, words: list[str]) -> tuple[dict[str, Any], list[str]]:
         changes, rest = {}, []
@@ -46,21 +58,21 @@ class CommandParser(ArgumentParser):
                 continue
             if not equals and not queue:
                 raise UsageError(f"{flag} needs a value")
-            changes[field_path(flag.removeprefix("--"))] = yaml.safe_load(value if equals else queue.pop(0))
+            changes[field_path(flag.removeprefix("--"))] = parse_text(value if equals else queue.pop(0))
         return changes, rest
 
-    def _explain(self, error: ArgumentError, words: list[str]) -> str:
-        message = plain_message(error)
-        if not message.startswith("unrecognized arguments"):
-            return message
+    def _unknown(self, words: list[str]) -> str:
         known = self.options() + ([f"--{path}" for path in field_paths()] if self.takes_recipe else [])
-        flag = next((word for word in words if word.startswith("--") and word.partition("=")[0] not in known), None)
-        return f"unknown flag {flag!r}{nearest(flag, known)}; --help lists them" if flag else message
+        flag = next((word for word in words if word.startswith("-")), None)
+        if flag is None:
+            return f"one word too many: {words[0]!r}; --help says what the command takes"
+        return f"unknown flag {flag!r}{nearest(flag, known)}; --help lists them"
 
 
 def command_parser(prog: str, about: str) -> CommandParser:
     """Return an empty parser for one command."""
-    return CommandParser(prog=prog, description=f"{about[0].upper()}{about[1:]}.", exit_on_error=False)
+    about = f"{about[0].upper()}{about[1:]}."
+    return CommandParser(prog=prog, description=about, formatter_class=Formatter, exit_on_error=False, allow_abbrev=False)
 
 
 def add_json(parser: CommandParser) -> None:
@@ -115,6 +127,32 @@ def device_of(name: str) -> "torch.device":
     if device.type != "cpu" and not torch.accelerator.is_available():
         raise UsageError(f"this machine has no {device.type} device that torch can use; `senet doctor` lists what it has")
     return device
+
+
+def shape_of(text: str, what: str) -> tuple[int, ...]:
+    """Read N,C,H,W or NxCxHxW.
+
+    Raises:
+        UsageError: unless these are four positive numbers.
+    """
+    try:
+        shape = tuple(int(length) for length in text.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) != 4 or min(shape) < 1:
+        raise UsageError(f"{what} must be four numbers N,C,H,W such as 1,3,224,224, got {text!r}")
+    return shape
+
+
+def model_changes(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags of a command that takes the network's part of a recipe only.
+
+    Raises:
+        UsageError: if there are others.
+    """
+    if foreign := [field for field in changes if not field.startswith("model.")]:
+        raise UsageError(f"{foreign[0]!r} is no option of a network; those are allowed: --block, --placement, --stages, ...")
+    return changes
 
 
 def _is_field(name: str) -> bool:

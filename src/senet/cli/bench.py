@@ -1,43 +1,35 @@
 """`senet bench`: plain against recalibrated networks on this machine, by engine: time and memory."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import Namespace
-
-from senet.benchmarking.settings import BATCH, DTYPES, MODES, TAIL, Settings, shape_of
-from senet.cli.arguments import CommandParser, add_json, check_free, device_of
+from senet.benchmarking.settings import BATCH, BENCH_MODES, DTYPES, Settings
+from senet.cli.arguments import CommandParser, add_json, check_free, device_of, model_changes
 from senet.errors import UsageError
 from senet.measuring.machine import prepare_process
 from senet.recipe import build_recipe
-from senet.spec import BlockSpec, check_positive
+from senet.spec import check_positive
 
 if TYPE_CHECKING:
     from senet.benchmarking.result import BenchResult, Comparison
-    from senet.benchmarking.run import Status
-
-FORMATS = (".png", ".svg")
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("network", nargs="?", help=f"name of a network (`senet models`), or {TAIL!r}: the residual tail alone, at --shapes")
+    parser.add_argument("network", nargs="?", help="name of a network (`senet models`)")
     parser.add_argument("--engines", help="names, joined by commas; the first one's plain form is the reference; default: by mode")
-    parser.add_argument("--mode", default="inference", help=" or ".join(MODES))
+    parser.add_argument("--mode", default="inference", help=" or ".join(BENCH_MODES))
     parser.add_argument("--dtype", default="fp32", help=", ".join(DTYPES))
     parser.add_argument("--batch", type=int, help=f"images in a batch; default: {BATCH['training']} in training, else {BATCH['inference']}")
     parser.add_argument("--size", type=int, help="side of the images in pixels; default: the network's own")
-    parser.add_argument("--shapes", nargs="+", default=[], metavar="N,C,H,W", help=f"the maps of {TAIL!r}")
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
     parser.add_argument("--device", default="cpu", help="where to measure, such as cuda")
     parser.add_argument("--rounds", type=int, default=11, help="interleaved rounds")
     parser.add_argument("--max-seconds", type=float, default=60.0, help="no new round begins after so long; three always run")
     parser.add_argument("--out", help="JSON file to write")
-    parser.add_argument("--plot", help="picture of the overheads to write, .png or .svg")
+    parser.add_argument("--plot", help="picture of the overheads to write, an .svg file")
     parser.add_argument("--force", action="store_true", help="write over files that are there")
     parser.add_argument("--from", dest="saved", nargs="+", default=[], metavar="FILE", help="show or plot results that were written before")
     add_json(parser)
@@ -45,8 +37,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.epilog = (
         "The network's options are flags, as in a recipe: --block scse --reduction 8 --model.options.v1_5 true. "
         "Engines: eager, fused, optimised, compiled, compiled-fused, onnxruntime, openvino (both also -exported: the graph as it is), "
-        "timm, pytorchcv; "
-        "of the tail: reference, compiled, cpp, triton. Example: senet bench resnet50 --engines optimised,eager,timm --batch 16"
+        "timm, pytorchcv. Example: senet bench resnet50 --engines optimised,eager,timm --batch 16"
     )
 
 
@@ -62,17 +53,14 @@ def run(args: Namespace) -> int:
         _draw([comparison for _, (_, comparisons) in found for comparison in comparisons], args.plot)
         return 0
     if args.network is None:
-        raise UsageError(f"name a network, such as resnet50 (`senet models` lists them), or {TAIL!r}, or results with --from")
-    if (args.network == TAIL) != bool(args.shapes):
-        raise UsageError(f"--shapes are the maps of {TAIL!r}: give both, as in `senet bench {TAIL} --shapes 8,256,56,56`")
+        raise UsageError("name a network, such as resnet50 (`senet models` lists them), or results with --from")
     settings = Settings(args.mode, args.dtype, args.device, args.rounds, args.max_seconds)
-    shapes = [shape_of(text) for text in args.shapes]
     for flag, number in (("--batch", args.batch), ("--size", args.size), ("--threads", args.threads)):
         if number is not None:
             check_positive(flag, number)
     from senet.cli.printing import show
 
-    result = _measured(args, settings, shapes)
+    result = _measured(args, settings)
     show(result, as_json=args.json)
     if any(comparison.interrupted for comparison in result.comparisons):
         raise KeyboardInterrupt
@@ -88,87 +76,35 @@ def _check_targets(args: Namespace) -> None:
     """Raise UsageError if what is to be written cannot be: before anything is measured."""
     for path in filter(None, (args.out, args.plot)):
         check_free(path, force=args.force)
-    if args.plot and Path(args.plot).suffix not in FORMATS:
-        raise UsageError(f"--plot writes {' or '.join(FORMATS)}, got {args.plot!r}")
-    if args.plot:
-        from senet.report.figures import require_library
-
-        require_library()
+    if args.plot and Path(args.plot).suffix != ".svg":
+        raise UsageError(f"--plot writes .svg, got {args.plot!r}; a browser or an image editor makes other formats of it")
 
 
-def _measured(args: Namespace, settings: Settings, shapes: list[tuple[int, ...]]) -> "BenchResult":
-    """Carry out the comparisons; Ctrl-C ends them, and what there is by then is kept."""
+def _measured(args: Namespace, settings: Settings) -> "BenchResult":
+    """Build the network on its engines and compare them."""
     from tempfile import TemporaryDirectory
 
     import torch
     from rich.console import Console
 
+    from senet.benchmarking.engines import check_engines, packages_of
     from senet.benchmarking.result import BenchResult
+    from senet.benchmarking.run import measure_network
+    from senet.benchmarking.workload import workload
     from senet.measuring.machine import circumstances
 
     device_of(settings.device)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    names = args.engines.split(",") if args.engines else []
-    comparisons: list[Comparison] = []
+    engines = args.engines.split(",") if args.engines else []
     with Console(stderr=True).status(f"building {args.network}") as status, TemporaryDirectory() as folder:
-        prepare = _tails if args.network == TAIL else _network
-        jobs, packages = prepare(args, settings, shapes, names, Path(folder), status.update)
-        try:
-            for job in jobs:
-                comparison = job()
-                comparisons.append(comparison)
-                if comparison.interrupted:
-                    break
-        except KeyboardInterrupt:
-            if not comparisons:
-                raise
-            comparisons[-1] = replace(comparisons[-1], interrupted=True)
-    asked = {name: getattr(args, name) for name in ("network", "batch", "size")} | {"engines": names or None, "shapes": args.shapes}
-    asked |= args.changes
-    return BenchResult(circumstances(settings.device, packages), asked | settings.to_dict(), tuple(comparisons))
-
-
-Jobs = tuple[Sequence[Callable[[], "Comparison"]], Sequence[str]]
-"""What is measured one after the other, and the packages whose versions count."""
-
-
-def _network(args: Namespace, settings: Settings, shapes: list[tuple[int, ...]], names: list[str], folder: Path, status: "Status") -> Jobs:
-    """Give the comparison of one network's forms."""
-    from senet.benchmarking.engines import check_engines, packages_of
-    from senet.benchmarking.run import measure_network
-    from senet.benchmarking.workload import workload
-
-    check_engines(names, settings)
-    recipe = _model_recipe(args)
-    options = {"block": recipe.block, "placement": recipe.placement, "stages": recipe.stages, "reduction": recipe.reduction}
-    work = workload(args.network, settings, folder, batch=args.batch, size=args.size, **options, **recipe.options)
-    return [partial(measure_network, work, names, status)], packages_of(names)
-
-
-def _tails(args: Namespace, settings: Settings, shapes: list[tuple[int, ...]], names: list[str], folder: Path, status: "Status") -> Jobs:
-    """Give the comparison of the residual tail's forms, for each shape."""
-    from senet.benchmarking.run import measure_tail
-    from senet.benchmarking.tails import check_backends, default_backends
-
-    recipe = _model_recipe(args)
-    if args.batch or args.size or set(args.changes) - {"model.block", "model.reduction"}:
-        raise UsageError(f"{TAIL!r} takes --shapes, --block and --reduction: leave out --batch, --size and the options of networks")
-    if recipe.block is None:
-        raise UsageError("the plain tail is compared with the recalibrated one: name a block, such as --block se")
-    kind = recipe.block if isinstance(recipe.block, str) and recipe.block != "auto" else "se"
-    spec = recipe.block if isinstance(recipe.block, BlockSpec) else BlockSpec.from_dict({"kind": kind})
-    block = spec if recipe.reduction is None else BlockSpec.from_dict(spec.to_dict() | {"reduction": recipe.reduction})
-    names = names or list(default_backends(settings))
-    check_backends(names, settings)
-    return [partial(measure_tail, shape, block, names, settings, status) for shape in shapes], []
-
-
-def _model_recipe(args: Namespace) -> Any:
-    """Return the network's options, which are flags as in a recipe."""
-    if foreign := [field for field in args.changes if not field.startswith("model.")]:
-        raise UsageError(f"there is no {foreign[0]!r} to measure; the network's options are allowed: --block, --placement, --stages, ...")
-    return build_recipe({"model": {}}, args.changes).model
+        check_engines(engines, settings)
+        recipe = build_recipe({"model": {}}, model_changes(args.changes)).model
+        options = {"block": recipe.block, "placement": recipe.placement, "stages": recipe.stages, "reduction": recipe.reduction}
+        work = workload(args.network, settings, Path(folder), batch=args.batch, size=args.size, **options, **recipe.options)
+        comparison = measure_network(work, engines, status.update)
+    asked = {name: getattr(args, name) for name in ("network", "batch", "size")} | {"engines": engines or None} | args.changes
+    return BenchResult(circumstances(settings.device, packages_of(engines)), asked | settings.to_dict(), (comparison,))
 
 
 def _read(path: str) -> "tuple[dict[str, Any], tuple[Comparison, ...]]":
@@ -199,6 +135,7 @@ def _show_saved(found: "list[tuple[str, tuple[dict[str, Any], tuple[Comparison, 
 
 def _draw(comparisons: "list[Comparison] | tuple[Comparison, ...]", path: str | None) -> None:
     if path:
-        from senet.report.figures import draw_overheads
+        from senet.report.overheads import overheads_chart
+        from senet.report.picture import write_picture
 
-        draw_overheads(comparisons, path)
+        write_picture(overheads_chart(comparisons), path)

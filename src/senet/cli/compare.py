@@ -1,8 +1,6 @@
 """`senet compare`: train variants of a recipe over seeds and report what the differences support."""
 
-from argparse import SUPPRESS
-
-from jsonargparse import Namespace
+from argparse import SUPPRESS, Namespace
 
 from senet.cli.arguments import CommandParser, add_json, add_recipe, recipe_of
 from senet.errors import UsageError
@@ -43,7 +41,7 @@ def run(args: Namespace) -> int:
     show(result, as_json=args.json)
     if not args.json:
         console = Console(highlight=False)
-        console.print(result.summary(), markup=False)
+        console.print(result.summary, markup=False)
         for what, path in (("report", result.page), ("result", result.json)):
             if path is not None:
                 console.print(f"{what}: {path.resolve()}", markup=False, soft_wrap=True)

@@ -1,10 +1,9 @@
 """`senet convert`: weights of another library, or of the official release, as a file of this package."""
 
+from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json, add_target, check_target
 from senet.errors import UsageError
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conversion:
-    """Say what was converted to what: the file, the network, its parameters and classes, and the images that it expects."""
+    """Outcome of a conversion: the file, the network, its parameters and classes, and the images that it expects."""
 
     file: str
     model: str
@@ -72,9 +71,9 @@ def run(args: Namespace) -> int:
         raise UsageError("--num-classes needs --model; without it the file says how many classes there are")
     names = None if args.classes is None else _names(Path(args.classes))
     from senet.cli.printing import show
-    from senet.models.create import config_of, create_model, from_pretrained
-    from senet.models.pretrained import change_input
-    from senet.weights.store import metadata_of, save_weights
+    from senet.models.create import create_model, from_pretrained
+    from senet.weights.load import change_input
+    from senet.weights.store import find_config, metadata_of, save_weights
 
     model = (
         create_model(args.model, num_classes=args.num_classes, weights=args.source)
@@ -83,7 +82,7 @@ def run(args: Namespace) -> int:
     )
     if args.input is not None:
         change_input(model, args.input)
-    config, metadata = config_of(model), metadata_of(model)
+    config, metadata = find_config(model), metadata_of(model)
     count = config.options["num_classes"]
     if names is not None and len(names) != count:
         raise UsageError(f"{args.classes!r} names {len(names)} classes, and the network has {count}")

@@ -6,11 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
 from rich.table import Table
 
 import senet
@@ -31,8 +31,8 @@ SAMPLED = 100
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Hold one thing looked at.
+class Check:
+    """One thing looked at.
 
     Args:
         section: what kind of thing.
@@ -51,31 +51,31 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checkup:
-    """Hold everything that was looked at."""
+    """Everything that was looked at."""
 
-    findings: tuple[Finding, ...]
+    checks: tuple[Check, ...]
 
     @property
     def healthy(self) -> bool:
         """Whether nothing fatal was found; a missing extra or compiler is not."""
-        return not any(finding.fatal for finding in self.findings)
+        return not any(check.fatal for check in self.checks)
 
     def table(self) -> Table:
-        """Return one line a finding."""
+        """Return one line a check."""
         table = Table(box=None, pad_edge=False, show_header=False)
         section = None
-        for finding in self.findings:
-            if section not in (None, finding.section):
+        for check in self.checks:
+            if section not in (None, check.section):
                 table.add_row()
-            style = "" if not finding.complaint else "bold red" if finding.fatal else "yellow"
-            first = finding.section if finding.section != section else ""
-            table.add_row(first, finding.name, "; ".join(filter(None, (finding.found, finding.complaint))), style=style)
-            section = finding.section
+            style = "" if not check.complaint else "bold red" if check.fatal else "yellow"
+            first = check.section if check.section != section else ""
+            table.add_row(first, check.name, "; ".join(filter(None, (check.found, check.complaint))), style=style)
+            section = check.section
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
-        return {"healthy": self.healthy, "findings": [asdict(finding) for finding in self.findings]}
+        return {"healthy": self.healthy, "findings": [asdict(check) for check in self.checks]}
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -89,85 +89,85 @@ def run(args: Namespace) -> int:
     """Look at everything; the exit code is 1 if senet or the data cannot be used."""
     from senet.cli.printing import show
 
-    findings = [*_versions(), *_extras(), *_devices(), *_compilers(), *_operators()]
+    checks = [*_versions(), *_extras(), *_devices(), *_compilers(), *_operators()]
     if args.data_root is not None or args.data_name is not None:
-        findings.append(_data(args.data_name or "folder", args.data_root))
-    checkup = Checkup(tuple(findings))
+        checks.append(_data(args.data_name or "folder", args.data_root))
+    checkup = Checkup(tuple(checks))
     show(checkup, as_json=args.json)
     return 0 if checkup.healthy else 1
 
 
-def _versions() -> list[Finding]:
+def _versions() -> list[Check]:
     found = [
-        Finding("versions", "senet", senet.__version__),
-        Finding("versions", "Python", f"{platform.python_version()}, {sys.executable}"),
+        Check("versions", "senet", senet.__version__),
+        Check("versions", "Python", f"{platform.python_version()}, {sys.executable}"),
     ]
-    return found + [Finding("versions", p.name, p.found or "", p.complaint, fatal=bool(p.complaint)) for p in packages()[CORE]]
+    return found + [Check("versions", p.name, p.found or "", p.complaint, fatal=bool(p.complaint)) for p in packages()[CORE]]
 
 
-def _extras() -> list[Finding]:
+def _extras() -> list[Check]:
     return [_extra(name, wanted) for name, wanted in packages().items() if name != CORE]
 
 
-def _extra(name: str, wanted: tuple[Package, ...]) -> Finding:
+def _extra(name: str, wanted: tuple[Package, ...]) -> Check:
     there = [f"{package.name} {package.found}" for package in wanted if not package.complaint]
     missing = ", ".join(package.complaint for package in wanted if package.complaint)
     found = ", ".join(there) if len(there) < 10 else f"{len(there)} packages"
-    return Finding("extras", name, found, missing and f"{missing}: pip install 'senet[{name}]'")
+    return Check("extras", name, found, missing and f"{missing}: pip install 'senet[{name}]'")
 
 
-def _devices() -> list[Finding]:
+def _devices() -> list[Check]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways: library not found, undefined symbol, ...
-        return [Finding("devices", "torch", "", f"cannot be imported: {_one_line(error)}", fatal=True)]
+        return [Check("devices", "torch", "", f"cannot be imported: {_one_line(error)}", fatal=True)]
     kind = torch.backends.cpu.get_cpu_capability()
-    devices = [Finding("devices", "cpu", f"{processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
+    devices = [Check("devices", "cpu", f"{processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         devices.append(
-            Finding("devices", f"cuda:{index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {facts.major}.{facts.minor}")
+            Check("devices", f"cuda:{index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {facts.major}.{facts.minor}")
         )
     if torch.backends.mps.is_available():
-        devices.append(Finding("devices", "mps", platform.machine()))
+        devices.append(Check("devices", "mps", platform.machine()))
     if len(devices) == 1:
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built for the CPU"
-        devices.append(Finding("devices", "accelerator", f"none; {built}"))
+        devices.append(Check("devices", "accelerator", f"none; {built}"))
     return devices
 
 
-def _compilers() -> list[Finding]:
+def _compilers() -> list[Check]:
     places = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
-    findings = []
+    checks = []
     for name, (pattern, use) in TOOLS.items():
         path = shutil.which(name, path=places)
         if path is None:
-            findings.append(Finding("compilers", name, "", f"not found ({use})"))
+            checks.append(Check("compilers", name, "", f"not found ({use})"))
             continue
         told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
         match = re.search(pattern, told)
-        findings.append(Finding("compilers", name, f"{match[match.lastindex or 0] if match else 'version unknown'}, {path}"))
-    return findings
+        checks.append(Check("compilers", name, f"{match[match.lastindex or 0] if match else 'version unknown'}, {path}"))
+    return checks
 
 
-def _operators() -> list[Finding]:
+def _operators() -> list[Check]:
     """Return which fused operators run on each type of device, built if they are not yet, or why their definition does."""
     try:
         import torch
 
         from senet.ops.backend import BEST, fastest
-    except Exception:  # the devices' finding says so
+    except Exception:  # the devices' check says so
         return []
-    findings = []
+    checks = []
     for device in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
         found = fastest(device)
         missing = f"{BEST[device]} cannot run: {found.reason}" if found.kernels is None and device in BEST else ""
-        findings.append(Finding("operators", device, found.name if missing else f"{found.name}, {found.reason}", missing))
-    return findings
+        checks.append(Check("operators", device, found.name if missing else f"{found.name}, {found.reason}", missing))
+    return checks
 
 
-def _data(name: str, root: str | None) -> Finding:
+def _data(name: str, root: str | None) -> Check:
     try:
         from senet.data.source import UnreadableImageError, open_data
         from senet.recipe import build_recipe
@@ -183,14 +183,14 @@ def _data(name: str, root: str | None) -> Finding:
                 except UnreadableImageError as error:
                     unreadable.append(_one_line(error))
     except (UsageError, OSError) as error:
-        return Finding("data", name, "", _one_line(error), fatal=True)
+        return Check("data", name, "", _one_line(error), fatal=True)
     except ImportError as error:
-        return Finding("data", name, "", f"{_one_line(error)}: pip install 'senet[train]'", fatal=True)
+        return Check("data", name, "", f"{_one_line(error)}: pip install 'senet[train]'", fatal=True)
     found = f"{len(source.train)} training and {len(source.val)} validation images of {len(source.classes)} classes"
     if unreadable:
         complaint = f"{len(unreadable)} of {looked_at} images looked at cannot be read, such as {unreadable[0]}"
-        return Finding("data", name, found, complaint, fatal=True)
-    return Finding("data", name, found)
+        return Check("data", name, found, complaint, fatal=True)
+    return Check("data", name, found)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,9 +1,8 @@
-"""`senet eval`: top-1 and top-5 of trained weights."""
+"""`senet eval`: how good trained weights are on validation images."""
 
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("weights", nargs="+", help="weights files or run folders; the probabilities of several are averaged")
+    parser.add_argument("weights", nargs="+", help="weights files or run folders; the predictions of several are averaged")
     parser.add_argument("--crops", default="centre", help="centre, or ten: corners and centre, each mirrored too")
     parser.add_argument("--scales", help="shorter sides in pixels before the crop, averaged: 224,256,288")
     parser.add_argument("--size", type=int, help="side of the crop in pixels; default: the network's")
@@ -22,24 +21,29 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     add_json(parser)
     parser.takes_recipe = True
-    parser.epilog = "The images are those that the first weights were validated on; flags change that: --data.name folder --data.root DIR."
+    parser.epilog = (
+        "The images are those that the first weights were validated on; flags change that: --data.name folder --data.root DIR. "
+        "A task or data source of your own runs only if it is named: --task FILE.py:FACTORY, --data.name FILE.py:SOURCE."
+    )
 
 
 def run(args: Namespace) -> int:
     """Evaluate, and print one row."""
     scales = _pixels(args.scales)
+    task = args.changes.pop("task", None)
     data = _data(args)
-    from senet.cli.printing import show, watched
+    from senet.cli.printing import show, with_progress
     from senet.training.evaluate import evaluate
 
     result = evaluate(
         args.weights,
         data,
+        task=task,
         crops=args.crops,
         scales=scales,
         size=args.size,
         device=args.device,
-        watch=iter if args.quiet else lambda batches: watched(batches, "evaluating"),
+        watch=iter if args.quiet else lambda batches: with_progress(batches, "evaluating"),
     )
     show(result, as_json=args.json)
     return 0
@@ -58,11 +62,20 @@ def _data(args: Namespace) -> "DataRecipe":
     from senet.recipe import build_recipe
 
     if foreign := [name for name in args.changes if not name.startswith("data.")]:
-        raise UsageError(f"an evaluation has no field {foreign[0]!r}; fields of the data are allowed: --data.root, --data.workers, ...")
+        raise UsageError(
+            f"an evaluation has no field {foreign[0]!r}; allowed: --task and fields of the data, --data.root, --data.workers, ..."
+        )
     from senet.results.run_folder import RunFolder
+    from senet.userfile import in_user_file
     from senet.weights.source import Source
 
     metadata = Source.parse(RunFolder.weights_of(args.weights[0])).metadata()
     if metadata.recipe is None and "data.name" not in args.changes:
         raise UsageError(f"{metadata.source!r} does not say what it was trained on: give --data.name and --data.root")
-    return build_recipe(metadata.recipe or {}, args.changes, where=f"the recipe in {Path(metadata.source).name}").data
+    data = build_recipe(metadata.recipe or {}, args.changes, where=f"the recipe in {Path(metadata.source).name}").data
+    if in_user_file(data.name) and "data.name" not in args.changes:
+        raise UsageError(
+            f"{metadata.source!r} was trained on images of {data.name}, and a file of weights is no reason to run that code: "
+            f"name it yourself, --data.name {data.name}"
+        )
+    return data

@@ -1,6 +1,6 @@
 """`senet export`: a network as a file for other engines."""
 
-from jsonargparse import Namespace
+from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json, add_target, check_target
 from senet.errors import UsageError

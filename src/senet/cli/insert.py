@@ -1,14 +1,14 @@
 """`senet insert`: put blocks into any network, or show where they would go."""
 
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError
-from senet.spec import PLACEMENTS, BlockSpec
+from senet.spec import KINDS, PLACEMENTS, BlockSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("model", help="a name of `senet models`, timm/NAME, torchvision/NAME, or path/to/file.py:factory (runs that file)")
-    parser.add_argument("--block", default="se", help="kind of block: se, sse, scse, cmpe_se; or '{kind: scse, combine: max}'")
+    parser.add_argument("--block", default="se", help=f"kind of block: {', '.join(KINDS)}; or '{{kind: scse, combine: max}}'")
     parser.add_argument("--placement", default="standard", choices=PLACEMENTS, help="where the block sits in its unit")
     parser.add_argument("--reduction", help="reduction ratio, one number or '{3: 8, 4: 16}' by stage")
     parser.add_argument("--stages", help="keep the sites of these stages, such as 4,5")
@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
     from senet.insertion.insert import insert
     from senet.insertion.sites import find_sites
     from senet.models.create import create_model
-    from senet.models.pretrained import load_weights
+    from senet.weights.load import load_weights
 
     _check_output(args)
     model = create_model(args.model, num_classes=args.num_classes, block=_block_of_host(args.model))

@@ -13,7 +13,7 @@ CORE = "core"
 
 @dataclass(frozen=True)
 class Package:
-    """Hold one requirement.
+    """One requirement.
 
     Args:
         name: name of the package.

@@ -11,7 +11,7 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 COMMANDS = {
     "compare": "train plain and recalibrated twins over seeds and report what the block buys",
     "train": "train a network by a recipe, or resume a run",
-    "eval": "measure top-1 and top-5 of trained weights",
+    "eval": "measure trained weights on validation images",
     "predict": "name what is in images",
     "models": "list the networks, with their parameters",
     "recipes": "list, show or copy the recipes that come with the package",

@@ -1,6 +1,6 @@
 """`senet models`: the networks and what they cost, alone or beside the papers' tables."""
 
-from jsonargparse import Namespace
+from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 
@@ -16,12 +16,12 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: Namespace) -> int:
     """List the networks that match."""
-    from senet.cli.printing import show, watched
+    from senet.cli.printing import show, with_progress
 
     if args.paper:
         from senet.profiling.paper import PaperTables
 
-        show(PaperTables.of(args.pattern, lambda rows: watched(rows, "counting")), as_json=args.json)
+        show(PaperTables.of(args.pattern, lambda rows: with_progress(rows, "counting")), as_json=args.json)
         return 0
     from senet.models.listing import ModelListing
 

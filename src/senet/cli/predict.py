@@ -1,8 +1,7 @@
-"""`senet predict`: what is in images, by name."""
+"""`senet predict`: what trained weights say of images."""
 
 import sys
-
-from jsonargparse import Namespace
+from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError
@@ -11,29 +10,29 @@ from senet.errors import UsageError
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("images", nargs="+", help="image files, colour or grey, of any size")
-    parser.add_argument("--weights", action="append", help="a weights file or run folder; given several times, probabilities are averaged")
-    parser.add_argument("--top-k", type=int, default=5, help="how many classes to name")
+    parser.add_argument("--weights", action="append", help="a weights file or run folder; given several times, predictions are averaged")
+    parser.add_argument("--task", help="what the weights predict, if that is a task of your own: FILE.py:FACTORY (runs that file)")
+    parser.add_argument("--top-k", type=int, default=5, help="how many answers to give, where the task ranks several")
     parser.add_argument("--crops", default="centre", help="centre, or ten: corners and centre, each mirrored too")
     parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
-    """Name the likeliest classes of each image; return 1 if one could not be read."""
+    """Print what is predicted of each image; return 1 if one could not be read."""
     if not args.weights:
         raise UsageError("give --weights: a weights file, or the folder of a run")
     from senet.training.predict import predict
 
     failed = False
     found = []
-    for prediction in predict(args.weights, args.images, top_k=args.top_k, crops=args.crops, device=args.device):
+    for prediction in predict(args.weights, args.images, task=args.task, top_k=args.top_k, crops=args.crops, device=args.device):
         if prediction.error is not None:
             failed = True
             print(f"cannot read {prediction.error}", file=sys.stderr)
         found.append(prediction.to_dict())
         if not args.json and prediction.error is None:
-            guesses = "  ".join(f"{guess.name} {100 * guess.probability:.1f} %" for guess in prediction.guesses)
-            print(f"{prediction.image}: {guesses}")
+            print(f"{prediction.image}: {prediction.prediction}")
     if args.json:
         import json
 

@@ -31,7 +31,7 @@ def show(result: Printable, *, as_json: bool) -> None:
         Console().print(result.table())
 
 
-def watched(items: Iterable[Item], description: str) -> Iterable[Item]:
+def with_progress(items: Iterable[Item], description: str) -> Iterable[Item]:
     """Pass items on and show on a terminal how many have been."""
     from rich.progress import track
 

@@ -1,11 +1,10 @@
 """`senet profile`: what a network costs and how long it takes, part by part and against its plain twin."""
 
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import Namespace
-
-from senet.cli.arguments import CommandParser, add_json, device_of
+from senet.cli.arguments import CommandParser, add_json, device_of, model_changes, shape_of
 from senet.errors import UsageError
 from senet.recipe import build_recipe
 
@@ -28,7 +27,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: Namespace) -> int:
     """Profile one network."""
-    size = _input_size(args.input_size)
+    size = None if args.input_size is None else shape_of(args.input_size, "--input-size")
     for flag, number in (("--batch-size", args.batch_size), ("--threads", args.threads)):
         if number is not None and number < 1:
             raise UsageError(f"{flag} must be at least 1, got {number}")
@@ -49,18 +48,6 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _input_size(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        size = tuple(int(length) for length in text.replace("x", ",").split(","))
-    except ValueError:
-        size = ()
-    if len(size) != 4 or min(size) < 1:
-        raise UsageError(f"--input-size must be four numbers N,C,H,W such as 1,3,224,224, got {text!r}")
-    return size
-
-
 def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tuple[nn.Module, tuple[int, ...]]":
     """Return the network and the (C, H, W) of its images."""
     from senet.models.create import create_model, from_pretrained
@@ -76,11 +63,7 @@ def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tup
         model = from_pretrained(path / "best.safetensors" if path.is_dir() else name, device=device)
         images = metadata_of(model).input
     else:
-        if foreign := [field for field in changes if not field.startswith("model.")]:
-            raise UsageError(
-                f"a profile has no field {foreign[0]!r}; the network's options are allowed: --block, --placement, --stages, ..."
-            )
-        recipe = build_recipe({"model": {"name": name}}, changes).model
+        recipe = build_recipe({"model": {"name": name}}, model_changes(changes)).model
         options = {"block": recipe.block, "placement": recipe.placement, "stages": recipe.stages, "reduction": recipe.reduction}
         model, images = create_model(name, device=device, **options, **recipe.options), None
     own: Any = getattr(model, "input_size", None)

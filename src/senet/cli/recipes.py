@@ -1,9 +1,8 @@
 """`senet recipes`: list, show and copy the recipes that come with the package."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
-
-from jsonargparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError

@@ -1,8 +1,7 @@
 """`senet train`: one run, from its recipe or from where it was interrupted."""
 
 import os
-
-from jsonargparse import Namespace
+from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json, add_recipe, recipe_of
 from senet.errors import UsageError

@@ -16,14 +16,15 @@ from senet.errors import UsageError
 from senet.models.create import model_from_recipe
 from senet.recipe import Recipe, load_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
+from senet.results.comparison_json import UNNAMED
 from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.training.interruption import Interrupted
 from senet.training.loop import train
 from senet.training.progress import Progress
 
-HISTORY = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
-"""Columns of metrics.csv that a result keeps."""
+HISTORY = ("train_", "val_")
+"""How the columns of metrics.csv begin that a result keeps."""
 
 
 def compare(
@@ -72,6 +73,7 @@ def compare(
 
     result = Result(
         recipe=recipe,
+        metrics=UNNAMED,
         seeds=numbers,
         variants=tuple(
             VariantResult(variant.label, variant.changes, tuple(map(seed_run, numbers, runs[variant.label])), cost, panel)
@@ -85,15 +87,15 @@ def compare(
 
 
 def check(variants: Sequence[Variant]) -> list[DataSource]:
-    """Open each variant's data and build its network without memory, so that what cannot work fails before anything is trained."""
-    opened: dict[str, DataSource] = {}
-    for variant in variants:
-        source = opened.setdefault(repr(variant.recipe.data), open_data(variant.recipe.data))
+    """Open each distinct data recipe and build each network without memory: what cannot work fails before anything is trained."""
+    opened = {data: open_data(data) for data in dict.fromkeys(variant.recipe.data for variant in variants)}
+    sources = [opened[variant.recipe.data] for variant in variants]
+    for variant, source in zip(variants, sources, strict=True):
         try:
             model_from_recipe(variant.recipe.model, num_classes=len(source.classes), in_channels=source.input.channels, device="meta")
         except UsageError as error:
             raise UsageError(f"variant {variant.label!r}: {error}") from error
-    return [opened[repr(variant.recipe.data)] for variant in variants]
+    return sources
 
 
 def train_missing(variants: Sequence[Variant], seeds: Sequence[int], folder: Path, progress: Progress) -> dict[str, list[RunFolder]]:
@@ -119,7 +121,7 @@ def train_missing(variants: Sequence[Variant], seeds: Sequence[int], folder: Pat
 def seed_run(seed: int, run: RunFolder) -> SeedRun:
     """Read a finished run."""
     rows = run.metrics()
-    return SeedRun(seed, str(run.path), {name: tuple(row[name] for row in rows) for name in HISTORY})
+    return SeedRun(seed, str(run.path), {name: tuple(row[name] for row in rows) for name in rows[0] if name.startswith(HISTORY)})
 
 
 def facts(source: DataSource) -> DataFacts:

@@ -12,11 +12,9 @@ import yaml
 
 from senet.errors import UsageError
 from senet.recipe import Recipe, field_path, list_recipes, load_recipe, override
+from senet.spec import KINDS, block_class
 
 DEFAULT_VARY: dict[str, list[Any]] = {"model.block": [None, "se"]}
-
-TITLES = {"se": "SE", "sse": "sSE", "scse": "scSE", "cmpe_se": "CMPE-SE"}
-"""The papers' way to write each kind of block."""
 
 OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.reduction": None}
 """Fields that mean nothing on a plain network, and the values that they have there."""
@@ -121,7 +119,7 @@ def describe(path: str, value: Any) -> str:
         if isinstance(value, Mapping):
             options = " ".join(f"{name}={option}" for name, option in value.items() if name != "kind")
             return f"{describe(path, value.get('kind', 'se'))} {options}".strip()
-        return "plain" if value is None else TITLES.get(value, str(value))
+        return "plain" if value is None else block_class(value).title if value in KINDS else str(value)
     return f"{path.rpartition('.')[2].replace('_', ' ')} {'none' if value is None else value}"
 
 

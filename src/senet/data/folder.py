@@ -44,18 +44,18 @@ class ImageFiles:
     Args:
         root: the folder that the paths are below.
         paths: (N,) bytes, the files; one block of memory, which worker processes share, where a list of str would be copied to each.
-        labels: (N,) int64.
+        targets: (N,) int64, the classes.
     """
 
     in_memory = False
 
-    def __init__(self, root: Path, paths: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, root: Path, paths: np.ndarray, targets: np.ndarray) -> None:
         self.root = root
         self.paths = paths
-        self.labels = labels
+        self.targets = targets
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def read(self, index: int) -> Image.Image:
         """Return image `index` as RGB, or raise UnreadableImageError."""

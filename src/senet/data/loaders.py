@@ -2,37 +2,25 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Thread
-from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from senet.data.samplers import Draw, EpochSampler, sample_random
+from senet.data.batch import Batch, Sample
+from senet.data.preparation import EvalPair, ImagePreparation, Preparation, TrainPair
+from senet.data.samplers import EpochSampler, SampleKey, sample_random
 from senet.data.source import DataSource, ImageSet, UnreadableImageError
-from senet.data.transforms import TrainTransform, eval_transform, train_transform
+from senet.data.views import Views
 from senet.recipe import DataRecipe
-from senet.spec import InputSpec
+
+IMAGES = ImagePreparation()
+"""What prepares images whose targets no augmentation changes."""
 
 MAX_WORKERS = 8
 REPLACEMENTS = 16
 """How many other images are tried in place of an unreadable one before the sample is left out."""
-
-
-class Batch(NamedTuple):
-    """What a loader yields.
-
-    Args:
-        images: (N, C, H, W) float32; (N, crops, C, H, W) for several crops; (0,) if no image could be read.
-        labels: (N,) int64.
-        corrupt: names of the images that could not be read.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    corrupt: list[str]
 
 
 class DataError(Exception):
@@ -66,60 +54,47 @@ class CorruptLog:
             )
 
 
-class Sample(NamedTuple):
-    """One image on its way into a batch; no tensor if it could not be read."""
-
-    image: torch.Tensor | None
-    label: int
-    corrupt: list[str]
-
-
 class TrainSamples(Dataset[Sample]):
-    """Training images by draw, augmented."""
+    """Training images by sample key, augmented."""
 
-    def __init__(self, images: ImageSet, transform: TrainTransform, seed: int) -> None:
+    def __init__(self, images: ImageSet, transform: TrainPair, seed: int) -> None:
         self.images, self.transform, self.seed = images, transform, seed
 
-    def __getitem__(self, draw: Draw) -> Sample:
-        random = sample_random(self.seed, draw)
-        index, corrupt = draw.image, []
+    def __getitem__(self, key: SampleKey) -> Sample:
+        random = sample_random(self.seed, key)
+        index, corrupt = key.image, []
         for _ in range(1 + REPLACEMENTS):
             try:
-                return Sample(self.transform(self.images.read(index), random), int(self.images.labels[index]), corrupt)
+                return Sample(*self.transform(self.images.read(index), self.images.targets[index], random), corrupt)
             except UnreadableImageError:
                 corrupt.append(self.images.describe(index))
                 index = int(random.integers(len(self.images)))
-        return Sample(None, 0, corrupt)
+        return Sample(None, None, corrupt)
 
 
 class EvalSamples(Dataset[Sample]):
     """Images by index, for evaluation."""
 
-    def __init__(self, images: ImageSet, transform: Callable[[Image.Image], torch.Tensor]) -> None:
+    def __init__(self, images: ImageSet, transform: EvalPair) -> None:
         self.images, self.transform = images, transform
 
     def __getitem__(self, index: int) -> Sample:
         try:
-            return Sample(self.transform(self.images.read(index)), int(self.images.labels[index]), [])
+            return Sample(*self.transform(self.images.read(index), self.images.targets[index]), [])
         except UnreadableImageError:
-            return Sample(None, 0, [self.images.describe(index)])
+            return Sample(None, None, [self.images.describe(index)])
 
 
 class TrainLoader:
     """Batches of augmented training images, epoch by epoch.
 
     Args:
-        images: the training images.
-        recipe: augmentation, sampler, batch size, workers.
-        spec: size and normalisation.
-        seed: the recipe's seed.
-        rank: this process.
-        world: number of processes; each gets its share of every batch.
+        loader: loads the batches that the sampler names.
+        sampler: the order of each epoch.
     """
 
-    def __init__(self, images: ImageSet, recipe: DataRecipe, spec: InputSpec, *, seed: int, rank: int = 0, world: int = 1) -> None:
-        self._sampler = EpochSampler(images.labels, order=recipe.sampler, batch_size=recipe.batch_size, seed=seed, rank=rank, world=world)
-        self._loader = _loader(TrainSamples(images, train_transform(recipe, spec), seed), self._sampler, _workers(images, recipe, world))
+    def __init__(self, loader: DataLoader[Batch], sampler: EpochSampler) -> None:
+        self._loader, self._sampler = loader, sampler
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -131,59 +106,64 @@ class TrainLoader:
         return iter(self._loader)
 
 
-def train_loader(source: DataSource, recipe: DataRecipe, *, seed: int, rank: int = 0, world: int = 1) -> TrainLoader:
-    """Return the loader of a source's training images."""
-    return TrainLoader(source.train, recipe, source.input, seed=seed, rank=rank, world=world)
+def train_loader(
+    source: DataSource, recipe: DataRecipe, preparation: Preparation = IMAGES, *, seed: int, rank: int = 0, world: int = 1
+) -> TrainLoader:
+    """Return the loader of a source's training images.
+
+    Args:
+        source: the images.
+        recipe: augmentation, sampler, batch size, workers.
+        preparation: what becomes of an image and its target.
+        seed: the recipe's seed.
+        rank: this process.
+        world: number of processes; each gets its share of every batch.
+    """
+    images = source.train
+    sampler = EpochSampler(images.targets, order=recipe.sampler, batch_size=recipe.batch_size, seed=seed, rank=rank, world=world)
+    samples = TrainSamples(images, preparation.train_transform(recipe, source.input), seed)
+    return TrainLoader(_loader(samples, sampler, preparation.collate, _workers(images, recipe, world)), sampler)
 
 
 def eval_loader(
-    source: DataSource | ImageSet,
+    source: DataSource,
     recipe: DataRecipe,
+    preparation: Preparation = IMAGES,
     *,
-    input: InputSpec | None = None,  # noqa: A002
-    transform: Callable[[Image.Image], torch.Tensor] | None = None,
+    views: Views = Views(),  # noqa: B008 - frozen
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader[Batch]:
     """Return the loader of a source's validation images, in order; it can be iterated again and again.
 
     Args:
-        source: a source, or a set of images together with `input` or `transform`.
+        source: the images.
         recipe: batch size and workers.
-        input: size and normalisation, instead of the source's.
-        transform: what becomes of an image, instead of a centre crop.
+        preparation: what becomes of an image and its target.
+        views: which views of an image; more than one give images of (N, views, C, H, W).
         rank: this process.
         world: number of processes; each gets every `world`-th image.
     """
-    images, spec = (source.val, input or source.input) if isinstance(source, DataSource) else (source, input)
-    if transform is None:
-        if spec is None:
-            raise TypeError("eval_loader needs input or transform for a set of images without a source")
-        transform = eval_transform(spec)
-    size = recipe.eval_batch_size or recipe.batch_size
+    images, size = source.val, recipe.eval_batch_size or recipe.batch_size
     indices = list(range(rank, len(images), world))
     batches = [indices[first : first + size] for first in range(0, len(indices), size)]
-    return _loader(EvalSamples(images, transform), batches, _workers(images, recipe, world))
+    samples = EvalSamples(images, preparation.eval_transform(source.input, views))
+    return _loader(samples, batches, preparation.collate, _workers(images, recipe, world))
 
 
-def _loader(samples: Dataset[Sample], batches: Iterable[list], workers: int) -> DataLoader:
-    return DataLoader(
+def _loader(
+    samples: Dataset[Sample], batches: Iterable[list], collate: Callable[[Sequence[Sample]], Batch], workers: int
+) -> DataLoader[Batch]:
+    return DataLoader(  # pyright: ignore[reportReturnType] - of batches, which `collate` makes
         samples,
         batch_sampler=batches,  # pyright: ignore[reportArgumentType] - any iterable of keys will do
         num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=_collate,
+        collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_leave_signals_to_parent,
         generator=torch.Generator(),  # else each epoch would draw from the training's own random numbers
     )
-
-
-def _collate(samples: list[Sample]) -> Batch:
-    read = [(sample.image, sample.label) for sample in samples if sample.image is not None]
-    images = torch.stack([image for image, _ in read]) if read else torch.empty(0)
-    labels = torch.tensor([label for _, label in read], dtype=torch.int64)
-    return Batch(images, labels, [name for sample in samples for name in sample.corrupt])
 
 
 def _workers(images: ImageSet, recipe: DataRecipe, world: int) -> int:

@@ -50,7 +50,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
     classes = read_categories(root / CATEGORIES)
     listing, folder = _train_images(root)
     train = _listed_images(listing, folder, len(classes))
-    if missing := sorted(set(range(len(classes))) - set(np.unique(train.labels).tolist())):
+    if missing := sorted(set(range(len(classes))) - set(np.unique(train.targets).tolist())):
         raise UsageError(f"{listing} has no images of class {missing[0]} ({classes[missing[0]]}); it is cut short, fetch it again")
     return DataSource(
         name="places365",
@@ -112,7 +112,7 @@ def _listed_images(listing: Path, folder: Path, classes: int) -> ImageFiles:
     if not len(entries):
         raise UsageError(f"{listing} lists no images")
     images = ImageFiles(folder, entries["path"], np.ascontiguousarray(entries["label"]))
-    for first in np.unique(images.labels, return_index=True)[1]:
+    for first in np.unique(images.targets, return_index=True)[1]:
         if not (folder / images.describe(int(first))).is_file():
             raise UsageError(
                 f"{folder} lacks {images.describe(int(first))}, which {listing.name} lists; are these the images of that list?"

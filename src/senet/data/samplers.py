@@ -1,7 +1,7 @@
 """The order of an epoch, as a function of (seed, epoch), and the random numbers of each sample in it."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from senet.errors import UsageError
 WORD = 2**64
 
 
-class Draw(NamedTuple):
+class SampleKey(NamedTuple):
     """One training sample.
 
     Args:
         epoch: the epoch, from 0.
         image: its index in the set.
-        repeat: how often the image was drawn before in this epoch (0 unless the sampler repeats images).
+        repeat: how often the image came before in this epoch (0 unless the sampler repeats images).
     """
 
     epoch: int
@@ -24,18 +24,18 @@ class Draw(NamedTuple):
     repeat: int = 0
 
 
-def sample_random(seed: int, draw: Draw) -> np.random.Generator:
-    """Return the generator of one sample's random numbers: a function of the seed and the draw alone, whoever asks.
+def sample_random(seed: int, sample: SampleKey) -> np.random.Generator:
+    """Return the generator of one sample's random numbers: a function of the seed and the sample's key alone, whoever asks.
 
     Philox is counter-based (Salmon et al. 2011): every (key, counter) is an independent stream, at no cost of seeding.
     """
-    key, counter = [seed % WORD, draw.epoch], [0, 0, draw.repeat, draw.image]
+    key, counter = [seed % WORD, sample.epoch], [0, 0, sample.repeat, sample.image]
     return np.random.Generator(np.random.Philox(key=np.array(key, np.uint64), counter=np.array(counter, np.uint64)))
 
 
-def shuffle(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def shuffle(targets: Sized, random: np.random.Generator) -> np.ndarray:
     """Draw each image once, in random order: (N,) indices."""
-    return random.permutation(len(labels))
+    return random.permutation(len(targets))
 
 
 def class_aware(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -46,7 +46,12 @@ def class_aware(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     Args:
         labels: (N,) class of each image.
         random: source of randomness.
+
+    Raises:
+        UsageError: if the images have no classes.
     """
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UsageError("data.sampler 'class_aware' needs one class an image, and these images have other targets; set it to 'shuffle'")
     turns = _rounds(np.unique(labels), len(labels), random)
     order = np.empty(len(labels), np.int64)
     for places, images in zip(_by_class(turns, labels), _by_class(labels, labels), strict=True):
@@ -54,17 +59,17 @@ def class_aware(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return order
 
 
-ORDERS = {"shuffle": shuffle, "class_aware": class_aware}
+ORDERS: dict[str, Callable[[Any, np.random.Generator], np.ndarray]] = {"shuffle": shuffle, "class_aware": class_aware}
 
 
 class EpochSampler:
-    """Batches of draws for one process, for a DataLoader; `epoch` and `start` say where the next iteration begins.
+    """Batches of sample keys for one process, for a DataLoader; `epoch` and `start` say where the next iteration begins.
 
     Every process walks through the same global batches and takes its share of each. The last batch is dropped if it is short, unless it is
     the only one.
 
     Args:
-        labels: (N,) class of each training image.
+        targets: the target of each training image; for "class_aware", (N,) classes.
         order: one of `ORDERS`.
         batch_size: images in a batch, over all processes.
         seed: the recipe's seed.
@@ -75,27 +80,27 @@ class EpochSampler:
         UsageError: if a batch cannot be split evenly among the processes.
     """
 
-    def __init__(self, labels: np.ndarray, *, order: str, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, targets: Sized, *, order: str, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
         if batch_size % world:
             raise UsageError(f"data.batch_size {batch_size} must be a multiple of the {world} processes that share it")
-        self.batch_size = min(batch_size, len(labels) - len(labels) % world)
+        self.batch_size = min(batch_size, len(targets) - len(targets) % world)
         if not self.batch_size:
-            raise UsageError(f"{len(labels)} training images are too few for {world} processes")
-        self.labels, self.order, self.seed, self.rank, self.world = labels, ORDERS[order], seed, rank, world
+            raise UsageError(f"{len(targets)} training images are too few for {world} processes")
+        self.targets, self.order, self.seed, self.rank, self.world = targets, ORDERS[order], seed, rank, world
         self.epoch = self.start = 0
 
     def __len__(self) -> int:
-        return len(self.labels) // self.batch_size
+        return len(self.targets) // self.batch_size
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         return self._batches(self.epoch, self.start)  # bound now: the attributes may move on before the first batch is asked for
 
-    def _batches(self, epoch: int, start: int) -> Iterator[list[Draw]]:
-        indices = self.order(self.labels, np.random.default_rng((self.seed % WORD, epoch)))
+    def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
+        indices = self.order(self.targets, np.random.default_rng((self.seed % WORD, epoch)))
         repeats = occurrences(indices)
         for batch in range(start, len(self)):
             share = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
-            yield [Draw(epoch, *pair) for pair in zip(indices[share].tolist(), repeats[share].tolist(), strict=True)]
+            yield [SampleKey(epoch, *pair) for pair in zip(indices[share].tolist(), repeats[share].tolist(), strict=True)]
 
 
 def occurrences(values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""What every source of images gives: two sets of labelled images, class names and the input they are meant for."""
+"""What every source of images gives: two sets of images with their targets, class names and the input they are meant for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -11,6 +12,7 @@ from PIL import Image
 from senet.errors import UsageError, choice_error
 from senet.recipe import DataRecipe, check_ranges
 from senet.spec import InputSpec
+from senet.userfile import in_user_file, load_function
 
 SOURCES = {
     "digits": "senet.data.digits",
@@ -19,19 +21,29 @@ SOURCES = {
     "folder": "senet.data.folder",
     "places365": "senet.data.places365",
 }
-"""The home module of each source; its `open_source(recipe)` returns a `DataSource`."""
+"""The home module of each source; its `open_source(recipe)` returns a `DataSource`, as a function of a user's file does."""
 
 
 class UnreadableImageError(Exception):
     """Report one image that cannot be decoded; it names the image."""
 
 
+class Targets(Protocol):
+    """What is to be predicted of each image, by the image's index: an array of them, or a sequence that reads each when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return the target of one image, or raise UnreadableImageError."""
+        ...
+
+
 class ImageSet(Protocol):
-    """Labelled images that are read one at a time."""
+    """Images and their targets, read one at a time."""
 
     @property
-    def labels(self) -> np.ndarray:
-        """Class index of each image, (N,) int64."""
+    def targets(self) -> Targets:
+        """What is to be predicted: for classification the class index of each image, (N,) int64."""
         ...
 
     @property
@@ -57,16 +69,16 @@ class ArrayImages:
     Args:
         name: what the set is called in messages.
         pixels: (N, H, W) or (N, H, W, 3) uint8.
-        labels: (N,) int64.
+        targets: (N,) int64 classes, or what else is to be predicted of each image.
     """
 
     name: str
     pixels: np.ndarray
-    labels: np.ndarray
+    targets: np.ndarray
     in_memory: bool = True
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def read(self, index: int) -> Image.Image:
         """Return image `index`."""
@@ -85,7 +97,7 @@ class DataSource:
         name: the source's name.
         train: training images.
         val: validation images.
-        classes: class names, in the order of the labels.
+        classes: class names, in the order of their indices; empty where nothing is classified.
         input: size, channels and normalisation of what the network sees.
     """
 
@@ -99,13 +111,17 @@ class DataSource:
 def open_data(recipe: DataRecipe) -> DataSource:
     """Open the images that a recipe names, and check all that can be checked before work starts.
 
+    Args:
+        recipe: its name is one of `SOURCES`, or path/to/file.py:function. Such a file is run; its function takes the recipe and returns a
+            `DataSource`.
+
     Raises:
         UsageError: for values out of range, missing files, or another number of classes than the recipe says.
     """
-    if recipe.name not in SOURCES:
-        raise choice_error("data", recipe.name, SOURCES)
     check_numbers(recipe)
-    source: DataSource = import_module(SOURCES[recipe.name]).open_source(recipe)
+    source = _opener(recipe.name)(recipe)
+    if not isinstance(source, DataSource):
+        raise UsageError(f"{recipe.name} returns {type(source).__name__}, which is not a senet.data.source.DataSource")
     found = len(source.classes)
     if recipe.num_classes not in (None, found):
         raise UsageError(
@@ -113,6 +129,14 @@ def open_data(recipe: DataRecipe) -> DataSource:
             f"set it to {found}, or to null to take what is found"
         )
     return source
+
+
+def _opener(name: str) -> Callable[[DataRecipe], DataSource]:
+    if in_user_file(name):
+        return load_function(name, "data source")
+    if name not in SOURCES:
+        raise choice_error("data", name, [*SOURCES, "path/to/file.py:function"])
+    return import_module(SOURCES[name]).open_source
 
 
 def check_numbers(recipe: DataRecipe) -> None:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from torch import fx, nn
 
-from senet.blocks.channel import ChannelSE
-from senet.deploy.outline import Outline
+from senet.blocks.kinds import is_block
+from senet.deploy.gates import refusal
+from senet.ops.hooks import has_own_hooks
 from senet.ops.inference.squeeze import TAPS
 from senet.surgery import roles
+from senet.surgery.graph import ModuleGraph
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 RELU = {"relu", "relu_"}
@@ -67,20 +69,15 @@ class Usage:
         outlines: the containers of a network.
     """
 
-    def __init__(self, outlines: Collection[Outline]) -> None:
-        self.calls = Counter(outline.called(node) for outline in outlines for node in outline.nodes if node.op == "call_module")
+    def __init__(self, outlines: Collection[ModuleGraph]) -> None:
+        self.calls = sum((outline.calls for outline in outlines), Counter[nn.Module]())
 
     def free(self, module: nn.Module) -> bool:
         """Return whether a module can be replaced."""
-        return self.calls[module] == 1 and not watched(module)
+        return self.calls[module] == 1 and not has_own_hooks(module)
 
 
-def watched(module: nn.Module) -> bool:
-    """Return whether hooks listen to a module, which something in its place would not call."""
-    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
-
-
-def find_chains(outline: Outline, usage: Usage) -> list[Chain]:
+def find_chains(outline: ModuleGraph, usage: Usage) -> list[Chain]:
     """Find the chains of a container; no node is in two. Those with a block take the sum that two meet in."""
     convs = [node for node in outline.nodes if type(outline.module(node)) is nn.Conv2d and len(node.args) == 1 and not node.kwargs]
     convs = [node for node in convs if usage.free(outline.called(node))]
@@ -92,9 +89,9 @@ def find_chains(outline: Outline, usage: Usage) -> list[Chain]:
     return list(chains.values())
 
 
-def _follow(outline: Outline, conv: fx.Node, usage: Usage, taken: set[fx.Node], stop: str = "") -> Chain:
+def _follow(outline: ModuleGraph, conv: fx.Node, usage: Usage, taken: set[fx.Node], stop: str = "") -> Chain:
     chain, value, rank = Chain(conv), conv, -1
-    while (user := outline.single_user(value)) is not None and user not in taken:
+    while (user := outline.only_user(value)) is not None and user not in taken:
         role = role_of(outline, user, value, usage)
         if role is None or role == stop:
             break
@@ -110,11 +107,11 @@ def _follow(outline: Outline, conv: fx.Node, usage: Usage, taken: set[fx.Node], 
     return chain
 
 
-def role_of(outline: Outline, node: fx.Node, value: fx.Node, usage: Usage) -> str | None:
+def role_of(outline: ModuleGraph, node: fx.Node, value: fx.Node, usage: Usage) -> str | None:
     """Return what a node does to a value: one of ORDER, "keep" = nothing, None = something else."""
     module = outline.module(node)
     if module is not None:
-        return None if len(node.args) != 1 or node.kwargs or watched(module) else _role_of_module(module, usage)
+        return None if len(node.args) != 1 or node.kwargs or has_own_hooks(module) else _role_of_module(module, usage)
     name, others = outline.name(node), [argument for argument in node.args if argument is not value]
     if name in RELU and not others and not set(node.kwargs) - {"inplace"}:
         return "relu"
@@ -128,25 +125,25 @@ def role_of(outline: Outline, node: fx.Node, value: fx.Node, usage: Usage) -> st
 def _role_of_module(module: nn.Module, usage: Usage) -> str | None:
     if type(module) is nn.ReLU:
         return "relu"
-    stateful = "norm" if type(module) in NORMS else "gate" if type(module) is ChannelSE else None
+    stateful = "norm" if type(module) in NORMS else "gate" if is_block(module) else None
     if stateful is not None:
         return stateful if usage.free(module) else None
     return "keep" if roles.is_kept(module) else None
 
 
-def _norm_folds(outline: Outline, chain: Chain, node: fx.Node) -> bool:
+def _norm_folds(outline: ModuleGraph, chain: Chain, node: fx.Node) -> bool:
     return getattr(outline.module(node), "running_mean", None) is not None
 
 
-def _gate_commutes(outline: Outline, chain: Chain, node: fx.Node) -> bool:
+def _gate_commutes(outline: ModuleGraph, chain: Chain, node: fx.Node) -> bool:
     return refusal(outline.called(node)) is None and commutes(outline.called(chain.conv))
 
 
-def _follows_gate(outline: Outline, chain: Chain, node: fx.Node) -> bool:
+def _follows_gate(outline: ModuleGraph, chain: Chain, node: fx.Node) -> bool:
     return "gate" in chain.parts
 
 
-def _can_wait(outline: Outline, chain: Chain, node: fx.Node) -> bool:
+def _can_wait(outline: ModuleGraph, chain: Chain, node: fx.Node) -> bool:
     """Return whether the convolution may run where the sum stands: nothing in between overwrites what it reads."""
     shortcut = next(argument for argument in node.args if isinstance(argument, fx.Node) and argument is not chain.end)
     if outline.mutates(node) and node.args[0] is shortcut and len(shortcut.users) > 1:
@@ -157,7 +154,7 @@ def _can_wait(outline: Outline, chain: Chain, node: fx.Node) -> bool:
     return not any(outline.mutates(other) for other in between if other not in chain.nodes)
 
 
-ALLOWED: Mapping[str, Callable[[Outline, Chain, fx.Node], bool]] = {
+ALLOWED: Mapping[str, Callable[[ModuleGraph, Chain, fx.Node], bool]] = {
     "norm": _norm_folds,
     "gate": _gate_commutes,
     "factor": _follows_gate,
@@ -174,10 +171,3 @@ def commutes(conv: nn.Module) -> bool:
         return conv.padding in ((0, 0), "valid", "same")
     same = conv.stride == conv.dilation == (1, 1) and conv.padding in ((1, 1), "same")
     return same and conv.padding_mode == "zeros"
-
-
-def refusal(block: nn.Module) -> str | None:
-    """Return why a block's gate needs more than the mean of its input, or None."""
-    if type(block) is not ChannelSE:
-        return f"the gate of {type(block).__name__} needs more than the means of its input"
-    return None if block.squeeze == "avg" else f"squeeze={block.squeeze!r} is not a mean, and does not commute with a convolution"

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from senet.blocks.channel import ChannelSE
-from senet.blocks.precision import precise, weights, without_autocast
+from senet.blocks.precision import precise, without_autocast
 from senet.deploy.fold import fold_squeeze, input_is_smaller, pays
+from senet.deploy.gates import excitation_of
 from senet.ops import reference
 from senet.ops.inference.join import join
 from senet.ops.inference.packed import Geometry, available, convolve, pack
@@ -27,15 +27,17 @@ class CommutedGate(nn.Module):
         folded: whether `fc1` maps the means of the input to the hidden units directly, the convolution within it.
     """
 
-    def __init__(self, se: ChannelSE, conv: nn.Conv2d, gain: float = 1.0) -> None:
+    def __init__(self, se: nn.Module, conv: nn.Conv2d, gain: float = 1.0) -> None:
         super().__init__()
-        self.gate_name = se.gate_name
+        gate = excitation_of(se)
+        fc1 = linear(gate.w1, gate.b1)
+        self.gate_name = gate.name
         self.gain = gain
         self.kernel = conv.kernel_size
         self.stride = (conv.stride[0], conv.stride[1])
-        self.folded = pays(conv.weight, conv.groups, se.fc1)
-        folded = fold_squeeze(conv.weight.detach(), conv.bias, conv.groups, se.fc1) if self.folded else _precise(se.fc1)
-        self.fc1, self.fc2 = linear(*folded), linear(*_precise(se.fc2))
+        self.folded = pays(conv.weight, conv.groups, fc1)
+        folded = fold_squeeze(conv.weight.detach(), conv.bias, conv.groups, fc1) if self.folded else _precise(gate.w1, gate.b1)
+        self.fc1, self.fc2 = linear(*folded), linear(*_precise(gate.w2, gate.b2))
 
     def forward(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
         """Map the convolution's input (N, I, H, W) to the gates of its output, (N, O)."""
@@ -64,11 +66,12 @@ class OutputGate(nn.Module):
         gain: constant factor of the gate.
     """
 
-    def __init__(self, se: ChannelSE, gain: float = 1.0) -> None:
+    def __init__(self, se: nn.Module, gain: float = 1.0) -> None:
         super().__init__()
-        self.gate_name = se.gate_name
+        gate = excitation_of(se)
+        self.gate_name = gate.name
         self.gain = gain
-        self.fc1, self.fc2 = linear(*_precise(se.fc1)), linear(*_precise(se.fc2))
+        self.fc1, self.fc2 = linear(*_precise(gate.w1, gate.b1)), linear(*_precise(gate.w2, gate.b2))
 
     def forward(self, y: Tensor) -> Tensor:
         """Map (N, C, *S) to gates (N, C)."""
@@ -103,7 +106,7 @@ class FusedConv2d(nn.Conv2d):
     """
 
     def __init__(
-        self, like: nn.Conv2d, weight: Tensor, bias: Tensor | None, *, se: ChannelSE | None = None, gain: float = 1.0, relu: bool = False
+        self, like: nn.Conv2d, weight: Tensor, bias: Tensor | None, *, se: nn.Module | None = None, gain: float = 1.0, relu: bool = False
     ) -> None:
         super().__init__(
             like.in_channels,
@@ -178,7 +181,7 @@ class LeanSE(nn.Module):
         in_place: whether the map may be overwritten.
     """
 
-    def __init__(self, se: ChannelSE, *, in_place: bool) -> None:
+    def __init__(self, se: nn.Module, *, in_place: bool) -> None:
         super().__init__()
         self.in_place = in_place
         self.gate = OutputGate(se)
@@ -196,12 +199,17 @@ class LeanSE(nn.Module):
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """Return a linear layer with this weight and bias, not to be trained."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    layer.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # pyright: ignore[reportAttributeAccessIssue]
+    layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    layer.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)  # pyright: ignore[reportAttributeAccessIssue]
     return layer
 
 
-def _precise(layer: nn.Linear) -> tuple[Tensor, Tensor | None]:
+def weights(layer: nn.Linear | nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias of a layer of this package in this type."""
+    return layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
+
+
+def _precise(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Return weight and bias in the type in which gates are computed, so that no call has to convert them."""
-    weight, bias = weights(layer, precise(layer.weight))
-    return weight.detach(), None if bias is None else bias.detach()
+    dtype = precise(weight)
+    return weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)

@@ -2,14 +2,18 @@
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 
 from torch import nn
 
+from senet.blocks.kinds import is_block
 from senet.deploy.chains import NORMS, Usage
-from senet.deploy.outline import Outline
+from senet.deploy.containers import default_graph
 from senet.deploy.report import Fusion, FusionReport
-from senet.deploy.rewrite import BLOCKS, rewrite
+from senet.deploy.rewrite import rewrite
 from senet.errors import UsageError
+from senet.surgery.graph import ModuleGraph
+from senet.surgery.replace import replace_modules
 
 
 def optimize(model: nn.Module) -> nn.Module:
@@ -37,17 +41,11 @@ def optimize(model: nn.Module) -> nn.Module:
     order = {path: index for index, (path, _) in enumerate(model.named_modules(remove_duplicate=False))}
     outlines, rows = [], []
     for found in _outlines("", holder[0], seen=set()):
-        (outlines if isinstance(found, Outline) else rows).append(found)
-
-    def exchange(new: dict[nn.Module, nn.Module]) -> None:
-        for parent in list(holder.modules()):
-            for name, child in parent._modules.items():
-                if child in new:
-                    parent._modules[name] = new[child]
+        (outlines if isinstance(found, ModuleGraph) else rows).append(found)
 
     usage = Usage(outlines)
     for outline in reversed(outlines):  # a container's graph holds its children as they are then
-        rows += rewrite(outline, usage, exchange, root=not outline.path)
+        rows += rewrite(outline, usage, partial(replace_modules, holder), root=not outline.container.path)
     optimized = holder[0].eval().requires_grad_(False)
     rows += _overlooked(optimized, {row.path for row in rows})
     report = FusionReport(type(model).__name__, tuple(sorted(rows, key=lambda row: order[row.path])))
@@ -55,13 +53,13 @@ def optimize(model: nn.Module) -> nn.Module:
     return optimized
 
 
-def _outlines(path: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[Outline | Fusion]:
+def _outlines(path: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[ModuleGraph | Fusion]:
     """Give the outlines of a container and of those that it calls, parents first; for one that cannot be traced, the row that says so."""
-    if module in seen or isinstance(module, BLOCKS) or not _holds_something(module):
+    if module in seen or is_block(module) or not _holds_something(module):
         return
     seen.add(module)
     try:
-        outline = Outline(path, module)
+        outline = default_graph(path, module)
     except Exception as error:  # a forward may do anything with a symbol
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         yield Fusion(path, type(module).__name__, kept=f"its forward cannot be traced: {reason}")
@@ -74,14 +72,14 @@ def _outlines(path: str, module: nn.Module, seen: set[nn.Module]) -> Iterator[Ou
 
 
 def _holds_something(module: nn.Module) -> bool:
-    return any(isinstance(inner, (*BLOCKS, *NORMS)) for inner in module.modules() if inner is not module)
+    return any(is_block(inner) or isinstance(inner, NORMS) for inner in module.modules() if inner is not module)
 
 
 def _overlooked(optimized: nn.Module, known: set[str]) -> Iterator[Fusion]:
     """Give a row for every block and normalisation that is there still, and that no outline shows."""
     inside: tuple[str, ...] = ()
     for path, module in optimized.named_modules():
-        if path.startswith(inside) or not isinstance(module, (*BLOCKS, *NORMS)):
+        if path.startswith(inside) or not (is_block(module) or isinstance(module, NORMS)):
             continue
         inside += (f"{path}.",)
         if path not in known:

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from senet.blocks.build import build_block
 from senet.errors import UsageError
 from senet.insertion.gated import Gated
-from senet.insertion.identity import start_as_identity
 from senet.insertion.plan import InsertPlan, Site
+from senet.insertion.remove import restore
 from senet.insertion.rewrite import Edit, Rewritten, refusal
 from senet.insertion.verify import Inserted, prove
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 from senet.surgery.probe import Probe, probe
+from senet.surgery.replace import replace_modules
 from senet.surgery.trace import Container, trace
 
 
@@ -38,7 +39,7 @@ def apply(model: nn.Module, plan: InsertPlan, example_input: Any = None, *, proo
         notes = prove(inserted, seen.calls)
         return replace(plan, sites=tuple(replace(entry.site, note=notes[entry.block] or entry.site.note) for entry in inserted))
     except BaseException:
-        _undo(model, inserted)
+        restore(model, {entry.block for entry in inserted}.__contains__)
         raise
 
 
@@ -107,14 +108,14 @@ def _check_block(site: Site, init: str | None) -> None:
         with torch.device("meta"):
             block = build_block(site.block, site.channels)
             if init == "identity":
-                start_as_identity(block)
+                _identity(block)
     except UsageError as error:
         raise UsageError(f"{site.path}: {error}") from error
 
 
 def _put(model: nn.Module, plan: InsertPlan, hosts: list[Host]) -> list[Inserted]:
     """Carry out a checked plan."""
-    replaced: dict[nn.Module, nn.Module] = {}
+    current: dict[nn.Module, nn.Module] = {}
     blocks, sites = [], []
     for site, host in zip(plan, hosts, strict=True):
         block, gain = _block(site, host, model, plan.init)
@@ -124,21 +125,22 @@ def _put(model: nn.Module, plan: InsertPlan, hosts: list[Host]) -> list[Inserted
     for module in dict.fromkeys(host.module for site, host, _ in steps if site.position == "graph"):
         inside = [(site, block) for site, host, block in steps if host.module is module and site.position == "graph"]
         edits = [Edit(site.name, site.node, site.users, site.shortcut, site.gain) for site, _ in inside]
-        named = {site.name: block for site, block in inside}
-        replaced[module] = _exchange(model, module, Rewritten(module, edits, named))
+        current[module] = Rewritten(module, edits, {site.name: block for site, block in inside})
+        replace_modules(model, {module: current[module]})
     for site, host, block in steps:
         if site.position != "graph":
-            current = replaced.get(host.module, host.module)
+            wrapped = current.get(host.module, host.module)
             on: Any = site.position
-            replaced[host.module] = _exchange(model, current, Gated(current, block, on=on, axis=site.axis, gain=site.gain))
-    return [Inserted(site, block, replaced.get(host.container, host.container)) for site, host, block in steps]
+            current[host.module] = Gated(wrapped, block, on=on, axis=site.axis, gain=site.gain)
+            replace_modules(model, {wrapped: current[host.module]})
+    return [Inserted(site, block, current.get(host.container, host.container)) for site, host, block in steps]
 
 
 def _block(site: Site, host: Host, model: nn.Module, init: str | None) -> tuple[nn.Module, float]:
     """Build a block like its host: device, floating type, memory format, training flag."""
     like = next(p for module in (host.module, host.container, model) for p in module.parameters() if p.is_floating_point())
     block = build_block(site.block, site.channels)
-    gain = start_as_identity(block) if init == "identity" else 1.0
+    gain = _identity(block) if init == "identity" else 1.0
     kernels = [p for p in host.container.parameters() if p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last)]
     block = block.to(device=like.device, dtype=like.dtype)
     if any(not kernel.is_contiguous() for kernel in kernels):
@@ -146,20 +148,6 @@ def _block(site: Site, host: Host, model: nn.Module, init: str | None) -> tuple[
     return block.train(host.module.training), gain
 
 
-def _exchange(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
-    """Put a module in the place of another, wherever that is registered."""
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():
-            if child is old:
-                parent._modules[name] = new
-    return new
-
-
-def _undo(model: nn.Module, inserted: list[Inserted]) -> None:
-    """Take out the blocks of one insertion and leave earlier ones."""
-    blocks = {entry.block for entry in inserted}
-    for module in list(model.modules()):
-        for name, child in list(module._modules.items()):
-            while (isinstance(child, Gated) and child.se in blocks) or (isinstance(child, Rewritten) and blocks.intersection(child.blocks)):
-                child = child.host if isinstance(child, Gated) else child.restore()
-                module._modules[name] = child
+def _identity(block: Any) -> float:
+    """Let a block begin as the identity, and return the constant factor that belongs behind it."""
+    return block.start_as_identity()

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from senet.blocks.build import BLOCKS
+from senet.blocks.kinds import is_block
 from senet.errors import UsageError
 
 
@@ -15,7 +15,7 @@ def freeze_host(model: nn.Module) -> None:
     Raises:
         UsageError: if the network has no blocks.
     """
-    blocks = [module for module in model.modules() if isinstance(module, tuple(BLOCKS.values()))]
+    blocks = [module for module in model.modules() if is_block(module)]
     if not blocks:
         raise UsageError(f"{type(model).__name__} has no blocks to train: senet.insert(model) puts them in")
     training = [block.training or model.training for block in blocks]

@@ -8,7 +8,7 @@ from senet.ops.tail.call import recalibrated_norm
 
 
 class Gated(nn.Module):
-    """Recalibrate what a module returns, or what it is given.
+    """Wrapper that recalibrates what a module returns, or what it is given.
 
     A plain wrapper survives what replaces or fuses modules (SyncBatchNorm, fusion of convolution and BN), or fails aloud there; a forward
     hook or a changed class would lose the block silently. State-dict keys gain `host.`; `senet.rename_keys` maps them both ways.
@@ -18,7 +18,7 @@ class Gated(nn.Module):
         se: the block.
         on: whether the block acts on the host's "output" or on its first "input".
         axis: axis of the channels, 1 or -1.
-        gain: constant factor behind the block, see `senet.insertion.identity`.
+        gain: constant factor behind the block, see `start_as_identity` of the blocks.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Insert blocks into a network by a plan, and take them out again."""
+"""Insert blocks into a network, where the papers put them or by a plan."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -8,10 +8,8 @@ from torch import nn
 
 from senet.errors import UsageError
 from senet.insertion.apply import apply
-from senet.insertion.gated import Gated
 from senet.insertion.history import record, recorded
 from senet.insertion.plan import InsertPlan
-from senet.insertion.rewrite import Rewritten
 from senet.insertion.sites import find_sites, refuse_wrapped
 from senet.spec import BlockSpec, check_choice
 
@@ -64,34 +62,6 @@ def insert(
     done = apply(model, replace(plan, init=plan.init or init), example_input)
     record(model, [*recorded(model), done])
     return done
-
-
-def remove(model: nn.Module) -> None:
-    """Take all inserted blocks out of a network; its outputs are bit-identical to those before.
-
-    Raises:
-        UsageError: if nothing is inserted.
-    """
-    if not any(isinstance(module, Gated | Rewritten) for module in model.modules()):
-        raise UsageError(f"there is nothing to remove: {type(model).__name__} has no inserted blocks")
-    seen: set[nn.Module] = set()
-    queue = [model]
-    while queue:
-        module = queue.pop()
-        if module in seen:
-            continue
-        seen.add(module)
-        for name, child in module._modules.items():
-            if child is not None:
-                module._modules[name] = child = _plain(child)
-                queue.append(child)
-    record(model, [])
-
-
-def _plain(module: nn.Module) -> nn.Module:
-    while isinstance(module, Gated | Rewritten):
-        module = module.host if isinstance(module, Gated) else module.restore()
-    return module
 
 
 def _refuse_meta(model: nn.Module) -> None:

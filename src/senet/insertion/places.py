@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from senet.insertion.rewrite import refusal
 from senet.insertion.units.unit import Cut, Unit
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 
 IN_ORDER = ("chain", "depthwise")
 """Kinds whose later cuts are second best; those of the other kinds are equally good."""
@@ -67,12 +67,12 @@ def _wrap(flow: Flow, cut: Cut, paths: Mapping[nn.Module, list[str]]) -> tuple[s
     if cut.shortcut is not None:
         return None
     if _wrappable(flow, cut.node, paths) and set(cut.node.users) <= cut.users:
-        return container.join(str(cut.node.target)), "output"
+        return flow.module_path(cut.node), "output"
     if len(cut.users) != 1:
         return None
     (user,) = cut.users
     if _wrappable(flow, user, paths) and user.args and user.args[0] is cut.node and _occurrences(user, cut.node) == 1:
-        return container.join(str(user.target)), "input"
+        return flow.module_path(user), "input"
     if user is flow.output and user.args[0] is cut.node and container.path:
         return container.path, "output"
     return None
@@ -87,6 +87,6 @@ def _occurrences(user: fx.Node, node: fx.Node) -> int:
 def _wrappable(flow: Flow, node: fx.Node, paths: Mapping[nn.Module, list[str]]) -> bool:
     """Return whether a node calls a module that nothing else calls; one with weights may be shared, its block is then shared with them."""
     module = flow.module(node)
-    if module is None or sum(flow.module(other) is module for other in flow.nodes) > 1:
+    if module is None or flow.calls[module] > 1:
         return False
     return len(paths[module]) == 1 or next(module.parameters(), None) is not None

@@ -122,7 +122,7 @@ class InsertPlan:
         """Return one row a site."""
         table = Table("path", "stage", "channels", "kind", "placement", "block", "place", box=None, pad_edge=False)
         for site in self.sites:
-            options = " ".join(f"{name}={value}" for name, value in site.block.options().items())
+            options = " ".join(f"{name}={value}" for name, value in site.block.options.items())
             row = (str(site.stage), str(site.channels), site.kind, site.placement, f"{site.block.kind} {options}".strip(), site.where)
             table.add_row(site.path or "(the network)", *row)
         for column in table.columns[1:3]:

@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import fx, nn
 
+from senet.ops.hooks import has_own_hooks
 from senet.surgery.trace import Container, trace
-
-GUARDED = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def refusal(container: Container) -> str | None:
         return f"{name} does it in its own forward, and what has no parent cannot be replaced: move that part into a sub-module, or use at="
     if not container.exact:
         return f"the forward of {name} depends on its arguments: it can only be traced for one kind of call"
-    if any(len(getattr(container.module, hooks)) for hooks in GUARDED):
+    if has_own_hooks(container.module):
         return f"{name} has hooks, which its rewritten form would not run"
     training, _ = trace(container.module, training=True)
     if _code(training).src != _code(container.graph).src:

@@ -14,7 +14,7 @@ from senet.insertion.plan import InsertPlan, Site, compiled, near_misses
 from senet.insertion.units.find import Survey, survey
 from senet.insertion.units.residual import branch_width
 from senet.insertion.units.unit import Unit
-from senet.spec import BlockSpec, check_choice, check_placement
+from senet.spec import BlockSpec, block_class, check_choice, check_placement
 from senet.surgery.probe import Probe, probe
 
 EXISTING = ("skip", "add")
@@ -66,7 +66,7 @@ def block_spec(block: str | BlockSpec) -> BlockSpec:
     """
     if not isinstance(block, str | BlockSpec):
         raise UsageError(f"block must be a kind of block, a BlockSpec or an InsertPlan, got {type(block).__name__}")
-    return BlockSpec.from_dict({"kind": block}) if isinstance(block, str) else block
+    return BlockSpec(block) if isinstance(block, str) else block
 
 
 def refuse_wrapped(model: nn.Module) -> None:
@@ -83,6 +83,7 @@ class _Planner:
         self.model = model
         self.name = type(model).__name__
         self.spec = spec
+        self.sees_shortcut = block_class(spec.kind).sees_shortcut
         self.placement = placement
         self.seen = seen
         self.wanted = stages
@@ -114,9 +115,9 @@ class _Planner:
             Impossible: if the block cannot sit in this unit.
         """
         container = unit.flow.container
-        cuts = unit.cuts.get("pair" if self.spec.kind == "cmpe_se" else self.placement, ())
+        cuts = unit.cuts.get("pair" if self.sees_shortcut else self.placement, ())
         if not cuts:
-            raise Impossible(f"{container.path or self.name}: {_needs(unit, self.spec.kind)}")
+            raise Impossible(f"{container.path or self.name}: {_needs(unit, self.spec.kind, self.sees_shortcut)}")
         chosen = place(unit, cuts, self.paths)
         cut, graph = chosen.cut, chosen.position == "graph"
         shape = self.seen.shape(unit.flow, cut.node)
@@ -146,7 +147,7 @@ class _Planner:
         """Return the block of one unit; CMPE-SE counts its maps by the width of the branch, as in the papers' networks."""
         width = branch_width(unit.flow, unit)
         spec = self.spec.at_stage(stage)
-        return spec.with_defaults(maps=max(1, width // 16)) if spec.kind == "cmpe_se" and width is not None else spec
+        return spec if width is None else spec.with_defaults(maps=max(1, width // 16))
 
     def wants(self, stage: int) -> bool:
         """Return whether sites of a stage are asked for."""
@@ -168,7 +169,7 @@ class _Planner:
 
     def chosen(self, at: str | type[nn.Module]) -> InsertPlan:
         """Plan a site at every module that the user means."""
-        if self.placement not in ("standard", "pre") or self.spec.kind == "cmpe_se":
+        if self.placement not in ("standard", "pre") or self.sees_shortcut:
             raise UsageError(
                 f"at= puts blocks behind modules ('standard') or before them ('pre'), not {self.spec.kind!r} at {self.placement!r}"
             )
@@ -241,9 +242,9 @@ def _matching(model: nn.Module, at: str | type[nn.Module]) -> dict[str, nn.Modul
     return fits
 
 
-def _needs(unit: Unit, kind: str) -> str:
+def _needs(unit: Unit, kind: str, sees_shortcut: bool) -> str:
     """Say what a unit takes."""
-    if kind == "cmpe_se":
+    if sees_shortcut:
         return f"{kind!r} weighs a branch against its shortcut, and a unit of the kind {unit.kind!r} has none"
     takes = ", ".join(repr(placement) for placement, cuts in unit.cuts.items() if cuts and placement != "pair")
     return f"a unit of the kind {unit.kind!r} takes {takes} only"

@@ -1,1 +1,1 @@
-"""What profiling, benchmarking and comparison measure with: clocks, machines, counts and how numbers read."""
+"""What profiling, benchmarking and comparison measure with: steps, clocks, counts, machines, and how numbers read."""

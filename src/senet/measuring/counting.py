@@ -1,39 +1,24 @@
 """What a network costs, module by module, on any machine: parameters, multiplications, activation memory."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import astuple, dataclass
-from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from senet.blocks.build import BLOCKS
-from senet.blocks.channel import ChannelSE
-from senet.blocks.competitive import CompetitiveSE
-from senet.blocks.spatial import SpatialSE
+from senet.blocks.kinds import is_block
+from senet.measuring.attribution import growth_by_part, owner, take_readings
 from senet.measuring.saved import SavedBytes
 from senet.ops.backend import REFERENCE, backend
-
-Reading = TypeVar("Reading")
-
-BLOCK_TYPES = tuple(BLOCKS.values())
-
-SQUEEZED_MAPS: dict[type[nn.Module], Callable[[Any], int]] = {
-    ChannelSE: lambda block: int(block.squeeze != "none"),
-    SpatialSE: lambda block: 0,
-    CompetitiveSE: lambda block: 2,
-}
-"""Module that multiplies a map by a gate -> how many maps it squeezes to get the gate; scSE holds the first two."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Hold what a part of a network costs.
+    """Cost of a part of a network.
 
     Args:
         params: parameters, each counted once.
@@ -56,7 +41,7 @@ def block_paths(model: nn.Module) -> list[str]:
     """Return the paths of a network's recalibration blocks; blocks inside blocks belong to the outer one."""
     paths: list[str] = []
     for path, module in model.named_modules():
-        if isinstance(module, BLOCK_TYPES) and not any(outer == "" or path.startswith(f"{outer}.") for outer in paths):
+        if is_block(module) and not any(outer == "" or path.startswith(f"{outer}.") for outer in paths):
             paths.append(path)
     return paths
 
@@ -64,7 +49,7 @@ def block_paths(model: nn.Module) -> list[str]:
 def unit_paths(model: nn.Module) -> list[str]:
     """Return the paths of the parts that a reader knows a network by: the root's children, and in place of a sequence what it holds."""
     paths: list[str] = []
-    if isinstance(model, BLOCK_TYPES):
+    if is_block(model):
         return paths
 
     def walk(parent: nn.Module, prefix: str) -> None:
@@ -76,13 +61,6 @@ def unit_paths(model: nn.Module) -> list[str]:
 
     walk(model, "")
     return paths
-
-
-def owner(path: str, paths: Collection[str]) -> str:
-    """Return the innermost of `paths` that holds the module at `path`; "" is the network itself."""
-    while path and path not in paths:
-        path = path.rpartition(".")[0]
-    return path
 
 
 def count(model: nn.Module, x: Tensor, paths: Collection[str]) -> dict[str, Cost]:
@@ -108,43 +86,6 @@ def count(model: nn.Module, x: Tensor, paths: Collection[str]) -> dict[str, Cost
     return {path: Cost(params[path], macs[path], adds[path], saved[path]) for path in ("", *(p for p in paths if p))}
 
 
-def trace(run: Callable[[], object], model: nn.Module, paths: Collection[str], read: Callable[[], Reading]) -> list[tuple[str, Reading]]:
-    """Take a reading whenever a part of a network begins or ends.
-
-    Args:
-        run: passes images through the model.
-        model: the network.
-        paths: the parts to watch.
-        read: what to read: a clock, or a counter.
-
-    Returns:
-        (path of the part that ran until the reading, reading); the first entry is the reading at the start. "" is the network itself.
-    """
-    running = [""]
-    log: list[tuple[str, Reading]] = []
-
-    def begin(path: str) -> None:
-        log.append((running[-1], read()))
-        running.append(path)
-
-    def end() -> None:
-        log.append((running.pop(), read()))
-
-    with _hooks(model, paths, begin, end):
-        log.append(("", read()))
-        run()
-        log.append(("", read()))
-    return log
-
-
-def spent(log: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Add up, for each part in a trace, how much the reading grew while the part itself ran."""
-    totals: dict[str, float] = {}
-    for (_, before), (path, after) in pairwise(log):
-        totals[path] = totals.get(path, 0) + after - before
-    return totals
-
-
 def operations(model: nn.Module, x: Tensor, paths: Collection[str] = ()) -> tuple[Counter[str], Counter[str]]:
     """Return MACs and squeeze additions per image of each part of a network, where "" is all that is in none of them.
 
@@ -155,34 +96,22 @@ def operations(model: nn.Module, x: Tensor, paths: Collection[str] = ()) -> tupl
     """
     macs, adds = Counter[str](), Counter[str]()
 
-    def weigh(gated: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def count_gate(gated: Any, inputs: tuple[Tensor, ...]) -> None:
         path, elements = owner(names[gated], paths), inputs[0].numel() // len(x)
-        macs[path] += elements
-        adds[path] += elements * SQUEEZED_MAPS[type(gated)](gated)
+        macs[path] += elements * gated.scaled_maps
+        adds[path] += elements * gated.squeezed_maps
 
-    names = {module: path for path, module in model.named_modules() if type(module) in SQUEEZED_MAPS}
-    handles = [gated.register_forward_pre_hook(weigh) for gated in names]
+    names = {model.get_submodule(path): path for path in block_paths(model)}
+    handles = [gated.register_forward_pre_hook(count_gate) for gated in names]
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            log = trace(lambda: model(x), model, paths, counter.get_total_flops)
+            log = take_readings(lambda: model(x), model, paths, counter.get_total_flops)
     finally:
         for handle in handles:
             handle.remove()
-    for path, flops in spent(log).items():
+    for path, flops in growth_by_part(log).items():
         macs[path] += int(flops) // (2 * len(x))
     return macs, adds
-
-
-@contextmanager
-def _hooks(model: nn.Module, paths: Collection[str], begin: Callable[[str], None], end: Callable[[], None]) -> Iterator[None]:
-    modules = {path: model.get_submodule(path) for path in paths if path}
-    handles = [module.register_forward_pre_hook(lambda *_, path=path: begin(path)) for path, module in modules.items()]
-    handles += [module.register_forward_hook(lambda *_: end()) for module in modules.values()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _saved_bytes(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter[str]:
@@ -196,5 +125,5 @@ def _saved_bytes(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter
         backend(REFERENCE),
         SavedBytes((*model.parameters(), *buffers.values())) as saved,
     ):
-        log = trace(lambda: outputs.append(functional_call(model, buffers, (x,))), model, paths, lambda: saved.total)
-    return Counter({path: int(amount) // len(x) for path, amount in spent(log).items()})
+        log = take_readings(lambda: outputs.append(functional_call(model, buffers, (x,))), model, paths, lambda: saved.total)
+    return Counter({path: int(amount) // len(x) for path, amount in growth_by_part(log).items()})

@@ -1,4 +1,4 @@
-"""What a number is worth nothing without: device, threads, versions, commit, date. Importing this loads no torch."""
+"""On what, with what and when a number was found: device, threads, versions, commit, date. Importing this loads no torch."""
 
 import os
 import platform
@@ -8,9 +8,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGE = Path(__file__).parents[1]
+TRAINED_WITH = ("senet", "torch", "torchvision", "lightning-fabric", "torchmetrics", "numpy", "pillow", "safetensors")
+"""Distributions whose version can change what a run gives."""
 
 
 def processor() -> str:
@@ -18,6 +23,14 @@ def processor() -> str:
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.+)", info.read_text(encoding="utf-8")) if info.is_file() else []
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def device_name(device: "str | torch.device" = "cpu") -> str:
+    """Return the name of the processor or the GPU that a torch device stands for."""
+    import torch
+
+    device = torch.device(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
 def prepare_process() -> None:
@@ -41,11 +54,36 @@ def circumstances(device: str = "cpu", packages: Iterable[str] = (), sources: It
 
     named = {name: version_of(name) for name in ("torch", "senet", *packages)}
     return {
-        "device": processor() if torch.device(device).type == "cpu" else torch.cuda.get_device_name(torch.device(device)),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **{name: found for name, found in named.items() if found}},
         "commit": commit(sources),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": _now(),
+    }
+
+
+def run_environment(device: "torch.device", *, processes: int = 1) -> dict[str, Any]:
+    """Return on what and with what a run begins, ready for environment.json.
+
+    Args:
+        device: where this process trains.
+        processes: how many train together.
+    """
+    import torch
+
+    cuda = device.type == "cuda"
+    return {
+        "started": _now(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version_of(name) for name in TRAINED_WITH},
+        "device": device_name(device),
+        "accelerator": device.type,
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
+        "processes": processes,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
     }
 
 
@@ -64,6 +102,10 @@ def version_of(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _git(*words: str) -> str | None:

@@ -16,9 +16,9 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{'+' if value > 0 else MINUS}{text}"
 
 
-def points(value: float) -> str:
-    """Write percentage points: "0.28 points"."""
-    return f"{value:.2f} points"
+def amount(value: float, unit: str = "", digits: int = 2) -> str:
+    """Write a figure with its unit: "0.28 points"."""
+    return f"{value:.{digits}f} {unit}".rstrip()
 
 
 def mean_sd(values: Sequence[float], digits: int = 2) -> str:
@@ -35,17 +35,33 @@ def change(ratio: float) -> str:
     return f"{'±0' if float(text.replace(MINUS, '-')) == 0 else text} %"
 
 
-def times(ratio: float) -> str:
+def factor(ratio: float) -> str:
     """Write a measured ratio as a factor, with two decimals."""
     return f"{ratio:.2f}{TIMES}"
 
 
-def count(value: float) -> str:
-    """Write a number in three figures: 272474 is "272 k", 40.55e6 is "40.6 M"."""
+def compact(value: float) -> str:
+    """Write a number in three figures with a decimal prefix: 272474 is "272 k", 40.58e6 is "40.6 M"."""
     for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= limit:
             return f"{_three(value / limit)}{unit}"
     return f"{value:.0f}"
+
+
+def compact_bytes(value: float) -> str:
+    """Write an amount of memory: "3.86 MB", "512 B"."""
+    text = compact(value)
+    return f"{text}{'' if ' ' in text else ' '}B"
+
+
+def milliseconds(seconds: float) -> str:
+    """Write a time for a column of milliseconds: "0.05", "3.86", "11.3", "128"."""
+    return _three(seconds * 1e3)
+
+
+def plural(number: int, noun: str) -> str:
+    """Write "1 thread", "4 threads"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
@@ -57,4 +73,5 @@ def duration(seconds: float) -> str:
 
 
 def _three(value: float) -> str:
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+    """Write three digits, but no more than two decimals; the limits are where rounding adds a digit."""
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-Finding = Literal["higher", "lower", "unclear", "one seed", "no spread"]
+PairedFinding = Literal["higher", "lower", "unclear", "one seed", "no spread"]
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -15,7 +15,7 @@ def spread(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """Hold the difference of two variants that were trained with the same seeds.
+    """Difference of two variants that were trained with the same seeds.
 
     Args:
         by_seed: variant minus baseline, one value a seed.
@@ -32,8 +32,8 @@ class Difference:
     high: float | None
 
     @property
-    def finding(self) -> Finding:
-        """Say what the differences support: "higher" and "lower" only when the interval excludes 0."""
+    def finding(self) -> PairedFinding:
+        """What the differences support: "higher" and "lower" only when the interval excludes 0."""
         if self.sd is None:
             return "one seed"
         if self.low is None or self.high is None:

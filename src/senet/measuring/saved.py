@@ -8,7 +8,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 
 class SavedBytes:
-    """Count, inside a `with` block, the distinct storages that autograd keeps.
+    """Counter of the distinct storages that autograd keeps inside a `with` block.
 
     Args:
         known: tensors that are there anyway (parameters, buffers), which do not count.

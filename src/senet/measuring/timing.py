@@ -12,7 +12,7 @@ from senet.spec import check_positive
 
 @dataclass(frozen=True)
 class Timing:
-    """Hold what one function took, in seconds a call; one value a round.
+    """Times of one function in seconds a call, one value a round.
 
     Args:
         walls: wall-clock seconds of each round.
@@ -54,7 +54,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Compare two functions round by round; 1.1 = a tenth slower.
+    """Time of one function over that of another, taken round by round; 1.1 = a tenth slower.
 
     Args:
         median: median of the rounds' wall-clock ratios.
@@ -99,15 +99,15 @@ def interleave(
         raise UsageError("interleave needs at least one function to time")
     check_positive("rounds", rounds)
     calls = {name: _calls_to_last(function, min_seconds) for name, function in functions.items()}
-    there = list(functions)
-    visits: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in there}
+    names = list(functions)
+    visits: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in names}
     start = perf_counter()
     for done in range(rounds):
         if done >= 3 and perf_counter() - start > max_seconds:
             break
-        for name in there:
+        for name in names:
             visits[name].append([])
-        for name in (*there, *reversed(there)):
+        for name in (*names, *reversed(names)):
             visits[name][-1].append(_visit(functions[name], calls[name]))
         after_round({name: _timing(pairs) for name, pairs in visits.items()})
     return {name: _timing(pairs) for name, pairs in visits.items()}

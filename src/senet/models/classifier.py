@@ -98,6 +98,12 @@ class Classifier(nn.Module):
         """Map images (N, in_channels, H, W) to logits (N, num_classes)."""
         return self.forward_head(self.forward_features(x))
 
+    def outline(self, name: str, options: Mapping[str, Any]) -> "Classifier":
+        """Return another network of the registry, without numbers: what `senet.load_weights` holds a file against."""
+        from senet.models.released import outline  # the registry imports the families, and these this file
+
+        return outline(name, options)
+
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the last layer of the head by a new one for `num_classes` classes, on its device and of its type."""
         check_positive("num_classes", num_classes)

@@ -11,11 +11,12 @@ from senet.errors import UsageError
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.features import FeatureMaps
 from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
-from senet.models.pretrained import identify, load_opened, needed_options, network_of
 from senet.models.recalibration import BlockRule
 from senet.models.registry import build_model, split_name
+from senet.models.released import build_released, identify, needed_options
 from senet.recipe import ModelRecipe
 from senet.spec import BlockSpec
+from senet.weights.load import load_opened
 from senet.weights.source import Source
 
 
@@ -130,6 +131,6 @@ def from_pretrained(source: str | Path, device: torch.device | str | None = None
         model = model_from_config(config, device=device)
     else:
         match = identify(opened)
-        model = network_of(match.release, num_classes=match.num_classes, device=device)
+        model = build_released(match.release.model, match.release.options, num_classes=match.num_classes, device=device)
     load_opened(model, opened)
     return model.eval()

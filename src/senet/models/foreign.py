@@ -12,9 +12,10 @@ from senet.insertion.history import record
 from senet.insertion.insert import insert
 from senet.insertion.plan import InsertPlan
 from senet.models.classifier import ModelConfig
-from senet.models.libraries import LIBRARIES, factories, from_file
+from senet.models.libraries import LIBRARIES, from_file
 from senet.models.recalibration import with_reduction
-from senet.spec import KINDS, BlockSpec, check_choice
+from senet.spec import BlockSpec
+from senet.userfile import in_user_file, was_loaded
 
 INSERTION_OPTIONS = ("init", "existing", "at")
 """Options of a recipe's model that go to `senet.insert`; all others go to the library or the factory."""
@@ -25,7 +26,7 @@ PRETRAINED = "pretrained"
 
 def is_foreign(name: str) -> bool:
     """Return whether a name means a network from outside this package."""
-    return ".py:" in name or name.partition("/")[0] in LIBRARIES
+    return in_user_file(name) or name.partition("/")[0] in LIBRARIES
 
 
 def create_foreign(
@@ -83,7 +84,7 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
         UsageError: if a user's file makes the network and was not named in this process: a checkpoint alone runs no code.
     """
     name, options = config["name"], dict(config["options"])
-    if ".py:" in name and name not in factories:
+    if in_user_file(name) and not was_loaded(name):
         raise UsageError(
             f"these weights fit a network from {name}, and a file of weights is no reason to run that code: build the network yourself, "
             "senet.insert(network, plan) the plan of its metadata, and senet.load_weights(network, file)"
@@ -112,8 +113,6 @@ def _spec(name: str, block: str | BlockSpec | None, reduction: int | dict[int, i
         if reduction is not None:
             raise UsageError(f"reduction={reduction} needs a block: {name} is plain without block=, such as block='se'")
         return None
-    if isinstance(block, str):
-        check_choice("block", block, KINDS)
     return with_reduction(_as_spec(block), reduction)
 
 
@@ -141,7 +140,7 @@ def _describe(model: nn.Module, config: ModelConfig, in_channels: int) -> None:
 def _build(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     library, _, rest = name.partition("/")
     try:
-        if ".py:" in name:
+        if in_user_file(name):
             model = from_file(name, num_classes, in_channels, options)
         else:
             model = LIBRARIES[library](rest, num_classes, in_channels, options)

@@ -2,20 +2,16 @@
 
 import inspect
 from collections.abc import Callable
-from importlib import util
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from senet.errors import UsageError, nearest
+from senet.userfile import load_function
 
 UNTRAINED = {"googlenet": {"aux_logits": False, "init_weights": True}, "inception_v3": {"aux_logits": False, "init_weights": True}}
 """Options of torchvision without which training returns tuples of logits, and the constructors warn."""
-
-factories: dict[str, Callable[..., Any]] = {}
-"""What this process was told to import from users' files, by name."""
 
 
 def from_timm(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
@@ -55,7 +51,7 @@ def from_torchvision(name: str, num_classes: int | None, in_channels: int, optio
 
 def from_file(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     """Run a user's file, once, and call the function or class that it is to take the network from."""
-    factory = factories.get(name) or _import_factory(name)
+    factory = load_function(name, "network", imported=True)
     parameters = inspect.signature(factory).parameters
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     offered = {"num_classes": num_classes, "in_channels": in_channels}
@@ -76,25 +72,6 @@ def _check_made(name: str, model: nn.Module, unasked: dict[str, int | None]) -> 
     for key, wanted in unasked.items():
         if wanted is not None and made[key] not in (None, wanted):
             raise UsageError(f"{name} makes a network with {key}={made[key]} where {wanted} is needed: let it take {key}")
-
-
-def _import_factory(name: str) -> Callable[..., Any]:
-    """Run a user's file and return what makes the network there."""
-    file, _, attribute = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"there is no file {file!r}: a network of your own is named path/to/file.py:factory")
-    spec = util.spec_from_file_location(f"senet_user_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        names = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module.__name__]
-        raise UsageError(f"{file} has no function or class {attribute!r}{nearest(attribute, names)}; it has: {', '.join(names) or 'none'}")
-    factories[name] = factory
-    return factory
 
 
 def last_linear(model: nn.Module) -> tuple[str, nn.Linear] | None:

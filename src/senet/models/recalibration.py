@@ -1,14 +1,14 @@
 """Which unit of a network gets which block."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from senet.blocks.build import build_block
 from senet.errors import UsageError
-from senet.spec import PLACEMENTS, BlockSpec, check_choice, check_placement
+from senet.spec import PLACEMENTS, BlockSpec, block_class, check_choice, check_placement
 
 BlockRule = Callable[[int, int, int], BlockSpec | None]
 """(stage, index of the unit in its stage from 1, channels) -> its block, or None."""
@@ -37,8 +37,8 @@ class Recalibration:
             raise UsageError(f"this network takes the placement {' or '.join(placements)} only, got {self.placement!r}")
         if isinstance(self.block, BlockSpec):
             check_placement(self.block.kind, self.placement)
-        widths = (self.block.reduction, self.block.hidden) if isinstance(self.block, BlockSpec) else ()
-        named = set(self.stages or ()).union(*(width for width in widths if isinstance(width, dict)))
+        values = self.block.options.values() if isinstance(self.block, BlockSpec) else ()
+        named = set(self.stages or ()).union(*(value for value in values if isinstance(value, dict)))
         if unknown := sorted(named - set(known)):
             raise UsageError(f"this network has no stage {unknown[0]}; its stages are {', '.join(map(str, known))}")
         if self.stages is not None and not self.stages:
@@ -63,9 +63,10 @@ class Recalibration:
         if spec is None:
             return None
         check_placement(spec.kind, self.placement)
-        if spec.kind == "cmpe_se" and not residual:
+        if block_class(spec.kind).sees_shortcut and not residual:
             raise UsageError(
-                "'cmpe_se' weighs a branch against the shortcut that it is added to, which not every unit of this network has: use 'se'"
+                f"{spec.kind!r} weighs a branch against the shortcut that it is added to, "
+                "which not every unit of this network has: use 'se'"
             )
         return build_block(spec.at_stage(stage).with_defaults(**(defaults | dict(self.defaults))), channels)
 
@@ -78,6 +79,6 @@ def with_reduction(spec: BlockSpec, reduction: int | dict[int, int] | None) -> B
     """
     if reduction is None:
         return spec
-    if spec.reduction is not None or spec.hidden is not None:
+    if {"reduction", "hidden"} & spec.options.keys():
         raise UsageError(f"reduction={reduction} is given twice: the block has {spec.to_dict()}; leave one out")
-    return replace(spec, reduction=reduction)
+    return spec.with_options(reduction=reduction)

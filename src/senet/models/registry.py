@@ -12,19 +12,19 @@ from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, senet154, shake_shake, shufflenet, vgg
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.recalibration import BlockRule, Recalibration, with_reduction
-from senet.spec import KINDS, BlockSpec, check_choice, check_positive
+from senet.spec import KINDS, BlockSpec, block_class, check_positive
 
 
 @dataclass(frozen=True)
 class Family:
-    """Say how the networks of one family are built, and for which data.
+    """Networks that are built alike, for one kind of data.
 
     Args:
         network: called with (variant, num_classes, in_channels, recalibration, **options).
         variants: name -> what distinguishes the variant.
         num_classes: classes of the family's data set.
         image_size: side of its images, in pixels.
-        kinds: the kinds of block that its names take as prefixes; CMPE-SE needs shortcuts.
+        has_shortcuts: whether its units add a shortcut, which blocks that see it need.
         block: the kind of block that its networks have by themselves; their names take no prefix.
     """
 
@@ -32,7 +32,7 @@ class Family:
     variants: Mapping[str, Any]
     num_classes: int
     image_size: int
-    kinds: tuple[str, ...] = KINDS
+    has_shortcuts: bool = True
     block: str | None = None
 
     @property
@@ -41,18 +41,20 @@ class Family:
         parameters = inspect.signature(self.network).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
+    def takes(self, kind: str) -> bool:
+        """Return whether its names take a kind of block as prefix."""
+        return self.block is None and (self.has_shortcuts or not block_class(kind).sees_shortcut)
 
-WITHOUT_SHORTCUTS = tuple(kind for kind in KINDS if kind != "cmpe_se")
 
 FAMILIES = (
     Family(resnet.ResNet, resnet.VARIANTS, num_classes=1000, image_size=224),
     Family(resnet.ResNeXt, resnet.GROUPED_VARIANTS, num_classes=1000, image_size=224),
-    Family(senet154.SENet154, senet154.VARIANTS, num_classes=1000, image_size=224, kinds=(), block="se"),
-    Family(vgg.VGG, vgg.VARIANTS, num_classes=1000, image_size=224, kinds=WITHOUT_SHORTCUTS),
-    Family(mobilenet.MobileNet, mobilenet.VARIANTS, num_classes=1000, image_size=224, kinds=WITHOUT_SHORTCUTS),
-    Family(shufflenet.ShuffleNet, shufflenet.VARIANTS, num_classes=1000, image_size=224, kinds=WITHOUT_SHORTCUTS),
-    Family(bn_inception.BNInception, bn_inception.VARIANTS, num_classes=1000, image_size=224, kinds=WITHOUT_SHORTCUTS),
-    Family(inception_resnet.InceptionResNet, inception_resnet.VARIANTS, num_classes=1000, image_size=299, kinds=WITHOUT_SHORTCUTS),
+    Family(senet154.SENet154, senet154.VARIANTS, num_classes=1000, image_size=224, block="se"),
+    Family(vgg.VGG, vgg.VARIANTS, num_classes=1000, image_size=224, has_shortcuts=False),
+    Family(mobilenet.MobileNet, mobilenet.VARIANTS, num_classes=1000, image_size=224, has_shortcuts=False),
+    Family(shufflenet.ShuffleNet, shufflenet.VARIANTS, num_classes=1000, image_size=224, has_shortcuts=False),
+    Family(bn_inception.BNInception, bn_inception.VARIANTS, num_classes=1000, image_size=224, has_shortcuts=False),
+    Family(inception_resnet.InceptionResNet, inception_resnet.VARIANTS, num_classes=1000, image_size=299, has_shortcuts=False),
     Family(cifar_resnet.CifarResNet, cifar_resnet.VARIANTS, num_classes=10, image_size=32),
     Family(preresnet.PreResNet, preresnet.VARIANTS, num_classes=10, image_size=32),
     Family(shake_shake.ShakeShake, shake_shake.VARIANTS, num_classes=10, image_size=32),
@@ -63,7 +65,7 @@ PLAIN = {name: family for family in FAMILIES for name in family.variants}
 
 def list_models(pattern: str = "*") -> list[str]:
     """Return the names that match a shell wildcard, plain and prefixed: `list_models("se_*resnet50")`."""
-    names = [*PLAIN, *(f"{kind}_{name}" for kind in KINDS for name, family in PLAIN.items() if kind in family.kinds)]
+    names = [*PLAIN, *(f"{kind}_{name}" for kind in KINDS for name, family in PLAIN.items() if family.takes(kind))]
     return [name for name in names if fnmatchcase(name, pattern)]
 
 
@@ -122,7 +124,7 @@ def split_name(name: str) -> tuple[str | None, str]:
     """
     for kind in sorted(KINDS, key=len, reverse=True):
         plain = name.removeprefix(f"{kind}_")
-        if plain != name and plain in PLAIN and kind in PLAIN[plain].kinds:
+        if plain != name and plain in PLAIN and PLAIN[plain].takes(kind):
             return kind, plain
     if name not in PLAIN:
         raise UsageError(f"unknown model {name!r}{nearest(name, list_models())}; `senet models` lists all")
@@ -143,10 +145,9 @@ def resolve_block(
     if block == "auto":
         block = kind
     if isinstance(block, str):
-        check_choice("block", block, KINDS)
-        block = BlockSpec.from_dict({"kind": block})
+        block = BlockSpec(block)
     if isinstance(block, BlockSpec):
         return with_reduction(block, reduction)
     if reduction is not None:
-        raise UsageError(f"reduction={reduction} needs a block of one kind: use {KINDS[0]}_{name}, or block={KINDS[0]!r}")
+        raise UsageError(f"reduction={reduction} needs a block of one kind: use se_{name}, or block='se'")
     return block

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from senet.blocks.channel import ChannelSE
-from senet.blocks.competitive import CompetitiveSE
 from senet.models.recalibration import Recalibration
-from senet.ops.tail.call import is_traced, is_unheard, keep, residual_tail
+from senet.ops.hooks import has_hooks
+from senet.ops.tail.call import is_traced, keep, residual_tail
 from senet.ops.tail.preactivated_autograd import preactivated_tail
 
 
@@ -83,7 +82,8 @@ class ResidualUnit(nn.Module):
         self.placement = recalibration.placement
         channels = {"pre": shape.inputs, "inner": shape.width(self.expansion)}.get(self.placement, shape.outputs)
         maps = max(1, shape.outputs // self.expansion // 16)  # the authors of CMPE-SE count by the width of an ungrouped 3x3
-        self.se = recalibration.build(shape.stage, shape.index, channels, residual=True, maps=maps)
+        self.se: Any = recalibration.build(shape.stage, shape.index, channels, residual=True, maps=maps)
+        self.sees_shortcut = self.se is not None and self.se.sees_shortcut
 
     def recalibrate(self, placement: str, x: Tensor) -> Tensor:
         """Apply the block here if this is its placement."""
@@ -92,7 +92,7 @@ class ResidualUnit(nn.Module):
     def tail(self, branch: Tensor, shortcut: Tensor, **norms: nn.Module) -> Tensor:
         """Join branch and shortcut; see `residual_tail`."""
         block = keep if self.se is None else self.se
-        pairwise = isinstance(self.se, CompetitiveSE)
+        pairwise = self.se is not None and self.sees_shortcut
         relu = not self.preactivated
         return residual_tail(branch, shortcut, recalibrate=block, pairwise=pairwise, placement=self.placement, relu=relu, **norms)
 
@@ -216,10 +216,11 @@ class PreactivatedStage(nn.Sequential):
     @staticmethod
     def _joined(unit: Any, following: Any) -> bool:
         """Return whether a unit may hand two maps to the next: nobody else looks at them, and nothing stands between sum and BN."""
-        if not (isinstance(unit, PreactivatedUnit) and isinstance(following, PreactivatedUnit) and isinstance(unit.se, ChannelSE)):
+        if not (isinstance(unit, PreactivatedUnit) and isinstance(following, PreactivatedUnit) and unit.se is not None):
             return False
         between = following.placement == "pre" and following.se is not None and not following.shared_activation
-        return unit.placement == "standard" and not between and is_unheard(unit) and is_unheard(following)
+        alone = not unit.sees_shortcut and not between
+        return unit.placement == "standard" and alone and not has_hooks(unit) and not has_hooks(following)
 
 
 class PreactivatedBasicBlock(PreactivatedUnit):

@@ -14,7 +14,7 @@ from senet.errors import UsageError
 from senet.models.recalibration import Recalibration
 from senet.models.residual import ResidualUnit, UnitShape, conv
 from senet.models.residual_net import ResidualNet
-from senet.spec import BlockSpec, check_choice
+from senet.spec import BlockSpec, block_class, check_choice
 
 RECALIBRATED = {"mixed": ("standard", "post", "identity"), "branches": ("standard",)}
 """What a unit recalibrates, and the placements that this allows."""
@@ -200,8 +200,9 @@ class ShakeShake(ResidualNet):
         super().__init__()
         check_choice("recalibrate", recalibrate, tuple(RECALIBRATED))
         recalibration.check(self.stage_names, RECALIBRATED[recalibrate])
-        if recalibrate == "branches" and isinstance(recalibration.block, BlockSpec) and recalibration.block.kind == "cmpe_se":
-            raise UsageError("'cmpe_se' weighs the mixture of the branches against the shortcut: use recalibrate='mixed'")
+        block = recalibration.block
+        if recalibrate == "branches" and isinstance(block, BlockSpec) and block_class(block.kind).sees_shortcut:
+            raise UsageError(f"{block.kind!r} weighs the mixture of the branches against the shortcut: use recalibrate='mixed'")
         self.preactivated = layout.unit.preactivated
         self.conv1 = conv(in_channels, layout.stem, 3)
         self.bn1 = nn.BatchNorm2d(layout.stem)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from senet.blocks.initial import draw
+from senet.blocks.initialise import init_fan_in_
 from senet.models.classifier import Classifier
 from senet.models.recalibration import Recalibration
 
@@ -44,8 +44,8 @@ class HiddenLinear(nn.Linear):
     """A linear layer before a ReLU, drawn by fan-in (He et al., 1502.01852) so that a VGG can be trained from scratch."""
 
     def reset_parameters(self) -> None:
-        """Draw the weights and set the bias to 0."""
-        draw(self, relu=True)
+        """Draw the weights by fan-in and set the bias to 0."""
+        init_fan_in_(self, relu=True)
 
 
 class VGG(Classifier):

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from senet.errors import UsageError
-from senet.ops.passes.protocol import CompiledKernels, Kernels
+from senet.ops.passes.protocol import Kernels
+from senet.ops.passes.torch import CompiledKernels
 from senet.spec import check_choice
 
 REFERENCE = "reference"

@@ -25,33 +25,42 @@ GATE = {
 """The non-linearity that makes the gate: sigmoid in the paper, the others in its Table 12 (hard-sigmoid: MobileNetV3)."""
 
 
-def squeeze_avg(x: Tensor) -> Tensor:
-    """Average every channel over its positions (eq. 2). x: (N, C, *S) -> (N, C)."""
-    return x.flatten(2).mean(2) if x.ndim > 2 else x
+Layer = Callable[[Tensor], Tensor]
+"""Linear layer over the last dimension (an FC), or convolution of an image (N, C, H, W)."""
 
 
-def squeeze_max(x: Tensor) -> Tensor:
+def squeeze_avg(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Average every channel over its positions, summing in this type (eq. 2). x: (N, C, *S) -> (N, C)."""
+    return cast(x, dtype) if x.ndim == 2 else x.flatten(2).mean(2, dtype=None if dtype == x.dtype else dtype)
+
+
+def squeeze_max(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Take every channel's maximum over its positions (section 6.2). x: (N, C, *S) -> (N, C)."""
-    return x.amax(tuple(range(2, x.ndim))) if x.ndim > 2 else x
+    return cast(x.amax(tuple(range(2, x.ndim))) if x.ndim > 2 else x, dtype)
 
 
-def no_squeeze(x: Tensor) -> Tensor:
+def no_squeeze(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Keep every position: the gate is then a map of its own (section 7.1, NoSqueeze). x: (N, C, *S) -> (N, C, *S)."""
-    return x
+    return cast(x, dtype)
 
 
-SQUEEZE: dict[str, Callable[[Tensor], Tensor]] = {"avg": squeeze_avg, "max": squeeze_max, "none": no_squeeze}
+def cast(x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Return x in this type; None = its own."""
+    return x if dtype is None else x.to(dtype)
+
+
+SQUEEZE: dict[str, Callable[[Tensor, torch.dtype | None], Tensor]] = {"avg": squeeze_avg, "max": squeeze_max, "none": no_squeeze}
 """What summarises a channel (Table 11), or nothing (Table 16)."""
 
 
-def fully_connected(z: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Apply a linear layer over the channels (a 1x1 convolution). z: (N, C, *S), weight: (D, C), bias: (D,) -> (N, D, *S)."""
-    return F.linear(z.movedim(1, -1), weight, bias).movedim(-1, 1)
+def fully_connected(z: Tensor, layer: Layer) -> Tensor:
+    """Apply a linear layer over the channels (a 1x1 convolution). z: (N, C, *S) -> (N, D, *S)."""
+    return layer(z.movedim(1, -1)).movedim(-1, 1)
 
 
-def excite(z: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None, gate: str = "sigmoid") -> Tensor:
-    """Turn squeezed channels into gates: s = gate(W2 relu(W1 z)) (eq. 3). z: (N, C, *S), w1: (h, C), w2: (C, h) -> (N, C, *S)."""
-    return GATE[gate](fully_connected(torch.relu(fully_connected(z, w1, b1)), w2, b2))
+def excite(z: Tensor, fc1: Layer, fc2: Layer, gate: str = "sigmoid") -> Tensor:
+    """Turn squeezed channels into gates: s = gate(W2 relu(W1 z)) (eq. 3). z: (N, C, *S) -> (N, C, *S)."""
+    return GATE[gate](fully_connected(torch.relu(fully_connected(z, fc1)), fc2))
 
 
 def scale(x: Tensor, s: Tensor) -> Tensor:
@@ -59,16 +68,16 @@ def scale(x: Tensor, s: Tensor) -> Tensor:
     return x * s[(...,) + (None,) * (x.ndim - s.ndim)]
 
 
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Apply a 1x1 convolution in the memory format of x, in any number of dimensions. x: (N, C, *S), weight: (D, C, 1, 1) -> (N, D, *S)."""
+def pointwise(x: Tensor, conv: Layer) -> Tensor:
+    """Apply a 1x1 convolution in the memory format of x, in any number of dimensions. x: (N, C, *S) -> (N, D, *S)."""
     image = x.flatten(2, -2) if x.ndim > 4 else x[(...,) + (None,) * (4 - x.ndim)]
-    out = F.conv2d(image, weight, bias)
+    out = conv(image)
     return out.reshape(out.shape[:2] + x.shape[2:])
 
 
-def excite_positions(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Turn every position into a gate: q = sigmoid(w x) (1803.02579, sSE). x: (N, C, *S), weight: (1, C, 1, 1) -> (N, 1, *S)."""
-    return torch.sigmoid(pointwise(x, weight, bias))
+def excite_positions(x: Tensor, conv: Layer) -> Tensor:
+    """Turn every position into a gate: q = sigmoid(w x) (1803.02579, sSE). x: (N, C, *S), conv: C -> 1 channels -> (N, 1, *S)."""
+    return torch.sigmoid(pointwise(x, conv))
 
 
 def concat(c: Tensor, s: Tensor) -> Tensor:
@@ -90,16 +99,12 @@ def fold(pairs: Tensor, columns: int) -> Tensor:
     return pairs.unflatten(2, (-1, columns)).transpose(3, 4).flatten(2, 3)
 
 
-def look(image: Tensor, weight: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
-    """Filter an image of both squeezes, normalise, average the maps, read by rows. (N, 1, P, Q), weight: (m, 1, p, q) -> (N, features)."""
-    return norm(F.conv2d(image, weight)).mean(1).flatten(1)
+def filter_pairs(image: Tensor, conv: Layer, norm: Layer) -> Tensor:
+    """Filter an image of both squeezes, normalise, average the maps, read by rows. (N, 1, P, Q) -> (N, features)."""
+    return norm(conv(image)).mean(1).flatten(1)
 
 
-Affine = tuple[Tensor, Tensor | None]
-"""Weight and bias of a linear layer."""
-
-
-def compete(u: Tensor, x: Tensor, squeeze_u: Affine, squeeze_x: Affine, excite: Affine) -> Tensor:
+def compete(u: Tensor, x: Tensor, fc_u: Layer, fc_x: Layer, fc_out: Layer) -> Tensor:
     """Excite branch and shortcut jointly: s = sigmoid(We [relu(Wu u), relu(Wx x)]). u, x: (N, C), Wu, Wx: (h, C), We: (C, 2h) -> (N, C)."""
-    hidden = torch.relu(torch.cat((fully_connected(u, *squeeze_u), fully_connected(x, *squeeze_x)), 1))
-    return torch.sigmoid(fully_connected(hidden, *excite))
+    hidden = torch.relu(torch.cat((fully_connected(u, fc_u), fully_connected(x, fc_x)), 1))
+    return torch.sigmoid(fully_connected(hidden, fc_out))

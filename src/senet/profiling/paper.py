@@ -18,12 +18,12 @@ from senet.models.classifier import Classifier
 from senet.models.registry import build_model
 from senet.spec import BlockSpec
 
-UNITS = {"k": 1e3, "M": 1e6, "G": 1e9}
+DECIMAL_PREFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
 
 @dataclass(frozen=True)
 class Printed:
-    """Hold a number as a paper prints it: "3.86 G"."""
+    """Number as a paper prints it: "3.86 G"."""
 
     text: str
 
@@ -31,13 +31,13 @@ class Printed:
     def value(self) -> float:
         """The number."""
         number, unit = self.text.split()
-        return float(number) * UNITS[unit]
+        return float(number) * DECIMAL_PREFIXES[unit]
 
     @property
     def tolerance(self) -> float:
         """Half a unit of the last digit."""
         number, unit = self.text.split()
-        return 0.5 * UNITS[unit] / 10 ** len(number.partition(".")[2])
+        return 0.5 * DECIMAL_PREFIXES[unit] / 10 ** len(number.partition(".")[2])
 
     def agrees(self, counted: int) -> bool:
         """Return whether a count rounds to the printed number."""
@@ -46,7 +46,7 @@ class Printed:
 
 @dataclass(frozen=True)
 class PaperRow:
-    """Describe one network of a paper.
+    """One network of a paper.
 
     Args:
         table: where it is printed.
@@ -78,7 +78,7 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class CountedRow:
-    """Hold a row and what is counted here: parameters, MACs per image, and the paths of the blocks."""
+    """Row with what is counted here: parameters, MACs per image, and the paths of the blocks."""
 
     row: PaperRow
     parameters: int
@@ -107,7 +107,7 @@ class CountedRow:
 
 @dataclass(frozen=True)
 class PaperTables:
-    """Hold the papers' tables with our counts."""
+    """The papers' tables with our counts."""
 
     rows: tuple[CountedRow, ...]
 

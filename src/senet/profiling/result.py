@@ -6,9 +6,10 @@ from typing import Any
 from rich.table import Table
 
 from senet.measuring.counting import Cost
+from senet.measuring.numbers import compact, compact_bytes, milliseconds
 from senet.measuring.timing import Ratio, Timing, ratio
 
-COLUMNS = ("params", "MACs", "SE\nMACs", "SE\nadds", "memory", "ms", "quartiles", "SE\nms")
+HEADINGS = ("params", "MACs", "SE\nMACs", "SE\nadds", "memory", "ms", "quartiles", "SE\nms")
 CAPTION = (
     "MACs, additions and memory (what training keeps for the backward pass without fused tails) are per image, ms per batch. "
     "SE: the recalibration blocks' share; MACs of their layers and of the scaling, additions of the squeeze."
@@ -16,8 +17,8 @@ CAPTION = (
 
 
 @dataclass(frozen=True)
-class Row:
-    """Hold one part of a network.
+class PartRow:
+    """One part of a network in a profile.
 
     Args:
         path: its place in the model; "" is what the network does outside its parts.
@@ -43,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Profile:
-    """Hold what a network costs.
+    """Cost of a network, part by part.
 
     Args:
         name: name of the network, or its class.
@@ -59,7 +60,7 @@ class Profile:
     input_size: tuple[int, ...]
     device: str
     dtype: str
-    blocks: tuple[Row, ...] = field(repr=False)
+    blocks: tuple[PartRow, ...] = field(repr=False)
     latency: Timing | None = None
     plain: "Profile | None" = field(default=None, repr=False)
 
@@ -116,7 +117,7 @@ class Profile:
         batch = "x".join(map(str, self.input_size))
         title = f"{self.name}, {batch} {self.dtype}, {self.device}"
         table = Table(
-            "part", *COLUMNS, title=title, caption=CAPTION, title_justify="left", caption_justify="left", box=None, pad_edge=False
+            "part", *HEADINGS, title=title, caption=CAPTION, title_justify="left", caption_justify="left", box=None, pad_edge=False
         )
         for column in table.columns:
             column.justify, column.no_wrap = "left" if column is table.columns[0] else "right", True
@@ -151,9 +152,9 @@ def _entries(cost: Cost, latency: Timing | None) -> dict[str, Any]:
 
 
 def _cells(cost: Cost, share: Cost, latency: Timing | None, share_latency: Timing | None) -> list[str]:
-    counts = [f"{cost.params:,}", *(_short(n) for n in (cost.macs, share.macs, cost.squeeze_adds)), f"{_short(cost.activation_bytes)}B"]
-    times = ["", ""] if latency is None else [_ms(latency.median), f"{_ms(latency.low)}-{_ms(latency.high)}"]
-    return [*counts, *times, _ms(share_latency.median) if share_latency is not None and share != Cost() else ""]
+    counts = [f"{cost.params:,}", *(compact(n) for n in (cost.macs, share.macs, cost.squeeze_adds)), compact_bytes(cost.activation_bytes)]
+    times = ["", ""] if latency is None else [milliseconds(latency.median), f"{milliseconds(latency.low)}-{milliseconds(latency.high)}"]
+    return [*counts, *times, milliseconds(share_latency.median) if share_latency is not None and share != Cost() else ""]
 
 
 def _shares(share: Cost, cost: Cost, latency: float | None) -> list[str]:
@@ -167,20 +168,3 @@ def _ratios(ratios: dict[str, float | Ratio]) -> list[str]:
     if isinstance(time := ratios.get("latency"), Ratio):
         times = [f"{time.median:.2f}", f"{time.low:.2f}-{time.high:.2f}"]
     return [cells["params"], cells["macs"], "", "", cells["activation_bytes"], *times]
-
-
-def _short(number: int) -> str:
-    """Write a count with a decimal prefix: 3.86 G."""
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= factor:
-            return f"{_digits(number / factor)} {prefix}"
-    return f"{number} "
-
-
-def _ms(seconds: float) -> str:
-    return _digits(seconds * 1e3)
-
-
-def _digits(number: float) -> str:
-    """Write three digits, but no more than two decimals: 0.05, 3.86, 11.3, 128."""
-    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from senet.publishing.papers import papers
-from senet.spec import DEFAULT_REDUCTION
+from senet.spec import options_of
 from senet.weights.store import WeightsMetadata
 
 DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
@@ -27,7 +27,7 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Costs:
-    """Hold what a network costs.
+    """Size and arithmetic of a network.
 
     Args:
         input_size: (channels, height, width) of the image that was counted.
@@ -46,7 +46,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Subject:
-    """Hold what a card is about.
+    """Trained weights that a card is about.
 
     Args:
         repo: "USER/REPO".
@@ -113,7 +113,8 @@ def _network(subject: Subject) -> str:
 
 def _block(block: dict[str, Any]) -> str:
     kind = block["kind"]
-    default = {"reduction": DEFAULT_REDUCTION[kind]} if kind in DEFAULT_REDUCTION and "hidden" not in block else {}
+    own = options_of(kind)
+    default = {"reduction": own["reduction"].default} if "reduction" in own and "hidden" not in block else {}
     options = ", ".join(f"{name} {value}" for name, value in (default | block).items() if name != "kind")
     return f"`{kind}`" + (f" ({options})" if options else "")
 

@@ -3,18 +3,10 @@
 import re
 from collections.abc import Iterable
 
+from senet.spec import KINDS, block_class
+
 Paper = tuple[str, str]
 """Authors with the title, and number in arXiv."""
-
-SENET = ("Hu, Shen, Albanie, Sun, Wu: Squeeze-and-Excitation Networks", "1709.01507")
-SCSE = ("Roy, Navab, Wachinger: Concurrent Spatial and Channel Squeeze & Excitation in Fully Convolutional Networks", "1803.02579")
-
-BLOCKS: dict[str, Paper] = {
-    "se": SENET,
-    "sse": SCSE,
-    "scse": SCSE,
-    "cmpe_se": ("Y. Hu et al.: Competitive Inner-Imaging Squeeze and Excitation for Residual Network", "1807.08920"),
-}
 
 NETWORKS: dict[str, Paper] = {
     "resnet": ("He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition", "1512.03385"),
@@ -22,7 +14,7 @@ NETWORKS: dict[str, Paper] = {
     "preresnet": ("He, Zhang, Ren, Sun: Identity Mappings in Deep Residual Networks", "1603.05027"),
     "wrn": ("Zagoruyko, Komodakis: Wide Residual Networks", "1605.07146"),
     "resnext": ("Xie, Girshick, Dollár, Tu, He: Aggregated Residual Transformations for Deep Neural Networks", "1611.05431"),
-    "senet": SENET,
+    "senet": ("Hu, Shen, Albanie, Sun, Wu: Squeeze-and-Excitation Networks", "1709.01507"),
     "bn_inception": (
         "Ioffe, Szegedy: Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
         "1502.03167",
@@ -44,6 +36,6 @@ NETWORKS: dict[str, Paper] = {
 
 def papers(name: str, kinds: Iterable[str] = ()) -> list[Paper]:
     """Return the papers behind a network of the registry, such as "se_resnet50", and behind blocks of these kinds, each once."""
-    plain = re.sub(rf"^({'|'.join(BLOCKS)})_", "", name)
+    plain = re.sub(rf"^({'|'.join(KINDS)})_", "", name)
     network = [paper for begin, paper in NETWORKS.items() if plain.startswith(begin)]
-    return list(dict.fromkeys([*network, *(BLOCKS[kind] for kind in kinds)]))
+    return list(dict.fromkeys([*network, *(paper for kind in kinds if (paper := block_class(kind).paper) is not None)]))

@@ -16,7 +16,7 @@ from senet.profiling import profile
 from senet.publishing.card import Costs, Subject, model_card
 from senet.spec import InputSpec
 from senet.weights.hub import CARD, CONFIG, PREFIX, WEIGHTS, upload
-from senet.weights.store import WeightsMetadata, config_of, metadata_of, read_metadata, read_weights, save_weights
+from senet.weights.store import WeightsMetadata, find_config, metadata_of, read_metadata, read_weights, save_weights
 
 
 def push_to_hub(
@@ -56,7 +56,7 @@ def push_to_hub(
         UsageError: if nothing says how to build the network again, huggingface-hub is not installed, the user is not logged in or may not
             write there, or the hub cannot be reached.
     """
-    config = config_of(model)
+    config = find_config(model)
     if config is None:
         raise UsageError(f"nothing says how to build this {type(model).__name__} again: push a network that create_model made")
     if ".py:" in config.name:

@@ -1,11 +1,24 @@
 """An experiment as data: the frozen dataclass tree `Recipe`, read from YAML and flags and written back as resolved. No torch."""
 
-from senet.recipe.build import build_recipe, check_tree, override, plain_message, recipe_parser
+from senet.recipe.build import build_recipe, check_tree, override
 from senet.recipe.files import RecipeFile, annotated_recipe, list_recipes, load_recipe, read_recipe_text, recipe_files
 from senet.recipe.paths import field_path, field_paths
-from senet.recipe.tree import NO_EFFECT, RANGES, DataRecipe, ModelRecipe, OptimRecipe, Recipe, ScheduleRecipe, TrainingRecipe, check_ranges
+from senet.recipe.tree import (
+    CLASSIFICATION,
+    NO_EFFECT,
+    RANGES,
+    DataRecipe,
+    ModelRecipe,
+    OptimRecipe,
+    Recipe,
+    ScheduleRecipe,
+    TrainingRecipe,
+    check_ranges,
+)
+from senet.recipe.values import parse_text
 
 __all__ = [
+    "CLASSIFICATION",
     "NO_EFFECT",
     "RANGES",
     "DataRecipe",
@@ -24,8 +37,7 @@ __all__ = [
     "list_recipes",
     "load_recipe",
     "override",
-    "plain_message",
+    "parse_text",
     "read_recipe_text",
     "recipe_files",
-    "recipe_parser",
 ]

@@ -1,25 +1,22 @@
-"""Build a recipe from nested plain data: names are checked, values get their types."""
+"""Build a recipe from nested plain data: names are checked, values get their types.
+
+The dataclasses themselves say which fields there are and of which types, so nothing but their type hints is read, and errors are in a
+user's words from the start. A library for command lines would be asked for its types only, and its errors translated.
+"""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from types import NoneType
-from typing import Any, get_args, get_type_hints
-
-from jsonargparse import ArgumentError, ArgumentParser
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from senet.errors import UsageError, nearest
 from senet.recipe.paths import field_path, set_field
 from senet.recipe.tree import Recipe
-from senet.spec import BlockSpec
+from senet.recipe.values import MismatchError, convert
+from senet.spec import options_of
 
-
-def recipe_parser(**kwargs: Any) -> ArgumentParser:
-    """Return a parser that has every field of `Recipe` as a flag: `--optim.lr 0.1`."""
-    parser = ArgumentParser(exit_on_error=False, **kwargs)
-    parser.add_class_arguments(Recipe)
-    return parser
+T = TypeVar("T")
 
 
 def build_recipe(tree: Any, overrides: Mapping[str, Any] | None = None, *, where: str = "recipe") -> Recipe:
@@ -36,13 +33,7 @@ def build_recipe(tree: Any, overrides: Mapping[str, Any] | None = None, *, where
     model = tree.get("model", {})
     if model.get("block") == "none":
         model["block"] = None
-    if isinstance(model.get("block"), Mapping):
-        model["block"] = BlockSpec.from_dict(model["block"])
-    try:
-        parser = recipe_parser()
-        return Recipe(**vars(parser.instantiate(parser.parse_object(tree))))
-    except ArgumentError as error:
-        raise UsageError(f"{where}: {plain_message(error)}") from error
+    return _built(Recipe, tree, "", where)
 
 
 def check_tree(tree: Any, where: str) -> None:
@@ -52,25 +43,17 @@ def check_tree(tree: Any, where: str) -> None:
     _check_names(tree, Recipe, "", where)
 
 
-def plain_message(error: ArgumentError) -> str:
-    """Return the parser's complaint as one line in a user's words."""
-    text = " ".join(str(error).split())
-    for pattern, words in (
-        (r'Parser key "([^"]*)": ', r"\1: "),
-        (r"Expected an? typing\.Literal\[([^\]]*)\]", r"expected one of \1"),
-        (r"Expected an? <class '(\w+)'>", r"expected \1"),
-        (r"\. Got value: ", ", got "),
-        (r"Does not validate .*? Subtypes: \[(.*)\] Errors: .* Given value: ", r"expected one of \1; got "),
-        (r"<class 'NoneType'>", "null"),
-        (r"<class '([\w.]+)'>", r"\1"),
-    ):
-        text = re.sub(pattern, words, text)
-    return text
-
-
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return the recipe with dotted fields replaced: `override(recipe, {"model.block": "se", "seed": 1})`."""
     return build_recipe(recipe.to_dict(), changes)
+
+
+def _check_options(tree: Mapping[str, Any], prefix: str, where: str) -> None:
+    known = ("kind", *options_of(tree.get("kind", "se")))
+    for name in tree:
+        if name not in known:
+            allowed = ", ".join(prefix + option for option in known)
+            raise UsageError(f"{where} has an unknown field {prefix + str(name)!r}{nearest(name, known)}; allowed: {allowed}")
 
 
 def _check_names(tree: Mapping[str, Any], cls: type, prefix: str, where: str) -> None:
@@ -82,8 +65,23 @@ def _check_names(tree: Mapping[str, Any], cls: type, prefix: str, where: str) ->
         if value is None and NoneType not in get_args(hints[name]):
             raise UsageError(f"{where}: {prefix}{name} is empty; give it a value, or leave it out for its default")
         if name == "block" and isinstance(value, Mapping):
-            _check_names(value, BlockSpec, f"{prefix}{name}.", where)
+            _check_options(value, f"{prefix}{name}.", where)
         if is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
                 raise UsageError(f"{where}: {prefix}{name} must hold fields, got {value!r}")
             _check_names(value, hints[name], f"{prefix}{name}.", where)
+
+
+def _built(cls: type[T], tree: Mapping[str, Any], prefix: str, where: str) -> T:
+    """Build a dataclass, and those in its fields, from nested plain data whose names are checked already."""
+    hints = get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, value in tree.items():
+        if is_dataclass(hints[name]) and isinstance(value, Mapping):
+            values[name] = _built(hints[name], value, f"{prefix}{name}.", where)
+            continue
+        try:
+            values[name] = convert(value, hints[name])
+        except MismatchError as error:
+            raise UsageError(f"{where}: {prefix}{name}: {error}") from error
+    return cls(**values)

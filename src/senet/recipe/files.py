@@ -12,12 +12,12 @@ from senet.errors import UsageError, choice_error
 from senet.recipe.build import build_recipe, check_tree
 from senet.recipe.tree import Recipe
 
-SUFFIXES = (".yaml", ".yml")
+YAML_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """Hold one file of a recipe.
+    """One file of a recipe.
 
     Args:
         source: name in the package, or path.
@@ -79,7 +79,7 @@ def read_recipe_text(source: str | Path) -> str:
         UsageError: if there is no such recipe (the nearest is named) or file.
     """
     path = Path(source)
-    if path.suffix in SUFFIXES:
+    if path.suffix in YAML_SUFFIXES:
         if not path.is_file():
             raise UsageError(f"no recipe file {str(source)!r}; `senet recipes` lists the recipes that come with the package")
         return path.read_text(encoding="utf-8")
@@ -105,7 +105,7 @@ def annotated_recipe(source: str | Path) -> str:
 def _place(source: str) -> Path:
     """Return what two ways to write one source have in common."""
     path = Path(source)
-    return path.resolve() if path.suffix in SUFFIXES else path
+    return path.resolve() if path.suffix in YAML_SUFFIXES else path
 
 
 def _read(source: str | Path) -> RecipeFile:
@@ -121,7 +121,7 @@ def _read(source: str | Path) -> RecipeFile:
     if not isinstance(base, str):
         raise UsageError(f"recipe {source}: base must be the name of a recipe or of a file beside this one, got {base!r}")
     check_tree(own, f"recipe {source}")
-    beside = Path(base).suffix in SUFFIXES
+    beside = Path(base).suffix in YAML_SUFFIXES
     return RecipeFile(str(source), text, own, str(Path(source).parent / base) if beside else base)
 
 

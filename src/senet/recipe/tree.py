@@ -11,6 +11,10 @@ import yaml
 
 from senet.errors import UsageError
 from senet.spec import BlockSpec, Placement
+from senet.userfile import in_user_file
+
+CLASSIFICATION = "classification"
+"""The task of a recipe that names none."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class DataRecipe:
     """Which images, and how they are augmented and batched.
 
     Args:
-        name: the source of the images.
+        name: the source of the images: digits, cifar10, cifar100, folder, places365, or a function of your own, path/to/file.py:function.
         root: folder of the images; digits needs none.
         download: fetch what is missing into root (CIFAR only).
         num_classes: number of classes that must be found; null = whatever the source has.
@@ -63,7 +67,7 @@ class DataRecipe:
         max_corrupt: share of unreadable images beyond which the run fails.
     """
 
-    name: Literal["digits", "cifar10", "cifar100", "folder", "places365"] = "digits"
+    name: str = "digits"
     root: str | None = None
     download: bool = False
     num_classes: int | None = None
@@ -165,6 +169,7 @@ class Recipe:
         name: what the recipe is called; run folders begin with it.
         about: one line on what it is and where its numbers come from.
         seed: seeds the weights, the order of the images and every image's augmentation.
+        task: what is predicted: classification, or a task of your own, path/to/file.py:factory.
         model: the network and its block.
         data: the images.
         optim: the optimiser.
@@ -175,6 +180,7 @@ class Recipe:
     name: str = "custom"
     about: str = ""
     seed: int = 0
+    task: str = CLASSIFICATION
     model: ModelRecipe = ModelRecipe()
     data: DataRecipe = DataRecipe()
     optim: OptimRecipe = OptimRecipe()
@@ -201,7 +207,9 @@ class Recipe:
         tree = self.to_dict()
         for section, name in NO_EFFECT:
             (tree[section] if section else tree).pop(name)
-        if self.data.name in ROOT_DECIDES and self.data.root is not None:
+        if self.task == CLASSIFICATION:  # recipes had no other task when the first digests were taken
+            tree.pop("task")
+        if (self.data.name in ROOT_DECIDES or in_user_file(self.data.name)) and self.data.root is not None:
             tree["data"]["root"] = str(Path(self.data.root).expanduser().resolve())
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -14,32 +14,34 @@ LINE = 18
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Hold one quantity of one variant over epochs: its mean and its extremes over the seeds that reached the epoch."""
+class LearningCurve:
+    """One quantity of one variant over epochs: its mean and its extremes over the seeds that reached the epoch."""
 
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
 
 
-def curve(variant: VariantResult, column: str) -> Curve:
+def learning_curve(variant: VariantResult, column: str) -> LearningCurve:
     """Summarise a column of the runs' metrics epoch by epoch."""
     histories = [run.history[column] for run in variant.runs]
     epochs = [[values[epoch] for values in histories if epoch < len(values)] for epoch in range(max(map(len, histories)))]
-    return Curve(tuple(map(fmean, epochs)), tuple(map(min, epochs)), tuple(map(max, epochs)))
+    return LearningCurve(tuple(map(fmean, epochs)), tuple(map(min, epochs)), tuple(map(max, epochs)))
 
 
-def settled_range(curves: Sequence[Curve], *, floor: float | None = None, ceiling: float = math.inf) -> tuple[float, float]:
+def axis_range(curves: Sequence[LearningCurve], *, floor: float | None = None, ceiling: float = math.inf) -> tuple[float, float]:
     """Return a range for the axis that shows what happens after the first fifth of the training.
 
     Accuracies that begin at chance and end within a point of each other would be one line on an axis that holds both.
 
     Args:
         curves: what is drawn.
-        floor: where the axis begins; None = at the lowest value after the first fifth, rounded down.
+        floor: where the axis begins if no value after the first fifth is below; None = at the lowest of those, rounded down.
         ceiling: the largest possible value.
     """
-    low = min(min(c.low[len(c.low) // 5 :]) for c in curves) if floor is None else floor
+    low = min(min(c.low[len(c.low) // 5 :]) for c in curves)
+    floor = None if floor is None or low < floor else floor
+    low = low if floor is None else floor
     high = max(max(c.high[len(c.high) // 5 :]) for c in curves)
     step = tick_step(max(high - low, 0.01 * abs(high)), 5)
     bottom = step * math.floor(low / step + 1e-9) if floor is None else floor
@@ -48,9 +50,9 @@ def settled_range(curves: Sequence[Curve], *, floor: float | None = None, ceilin
 
 
 def learning_chart(result: Result, column: str, title: str, *, floor: float | None = None, ceiling: float = math.inf) -> Drawing:
-    """Draw one column of metrics.csv for every variant, labelled at the end of its line; the axis is `settled_range`'s."""
-    curves = {variant.label: curve(variant, column) for variant in result.variants}
-    low, high = settled_range(list(curves.values()), floor=floor, ceiling=ceiling)
+    """Draw one column of metrics.csv for every variant, labelled at the end of its line; the axis is `axis_range`'s."""
+    curves = {variant.label: learning_curve(variant, column) for variant in result.variants}
+    low, high = axis_range(list(curves.values()), floor=floor, ceiling=ceiling)
     ends = "; ".join(f"{label} ends at {c.mean[-1]:.3g} ({c.low[-1]:.3g} to {c.high[-1]:.3g})" for label, c in curves.items())
     epochs = max(len(c.mean) for c in curves.values())
     drawing = Drawing(460, 300, f"{title} over {epochs} epochs, mean and range of {len(result.seeds)} seeds: {ends}.")

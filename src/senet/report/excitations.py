@@ -1,4 +1,7 @@
-"""Excitation by class: the SENet paper's Fig. 6 (classes against each other) and Fig. 7 (spread within a class)."""
+"""Excitation by class: the SENet paper's Fig. 6 (classes against each other) and Fig. 7 (spread within a class).
+
+Images without classes are one class, whose mean is the mean of all.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,27 +15,35 @@ Range = tuple[float, float]
 
 
 def class_chart(panel: "Panel", names: Sequence[str], gates: Range) -> Drawing:
-    """Draw the mean gate of each class over the channels, and the mean over all classes on top (Fig. 6).
+    """Draw the mean gate of each class over the channels, and the mean over all classes, if there are several, on top (Fig. 6).
 
     Args:
         panel: what to draw.
         names: name of every class, by label.
         gates: range of the axis, the same for all panels so that they can be compared.
     """
-    averages = {names[label]: curve.mean for label, curve in panel.classes.items()} | {"all classes": panel.overall}
+    several = len(panel.classes) > 1
+    averages = {names[label]: curve.mean for label, curve in panel.classes.items()} | ({"all classes": panel.overall} if several else {})
     words = ", ".join(f"{name} {sum(means) / len(means):.2f}" for name, means in averages.items())
-    drawing, x, y = _frame(panel, gates, f"Mean gate by channel and class in {panel.name}; over its channels: {words}.")
+    drawing, x, y = _frame(
+        panel, gates, f"Mean gate by channel{' and class' if several else ''} in {panel.name}; over its channels: {words}."
+    )
     for place, curve in enumerate(panel.classes.values(), 1):
         drawing.path(_points(panel, x, y, curve.mean), class_=f"gate {series(place)}")
-    drawing.path(_points(panel, x, y, panel.overall), class_="gate all")
+    if several:
+        drawing.path(_points(panel, x, y, panel.overall), class_="gate all")
     return drawing
 
 
 def spread_chart(panel: "Panel", names: Sequence[str], gates: Range) -> Drawing:
-    """Draw two classes, each with a band of one standard deviation over its images (Fig. 7)."""
-    labels = [next(iter(panel.classes)), list(panel.classes)[-1]]
+    """Draw the first and the last class, each with a band of one standard deviation over its images (Fig. 7)."""
+    labels = list(dict.fromkeys((next(iter(panel.classes)), list(panel.classes)[-1])))
     words = ", ".join(f"{names[label]} {sum(panel.classes[label].std) / len(panel.channels):.3f}" for label in labels)
-    drawing, x, y = _frame(panel, gates, f"Spread of the gates within a class in {panel.name}; mean standard deviation: {words}.")
+    drawing, x, y = _frame(
+        panel,
+        gates,
+        f"Spread of the gates{' within a class' if len(panel.classes) > 1 else ''} in {panel.name}; mean standard deviation: {words}.",
+    )
     drawing.window(x, y)
     for label in labels:
         curve, place = panel.classes[label], list(panel.classes).index(label) + 1

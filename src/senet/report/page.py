@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from statistics import fmean
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from senet.measuring.numbers import change, count, duration, mean_sd, signed, times
+from senet.measuring.numbers import mean_sd
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
 from senet.report.differences import difference_chart
@@ -18,14 +19,20 @@ from senet.report.svg import Drawing, series
 from senet.results.comparison import Result, VariantResult
 from senet.results.summary import interval, verdict
 
+ALL_IMAGES = ("all images",)
+"""Names of the groups whose gates are told apart, where images have no classes."""
+
+HIGHEST = {"%": 100.0}
+"""Unit of a metric -> the largest possible value, where there is one."""
+
 
 @dataclass(frozen=True)
-class Row:
-    """Hold one line of the table, as text."""
+class TableRow:
+    """One line of the table, as text."""
 
     label: str
     colour: str
-    top1: str
+    value: str
     difference: str
     interval: str
     best: str
@@ -38,7 +45,8 @@ def render(result: Result) -> str:
     environment = Environment(
         loader=PackageLoader("senet.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    sentence, _, rest = result.summary().partition(". ")
+    sentence, _, rest = result.summary.partition(". ")
+    metric = result.primary
     gated = [variant for variant in result.variants if variant.excitations]
     return environment.get_template("page.html").render(
         title=title(result),
@@ -46,13 +54,16 @@ def render(result: Result) -> str:
         headline=f"{sentence}." if rest else sentence,
         details=rest,
         result=result,
+        metric=metric,
+        heading=_capital(metric.heading),
         rows=[_row(result, place, variant) for place, variant in enumerate(result.variants)],
         differences=_svg(difference_chart(result)),
         learning=[
-            _svg(learning_chart(result, "val_top1", "Validation top-1, %", ceiling=100.0)),
+            _svg(learning_chart(result, metric.column, f"Validation {metric.heading}", ceiling=HIGHEST.get(metric.unit, inf))),
             _svg(learning_chart(result, "val_loss", "Validation loss", floor=0.0)),
         ],
         costs=_svg(cost_chart(result)),
+        by_class=bool(result.data.classes),
         excitations=[_excitations(result, variant) for variant in gated],
         notes=notes(result),
         recipe=yaml.safe_dump(result.recipe.to_dict(), sort_keys=False),
@@ -70,12 +81,15 @@ def title(result: Result) -> str:
 
 
 def notes(result: Result) -> list[str]:
-    """Say how the numbers came about and what they leave out."""
-    seeds, image = len(result.seeds), 100 / result.data.val_images
+    """Return how the numbers came about and what they leave out, in sentences."""
+    seeds, metric = len(result.seeds), result.primary
+    what = "accuracy" if metric.accuracy else "value"
     said = [
-        "Top-1 is the validation accuracy after the last epoch; no epoch was chosen by looking at it. The best epoch is given beside it.",
-        f"One validation image is {image:.2g} points of top-1.",
+        f"{_capital(metric.title)} is the validation {what} after the last epoch; no epoch was chosen by looking at it. "
+        "The best epoch is given beside it."
     ]
+    if metric.accuracy:
+        said.append(f"One validation image is {HIGHEST.get(metric.unit, 1.0) / result.data.val_images:.2g} {metric.scale}.")
     if seeds > 1:
         said.append(
             "± is the standard deviation over seeds. A difference is paired: the same seed gives every variant the same images in the same "
@@ -89,28 +103,22 @@ def notes(result: Result) -> list[str]:
     return said
 
 
-def _row(result: Result, place: int, variant: VariantResult) -> Row:
-    difference, cost, base = result.differences.get(variant.label), variant.cost, result.baseline.cost
-    figures = (
-        (count(cost.params), change(cost.params / base.params)),
-        (count(cost.macs), change(cost.macs / base.macs)),
-        (duration(cost.latency.median), times(cost.latency_ratio.median)),
-        (duration(cost.step.median), times(cost.step_ratio.median)),
-    )
-    return Row(
+def _row(result: Result, place: int, variant: VariantResult) -> TableRow:
+    difference, metric = result.differences.get(variant.label), result.primary
+    return TableRow(
         label=variant.label,
         colour=series(place),
-        top1=mean_sd(variant.top1),
-        difference="baseline" if difference is None else signed(difference.mean),
-        interval="" if difference is None else "no interval" if difference.low is None else interval(difference),
-        best=mean_sd([run.best_top1 for run in variant.runs]),
-        loss=f"{fmean(run.loss for run in variant.runs):.3f}",
-        costs=tuple((figure, ratio if difference else "") for figure, ratio in figures),
+        value=mean_sd(variant.last(metric.column), metric.decimals),
+        difference="baseline" if difference is None else metric.signed(difference.mean),
+        interval="" if difference is None else "no interval" if difference.low is None else interval(difference, metric),
+        best=mean_sd([run.best(metric) for run in variant.runs], metric.decimals),
+        loss=f"{fmean(variant.last('val_loss')):.3f}",
+        costs=tuple((cost.figure, cost.words if difference else "") for cost in variant.cost.rows(result.baseline.cost)),
     )
 
 
 def _excitations(result: Result, variant: VariantResult) -> dict[str, Any]:
-    names, gates = result.data.classes, gate_range(variant.excitations)
+    names, gates = result.data.classes or ALL_IMAGES, gate_range(variant.excitations)
     return {
         "label": variant.label,
         "key": [(series(place), names[label]) for place, label in enumerate(variant.excitations[0].classes, 1)],
@@ -121,6 +129,10 @@ def _excitations(result: Result, variant: VariantResult) -> dict[str, Any]:
 
 def _changes(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{path}: {'null' if value is None else value}" for path, value in changes.items())
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _svg(drawing: Drawing) -> Markup:

@@ -1,14 +1,16 @@
-"""What a comparison found, as frozen data: runs, costs, excitations; a table for the terminal and plain data for JSON."""
+"""What a comparison found, as frozen data: runs, costs, excitations. No torch."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from senet.measuring.paired import Difference, paired_difference, spread
-from senet.measuring.timing import Ratio, Timing
+from senet.errors import UsageError
+from senet.measuring.paired import Difference, paired_difference
+from senet.results.cost import VariantCost
+from senet.results.metric import Metric
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,58 +21,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SeedRun:
-    """Hold one finished run.
+    """Finished run of one variant with one seed.
 
     Args:
         seed: its seed.
         folder: its run folder.
-        history: column of metrics.csv -> one value an epoch.
+        history: column of metrics.csv -> one value an epoch; those named train_... and val_...
     """
 
     seed: int
     folder: str
     history: Mapping[str, tuple[float, ...]]
 
-    @property
-    def top1(self) -> float:
-        """Validation top-1 after the last epoch, in percent: no epoch was picked by looking at it."""
-        return self.history["val_top1"][-1]
+    def last(self, column: str) -> float:
+        """Return a column's value after the last epoch: no epoch was picked by looking at it."""
+        return self.history[column][-1]
 
-    @property
-    def best_top1(self) -> float:
-        """Highest validation top-1 of all epochs, in percent."""
-        return max(self.history["val_top1"])
-
-    @property
-    def loss(self) -> float:
-        """Validation loss after the last epoch."""
-        return self.history["val_loss"][-1]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Hold what a variant costs; ratios are to the baseline, measured interleaved with it.
-
-    Args:
-        params: number of parameters.
-        macs: multiply-accumulates for one image.
-        latency: seconds of one forward pass of one image, in evaluation mode.
-        step: seconds of one training step of one batch.
-        latency_ratio: latency over the baseline's.
-        step_ratio: step over the baseline's.
-    """
-
-    params: int
-    macs: int
-    latency: Timing
-    step: Timing
-    latency_ratio: Ratio
-    step_ratio: Ratio
+    def best(self, metric: Metric) -> float:
+        """Return the best value of all epochs on validation images."""
+        return metric.best(self.history[metric.column])
 
 
 @dataclass(frozen=True)
 class VariantResult:
-    """Hold all that was found about one variant.
+    """What was found about one variant.
 
     Args:
         label: what tables and charts call it.
@@ -83,22 +57,21 @@ class VariantResult:
     label: str
     changes: Mapping[str, Any]
     runs: tuple[SeedRun, ...]
-    cost: Cost
+    cost: VariantCost
     excitations: "tuple[Panel, ...]" = ()
 
-    @cached_property
-    def top1(self) -> tuple[float, ...]:
-        """Validation top-1 after the last epoch of each run, in percent."""
-        return tuple(run.top1 for run in self.runs)
+    def last(self, column: str) -> tuple[float, ...]:
+        """Return a column's value after the last epoch of each run."""
+        return tuple(run.last(column) for run in self.runs)
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Say what the runs were trained and validated on.
+    """Images that the runs were trained and validated on.
 
     Args:
         name: the source.
-        classes: names of the classes.
+        classes: names of the classes; empty where images have none.
         train_images: number of training images.
         val_images: number of validation images.
         input_size: (1, C, H, W) of one image as the network sees it.
@@ -113,10 +86,11 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Result:
-    """Hold a finished comparison.
+    """Outcome of a comparison.
 
     Args:
         recipe: the recipe that all variants share; `VariantResult.changes` says what differs.
+        metrics: by what the task judges predictions; the first is primary: sentences, differences and charts speak of it.
         seeds: the seeds, each trained once for every variant.
         variants: the variants; the first is the baseline of every difference and ratio.
         data: the images.
@@ -127,6 +101,7 @@ class Result:
     """
 
     recipe: "Recipe"
+    metrics: tuple[Metric, ...]
     seeds: tuple[int, ...]
     variants: tuple[VariantResult, ...]
     data: DataFacts
@@ -136,17 +111,24 @@ class Result:
     page: Path | None = None
 
     @property
+    def primary(self) -> Metric:
+        """The metric that the comparison is about."""
+        return self.metrics[0]
+
+    @property
     def baseline(self) -> VariantResult:
         """The variant that all others are compared with."""
         return self.variants[0]
 
     @cached_property
     def differences(self) -> dict[str, Difference]:
-        """Label of every variant but the baseline -> its paired difference in top-1, in percentage points."""
-        return {variant.label: paired_difference(variant.top1, self.baseline.top1) for variant in self.variants[1:]}
+        """Label of every variant but the baseline -> its paired difference in the primary metric; its sign is that of the values."""
+        column = self.primary.column
+        return {variant.label: paired_difference(variant.last(column), self.baseline.last(column)) for variant in self.variants[1:]}
 
+    @cached_property
     def summary(self) -> str:
-        """Return what the data supports, in a few sentences."""
+        """What the data supports, in a few sentences."""
         from senet.results.summary import summarise
 
         return summarise(self)
@@ -159,37 +141,25 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, ready for JSON."""
-        return {
-            "summary": self.summary(),
-            "baseline": self.baseline.label,
-            "seeds": list(self.seeds),
-            "variants": [self._variant_dict(variant) for variant in self.variants],
-            "data": vars(self.data) | {"classes": list(self.data.classes), "input_size": list(self.data.input_size)},
-            "environment": dict(self.environment),
-            "command": self.command,
-            "recipe": self.recipe.to_dict(),
-        }
+        from senet.results.comparison_json import comparison_tree
 
-    def _variant_dict(self, variant: VariantResult) -> dict[str, Any]:
-        difference = self.differences.get(variant.label)
-        cost = variant.cost
-        return {
-            "label": variant.label,
-            "changes": dict(variant.changes),
-            "top1": {"mean": fmean(variant.top1), "sd": spread(variant.top1), "by_seed": list(variant.top1)},
-            "difference": None if difference is None else vars(difference) | {"finding": difference.finding},
-            "best_top1": {"mean": fmean(run.best_top1 for run in variant.runs)},
-            "loss": {"mean": fmean(run.loss for run in variant.runs), "sd": spread([run.loss for run in variant.runs])},
-            "cost": {
-                "params": cost.params,
-                "macs": cost.macs,
-                "params_ratio": cost.params / self.baseline.cost.params,
-                "macs_ratio": cost.macs / self.baseline.cost.macs,
-                "latency": cost.latency.to_dict(),
-                "latency_ratio": cost.latency_ratio.to_dict(),
-                "step": cost.step.to_dict(),
-                "step_ratio": cost.step_ratio.to_dict(),
-            },
-            "runs": [{"seed": run.seed, "folder": run.folder, "history": dict(run.history)} for run in variant.runs],
-            "excitations": [asdict(panel) for panel in variant.excitations],
-        }
+        return comparison_tree(self)
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> "Result":
+        """Build a result from what `to_dict` returned."""
+        from senet.results.comparison_json import read_comparison
+
+        return read_comparison(tree)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Result":
+        """Read a result.json of `senet compare`.
+
+        Raises:
+            UsageError: if the file is something else.
+        """
+        try:
+            return replace(cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8"))), json=Path(path))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise UsageError(f"{str(path)!r} is not the result of a comparison; name a result.json that `senet compare` wrote") from error

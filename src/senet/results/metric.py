@@ -1,8 +1,13 @@
-"""What is measured of predictions, as data: how it is called, and which way is better. No torch."""
+"""What is measured of predictions, as data: how it is called, how it reads, and which way is better. No torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from senet.measuring.numbers import amount, signed
+
+POINTS = {"%": "points"}
+"""Unit of a metric -> unit of its differences, where the two are not the same."""
 
 
 @dataclass(frozen=True)
@@ -14,21 +19,62 @@ class Metric:
         title: what people read, such as "top-1".
         unit: such as "%"; empty for a plain number.
         higher_is_better: whether a larger value is the better one.
+        accuracy: whether it is the share of the images that are predicted rightly, so that each image has the same weight in it.
+        decimals: how many decimals people read.
     """
 
     name: str
     title: str
     unit: str = ""
     higher_is_better: bool = True
+    accuracy: bool = False
+    decimals: int = 2
+
+    @property
+    def column(self) -> str:
+        """Its column of metrics.csv on validation images."""
+        return f"val_{self.name}"
+
+    @property
+    def heading(self) -> str:
+        """Title and unit over a column or a chart: "top-1, %"."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    @property
+    def scale(self) -> str:
+        """What its differences are told in: "points of top-1"."""
+        return f"{self._points} of {self.title}" if self.unit else self.title
+
+    @property
+    def direction(self) -> str:
+        """What a reader of the title has to know beside it; nothing where higher is better, as anybody expects."""
+        return "" if self.higher_is_better else " (lower is better)"
 
     def better(self, value: float, other: float) -> bool:
-        """Say whether `value` is strictly better than `other`."""
+        """Return whether `value` is strictly better than `other`."""
         return value > other if self.higher_is_better else value < other
 
     def best(self, values: Iterable[float]) -> float:
         """Return the best of some values."""
         return max(values) if self.higher_is_better else min(values)
 
+    def difference(self, value: float) -> str:
+        """Write the size of a difference with its unit: "0.28 points"."""
+        return amount(abs(value), self._points, self.decimals)
+
+    def signed(self, value: float) -> str:
+        """Write a difference with its sign and without its unit: "+0.28"."""
+        return signed(value, self.decimals)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> "Metric":
+        """Build a metric from what `to_dict` returned."""
+        return cls(**tree)
+
+    @property
+    def _points(self) -> str:
+        return POINTS.get(self.unit, self.unit)

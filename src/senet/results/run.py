@@ -1,9 +1,11 @@
 """What a finished run came to, as plain frozen data. No torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from senet.results.metric import Metric
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -11,46 +13,61 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Hold the outcome of a run.
+    """Outcome of a run.
 
     Args:
         folder: the run's folder.
         epochs: epochs that were trained.
         best_epoch: number of epochs behind the weights in best.safetensors.
-        top1: its validation accuracy, in percent.
-        top5: its validation top-5 accuracy, in percent.
-        loss: its validation loss.
+        metrics: what these weights reach on the validation images: the name of each metric and "loss" -> value.
         final: the last epoch's row of metrics.csv.
         seconds: time spent in training and validation, over all sessions of the run.
+        about: the metrics of the task; the first one is primary.
     """
 
     folder: Path
     epochs: int
     best_epoch: int
-    top1: float
-    top5: float
-    loss: float
+    metrics: Mapping[str, float]
     final: Mapping[str, float]
     seconds: float
+    about: tuple[Metric, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, ready for JSON."""
-        return asdict(self) | {"folder": str(self.folder)}
+        """Return plain data, ready for JSON; the metrics stand beside the other fields."""
+        fields = {name: getattr(self, name) for name in ("epochs", "best_epoch", "final", "seconds")}
+        return {"folder": str(self.folder), **self.metrics, **fields, "about": [metric.to_dict() for metric in self.about]}
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> "RunResult":
-        """Build a result from what `to_dict` returned."""
-        return cls(**{**tree, "folder": Path(tree["folder"])})
+        """Build a result from what `to_dict` returned; one without `about` holds accuracies."""
+        fields = {name: tree[name] for name in ("epochs", "best_epoch", "final", "seconds")}
+        metrics = {name: value for name, value in tree.items() if name not in RESERVED}
+        about = tree.get("about")
+        described = [_accuracy(name) for name in metrics if name != "loss"] if about is None else list(map(Metric.from_dict, about))
+        return cls(folder=Path(tree["folder"]), metrics=metrics, about=tuple(described), **fields)
 
     def table(self) -> "Table":
         """Return a table for the terminal: the best epoch beside the last."""
         from rich.table import Table
 
         table = Table(title=str(self.folder), title_justify="left")
-        for heading in ("", "epoch", "top-1 %", "top-5 %", "val loss"):
+        headings = [f"{metric.title} {metric.unit}".rstrip() for metric in self.about]
+        for heading in ("", "epoch", *headings, "val loss"):
             table.add_column(heading, justify="left" if not heading else "right")
-        last = self.final
-        table.add_row("best", str(self.best_epoch), f"{self.top1:.2f}", f"{self.top5:.2f}", f"{self.loss:.4f}")
-        table.add_row("last", str(int(last["epoch"])), f"{last['val_top1']:.2f}", f"{last['val_top5']:.2f}", f"{last['val_loss']:.4f}")
+        last = {name: self.final[f"val_{name}"] for name in self.metrics}
+        for name, epoch, values in (("best", self.best_epoch, self.metrics), ("last", int(self.final["epoch"]), last)):
+            table.add_row(
+                name, str(epoch), *(f"{values[metric.name]:.{metric.decimals}f}" for metric in self.about), f"{values['loss']:.4f}"
+            )
         table.caption = f"{self.epochs} epochs in {self.seconds:.0f} s"
         return table
+
+
+RESERVED = frozenset(RunResult.__dataclass_fields__) | {"images", "corrupt"}
+"""Names that a metric cannot have: they mean something else in the plain data of a run or an evaluation."""
+
+
+def _accuracy(name: str) -> Metric:
+    """Describe a figure that is named after it: `top<k>` is the share of images, in percent, whose class is among the k likeliest."""
+    return Metric(name, name.replace("top", "top-"), "%", accuracy=True)

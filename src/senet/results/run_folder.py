@@ -9,31 +9,21 @@ from typing import Any
 
 from senet.atomic import write_text
 from senet.errors import UsageError
+from senet.measuring.numbers import amount
 from senet.recipe import NO_EFFECT, Recipe, load_recipe
 from senet.results.run import RunResult
 
-COLUMNS = {
-    "epoch": int,
-    "step": int,
-    "lr": float,
-    "train_loss": float,
-    "train_top1": float,
-    "val_loss": float,
-    "val_top1": float,
-    "val_top5": float,
-    "seconds": float,
-    "images_per_second": float,
-    "corrupt": int,
-}
-"""Column of metrics.csv -> its type. `epoch` and `step` say how many are done; accuracies are in percent; `lr` is the epoch's last rate;
-`seconds` covers training and validation, `images_per_second` training alone; `corrupt` counts the unreadable images met so far."""
+COUNTS = frozenset({"epoch", "step", "corrupt"})
+"""Columns of metrics.csv that hold whole numbers: `epoch` and `step` say how many are done, `corrupt` counts the unreadable images so far.
+Beside them stand `lr`, the epoch's last rate; `seconds`, which covers training and validation; `images_per_second` of training alone; and
+the task's: `train_<name>` and `val_<name>` for the loss and each metric."""
 
 Row = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Name and read the files of one run.
+    """Files of one run.
 
     Args:
         path: the folder; it need not exist yet.
@@ -58,15 +48,15 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """The best weights so far, by validation accuracy."""
+        """The best weights so far, by the task's primary metric on the validation images."""
         return self.path / "best.safetensors"
 
     def exists(self) -> bool:
-        """Say whether a run was ever begun here."""
+        """Return whether a run was ever begun here."""
         return self._recipe.is_file()
 
     def is_finished(self) -> bool:
-        """Say whether the run here came to its end."""
+        """Return whether the run here came to its end."""
         return self._result.is_file()
 
     def recipe(self) -> Recipe:
@@ -84,7 +74,7 @@ class RunFolder:
         if not self._metrics.is_file():
             return []
         with self._metrics.open(encoding="utf-8", newline="") as file:
-            return [{name: COLUMNS[name](value) for name, value in row.items()} for row in csv.DictReader(file)]
+            return [{name: int(value) if name in COUNTS else float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
     def result(self) -> RunResult:
         """Return the outcome of a finished run; its folder is this one, wherever it was when it ran."""
@@ -96,8 +86,12 @@ class RunFolder:
         write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Write metrics.csv anew: resuming from an older checkpoint cannot leave rows of epochs that are trained again."""
-        lines = [",".join(COLUMNS), *(",".join(_number(row[name]) for name in COLUMNS) for row in rows)]
+        """Write metrics.csv anew: resuming from an older checkpoint cannot leave rows of epochs that are trained again.
+
+        Args:
+            rows: one an epoch; the columns are those of the first.
+        """
+        lines = [",".join(rows[0]), *(",".join(_number(row[name]) for name in rows[0]) for row in rows)]
         write_text(self._metrics, "\n".join(lines) + "\n")
 
     def finish(self, result: RunResult) -> None:
@@ -143,7 +137,9 @@ def resumed_run(folder: str | Path, recipe: Recipe | None) -> tuple[RunFolder, R
     saved = run.recipe()
     if run.is_finished():
         result = run.result()
-        raise UsageError(f"the run in {str(folder)!r} is finished: {result.epochs} epochs, top-1 {result.top1:.2f} %; nothing to resume")
+        primary = result.about[0]
+        reached = f"{primary.title} {amount(result.metrics[primary.name], primary.unit, primary.decimals)}"
+        raise UsageError(f"the run in {str(folder)!r} is finished: {result.epochs} epochs, {reached}; nothing to resume")
     if recipe is None:
         return run, saved
     if recipe.digest() != saved.digest():

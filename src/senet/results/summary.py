@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 
-from senet.measuring.numbers import change, points, signed
+from senet.measuring.numbers import change
 from senet.measuring.paired import Difference
 from senet.measuring.timing import Ratio
 from senet.results.comparison import Result, VariantResult
+from senet.results.metric import Metric
 
 NOISY = 1.3
 """A ratio whose quartiles are further apart than this is told with them: the machine was busy."""
 
 
 def summarise(result: Result) -> str:
-    """Return one sentence on accuracy and one on cost."""
+    """Return one sentence on the primary metric and one on cost."""
     if len(result.variants) == 2:
         label, difference = next(iter(result.differences.items()))
         return f"{SENTENCES[difference.finding](label, difference, result)} {cost_sentence(result.variants[1], result)}"
@@ -31,7 +32,7 @@ def verdict(result: Result) -> str:
 
 
 def cost_sentence(variant: VariantResult, result: Result) -> str:
-    """Say what a variant costs beside the baseline."""
+    """Return what a variant costs beside the baseline, in a sentence."""
     cost, base = variant.cost, result.baseline.cost
     parts = (
         f"{change(cost.params / base.params)} parameters",
@@ -48,30 +49,32 @@ def _measured(ratio: Ratio) -> str:
 
 
 def _supported(label: str, difference: Difference, result: Result) -> str:
-    word = "raises" if difference.mean > 0 else "lowers"
+    word, metric = "raises" if difference.mean > 0 else "lowers", result.primary
     return (
-        f"{label} {word} top-1 by {points(abs(difference.mean))} over {result.baseline.label}: "
-        f"the 95 % interval over {len(result.seeds)} seeds, {interval(difference)}, excludes 0."
+        f"{label} {word} {metric.title}{metric.direction} by {metric.difference(difference.mean)} over {result.baseline.label}: "
+        f"the 95 % interval over {len(result.seeds)} seeds, {interval(difference, metric)}, excludes 0."
     )
 
 
 def _unclear(label: str, difference: Difference, result: Result) -> str:
+    metric = result.primary
     return (
-        f"The data does not tell {label} and {result.baseline.label} apart: over {len(result.seeds)} seeds, top-1 with {label} is "
-        f"{_direction(difference)} on average, and the 95 % interval, {interval(difference)}, includes 0."
+        f"The data does not tell {label} and {result.baseline.label} apart: over {len(result.seeds)} seeds, "
+        f"{metric.title}{metric.direction} with {label} is {_beside(difference, metric)} on average, "
+        f"and the 95 % interval, {interval(difference, metric)}, includes 0."
     )
 
 
 def _one_seed(label: str, difference: Difference, result: Result) -> str:
     return (
-        f"One seed supports no conclusion: {label} scored {_direction(difference, 'than', 'as')} {result.baseline.label}, "
+        f"One seed supports no conclusion: {_scored(label, difference, result)}, "
         "and nothing tells how much of that is chance. Train more seeds, for example --seeds 3."
     )
 
 
 def _no_spread(label: str, difference: Difference, result: Result) -> str:
     return (
-        f"The data supports no conclusion: {label} scored {_direction(difference, 'than', 'as')} {result.baseline.label} with each of "
+        f"The data supports no conclusion: {_scored(label, difference, result)} with each of "
         f"{len(result.seeds)} seeds, and without any spread there is no interval. Train more seeds, or validate on more images."
     )
 
@@ -86,34 +89,40 @@ SENTENCES: dict[str, Callable[[str, Difference, Result], str]] = {
 
 
 def _several(result: Result) -> str:
-    base, count = result.baseline.label, len(result.differences)
+    base, count, metric = result.baseline.label, len(result.differences), result.primary
     if len(result.seeds) == 1:
         return f"One seed supports no conclusion about any of the {count} variants. Train more seeds, for example --seeds 3."
     clear = [
-        f"{label} ({signed(difference.mean)}, {interval(difference)})"
+        f"{label} ({metric.signed(difference.mean)}, {interval(difference, metric)})"
         for label, difference in result.differences.items()
         if difference.finding in ("higher", "lower")
     ]
     if not clear:
         return (
             f"The data does not tell any of the {count} variants from {base}: over {len(result.seeds)} seeds, "
-            "the 95 % interval of every difference in top-1 includes 0."
+            f"the 95 % interval of every difference in {metric.title}{metric.direction} includes 0."
         )
     rest = "" if len(clear) == count else " The other intervals include 0."
     return (
         f"Against {base}, the 95 % interval over {len(result.seeds)} seeds excludes 0 for {len(clear)} of {count} variants, "
-        f"in points of top-1: {'; '.join(clear)}.{rest}"
+        f"in {metric.scale}{metric.direction}: {'; '.join(clear)}.{rest}"
     )
 
 
-def interval(difference: Difference) -> str:
+def interval(difference: Difference, metric: Metric) -> str:
     """Write an interval that exists: "+0.10 to +0.72"."""
     assert difference.low is not None
     assert difference.high is not None
-    return f"{signed(difference.low)} to {signed(difference.high)}"
+    return f"{metric.signed(difference.low)} to {metric.signed(difference.high)}"
 
 
-def _direction(difference: Difference, than: str = "", as_: str = "") -> str:
+def _scored(label: str, difference: Difference, result: Result) -> str:
+    metric, than = result.primary, "as" if difference.mean == 0 else "than"
+    told = f" in {metric.title}{metric.direction}" if metric.direction else ""
+    return f"{label} scored {_beside(difference, metric)} {than} {result.baseline.label}{told}"
+
+
+def _beside(difference: Difference, metric: Metric) -> str:
     if difference.mean == 0:
-        return f"exactly as high {as_}".rstrip()
-    return f"{points(abs(difference.mean))} {'higher' if difference.mean > 0 else 'lower'} {than}".rstrip()
+        return "exactly as high"
+    return f"{metric.difference(difference.mean)} {'higher' if difference.mean > 0 else 'lower'}"

@@ -1,37 +1,28 @@
-"""The terminal's form of a result."""
+"""The terminal's form of a comparison."""
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from senet.measuring.numbers import change, count, duration, mean_sd, signed, times
+from senet.measuring.numbers import mean_sd, plural
 from senet.results.comparison import Result
 from senet.results.summary import interval
 
 
 def result_table(result: Result) -> Table:
-    """Return one row a variant: accuracy over seeds, the paired difference, costs and their ratios to the baseline."""
-    count_of_seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
-    table = Table(
-        title=f"{result.recipe.name}, {count_of_seeds}", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
-    )
+    """Return one row a variant: the primary metric over seeds, the paired difference, costs and their ratios to the baseline."""
+    metric, title = result.primary, f"{result.recipe.name}, {plural(len(result.seeds), 'seed')}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant")
-    for heading in ("top-1 %", "difference", "params", "MACs", "latency", "train\nstep"):
+    for heading in (f"{metric.title} {metric.unit}".rstrip(), "difference", "params", "MACs", "latency", "train\nstep"):
         wraps = heading == "difference"  # few seeds that differ much have long intervals
         table.add_column(heading, justify="right", no_wrap=not wraps, min_width=14 if wraps else None)
-    base = result.baseline.cost
     for variant in result.variants:
-        cost = variant.cost
-        figures = (
-            (count(cost.params), change(cost.params / base.params)),
-            (count(cost.macs), change(cost.macs / base.macs)),
-            (duration(cost.latency.median), times(cost.latency_ratio.median)),
-            (duration(cost.step.median), times(cost.step_ratio.median)),
-        )
+        values, costs = mean_sd(variant.last(metric.column), metric.decimals), variant.cost.rows(result.baseline.cost)
         difference = result.differences.get(variant.label)
         if difference is None:
-            table.add_row(variant.label, mean_sd(variant.top1), "baseline", *(figure for figure, _ in figures))
+            table.add_row(variant.label, values, "baseline", *(cost.figure for cost in costs))
         else:
-            between = "no interval" if difference.low is None else interval(difference)
-            cells = (f"{signed(difference.mean)}\n{between}", *(f"{figure}\n{ratio}" for figure, ratio in figures))
-            table.add_row(variant.label, mean_sd(variant.top1), *cells)
+            between = "no interval" if difference.low is None else interval(difference, metric)
+            cells = (f"{metric.signed(difference.mean)}\n{between}", *(f"{cost.figure}\n{cost.words}" for cost in costs))
+            table.add_row(variant.label, values, *cells)
     return table

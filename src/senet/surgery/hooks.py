@@ -1,6 +1,6 @@
-"""Look into a network and leave no trace: modes and hooks that are undone afterwards."""
+"""Hooks on modules that are taken off when a block of code ends."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,21 +8,19 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and every module back to its own mode afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def hooked(modules: Iterable[nn.Module], after: Callable[..., Any], before: Callable[..., Any] | None = None) -> Iterator[None]:
+    """Listen to calls of modules.
 
-
-@contextmanager
-def hooked(modules: Iterable[nn.Module], hook: Any) -> Iterator[None]:
-    """Call `hook` after each of these modules, as `nn.Module.register_forward_hook` does, and take it off afterwards."""
-    handles = [module.register_forward_hook(hook) for module in modules]
+    Args:
+        modules: the modules.
+        after: called as `nn.Module.register_forward_hook` says, (module, positional arguments, output); what it returns, unless None,
+            is the output.
+        before: called with (module, positional arguments, keyword arguments) ahead of each call; None = nothing is.
+    """
+    modules = list(modules)
+    handles = [module.register_forward_hook(after) for module in modules]
+    if before is not None:
+        handles += [module.register_forward_pre_hook(before, with_kwargs=True) for module in modules]
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
 """Run a network without computing anything, to see how its modules are called and what shapes flow."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,12 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from senet.errors import UsageError
-from senet.surgery.graph import Flow
-from senet.surgery.hooks import evaluating
+from senet.surgery.arguments import Arguments, materialise, tensors
+from senet.surgery.graph import ModuleGraph
+from senet.surgery.hooks import hooked
+from senet.surgery.preserve import evaluating, unchanged
 from senet.surgery.roles import CONVS
-from senet.surgery.trace import Arguments, Container, tensors, unchanged
+from senet.surgery.trace import Container
 
 SIZES = (512, 224, 299, 64)
 """Sides of the images tried when no example input is given; large ones first, where the strides show exactly."""
@@ -26,7 +28,7 @@ SMALL_SIZES = (64, 128, 224, 299, 512)
 
 @dataclass
 class Probe:
-    """Hold what a run showed.
+    """What a run of a network showed.
 
     Attributes:
         calls: module -> arguments of its first call, in the order of the calls.
@@ -52,11 +54,11 @@ class Probe:
             module for module, before, after in maps if all(new > old for new, old in zip(after.shape[2:], before.shape[2:], strict=True))
         }
 
-    def shape(self, flow: Flow, node: fx.Node) -> tuple[int, ...]:
+    def shape(self, graph: ModuleGraph, node: fx.Node) -> tuple[int, ...]:
         """Return the shape of a node at its container's first call, or () if it is not a tensor."""
-        module = flow.module(node)
-        if module is None or module not in self.outputs or self.counts[module] != self.counts[flow.container.module]:
-            return self._inside(flow.container).get(node, ())
+        module = graph.module(node)
+        if module is None or module not in self.outputs or self.counts[module] != self.counts[graph.container.module]:
+            return self._inside(graph.container).get(node, ())
         return tuple(value.shape) if isinstance(value := self.outputs[module], Tensor) else ()
 
     def _inside(self, container: Container) -> dict[fx.Node, tuple[int, ...]]:
@@ -73,7 +75,7 @@ class Probe:
 
 
 class _Recorder(nn.Module):
-    """Run a container's graph node by node and note the shapes."""
+    """Run of a container's graph that notes the shape of every node."""
 
     def __init__(self, container: Container) -> None:
         super().__init__()
@@ -145,7 +147,7 @@ def _images(model: nn.Module, small: bool) -> list[tuple[Tensor]]:
 
 def _run_meta(model: nn.Module, args: tuple[Any, ...]) -> Probe:
     seen = Probe()
-    with torch.no_grad(), unchanged(*model.modules()), evaluating(model), _watching(model, seen):
+    with torch.no_grad(), unchanged(*model.modules()), evaluating(model), _recording(model, seen):
         functional_call(model, _meta_state(model), pytree.tree_map_only(Tensor, lambda t: t.to("meta"), args))
     return seen
 
@@ -154,29 +156,18 @@ def _run_real(model: nn.Module, args: tuple[Any, ...]) -> Probe:
     seen = Probe()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     cuda = [device] if device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(cuda), unchanged(*model.modules()), evaluating(model), _watching(model, seen):
-        model(*fill(args, device))
+    with torch.no_grad(), torch.random.fork_rng(cuda), unchanged(*model.modules()), evaluating(model), _recording(model, seen):
+        model(*materialise(args, device))
     return seen
-
-
-def fill(tree: Any, device: torch.device) -> Any:
-    """Replace tensors that have a shape only by real ones: normal numbers, zeros where they are not floating point."""
-
-    def real(tensor: Tensor) -> Tensor:
-        if tensor.device.type != "meta":
-            return tensor.to(device)
-        make = torch.randn if tensor.is_floating_point() else torch.zeros
-        return make(tensor.shape, dtype=tensor.dtype, device=device)
-
-    return pytree.tree_map_only(Tensor, real, tree)
 
 
 def _meta_state(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().to("meta") for name, tensor in (*module.named_parameters(), *module.named_buffers())}
 
 
-@contextmanager
-def _watching(model: nn.Module, seen: Probe) -> Iterator[None]:
+def _recording(model: nn.Module, seen: Probe) -> AbstractContextManager[None]:
+    """Note every call of the network's modules."""
+
     def empty(tree: Any) -> Any:
         return pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().to("meta"), tree)
 
@@ -189,10 +180,4 @@ def _watching(model: nn.Module, seen: Probe) -> Iterator[None]:
     def after(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
         seen.outputs.setdefault(module, empty(output))
 
-    handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module in model.modules()]
-    handles += [module.register_forward_hook(after) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return hooked(model.modules(), after, before)

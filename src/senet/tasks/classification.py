@@ -1,76 +1,130 @@
-"""Classification: the loss, and what is counted while training."""
+"""Classification: one class an image, judged by top-1 and top-5 accuracy."""
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
 from torch.nn import functional
+from torchmetrics import SumMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from senet.data.batch import Batch
+from senet.data.source import DataSource
+from senet.recipe import Recipe
+from senet.results.metric import Metric
+from senet.tasks.image_task import ImageTask, all_outputs, noise_images
+
+LINE = 12
+"""Height of a line of text below a drawn image, in pixels."""
 
 
-class Classification:
-    """Cross-entropy over classes, with label smoothing if asked (Szegedy et al., 1512.00567, section 7).
+class Classification(ImageTask):
+    """One class an image, by cross-entropy with label smoothing if asked (Szegedy et al., 1512.00567, section 7).
 
     Args:
         label_smoothing: share of the target that is spread over all classes.
     """
 
+    metrics = (Metric("top1", "top-1", "%", accuracy=True), Metric("top5", "top-5", "%", accuracy=True))
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of logits (N, classes) and labels (N,)."""
-        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+    def loss(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """Return the mean loss of logits (N, classes) and classes (N,)."""
+        return {"loss": functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)}
+
+    def counts(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """Return the images whose class came first, times 100: the mean over images is the accuracy in percent."""
+        return {"top1": (outputs.detach().argmax(1) == targets).sum() * 100.0}
+
+    def average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
+        """Return the logarithm of the mean probabilities over networks and views, (N, classes) float32."""
+        logs = all_outputs(models, images).log_softmax(3)
+        return logs.logsumexp((0, 2)) - math.log(logs.shape[0] * logs.shape[2])
+
+    def evaluator(self, source: DataSource, device: torch.device) -> "Accuracies":
+        """Return a fresh evaluator of log-probabilities."""
+        return Accuracies(len(source.classes), device)
+
+    def predict(self, outputs: Tensor, classes: Sequence[str] | None, *, top_k: int = 5) -> "Guesses":
+        """Return the likeliest classes of one image, from its log-probabilities (1, classes); unnamed classes are numbered."""
+        probabilities = outputs[0].exp()
+        values, indices = probabilities.topk(min(top_k, len(probabilities)))
+        names = [str(classes[index] if classes else index) for index in indices.tolist()]
+        return Guesses(tuple(map(Guess, names, values.tolist())))
+
+    def noise(self, source: DataSource, count: int) -> Batch:
+        """Return noise whose classes come in turn."""
+        return Batch(noise_images(source, count), torch.arange(count) % len(source.classes), [])
 
 
-class DivergenceError(Exception):
-    """Report a loss that is not finite."""
-
-    exit_code = 1
-
-
-class Tally:
-    """Count loss and hits of training steps without waiting for the device at each.
-
-    Steps stay on the device until `settle`, which waits once for all of them.
+class Accuracies:
+    """Evaluator of log-probabilities (N, classes): top-1, top-5 (of all, for fewer classes) and the mean negative log-likelihood.
 
     Args:
-        loss: sum of the images' losses.
-        hits: images whose class came first.
-        images: images seen.
-        seconds: time spent on them.
+        classes: number of classes.
+        device: where the sums are.
     """
 
-    def __init__(self, loss: float = 0.0, hits: int = 0, images: int = 0, seconds: float = 0.0) -> None:
-        self.loss = loss
-        self.hits = hits
-        self.images = images
-        self.seconds = seconds
-        self._pending: list[Tensor] = []
-        self._sizes: list[int] = []
+    def __init__(self, classes: int, device: torch.device) -> None:
+        ranks = {metric.name: k for metric, k in zip(Classification.metrics, (1, 5), strict=True)}
+        self._accuracies = {
+            name: MulticlassAccuracy(classes, min(k, classes), "micro", validate_args=False).to(device) for name, k in ranks.items()
+        }
+        self._loss, self._images = (
+            SumMetric(nan_strategy="disable").to(device) for _ in range(2)
+        )  # MeanMetric would drop its weights here
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Note one step: its mean loss, logits (N, classes) and labels (N,)."""
-        hits = (logits.detach().argmax(1) == labels).sum()
-        self._pending.append(torch.stack((loss.detach().float(), hits.float())))
-        self._sizes.append(len(labels))
+    def update(self, outputs: Tensor, batch: Batch) -> None:
+        """Add a batch and its log-probabilities."""
+        for accuracy in self._accuracies.values():
+            accuracy.update(outputs, batch.targets)
+        self._loss.update(functional.nll_loss(outputs, batch.targets, reduction="sum"))
+        self._images.update(len(batch.targets))
 
-    def settle(self) -> int | None:
-        """Take the noted steps into the sums; return which of them, from 0, has the first loss that is not finite, if any has."""
-        if not self._pending:
-            return None
-        steps = torch.stack(self._pending).tolist()
-        for (loss, hits), images in zip(steps, self._sizes, strict=True):
-            self.loss += loss * images
-            self.hits += int(hits)
-            self.images += images
-        self._pending, self._sizes = [], []
-        return next((index for index, (loss, _) in enumerate(steps) if not math.isfinite(loss)), None)
+    def compute(self) -> dict[str, float]:
+        """Return the loss, and accuracies in percent."""
+        values = {name: 100 * accuracy.compute().item() for name, accuracy in self._accuracies.items()}
+        return {"loss": self._loss.compute().item() / self._images.compute().item(), **values}
 
-    def means(self) -> dict[str, float]:
-        """Return the mean loss and the accuracy in percent."""
-        return {"train_loss": self.loss / self.images, "train_top1": 100 * self.hits / self.images}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the sums of settled steps, as the constructor takes them."""
-        return {"loss": self.loss, "hits": self.hits, "images": self.images, "seconds": self.seconds}
+@dataclass(frozen=True)
+class Guess:
+    """One class and its probability."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """Likeliest classes of an image, by falling probability."""
+
+    guesses: tuple[Guess, ...]
+
+    def __str__(self) -> str:
+        """Return the classes with their probabilities in one line."""
+        return "  ".join(f"{guess.name} {100 * guess.probability:.1f} %" for guess in self.guesses)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return asdict(self)
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """Return the image in RGB with the classes below it, one a line."""
+        drawn = Image.new("RGB", (image.width, image.height + LINE * len(self.guesses)), "white")
+        drawn.paste(image.convert("RGB"))
+        pen = ImageDraw.Draw(drawn)
+        for line, guess in enumerate(self.guesses):
+            pen.text((2, image.height + LINE * line), str(Guesses((guess,))), fill="black")
+        return drawn
+
+
+def create(recipe: Recipe) -> Classification:
+    """Return the task of a recipe."""
+    return Classification(recipe.training.label_smoothing)

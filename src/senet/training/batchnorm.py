@@ -20,7 +20,7 @@ def freeze_batchnorm(model: nn.Module) -> None:
                 parameter.grad = None
 
 
-def share_buffers(model: nn.Module) -> None:
+def broadcast_buffers(model: nn.Module) -> None:
     """Give every process the first one's buffers: each has gathered BatchNorm statistics from its own images."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         for buffer in model.buffers():

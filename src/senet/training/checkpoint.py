@@ -9,7 +9,8 @@ import torch
 from senet.atomic import replacing
 from senet.errors import UsageError
 
-FORMAT = 1
+FORMAT, OLDER = 2, (1,)
+"""The format that is written, and those that are read besides: format 1 differs in its tally alone, see `Tally.restored`."""
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -28,6 +29,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UsageError(f"{str(path)!r} is damaged or no checkpoint of senet; remove it to train that run from its start") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") not in (FORMAT, *OLDER):
         raise UsageError(f"{str(path)!r} was written by another version of senet; train the run from its start in another folder")
     return state

@@ -1,22 +1,22 @@
-"""Top-1 and top-5 of trained networks: one crop or ten, one scale or several, one network or the average of several."""
+"""How good trained networks are on validation images: one view or several of each, one network or the average of several."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torchmetrics import SumMetric
-from torchmetrics.classification import MulticlassAccuracy
 
-from senet.data.loaders import Batch, CorruptLog, eval_loader
-from senet.data.source import DataSource, open_data
-from senet.data.transforms import EvalTransform, eval_transform
-from senet.errors import UsageError
+from senet.data.batch import Batch
+from senet.data.loaders import CorruptLog, eval_loader
+from senet.data.source import DataSource
+from senet.data.views import Views
 from senet.recipe import DataRecipe
-from senet.spec import InputSpec
-from senet.training.ensemble import Ensemble, Networks, choose_device, common_input, load_members
+from senet.results.metric import Metric
+from senet.surgery.preserve import evaluating
+from senet.tasks.task import Evaluator, Task
+from senet.training.members import Networks, check_classes, choose_device, common_input, common_task, load_members
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,54 +24,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Hold what an evaluation found.
+    """Outcome of an evaluation.
 
     Args:
-        top1: accuracy in percent.
-        top5: share of images whose class is among the five likeliest (among all, for fewer classes), in percent.
-        loss: mean negative log-likelihood.
+        metrics: the name of each metric and "loss" -> value.
         images: how many images were evaluated.
         corrupt: names of those that could not be read.
+        about: the metrics of the task; the first one is primary.
     """
 
-    top1: float
-    top5: float
-    loss: float
+    metrics: dict[str, float]
     images: int
-    corrupt: tuple[str, ...] = ()
+    corrupt: tuple[str, ...]
+    about: tuple[Metric, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, ready for JSON."""
-        return asdict(self)
+        """Return plain data, ready for JSON; the metrics stand beside the other fields."""
+        return {**self.metrics, "images": self.images, "corrupt": list(self.corrupt)}
 
     def table(self) -> "Table":
         """Return a table for the terminal."""
         from rich.table import Table
 
         table = Table()
-        for heading in ("images", "top-1 %", "top-5 %", "top-1 error %", "loss"):
+        cells = {"images": str(self.images)}
+        cells |= {f"{metric.title} {metric.unit}".rstrip(): f"{self.metrics[metric.name]:.{metric.decimals}f}" for metric in self.about}
+        primary = self.about[0]
+        if primary.accuracy:
+            cells[f"{primary.title} error {primary.unit}"] = f"{100 - self.metrics[primary.name]:.{primary.decimals}f}"
+        cells["loss"] = f"{self.metrics['loss']:.4f}"
+        for heading in cells:
             table.add_column(heading, justify="right")
-        table.add_row(str(self.images), f"{self.top1:.2f}", f"{self.top5:.2f}", f"{100 - self.top1:.2f}", f"{self.loss:.4f}")
+        table.add_row(*cells.values())
         table.caption = f"{len(self.corrupt)} images could not be read: {', '.join(self.corrupt)}" if self.corrupt else None
         return table
-
-
-@dataclass(frozen=True)
-class Views:
-    """Give all views of an image: the crops at each scale, (views, C, size, size)."""
-
-    transforms: tuple[EvalTransform, ...]
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        """Return (views, C, size, size) float32."""
-        views = [transform(image) for transform in self.transforms]
-        return torch.cat([view if view.ndim == 4 else view[None] for view in views])
 
 
 def evaluate(
     models: Networks,
     data: DataSource | DataRecipe,
     *,
+    task: str | Task | None = None,
     crops: str = "centre",
     scales: Sequence[int] | None = None,
     size: int | None = None,
@@ -80,13 +73,14 @@ def evaluate(
     device: torch.device | str | None = None,
     watch: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
 ) -> Evaluation:
-    """Measure a network, or the average of several networks' probabilities, on validation images.
+    """Measure a network, or the average of several networks' predictions, on validation images.
 
     Args:
         models: networks, weights files or run folders. What a file says about its input wins over what the data say.
         data: a source, or the recipe to open one.
+        task: what they predict, as a task or its name; None = the task that their files name.
         crops: "centre", or "ten": corners and centre, each mirrored too.
-        scales: shorter sides, in pixels, to which images are resized before they are cropped; probabilities are averaged over all views.
+        scales: shorter sides, in pixels, to which images are resized before they are cropped; predictions are averaged over all views.
         size: side of the crop, in pixels; None = the network's. Anything that the network accepts.
         batch_size: images in a batch; None = the recipe's.
         workers: loader processes; None = the recipe's.
@@ -94,66 +88,50 @@ def evaluate(
         watch: passes the batches on, e.g. to show progress.
 
     Raises:
-        UsageError: if networks and data do not belong together, or a scale is below the size.
+        UsageError: if networks and data do not belong together, a scale is below the size, or weights name a task of a user's file.
         DataError: if more than data.max_corrupt of the images cannot be read.
     """
-    recipe = data if isinstance(data, DataRecipe) else DataRecipe()
-    source = open_data(data) if isinstance(data, DataRecipe) else data
-    recipe = replace(recipe, eval_batch_size=batch_size or recipe.eval_batch_size, workers=recipe.workers if workers is None else workers)
     device = choose_device(models, device)
-    members = load_members(models, device, classes=source.classes)
-    views = Views(_transforms(common_input(members, source.input), crops, scales, size))
-    batches = eval_loader(source, recipe, transform=views)
+    members = load_members(models, device)
+    task = common_task(members, task)
+    recipe = data if isinstance(data, DataRecipe) else DataRecipe()
+    source = task.open(data) if isinstance(data, DataRecipe) else data
+    check_classes(members, source.classes)
+    recipe = replace(recipe, eval_batch_size=batch_size or recipe.eval_batch_size, workers=recipe.workers if workers is None else workers)
+    source = replace(source, input=common_input(members, source.input))
+    batches = eval_loader(source, recipe, task, views=Views(crops, tuple(scales) if scales else None, size))
     corrupt = CorruptLog(recipe.max_corrupt, len(source.val))
-    with Ensemble([member.model for member in members]) as ensemble:
-        return score(ensemble, watch(batches), classes=len(source.classes), device=device, corrupt=corrupt)
+    return score(task, [member.model for member in members], task.evaluator(source, device), watch(batches), device=device, corrupt=corrupt)
 
 
 def score(
-    log_probabilities: Callable[[Tensor], Tensor],
+    task: Task,
+    models: Sequence[nn.Module],
+    evaluator: Evaluator,
     batches: Iterable[Batch],
     *,
-    classes: int,
     device: torch.device,
     corrupt: CorruptLog,
 ) -> Evaluation:
-    """Measure a function on batches; several processes pool what each saw of its share.
+    """Measure networks together on batches; several processes pool what each saw of its share.
 
     Args:
-        log_probabilities: maps a batch's images, on `device`, to (N, classes).
-        batches: what to measure it on.
-        classes: number of classes.
-        device: where the images go.
+        task: what they predict.
+        models: the networks; every module of them is put back to its own mode afterwards.
+        evaluator: a fresh one of the task, on the device.
+        batches: what to measure them on.
+        device: where the batches go.
         corrupt: takes note of unreadable images, which are left out.
     """
-    top1, top5 = (MulticlassAccuracy(classes, min(k, classes), "micro", validate_args=False).to(device) for k in (1, 5))
-    loss, images = (SumMetric(nan_strategy="disable").to(device) for _ in range(2))  # MeanMetric would drop its weights here
-    with torch.inference_mode():
+    images = SumMetric(nan_strategy="disable").to(device)
+    with evaluating(nn.ModuleList(models)), torch.inference_mode():
         for batch in batches:
             corrupt.add(batch.corrupt)
-            count = len(batch.labels)
-            if count == 0:
+            if not len(batch.images):
                 continue
-            labels = batch.labels.to(device, non_blocking=True)
-            logs = log_probabilities(batch.images.to(device, non_blocking=True))
-            top1.update(logs, labels)
-            top5.update(logs, labels)
-            loss.update(nn.functional.nll_loss(logs, labels, reduction="sum"))
-            images.update(count)
-    return Evaluation(
-        top1=100 * top1.compute().item(),
-        top5=100 * top5.compute().item(),
-        loss=loss.compute().item() / images.compute().item(),
-        images=int(images.compute()),
-        corrupt=tuple(sorted(corrupt.names)),
-    )
-
-
-def _transforms(wanted: InputSpec, crops: str, scales: Sequence[int] | None, size: int | None) -> tuple[EvalTransform, ...]:
-    side = size or wanted.size
-    # Another size keeps the share of the image that the crop sees.
-    scales = scales or (max(side, round(wanted.resize * side / wanted.size)),)
-    for scale in scales:
-        if scale < side:
-            raise UsageError(f"scale {scale} is below the crop's size {side}; give larger scales, or a smaller size")
-    return tuple(eval_transform(replace(wanted, size=side, resize=scale), crops) for scale in scales)
+            there = batch.to(device)
+            evaluator.update(task.average(models, there.images), there)
+            images.update(len(batch.images))
+    found = evaluator.compute()
+    metrics = {name: found[name] for name in (*(metric.name for metric in task.metrics), "loss")}
+    return Evaluation(metrics, int(images.compute()), tuple(sorted(corrupt.names)), task.metrics)

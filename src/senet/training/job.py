@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from senet.data.loaders import Batch, CorruptLog, TrainLoader, eval_loader, train_loader
-from senet.data.source import DataSource, open_data
+from senet.data.batch import Batch
+from senet.data.loaders import CorruptLog, TrainLoader, eval_loader, train_loader
+from senet.data.source import DataSource
 from senet.errors import UsageError
-from senet.models.create import model_from_recipe
 from senet.recipe import Recipe, TrainingRecipe
-from senet.tasks.classification import Classification
+from senet.tasks.registry import open_task
+from senet.tasks.task import Task
 from senet.training.batchnorm import freeze_batchnorm
 from senet.training.optim import build_sgd
 from senet.training.processes import start_fabric
@@ -28,7 +29,7 @@ LAYOUTS = {True: torch.channels_last, False: torch.contiguous_format}
 
 @dataclass(frozen=True)
 class Job:
-    """Hold what a run works with.
+    """Parts of a run.
 
     Args:
         recipe: what is to be done.
@@ -40,7 +41,7 @@ class Job:
         average: the running average of its weights, or None.
         optimizer: SGD, wrapped by Fabric.
         schedule: the learning rate.
-        task: the loss.
+        task: what is predicted.
         corrupt: unreadable images met so far.
         state: position and counts; saves and loads all that changes.
     """
@@ -54,7 +55,7 @@ class Job:
     average: AveragedModel | None
     optimizer: Any
     schedule: Schedule
-    task: Classification
+    task: Task
     corrupt: CorruptLog
     state: TrainingState
 
@@ -87,7 +88,7 @@ class Job:
     def wrap(self) -> nn.Module:
         """Return the network as it is called in training: under autocast, compiled, joined with other processes, as the recipe says.
 
-        Joined processes settle here which parameters get a gradient, so this is called anew when BatchNorm freezes.
+        Joined processes agree here on which parameters get a gradient, so this is called anew when BatchNorm freezes.
         """
         return self.fabric.setup_module(torch.compile(self.model) if self.recipe.training.compile else self.model)  # pyright: ignore
 
@@ -101,10 +102,9 @@ class Job:
         self.corrupt.add(new)
         return new
 
-    def to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return a batch's images and labels on the device."""
-        images = batch.images.to(self.fabric.device, non_blocking=True, memory_format=self.layout)
-        return images, batch.labels.to(self.fabric.device, non_blocking=True)
+    def to_device(self, batch: Batch) -> Batch:
+        """Return a batch on the device, its images in the recipe's layout."""
+        return batch.to(self.fabric.device, self.layout)
 
 
 def prepare(recipe: Recipe) -> Job:
@@ -115,16 +115,16 @@ def prepare(recipe: Recipe) -> Job:
     """
     plan = recipe.training
     check_training(plan)
-    task = Classification(plan.label_smoothing)
-    source = open_data(recipe.data)
+    task = open_task(recipe)
+    source = task.open(recipe.data)
     fabric = start_fabric(plan.precision)
     rank, world = fabric.global_rank, fabric.world_size
-    batches = train_loader(source, recipe.data, seed=recipe.seed, rank=rank, world=world)
-    validation = eval_loader(source, recipe.data, rank=rank, world=world)
+    batches = train_loader(source, recipe.data, task, seed=recipe.seed, rank=rank, world=world)
+    validation = eval_loader(source, recipe.data, task, rank=rank, world=world)
     corrupt = CorruptLog(recipe.data.max_corrupt, len(source.train) + len(source.val))
 
     torch.manual_seed(seed_of(recipe.seed, "weights"))
-    model = model_from_recipe(recipe.model, num_classes=len(source.classes), in_channels=source.input.channels)
+    model = task.build(recipe.model, source)
     model.to(fabric.device)
     model.to(memory_format=LAYOUTS[plan.channels_last])  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True) if plan.ema_decay else None

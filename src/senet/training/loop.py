@@ -1,24 +1,25 @@
 """The training loop, to be read from top to bottom."""
 
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
 from senet.results.run import RunResult
 from senet.results.run_folder import RunFolder, new_run, resumed_run
-from senet.training.batchnorm import share_buffers
-from senet.training.ensemble import Ensemble
-from senet.training.environment import describe_environment
+from senet.training.batchnorm import broadcast_buffers
 from senet.training.evaluate import Evaluation, score
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
 from senet.training.optim import set_rate
-from senet.training.processes import agreed_signal, pool_names, worthwhile_threads
+from senet.training.processes import agreed_signal, limited_threads, pool_names
 from senet.training.progress import Progress, RunProgress
 from senet.training.seeding import seed_of
 from senet.weights.store import save_weights
@@ -57,16 +58,16 @@ def train(
     job = prepare(recipe)
     state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
     if run.checkpoint.exists():
-        state.load(run.checkpoint)
+        state.load(run.checkpoint, job.task.metrics[0])
     shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
     with (
-        worthwhile_threads(job.pixels),
+        limited_threads(job.pixels),
         nullcontext() if shown is progress else shown,
         shown.run(label or recipe.name, epochs=epochs, steps=steps, done=state.step) as bar,
         Interruption(partial(agreed_signal, job.fabric) if job.fabric.world_size > 1 else None) as interruption,
     ):
         if job.fabric.is_global_zero:
-            run.begin(recipe, describe_environment(job.fabric))
+            run.begin(recipe, run_environment(job.fabric.device, processes=job.fabric.world_size))
         try:
             network = None
             while state.epoch < epochs and not job.schedule.exhausted:
@@ -88,33 +89,33 @@ def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, 
     for batch in job.batches.epoch(state.epoch, start=state.batch):
         for name in job.unreadable(batch.corrupt):
             bar.say(f"cannot read {name}; another image takes its place")
-        images, labels = job.to_device(batch)
-        loss, logits = train_step(job, network, images, labels)
-        state.count_step(loss, logits, labels)
+        images, targets, _ = job.to_device(batch)
+        losses, outputs = train_step(job, network, images, targets)
+        state.count_step(losses, job.task.counts(outputs, targets), len(images))
         if bar.due():
-            state.settle()
+            state.flush()
             bar.update(state.step, state.epoch + 1, state.tally.means()["train_loss"])
         if save_steps and state.batch % save_steps == 0:
             state.save(run.checkpoint)
         interruption.check()
-    state.settle()
+    state.flush()
 
 
-def train_step(job: Job, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Take one step of stochastic gradient descent; return its loss and the logits (N, classes)."""
+def train_step(job: Job, network: nn.Module, images: Tensor, targets: Any) -> tuple[Mapping[str, Tensor], Any]:
+    """Take one step of stochastic gradient descent; return its losses, by name, and the network's outputs."""
     step, clip_norm = job.state.step, job.recipe.optim.clip_norm
     torch.manual_seed(seed_of(job.recipe.seed, "step", step, job.fabric.global_rank))  # for dropout and its like
     set_rate(job.optimizer, job.schedule.rate(step))
     job.optimizer.zero_grad()  # here, not at the end: the allocator hands the freed gradients to the activations, without page faults
-    logits = network(images)
-    loss = job.task.loss(logits, labels)
-    job.fabric.backward(loss)
+    outputs = network(images)
+    losses = job.task.loss(outputs, targets)
+    job.fabric.backward(losses["loss"])
     if clip_norm is not None:
         job.fabric.clip_gradients(network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips such steps itself
     job.optimizer.step()
     if job.average is not None:
         job.average.update_parameters(job.model)
-    return loss, logits
+    return losses, outputs
 
 
 def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Interruption) -> None:
@@ -127,15 +128,14 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
         "step": state.step,
         "lr": job.schedule.rate(state.step - 1),
         **counts.means(),
-        "val_loss": found.loss,
-        "val_top1": found.top1,
-        "val_top5": found.top5,
+        "val_loss": found.metrics["loss"],
+        **{metric.column: found.metrics[metric.name] for metric in found.about},
         "seconds": counts.seconds + time.perf_counter() - began,
         "images_per_second": counts.images / counts.seconds,
         "corrupt": len(job.corrupt.names),
     }
-    job.schedule.observe(found.loss)
-    is_best = state.end_epoch(row)
+    job.schedule.observe(found.metrics["loss"])
+    is_best = state.end_epoch(row, job.task.metrics[0])
     if job.fabric.is_global_zero:
         if is_best:
             save_weights(
@@ -144,19 +144,19 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
                 classes=job.source.classes,
                 input=job.source.input,
                 recipe=job.recipe.to_dict(),
-                extra={name: row[name] for name in ("epoch", "val_top1", "val_top5", "val_loss")},
+                extra={name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))},
             )
         run.write_metrics(state.rows)
     state.save(run.checkpoint)
-    bar.epoch(row)
+    bar.epoch(row, job.task.metrics[0])
 
 
 def validate(job: Job, interruption: Interruption) -> Evaluation:
     """Measure the network on the validation images."""
-    share_buffers(job.trained)
-    with Ensemble([job.trained]) as probabilities, job.fabric.autocast():
-        batches = interruption.guard(job.validation)
-        found = score(probabilities, batches, classes=len(job.source.classes), device=job.fabric.device, corrupt=job.corrupt)
+    broadcast_buffers(job.trained)
+    evaluator, batches = job.task.evaluator(job.source, job.fabric.device), interruption.guard(job.validation)
+    with job.fabric.autocast():
+        found = score(job.task, [job.trained], evaluator, batches, device=job.fabric.device, corrupt=job.corrupt)
     pool_names(job.corrupt)
     return found
 
@@ -169,11 +169,10 @@ def finish_run(job: Job, run: RunFolder) -> RunResult:
         folder=run.path,
         epochs=len(rows),
         best_epoch=int(best["epoch"]),
-        top1=best["val_top1"],
-        top5=best["val_top5"],
-        loss=best["val_loss"],
+        metrics={name: best[f"val_{name}"] for name in (*(metric.name for metric in job.task.metrics), "loss")},
         final=rows[-1],
         seconds=sum(row["seconds"] for row in rows),
+        about=job.task.metrics,
     )
     if job.fabric.is_global_zero:
         run.finish(result)

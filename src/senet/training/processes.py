@@ -47,7 +47,7 @@ def start_fabric(precision: str, accelerator: str = "auto") -> Fabric:
 
 
 @contextmanager
-def worthwhile_threads(pixels: int) -> Iterator[None]:
+def limited_threads(pixels: int) -> Iterator[None]:
     """Use no more CPU threads than pay for themselves in batches of this many pixels, and afterwards as many as before.
 
     Threads wait for each other in every operator. On images as small as the digits that costs more than it saves, many times more on a

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from senet.measuring.numbers import amount
+from senet.results.metric import Metric
 from senet.results.run_folder import Row
 
 WORDS = 75
@@ -97,7 +99,7 @@ class RunProgress:
         self._total = total
         self._first = done
         self._task = task
-        self._accuracy = ""
+        self._reached = ""
         self._began = self._updated = time.monotonic()
 
     def due(self) -> bool:
@@ -107,21 +109,23 @@ class RunProgress:
     def update(self, step: int, epoch: int, loss: float) -> None:
         """Show where the run is: steps done, the epoch under way (from 1) and its mean loss so far."""
         self._updated = time.monotonic()
-        self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}  loss {loss:.3f}{self._accuracy}")
+        self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}  loss {loss:.3f}{self._reached}")
         self._progress.show_all(step / self._total)
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
         self._progress.say(line)
 
-    def epoch(self, row: Row) -> None:
-        """Show a finished epoch: its row of metrics.csv."""
-        self._accuracy = f"  top-1 {row['val_top1']:.1f} %"
+    def epoch(self, row: Row, primary: Metric) -> None:
+        """Show a finished epoch: its row of metrics.csv, and of the metrics the primary one."""
+        value, unit, decimals = row[primary.column], primary.unit, primary.decimals
+        self._reached = f"  {primary.title} {amount(value, unit, max(decimals - 1, 0))}"
         self.update(int(row["step"]), int(row["epoch"]), row["train_loss"])
         if self._task is None:
+            losses = f"train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}"
+            spent = f"{row['seconds']:.1f} s{self._left(int(row['step']))}"
             self._progress.say(
-                f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  train loss {row['train_loss']:.4f}  "
-                f"val loss {row['val_loss']:.4f}  top-1 {row['val_top1']:.2f} %  {row['seconds']:.1f} s{self._left(int(row['step']))}"
+                f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  {losses}  {primary.title} {amount(value, unit, decimals)}  {spent}"
             )
 
     def _left(self, step: int) -> str:

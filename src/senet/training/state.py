@@ -1,6 +1,8 @@
 """All that changes while a network trains: what a checkpoint holds, and where in the run it was taken."""
 
+import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,20 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from senet.data.loaders import CorruptLog
-from senet.tasks.classification import DivergenceError, Tally
+from senet.results.metric import Metric
 from senet.training.checkpoint import read_checkpoint, write_checkpoint
 from senet.training.schedule import Schedule
+from senet.training.tally import Tally
+
+
+class DivergenceError(Exception):
+    """Loss that is not finite."""
+
+    exit_code = 1
 
 
 class TrainingState:
-    """Hold what training changes, beside the position: `epoch` and `batch` are the next to train, counted from 0.
+    """What training changes, and the position: `epoch` and `batch` are the next to train, counted from 0.
 
     Args:
         fabric: gives the loss scaler of fp16, and joins the counts of several processes.
@@ -51,7 +60,7 @@ class TrainingState:
         self.tally = Tally()
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] | None = None
-        self._settled = 0
+        self._flushed = 0
         self._clock = time.perf_counter()
 
     @property
@@ -62,65 +71,73 @@ class TrainingState:
     def begin_pass(self) -> None:
         """Start the clock of a pass, or part of one, over the training images."""
         self._clock = time.perf_counter()
-        self._settled = self.step
+        self._flushed = self.step
 
-    def count_step(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Note a step that was just taken, and move on to the next."""
-        self.tally.add(loss, logits, labels)
+    def count_step(self, losses: Mapping[str, Tensor], counts: Mapping[str, Tensor], images: int) -> None:
+        """Note a step that was just taken, as `Tally.add` does, and move on to the next."""
+        self.tally.add(losses, counts, images)
         self.batch += 1
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait for the device and count the steps taken since the last call.
 
         Raises:
             DivergenceError: if the loss of one was not finite; it names the step.
         """
-        bad = self.tally.settle()
+        bad = self.tally.flush()
         now = time.perf_counter()
         self.tally.seconds += now - self._clock
         self._clock = now
         if bad is not None:
-            step = self._settled + bad
+            step = self._flushed + bad
             raise DivergenceError(
                 f"the training loss is not finite at epoch {self.epoch + 1}, step {step + 1}, learning rate {self._schedule.rate(step):g}; "
                 f"last.ckpt is from before. Try a lower optim.lr, schedule.warmup_steps or optim.clip_norm"
             )
-        self._settled = self.step
+        self._flushed = self.step
 
-    def end_epoch(self, row: dict[str, float]) -> bool:
-        """Add a finished epoch's row and move on to the next epoch; return whether it is the best so far (the lower loss decides a tie)."""
+    def end_epoch(self, row: dict[str, float], primary: Metric) -> bool:
+        """Add a finished epoch's row and move on to the next epoch; return whether it is the best so far.
+
+        Args:
+            row: the row of metrics.csv.
+            primary: the metric that decides; the lower loss decides a tie.
+        """
         self.rows.append(row)
         self.epoch, self.batch, self.tally = self.epoch + 1, 0, Tally()
-        if self.best is not None and (row["val_top1"], -row["val_loss"]) <= (self.best["val_top1"], -self.best["val_loss"]):
+        if self.best is not None and _rank(row, primary) <= _rank(self.best, primary):
             return False
         self.best = row
         return True
 
     def counts(self) -> Tally:
         """Return the epoch's counts so far, those of all processes together."""
-        if self._fabric.world_size == 1:
-            return self.tally
-        sums = torch.tensor([self.tally.loss, self.tally.hits, self.tally.images], dtype=torch.float64, device=self._fabric.device)
-        torch.distributed.all_reduce(sums)
-        loss, hits, images = sums.tolist()
-        return Tally(loss, int(hits), int(images), self.tally.seconds)
+        return self.tally if self._fabric.world_size == 1 else self.tally.pooled(self._fabric.device)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; all processes call this, the first one writes."""
-        self.settle()
+        self.flush()
         counts = self.counts()
         if self._fabric.is_global_zero:
             place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
             past = {"rows": self.rows, "best": self.best, "corrupt": sorted(self._corrupt.names)}
             write_checkpoint(path, {name: part.state_dict() for name, part in self._parts.items()} | place | past)
 
-    def load(self, path: Path) -> None:
-        """Take up what `save` wrote."""
+    def load(self, path: Path, primary: Metric) -> None:
+        """Take up what `save` wrote, of a task with this primary metric."""
         state = read_checkpoint(path)
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
         self.epoch, self.batch = state["epoch"], state["batch"]
-        if self._fabric.is_global_zero:  # the sums of all processes; the others start from nothing
-            self.tally = Tally(**state["tally"])
+        self.tally = Tally.restored(state["tally"], primary.name)
+        if not self._fabric.is_global_zero:  # the first holds the sums of all
+            self.tally = Tally(dict.fromkeys(self.tally.sums, 0.0))
         self.rows, self.best = state["rows"], state["best"]
         self._corrupt.add(state["corrupt"])
+
+
+def _rank(row: Mapping[str, float], primary: Metric) -> tuple[float, float]:
+    """Return what the best epoch has most of; a figure that is not a number is behind all others."""
+    value = row[primary.column]
+    ranks = (value if primary.higher_is_better else -value, -row["val_loss"])
+    return tuple(-math.inf if math.isnan(rank) else rank for rank in ranks)  # pyright: ignore[reportReturnType]

@@ -17,7 +17,7 @@ CONVENTIONS: dict[str, Callable[[InputSpec], InputSpec]] = {
 }
 """Name of a convention -> what a network expects that follows it, from what it expected before."""
 
-NORMS: tuple[Rule, ...] = ((r"conv(\d*)$", r"bn\1"), (r"\d+$", lambda m: str(int(m[0]) + 1)))
+NORM_NAMES: tuple[Rule, ...] = ((r"conv(\d*)$", r"bn\1"), (r"\d+$", lambda m: str(int(m[0]) + 1)))
 """From the name of a convolution to that of its BN: "conv1" and "bn1", "stem.conv" and "stem.bn", "stem.0" and "stem.1"."""
 
 
@@ -60,7 +60,7 @@ def fold_input(
     folded = {f"{conv}.weight": (kernels * scale[:, None, None]).to(weight.dtype)}
     if shift.any():
         offset = (kernels.sum((2, 3)) * shift).sum(1)
-        norms = [re.sub(pattern, name, conv) for pattern, name in NORMS] if norm is None else [norm]
+        norms = [re.sub(pattern, name, conv) for pattern, name in NORM_NAMES] if norm is None else [norm]
         folded |= _with_offset(tensors, f"{conv}.bias", [f"{name}.running_mean" for name in norms], offset)
     return tensors | folded, new
 

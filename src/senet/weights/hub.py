@@ -15,7 +15,7 @@ CARD = "README.md"
 CONFIG = "config.json"
 
 REPO = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-FILES = (".safetensors", ".caffemodel", ".pth", ".pt", ".ckpt", ".bin", ".tar", ".h5", ".onnx", ".pkl")
+FILE_SUFFIXES = (".safetensors", ".caffemodel", ".pth", ".pt", ".ckpt", ".bin", ".tar", ".h5", ".onnx", ".pkl")
 """How names of files end; "runs/best.pth" is not a repository."""
 
 DOWNLOAD = {
@@ -46,7 +46,7 @@ log = logging.getLogger("senet")
 
 @dataclass(frozen=True)
 class HubRepo:
-    """Name a repository of the hub.
+    """Repository of the hub.
 
     Args:
         name: "USER/REPO".
@@ -70,7 +70,7 @@ class HubRepo:
             if match is None:
                 raise UsageError(f"{text!r} names no repository; write '{PREFIX}USER/REPO' or '{PREFIX}USER/REPO@REVISION'")
             return cls(match["name"], match["revision"])
-        if match is None or text.endswith(FILES) or Path(text).parent.is_dir():
+        if match is None or text.endswith(FILE_SUFFIXES) or Path(text).parent.is_dir():
             return None
         return cls(match["name"], match["revision"], is_guess=True)
 

@@ -23,7 +23,7 @@ def wordnet_ids() -> tuple[str, ...]:
     return tuple(row["wnid"] for row in _rows())
 
 
-def spelled(classes: Sequence[str]) -> tuple[str, ...]:
+def readable_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """Return names of classes, where ImageNet's WordNet ids, as its folders are called, become words."""
     return class_names() if tuple(classes) == wordnet_ids() else tuple(classes)
 

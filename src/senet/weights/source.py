@@ -6,7 +6,7 @@ from pathlib import Path
 
 from senet.errors import UsageError, choice_error
 from senet.weights.hub import HubRepo, download
-from senet.weights.releases.libraries import LIBRARIES
+from senet.weights.releases.libraries import PUBLISHERS
 from senet.weights.releases.library import Library, Release, Tensors
 from senet.weights.remote import fetch
 from senet.weights.store import WeightsMetadata, read_file, read_metadata
@@ -14,7 +14,7 @@ from senet.weights.store import WeightsMetadata, read_file, read_metadata
 
 @dataclass(frozen=True)
 class Source:
-    """Say where weights come from, and whose they are.
+    """Place that weights come from, and whose they are.
 
     Args:
         text: what the user wrote.
@@ -46,7 +46,7 @@ class Source:
             return cls(text, Path(text).expanduser())
         head, colon, file = text.partition(":")
         prefix, slash, name = head.partition("/")
-        library = LIBRARIES.get(prefix)
+        library = PUBLISHERS.get(prefix)
         if library is None or not (colon or slash):
             repo = HubRepo.parse(text)
             return cls(text, None if repo else Path(text).expanduser(), repo=repo)
@@ -106,12 +106,12 @@ class Source:
 
     def _owner(self, path: Path) -> Library | None:
         """Return the library that the user names, or whose files alone are called so."""
-        return self.library or next((library for library in LIBRARIES.values() if library.suffix and library.suffix == path.suffix), None)
+        return self.library or next((library for library in PUBLISHERS.values() if library.suffix and library.suffix == path.suffix), None)
 
 
 @dataclass(frozen=True)
 class OpenedWeights:
-    """Hold what a file of weights has.
+    """Contents of a file of weights.
 
     Args:
         source: where it came from.
@@ -132,7 +132,7 @@ class OpenedWeights:
 
     def releases(self, model: str | None = None) -> Iterator[tuple[Library, Release]]:
         """Give the releases that the file may hold; `model` keeps those of one network of ours."""
-        libraries = LIBRARIES.values() if self.source.library is None else (self.source.library,)
+        libraries = PUBLISHERS.values() if self.source.library is None else (self.source.library,)
         for library in libraries:
             for release in library.releases:
                 if self.source.release in (None, release) and model in (None, release.model):

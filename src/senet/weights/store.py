@@ -25,7 +25,7 @@ PICKLES = (b"PK\x03\x04", b"\x80\x02")
 
 @dataclass(frozen=True)
 class WeightsMetadata:
-    """Say what a file of weights is; a field is None where the file is silent.
+    """What a file says about its weights; a field is None where it is silent.
 
     Args:
         source: path of the file.
@@ -76,7 +76,7 @@ def save_weights(
         recipe: the experiment that made it, as plain data.
         extra: anything else that is plain data, such as epoch and accuracy.
     """
-    config = config_of(model)
+    config = find_config(model)
     loaded = metadata_of(model)
     classes, input = classes or loaded.classes, input or loaded.input  # noqa: A001
     values = {
@@ -128,7 +128,7 @@ def metadata_of(model: nn.Module) -> WeightsMetadata:
     return metadata if isinstance(metadata, WeightsMetadata) else WeightsMetadata("")
 
 
-def config_of(model: nn.Module) -> Any:
+def find_config(model: nn.Module) -> Any:
     """Return the network's ModelConfig, if it has one; other libraries keep other things under that name."""
     config = getattr(model, "config", None)
     return config if hasattr(config, "options") else None

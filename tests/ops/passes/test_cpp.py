@@ -15,7 +15,8 @@ from torch import Tensor
 from oracles.threads import same_bits
 from senet import ChannelSE, backend, create_model
 from senet.ops.backend import BUILDERS
-from senet.ops.passes.protocol import Kernels, TorchKernels
+from senet.ops.passes.protocol import Kernels
+from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.call import residual_tail
 
 CHANNELS = (1, 3, 17, 65, 513)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from senet import ChannelSE, Gated, backend
 from senet.ops import backend as backends
-from senet.ops.passes.protocol import TorchKernels
+from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.call import keep, residual_tail, takes
 
 SHAPES = [(3, 8, 5, 4), (1, 16, 7, 3), (2, 5, 1, 1), (2, 33, 9, 11)]

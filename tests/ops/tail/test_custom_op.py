@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from oracles.tail_passes import LAYOUTS, Case, lively
 from senet import ChannelSE, Gated, backend, create_model
 from senet.ops import backend as backends
-from senet.ops.passes.protocol import TorchKernels
+from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.autograd import Form, tensors_of
 from senet.ops.tail.call import keep, residual_tail
 

@@ -14,7 +14,7 @@ from senet import ChannelSE, backend, create_model
 from senet.ops import backend as backends
 from senet.ops.passes.cpp.build import kernels
 from senet.ops.passes.pairs import PairKernels, TorchPairKernels
-from senet.ops.passes.protocol import TorchKernels
+from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.preactivated_autograd import preactivated_tail
 
 SHAPES = [(3, 8, 5, 4), (1, 16, 7, 3), (2, 5, 1, 1), (2, 33, 9, 11), (2, 520, 3, 3)]

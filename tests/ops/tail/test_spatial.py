@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from oracles.threads import same_bits
 from senet import ChannelSE, ChannelSpatialSE, SpatialSE
 from senet.ops.backend import BUILDERS
-from senet.ops.passes.protocol import Kernels, TorchKernels
+from senet.ops.passes.protocol import Kernels
+from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.channel import Norm
-from senet.ops.tail.spatial import Projection, SpatialSaved, SpatialTail
+from senet.ops.tail.gates import Projection
+from senet.ops.tail.spatial import SpatialSaved, SpatialTail
 from senet.spec import Gate
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from oracles.tail_passes import LAYOUTS
 from senet import ChannelSpatialSE, Gated, SpatialSE, backend, create_model
 from senet.ops import backend as backends
-from senet.ops.passes.protocol import TorchKernels
+from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.call import keep, residual_tail, takes
 
 FUSED = ("torch", "cpp")

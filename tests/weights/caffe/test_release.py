@@ -38,10 +38,10 @@ SPREAD = 64
 NETWORKS = [
     ("se_bn_inception", None, Style()),
     ("se_resnet50", 50, Style()),
-    ("se_resnext50_32x4d", 50, Style(axpy=False, v1=True, legacy_dims=True)),
+    ("se_resnext50_32x4d", 50, Style(axpy=False, legacy_dims=True)),
     pytest.param("se_resnet101", 101, Style(axpy=False), marks=pytest.mark.slow),
     pytest.param("se_resnet152", 152, Style(packed=False), marks=pytest.mark.slow),
-    pytest.param("se_resnext101_32x4d", 101, Style(v1=True, doubles=True), marks=pytest.mark.slow),
+    pytest.param("se_resnext101_32x4d", 101, Style(doubles=True), marks=pytest.mark.slow),
     pytest.param("senet154", 152, Style(), marks=pytest.mark.slow),
 ]
 
@@ -146,12 +146,11 @@ def test_batch_norm_without_a_factor_is_zero_as_in_caffe() -> None:
     assert {name: tensor.tolist() for name, tensor in tensors.items()} == {"x/bn.running_mean": [0, 0, 0], "x/bn.running_var": [0, 0, 0]}
 
 
-@pytest.mark.parametrize("v1", [False, True])
-def test_matrices_and_vectors_of_four_axes_lose_them(v1: bool) -> None:
+def test_matrices_and_vectors_of_four_axes_lose_them() -> None:
     linear = CaffeLayer("classifier", "InnerProduct", (np.ones((5, 4)), np.ones(5)))
     conv = CaffeLayer("conv", "Convolution", (np.ones((6, 2, 1, 3)), np.ones(6)))
     scale = CaffeLayer("conv/bn/scale", "Scale", (np.ones(6), np.ones(6)))
-    shapes = {name: tuple(tensor.shape) for name, tensor in layers_of(linear, conv, scale, v1=v1, legacy_dims=True).items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in layers_of(linear, conv, scale, legacy_dims=True).items()}
     assert shapes == {
         "classifier.weight": (5, 4),
         "classifier.bias": (5,),

@@ -16,11 +16,13 @@ from oracles.weights import draw
 from senet import ChannelSE, ChannelSpatialSE, SpatialSE, create_model, from_pretrained, load_weights
 from senet.errors import UsageError
 from senet.models.registry import PLAIN, split_name
-from senet.weights.releases.libraries import LIBRARIES
+from senet.weights.releases.libraries import PUBLISHERS
 from senet.weights.releases.library import Library, Release, unchanged
 from senet.weights.store import metadata_of
 
-NETWORKS = [(library, release) for library in LIBRARIES.values() if library.name in MAKERS for release in library.releases if release.model]
+NETWORKS = [
+    (library, release) for library in PUBLISHERS.values() if library.name in MAKERS for release in library.releases if release.model
+]
 BY_HAND = {("cadene", "bninception"), ("cadene", "inceptionresnetv2")}
 """Releases under names that no library here has; the tests of their family write them."""
 
@@ -86,7 +88,7 @@ def test_a_file_tells_whose_it_is_by_its_names(library: str, name: str, model: s
 
 def test_addresses_and_images_are_those_of_timm() -> None:
     configs = {name: tagged.cfgs.values() for name, tagged in timm.models._registry._model_default_cfgs.items()}
-    for release in LIBRARIES["timm"].releases:
+    for release in PUBLISHERS["timm"].releases:
         if release.url is not None and release.name not in HUB_ONLY:
             (config,) = [config for config in configs[release.name] if config.url and same_address(config.url, release.url)]
             assert_images(release, config.mean, config.std, config.input_size[-1], int(config.input_size[-1] / config.crop_pct))
@@ -98,7 +100,7 @@ def same_address(first: str, second: str) -> bool:
 
 
 def test_addresses_and_images_are_those_of_torchvision() -> None:
-    for release in LIBRARIES["torchvision"].releases:
+    for release in PUBLISHERS["torchvision"].releases:
         if release.model:
             (weights,) = [weights for weights in get_model_weights(release.name) if weights.url == release.url]
             images = weights.transforms()

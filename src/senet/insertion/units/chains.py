@@ -4,7 +4,7 @@ from torch import fx
 
 from senet.insertion.units.unit import Unit, all_users
 from senet.surgery import roles
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 
 
 def depthwise_units(flow: Flow) -> list[Unit]:
@@ -13,15 +13,15 @@ def depthwise_units(flow: Flow) -> list[Unit]:
     for node in flow.nodes:
         if not _is_single(flow, node) or not roles.is_depthwise(flow.convolutions([node])[0]):
             continue
-        first = flow.run(node)
-        pointwise = flow.single_user(first[-1])
+        first = flow.conv_norm_act(node)
+        pointwise = flow.only_reader(first[-1])
         between = []
         while pointwise is not None and not flow.convolutions([pointwise]) and (flow.module(pointwise) or flow.passed(pointwise)):
             between.append(pointwise)
-            pointwise = flow.single_user(pointwise)
+            pointwise = flow.only_reader(pointwise)
         if pointwise is None or not _is_single(flow, pointwise) or not roles.is_pointwise(flow.convolutions([pointwise])[0]):
             continue
-        second = flow.run(pointwise)
+        second = flow.conv_norm_act(pointwise)
         cuts = {"standard": tuple(all_users(flow, last) for last in second[::-1]), "inner": (all_users(flow, first[-1]),)}
         nodes = frozenset({*first, *between, *second})
         units.append(Unit(flow, "depthwise", second[-1], nodes, cuts))
@@ -34,7 +34,7 @@ def chain_units(flow: Flow) -> list[Unit]:
     for node in flow.nodes:
         if not _is_single(flow, node):
             continue
-        run = flow.run(node)
+        run = flow.conv_norm_act(node)
         if flow.is_activated(run[-1]):
             cuts = {"standard": tuple(all_users(flow, last) for last in run[::-1])}
             units.append(Unit(flow, "chain", run[-1], frozenset(run), cuts))

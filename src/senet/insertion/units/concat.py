@@ -6,7 +6,7 @@ from torch import fx
 
 from senet.insertion.units.unit import Cut, Unit, all_users
 from senet.surgery import roles
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 
 
 def concat_units(flow: Flow) -> list[Unit]:
@@ -61,7 +61,7 @@ def _pooled_shortcut(flow: Flow, paths: Mapping[fx.Node, list[fx.Node]]) -> fx.N
 def _after(flow: Flow, node: fx.Node, nodes: frozenset[fx.Node]) -> tuple[fx.Node, frozenset[fx.Node], dict[str, tuple[Cut, ...]]]:
     """Return the value behind the normalisation, the activation and the shuffles that follow a concatenation."""
     value = node
-    while (following := flow.single_user(value)) is not None and following.op != "output":
+    while (following := flow.only_reader(value)) is not None and following.op != "output":
         shaped = flow.name(following) in roles.SELECT
         if not (shaped or flow.is_norm(following) or flow.is_activation(following) or flow.passed(following) is not None):
             break

@@ -4,19 +4,17 @@ from collections.abc import Collection, Iterable
 
 from torch import nn
 
-from senet.blocks.build import BLOCKS
+from senet.blocks.kinds import is_block
 from senet.insertion.gated import Gated
 from senet.insertion.units.unit import Unit
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 from senet.surgery.trace import Container
-
-BLOCK_TYPES = tuple(BLOCKS.values())
 
 
 def gate_modules(model: nn.Module, containers: Iterable[Container]) -> set[nn.Module]:
     """Return the modules that multiply their one input by a bounded function of it, and the blocks of this package."""
     gates = {container.module for container in containers if Flow(container).is_gate}
-    return gates | {module for module in model.modules() if isinstance(module, BLOCK_TYPES)}
+    return gates | {module for module in model.modules() if is_block(module)}
 
 
 def recalibrates(unit: Unit, gates: Collection[nn.Module], model: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from senet.insertion.units.existing import gate_modules, recalibrates
 from senet.insertion.units.residual import residual_units
 from senet.insertion.units.skips import skip_units
 from senet.insertion.units.unit import Unit, inside
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 from senet.surgery.probe import Probe
 from senet.surgery.trace import containers
 

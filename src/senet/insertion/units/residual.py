@@ -4,7 +4,8 @@ from torch import fx, nn
 
 from senet.insertion.units.unit import Cut, Unit, all_users
 from senet.surgery import roles
-from senet.surgery.graph import Flow, operands
+from senet.surgery.flow import Flow
+from senet.surgery.graph import operands
 
 
 def residual_units(flow: Flow) -> list[Unit]:
@@ -32,7 +33,7 @@ def residual_units(flow: Flow) -> list[Unit]:
 def _unit(flow: Flow, total: fx.Node, branch: fx.Node, shortcut: fx.Node, fork: fx.Node) -> Unit:
     path = flow.path(fork, branch)
     end = total
-    following = flow.single_user(total)
+    following = flow.only_reader(total)
     if following is not None and flow.is_activation(following):
         end = following
     cuts = {
@@ -52,7 +53,7 @@ def inner_cuts(flow: Flow, path: list[fx.Node], fork: fx.Node) -> tuple[Cut, ...
     wide = next((node for node in path if any(map(roles.is_wide, flow.convolutions([node])))), None)
     if wide is None or len(flow.convolutions([wide])) > 1:
         return ()
-    last = wide if _preactivated(flow, path, fork) else flow.run(wide)[-1]
+    last = wide if _preactivated(flow, path, fork) else flow.conv_norm_act(wide)[-1]
     return (all_users(flow, last),)
 
 

@@ -6,7 +6,8 @@ from torch import fx
 
 from senet.insertion.units.concat import concatenated
 from senet.insertion.units.unit import Unit, all_users
-from senet.surgery.graph import Flow, operands
+from senet.surgery.flow import Flow
+from senet.surgery.graph import operands
 
 
 def skip_units(flows: Iterable[Flow]) -> list[Unit]:
@@ -52,7 +53,7 @@ def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit:
     """Follow the convolutions behind a joint or an enlargement, up to the next one or to a fork; a bare one at the end is a head."""
     value = current = start
     nodes = [start]
-    while (current := flow.single_user(current)) is not None and current.op != "output":
+    while (current := flow.only_reader(current)) is not None and current.op != "output":
         if current in starts or not (flow.module(current) or flow.is_activation(current) or flow.passed(current)):
             break
         nodes.append(current)

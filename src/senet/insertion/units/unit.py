@@ -6,7 +6,7 @@ from functools import cached_property
 
 from torch import fx
 
-from senet.surgery.graph import Flow
+from senet.surgery.flow import Flow
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Unit:
     @cached_property
     def modules(self) -> frozenset[str]:
         """The paths of the modules that the unit calls."""
-        return frozenset(self.flow.container.join(str(node.target)) for node in self.nodes if node.op == "call_module")
+        return frozenset(self.flow.module_path(node) for node in self.nodes if node.op == "call_module")
 
 
 def all_users(flow: Flow, node: fx.Node, axis: int = 1) -> Cut:

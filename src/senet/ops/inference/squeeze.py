@@ -12,7 +12,7 @@ from torch import Tensor
 
 from senet.ops.backend import choose
 from senet.ops.inference.memory import is_direct
-from senet.ops.passes.protocol import precision
+from senet.ops.passes.maps import precision
 from senet.ops.reference import GATE, squeeze_avg
 
 Stride = tuple[int, int]
@@ -21,13 +21,13 @@ Stride = tuple[int, int]
 def means(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Average every channel over its positions in this type: (N, C, *S) -> (N, C).
 
-    torch casts a half-precision map as a whole before it sums; the C++ backend sums it in float32 as it reads it.
+    On the CPU torch casts a half-precision map as a whole before it sums; the C++ backend sums it in float32 as it reads it.
     """
     if x.dtype != dtype == torch.float32 and is_direct(x) and x.device.type == "cpu" and x.ndim == 4 and x.numel():
         kernels = choose(x).kernels
         if kernels is not None:
             return kernels.moments(x, centred=False)[0]
-    return squeeze_avg(x.to(dtype))
+    return squeeze_avg(x, dtype)
 
 
 def pointwise_taps(x: Tensor, stride: Stride, dtype: torch.dtype) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from senet.ops.passes.protocol import masked, over_positions, precision
+from senet.ops.passes.maps import over_positions, precision
+from senet.ops.passes.torch import masked
 
 Moments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """Of each pair of maps, all (N, C): means of u and r, centred sums of u u, u r and r r."""

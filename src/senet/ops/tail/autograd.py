@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from senet.ops.passes.maps import layout
 from senet.ops.passes.protocol import Kernels
-from senet.ops.tail.channel import Excitation, Gradients, Norm, Tail
-from senet.ops.tail.spatial import Gates, Projection, SpatialGradients, SpatialTail
+from senet.ops.tail.channel import Gradients, Norm, Tail
+from senet.ops.tail.gates import Excitation, Gates, Projection
+from senet.ops.tail.spatial import SpatialGradients, SpatialTail
 
 AnyTail = Tail | SpatialTail
 FURTHER = "the fused residual tail has a first derivative only, and no batching rule; use senet.backend('reference')"
@@ -120,8 +122,3 @@ class TailFunction(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
         """Refuse."""
         raise RuntimeError(FURTHER)
-
-
-def layout(x: Tensor) -> torch.memory_format:
-    """Return the memory format that a map is passed on in."""
-    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous() else torch.contiguous_format

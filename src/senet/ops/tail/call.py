@@ -7,13 +7,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.modules import module as modules
 
 from senet.ops.backend import REFERENCE, asked_or_best, choose, is_asked_for
-from senet.ops.tail.autograd import Form, TailFunction, layout, tail_of, tensors_of
+from senet.ops.hooks import is_bare
+from senet.ops.passes.maps import layout
+from senet.ops.tail.autograd import Form, TailFunction, tail_of, tensors_of
 from senet.ops.tail.channel import Norm
 from senet.ops.tail.custom_op import tail_by_name
-from senet.ops.tail.spatial import Gates
+from senet.ops.tail.gates import Gates
 
 Map = Callable[[Tensor], Tensor]
 
@@ -88,7 +89,7 @@ def takes(branch: Tensor, shortcut: Tensor | None, norm: Any, shortcut_norm: Any
     if (shortcut is not None and shortcut.shape != branch.shape) or (norm is keep and recalibrate is keep):
         return False
     return all(
-        part is keep or (_is_bare(part) and convertible(part))
+        part is keep or (isinstance(part, nn.Module) and is_bare(part) and convertible(part))
         for part, convertible in zip((norm, shortcut_norm, recalibrate), (_is_norm, _is_norm, partial(_has_gates, gain=gain)), strict=True)
     )
 
@@ -113,18 +114,6 @@ def _is_norm(part: Any) -> bool:
 
 def _has_gates(part: Any, gain: float) -> bool:
     return getattr(part, "tail_gates", lambda gain: None)(gain) is not None
-
-
-def _is_bare(part: Any) -> bool:
-    """Return whether nobody listens to a module or to those in it: hooks are called by the module, which the operator passes by."""
-    return isinstance(part, nn.Module) and all(is_unheard(module) for module in part.modules())
-
-
-def is_unheard(module: nn.Module) -> bool:
-    """Return whether a module has no hooks, its own or everyone's."""
-    own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    everyones = (modules._global_forward_hooks, modules._global_forward_pre_hooks, modules._global_backward_hooks)
-    return not any((*own, *everyones, modules._global_backward_pre_hooks))
 
 
 def _fused(

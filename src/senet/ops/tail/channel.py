@@ -8,25 +8,16 @@ mu and istd are BN's statistics, u = scale x + shift its output, z = scale p + s
 eq. 2-4), y = relu(s u + shortcut). dv stands for the gradient of the loss by v.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
-from senet.ops.passes.protocol import Kernels, precision
-from senet.ops.reference import GATE
+from senet.ops.passes.maps import precision
+from senet.ops.passes.protocol import Kernels
+from senet.ops.tail.gates import Excitation, Excited, excitation_gradients, excite, gained
 from senet.ops.tail.ranks import merged, summed
-
-SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": lambda s: s * (1 - s),
-    "tanh": lambda s: 1 - s * s,
-    "relu": lambda s: (s > 0).to(s.dtype),
-    "hard_sigmoid": lambda s: ((s > 0) & (s < 1)).to(s.dtype) / 6,
-}
-"""The derivative of each gate as a function of its value."""
 
 
 @dataclass(frozen=True)
@@ -53,33 +44,12 @@ class Norm:
 
 
 @dataclass(frozen=True)
-class Excitation:
-    """Hold an excitation as data: weights and biases of both FCs, the name of the non-linearity, and a constant factor behind it."""
-
-    w1: Tensor
-    b1: Tensor | None
-    w2: Tensor
-    b2: Tensor | None
-    name: str
-    gain: float = 1.0
-
-
-@dataclass(frozen=True)
 class Affine:
     """Hold what a normalisation does to a map, all (C,): u = scale (x - mu) + beta, scale = gamma istd, istd = 1 / sqrt(var + eps)."""
 
     mu: Tensor
     istd: Tensor
     scale: Tensor
-
-
-@dataclass(frozen=True)
-class Excited:
-    """Hold a gate and what its gradient needs: squeeze z, hidden units h, gate s without its gain."""
-
-    z: Tensor
-    h: Tensor
-    s: Tensor
 
 
 @dataclass(frozen=True)
@@ -212,22 +182,6 @@ IDENTITY = Norm(None, None, None, None, batch=False, eps=0.0)
 """What stands in for a normalisation where there is none."""
 
 
-def excite(gate: Excitation, z: Tensor) -> Excited:
-    """Compute the gate of squeezed maps (N, C)."""
-    w1, b1, w2, b2 = (None if v is None else v.to(z.dtype) for v in (gate.w1, gate.b1, gate.w2, gate.b2))
-    assert w1 is not None
-    assert w2 is not None
-    h = torch.relu_(linear(z, w1, b1))
-    return Excited(z, h, GATE[gate.name](linear(h, w2, b2)))
-
-
-def excitation_gradients(gate: Excitation, excited: Excited, ds: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Return the gradients of z, and of w1, b1, w2 and b2."""
-    de = gained(ds * SLOPES[gate.name](excited.s), gate)
-    da = (de @ gate.w2.to(de.dtype)) * (excited.h > 0)
-    return da @ gate.w1.to(da.dtype), (da.t() @ excited.z, da.sum(0), de.t() @ excited.h, de.sum(0))
-
-
 def through_statistics(norm: Norm, affine: Affine, dbeta: Tensor, dgamma: Tensor, count: int) -> tuple[Tensor | None, Tensor]:
     """Return kb and kc (C,) of what the batch's mean and variance add to the gradient of x: kb x + kc."""
     if not norm.batch:
@@ -288,11 +242,6 @@ def normalise(kernels: Kernels, x: Tensor, norm: Norm | None, *, squeeze: bool) 
     needed = squeeze or norm.batch
     p, m2 = kernels.moments(x, norm.batch) if needed else (x.new_zeros(len(x), x.shape[1], dtype=precision(x)),) * 2
     return p, *normaliser(norm, p, m2, x.shape[2] * x.shape[3])
-
-
-def gained(s: Tensor, gate: Excitation) -> Tensor:
-    """Multiply by the gate's constant factor."""
-    return s if gate.gain == 1 else s * gate.gain
 
 
 def times(v: Tensor, factor: Tensor | None) -> Tensor:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from senet.ops.backend import named
-from senet.ops.passes.protocol import Kernels, TorchKernels, precision
-from senet.ops.tail.autograd import COUNT, Form, gradients_of, lasting, layout
+from senet.ops.passes.maps import layout, precision
+from senet.ops.passes.protocol import Kernels
+from senet.ops.passes.torch import TorchKernels
+from senet.ops.tail.autograd import COUNT, Form, gradients_of, lasting
 from senet.ops.tail.channel import Saved
 from senet.ops.tail.spatial import SpatialSaved
 

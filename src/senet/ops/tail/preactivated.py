@@ -12,16 +12,12 @@ from torch import Tensor
 from senet.ops.passes.pairs import PairKernels
 from senet.ops.tail.channel import (
     Affine,
-    Excitation,
-    Excited,
     Gradients,
     Norm,
-    excitation_gradients,
-    excite,
-    gained,
     normaliser,
     through_statistics,
 )
+from senet.ops.tail.gates import Excitation, Excited, excitation_gradients, excite, gained
 
 
 @dataclass(frozen=True)

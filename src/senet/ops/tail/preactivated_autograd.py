@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from senet.ops.backend import choose, is_asked_for
+from senet.ops.passes.maps import layout
 from senet.ops.passes.pairs import PairKernels
-from senet.ops.tail.autograd import FURTHER, Form, gradients_of, lasting, layout, tensors_of
+from senet.ops.tail.autograd import FURTHER, Form, gradients_of, lasting, tensors_of
 from senet.ops.tail.call import SMALL, as_data, gates_of, keep, residual_tail, takes, update_running
 from senet.ops.tail.channel import Tail
 from senet.ops.tail.preactivated import PreactivatedTail, Saved

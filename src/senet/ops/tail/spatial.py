@@ -16,35 +16,16 @@ from torch import Tensor
 from senet.ops.passes.protocol import Kernels
 from senet.ops.tail.channel import (
     IDENTITY,
-    Excitation,
     Gradients,
     Norm,
     Passed,
     Saved,
-    excitation_gradients,
-    excite,
-    gained,
     normalise,
     projected_gradients,
     through_statistics,
     times,
 )
-
-
-@dataclass(frozen=True)
-class Projection:
-    """Hold the projection of a position's channels to its gate as data: weight (C,), and bias (1,) or None."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-
-@dataclass(frozen=True)
-class Gates:
-    """Hold what a block multiplies by as data: the excitation of the channels, the projection of the positions, or both, then their sum."""
-
-    channels: Excitation | None
-    positions: Projection | None = None
+from senet.ops.tail.gates import Excitation, Projection, excitation_gradients, excite, gained
 
 
 @dataclass(frozen=True)

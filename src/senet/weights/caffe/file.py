@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from senet.errors import UsageError
-from senet.weights.caffe.protobuf import FIXED32, FIXED64, MalformedError, Value, field, fields, integers, signed, take_run
+from senet.weights.caffe.protobuf import FIXED32, FIXED64, FieldValue, MalformedError, field, fields, integers, take_run, to_signed
 from senet.weights.check import short
 
 MOST = 20_000
@@ -28,28 +28,18 @@ LONGEST_NAME = 512
 
 
 @dataclass(frozen=True)
-class Layer:
-    """Hold one layer: its name, its type ("Convolution") and its learnt blobs, float32 tensors."""
+class LayerBlobs:
+    """One layer: its name, its type ("Convolution") and its learnt blobs, float32 tensors."""
 
     name: str
     type: str
     blobs: tuple[Tensor, ...] = ()
 
 
-@dataclass(frozen=True)
-class LayerFields:
-    """Say in which fields the message of a layer has its name, type and blobs."""
-
-    name: int
-    type: int
-    blobs: int
-
-
-LAYERS = {100: LayerFields(name=1, type=2, blobs=7), 2: LayerFields(name=4, type=5, blobs=6)}
-"""NetParameter's fields with layers: of type LayerParameter, and V1LayerParameter in files of 2014 and before."""
-
-V1_TYPES = {4: "Convolution", 14: "InnerProduct", 39: "Deconvolution"}
-"""V1's numbers for types that have blobs; BatchNorm and Scale came later, so only private versions of Caffe have numbers for them."""
+LAYER = 100
+"""NetParameter's field with layers; the form of 2014 and before is older than any network with SE."""
+NAME, TYPE, BLOBS = 1, 2, 7
+"""LayerParameter's fields that are read."""
 
 LEGACY_DIMS = (1, 2, 3, 4)
 FLOATS, SHAPE, DOUBLES = 5, 7, 8
@@ -57,7 +47,7 @@ NUMBERS = {FLOATS: torch.float32, DOUBLES: torch.float64}
 RUNS = {FLOATS << 3 | FIXED32: FLOATS, DOUBLES << 3 | FIXED64: DOUBLES}
 """Key byte of a number that stands alone, not packed with others -> its field."""
 
-STARTS = {
+SIGNATURES = {
     b"<": "an HTML or XML page; the download probably failed: fetch it again",
     b"PK": "a zip archive, such as torch.save writes",
     b"\x80\x02": "a pickle, such as torch.save writes",
@@ -69,7 +59,7 @@ STARTS = {
 """First bytes of what people take for a .caffemodel -> what it is."""
 
 
-def read_layers(path: str | Path) -> dict[str, Layer]:
+def read_layers(path: str | Path) -> dict[str, LayerBlobs]:
     """Return the layers of a .caffemodel by name, in the order of the file.
 
     The file is mapped, so memory holds the blobs and the pages that are being read.
@@ -87,7 +77,7 @@ def read_layers(path: str | Path) -> dict[str, Layer]:
         return parse(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), str(path))
 
 
-def parse(contents: bytes | mmap.mmap, source: str = "buffer") -> dict[str, Layer]:
+def parse(contents: bytes | mmap.mmap, source: str = "buffer") -> dict[str, LayerBlobs]:
     """Return the layers of a .caffemodel's contents by name, in their order.
 
     Args:
@@ -106,17 +96,17 @@ def parse(contents: bytes | mmap.mmap, source: str = "buffer") -> dict[str, Laye
 def _what_it_is(start: bytes, error: MalformedError) -> str:
     if start[8:9] == b"{":
         return "looks like a safetensors file"
-    found = (f"is {what}" for known, what in STARTS.items() if start.lstrip().startswith(known))
+    found = (f"is {what}" for known, what in SIGNATURES.items() if start.lstrip().startswith(known))
     return next(found, f"is something else, cut short or damaged ({error}); fetch it again")
 
 
-def _network(message: memoryview) -> dict[str, Layer]:
-    layers: dict[str, Layer] = {}
+def _network(message: memoryview) -> dict[str, LayerBlobs]:
+    layers: dict[str, LayerBlobs] = {}
     blobs = 0
     for number, value in fields(message):
-        if number not in LAYERS or not isinstance(value, memoryview):
+        if number != LAYER or not isinstance(value, memoryview):
             continue
-        layer = _layer(value, LAYERS[number])
+        layer = _layer(value)
         if layer.name in layers:
             raise MalformedError(f"two layers are called {short(layer.name)}")
         layers[layer.name] = layer
@@ -128,15 +118,15 @@ def _network(message: memoryview) -> dict[str, Layer]:
     return layers
 
 
-def _layer(message: memoryview, known: LayerFields) -> Layer:
+def _layer(message: memoryview) -> LayerBlobs:
     name, kind = "", ""
     blobs: list[memoryview] = []
     for number, value in fields(message):
-        if number == known.name:
+        if number == NAME:
             name = _text(value)
-        elif number == known.type:
-            kind = V1_TYPES.get(value, f"V1 type {value}") if isinstance(value, int) else _text(value)
-        elif number == known.blobs and isinstance(value, memoryview):
+        elif number == TYPE:
+            kind = _text(value)
+        elif number == BLOBS and isinstance(value, memoryview):
             blobs.append(value)
             if len(blobs) > MOST_BLOBS:
                 raise MalformedError(f"a layer has more than {MOST_BLOBS} blobs")
@@ -146,7 +136,7 @@ def _layer(message: memoryview, known: LayerFields) -> Layer:
             tensors.append(_blob(blob))
         except MalformedError as error:
             raise MalformedError(f"layer {short(name)}, blob {index}: {error}") from None
-    return Layer(name, kind, tuple(tensors))
+    return LayerBlobs(name, kind, tuple(tensors))
 
 
 def _blob(message: memoryview) -> Tensor:
@@ -164,7 +154,7 @@ def _blob(message: memoryview) -> Tensor:
         elif number == SHAPE and isinstance(value, memoryview):
             _add_dims(value, dims)
         elif number in LEGACY_DIMS and isinstance(value, int):
-            legacy[number] = signed(value)
+            legacy[number] = to_signed(value)
     if legacy and not dims:
         dims = [legacy.get(number, 0) for number in LEGACY_DIMS]
     return _tensor(numbers, dims)
@@ -191,7 +181,7 @@ def _tensor(numbers: Mapping[int, bytearray], dims: Sequence[int]) -> Tensor:
     return torch.frombuffer(data, dtype=dtype).float().reshape(tuple(dims))
 
 
-def _text(value: Value) -> str:
+def _text(value: FieldValue) -> str:
     if not isinstance(value, memoryview):
         raise MalformedError("a name is not text")
     if len(value) > LONGEST_NAME:

@@ -10,15 +10,15 @@ LENGTHS = {FIXED64: 8, FIXED32: 4}
 LONGEST_VARINT = 10
 FIRST_STEP = 64
 
-Value = int | memoryview | None
+FieldValue = int | memoryview | None
 """A field's integer, its bytes, or None where it is a number of fixed length, which `take_run` reads."""
 
 
 class MalformedError(ValueError):
-    """Report bytes that the message in question never has."""
+    """Bytes that the message in question never has."""
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
+def fields(message: memoryview) -> Iterator[tuple[int, FieldValue]]:
     """Give the number and the value of each field.
 
     Raises:
@@ -30,7 +30,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
         yield number, value
 
 
-def field(message: memoryview, position: int) -> tuple[int, Value, int]:
+def field(message: memoryview, position: int) -> tuple[int, FieldValue, int]:
     """Return the number and the value of the field at `position`, and where it ends.
 
     Raises:
@@ -69,20 +69,20 @@ def varint(message: memoryview, position: int) -> tuple[int, int]:
     raise MalformedError("an integer does not end")
 
 
-def signed(value: int) -> int:
+def to_signed(value: int) -> int:
     """Read an unsigned 64-bit integer as a signed one."""
     return value - (1 << 64) if value >> 63 else value
 
 
-def integers(value: Value) -> Iterator[int]:
+def integers(value: FieldValue) -> Iterator[int]:
     """Give the signed integers of a repeated field, packed (bytes) or one by one."""
     if isinstance(value, int):
-        yield signed(value)
+        yield to_signed(value)
     elif value is not None:
         position = 0
         while position < len(value):
             integer, position = varint(value, position)
-            yield signed(integer)
+            yield to_signed(integer)
 
 
 def take_run(message: memoryview, position: int, size: int, numbers: bytearray) -> int:
@@ -106,7 +106,7 @@ def take_run(message: memoryview, position: int, size: int, numbers: bytearray) 
         if same < step:
             break
     end = position + stride * count
-    records = bytearray(message[position:end])
-    del records[::stride]
-    numbers += records
+    first = len(numbers)
+    numbers += message[position:end]
+    del numbers[first::stride]  # the keys
     return end

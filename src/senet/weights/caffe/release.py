@@ -8,7 +8,7 @@ from torch import Tensor
 
 from senet.errors import UsageError
 from senet.spec import InputSpec
-from senet.weights.caffe.file import Layer, read_layers
+from senet.weights.caffe.file import LayerBlobs, read_layers
 from senet.weights.check import SHOWN, short
 from senet.weights.imagenet import from_devkit
 from senet.weights.releases.library import Library, Release, Rule, Tensors
@@ -70,7 +70,7 @@ def read_caffe(path: str | Path) -> Tensors:
     return layer_tensors(read_layers(path), str(path))
 
 
-def layer_tensors(layers: Mapping[str, Layer], source: str = "buffer") -> Tensors:
+def layer_tensors(layers: Mapping[str, LayerBlobs], source: str = "buffer") -> Tensors:
     """Return the tensors of layers, see `read_caffe`; errors call their file `source`.
 
     Raises:
@@ -79,8 +79,8 @@ def layer_tensors(layers: Mapping[str, Layer], source: str = "buffer") -> Tensor
     tensors: Tensors = {}
     strange = []
     for layer in layers.values():
-        suffix = next(suffix for suffix in READERS if layer.name.endswith(suffix))
-        found = READERS[suffix](layer) if layer.blobs else {}
+        suffix = next(suffix for suffix in BLOB_READERS if layer.name.endswith(suffix))
+        found = BLOB_READERS[suffix](layer) if layer.blobs else {}
         if found is None:
             strange.append(layer)
         else:
@@ -96,7 +96,7 @@ def layer_tensors(layers: Mapping[str, Layer], source: str = "buffer") -> Tensor
     return tensors
 
 
-def _weight_and_bias(layer: Layer) -> Tensors | None:
+def _weight_and_bias(layer: LayerBlobs) -> Tensors | None:
     weight, *biases = layer.blobs
     if weight.ndim < 2 or len(biases) > 1 or not all(_is_vector(bias) for bias in biases):
         return None
@@ -107,7 +107,7 @@ def _weight_and_bias(layer: Layer) -> Tensors | None:
     return dict(zip(("weight", "bias"), (weight, *(bias.flatten() for bias in biases)), strict=False))
 
 
-def _statistics(layer: Layer) -> Tensors | None:
+def _statistics(layer: LayerBlobs) -> Tensors | None:
     """Divide the sums by their factor; where that is 0, Caffe takes them for 0."""
     if len(layer.blobs) != 3 or not all(_is_vector(blob) for blob in layer.blobs) or layer.blobs[2].numel() != 1:
         return None
@@ -116,7 +116,7 @@ def _statistics(layer: Layer) -> Tensors | None:
     return {"running_mean": (mean / count).float(), "running_var": (variance / count).float()}
 
 
-def _affine(layer: Layer) -> Tensors | None:
+def _affine(layer: LayerBlobs) -> Tensors | None:
     if len(layer.blobs) != 2 or not all(_is_vector(blob) for blob in layer.blobs):
         return None
     return {name: blob.flatten() for name, blob in zip(("weight", "bias"), layer.blobs, strict=True)}
@@ -127,11 +127,11 @@ def _is_vector(blob: Tensor) -> bool:
     return blob.shape[:-1].numel() == 1
 
 
-def _shapes(layer: Layer) -> str:
+def _shapes(layer: LayerBlobs) -> str:
     return ", ".join(str(tuple(blob.shape)) for blob in layer.blobs)
 
 
-READERS: dict[str, Callable[[Layer], Tensors | None]] = {"/bn/scale": _affine, "/bn": _statistics, "": _weight_and_bias}
+BLOB_READERS: dict[str, Callable[[LayerBlobs], Tensors | None]] = {"/bn/scale": _affine, "/bn": _statistics, "": _weight_and_bias}
 """How a layer's name ends -> its tensors under PyTorch's names, or None if its blobs are not as they should be."""
 
 

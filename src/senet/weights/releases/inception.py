@@ -10,8 +10,12 @@ MIXED = ("1x1", "3x3", "double_3x3", "pool")
 HALVING = {"3c": MIXED[1:], "4e": MIXED[1:]}
 """Branches of BN-Inception's modules, in the order of concatenation: of most, and of those that halve the resolution."""
 
-FIRST = {"3": ("1x1", "5x5", "double_3x3", "pool"), "4": ("3x3", "double_3x3", "pool"), "5": ("3x3", "narrow_3x3", "double_3x3", "pool")}
-UNITS = {"3": ("1x1", "3x3", "double_3x3"), "4": ("1x1", "7x7"), "5": ("1x1", "3x3")}
+FIRST_BRANCHES = {
+    "3": ("1x1", "5x5", "double_3x3", "pool"),
+    "4": ("3x3", "double_3x3", "pool"),
+    "5": ("3x3", "narrow_3x3", "double_3x3", "pool"),
+}
+UNIT_BRANCHES = {"3": ("1x1", "3x3", "double_3x3"), "4": ("1x1", "7x7"), "5": ("1x1", "3x3")}
 """Branches of Inception-ResNet-v2, by stage: of the module that a stage begins with, and of its residual units."""
 
 INCEPTION_INPUT = InputSpec(size=299, resize=333, channels=3, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -51,7 +55,7 @@ def _bn_branches(stage: str, unit: str) -> tuple[str, ...]:
 
 
 def _resnet_branches(stage: str, unit: str) -> tuple[str, ...]:
-    return (FIRST if unit == "0" else UNITS).get(stage, ())
+    return (FIRST_BRANCHES if unit == "0" else UNIT_BRANCHES).get(stage, ())
 
 
 def _numbered(branches: Callable[[str, str], tuple[str, ...]], first: int) -> Rule:
@@ -130,11 +134,11 @@ CADENE_BN_INCEPTION: tuple[Rule, ...] = (
     ),
     (
         r"^inception_(\d)([a-e])_(1x1|3x3|double_3x3|pool)(?:_(reduce|proj|1|2))?(?=_bn\.|\.)",
-        lambda m: f"stage{m[1]}.{m[2]}.branches.{m[3]}.{LAYERS.get(m[4], int(m[3] == '3x3'))}",
+        lambda m: f"stage{m[1]}.{m[2]}.branches.{m[3]}.{LAYER_NUMBERS.get(m[4], int(m[3] == '3x3'))}",
     ),
     (r"^((?:conv|stage).*)_bn\.", r"\1.bn."),
     (r"^(conv\w+|stage\d\.[a-e]\.branches\.\w+\.\d)\.(?!bn\.)", r"\1.conv."),
     (r"^last_linear\.", "fc."),
 )
-LAYERS = {"reduce": 0, "proj": 1, "1": 1, "2": 2}
+LAYER_NUMBERS = {"reduce": 0, "proj": 1, "1": 1, "2": 2}
 """The layer of a branch that a name's ending means; a 3x3 without one follows its reduction, and a 1x1 is alone."""

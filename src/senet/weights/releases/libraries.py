@@ -1,4 +1,4 @@
-"""The libraries whose weights load here, by the prefix of their sources."""
+"""The libraries whose weights load here."""
 
 from senet.weights.caffe.release import CAFFE
 from senet.weights.releases.cadene import CADENE
@@ -12,4 +12,5 @@ from senet.weights.releases.timm import TIMM
 from senet.weights.releases.torchvision import TORCHVISION
 
 ALL = (CAFFE, TIMM, TORCHVISION, PYTORCHCV, CADENE, MONAI, MMPRETRAIN, MOSKOMULE, AIMED, SMP)
-LIBRARIES: dict[str, Library] = {library.name: library for library in ALL}
+PUBLISHERS: dict[str, Library] = {library.name: library for library in ALL}
+"""Prefix of sources, such as "timm" in "timm/legacy_seresnet50" -> library."""

@@ -23,14 +23,14 @@ COUNTER = "num_batches_tracked"
 """A buffer of BatchNorm that no output depends on; files older than PyTorch 0.4.1 and those of other frameworks lack it."""
 
 
-def unchanged(tensors: Tensors) -> Tensors:
+def no_conversion(tensors: Tensors) -> Tensors:
     """Return the tensors as they are."""
     return tensors
 
 
 @dataclass(frozen=True)
 class Release:
-    """Say how the weights of one network of a library become those of ours.
+    """One network of a library, and how its weights become those of ours.
 
     Args:
         model: our name; "" for blocks, which have no name.
@@ -51,7 +51,7 @@ class Release:
     input: InputSpec | None = IMAGENET
     url: str | None = None
     digest: str = ""
-    convert: Callable[[Tensors], Tensors] = unchanged
+    convert: Callable[[Tensors], Tensors] = no_conversion
 
     def translate(self, tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Tensors:
         """Return the tensors under our names and in our shapes: a 1x1 convolution becomes the linear layer that `like` has in its place.
@@ -72,7 +72,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Library:
-    """Hold what a library released.
+    """Library that released weights.
 
     Args:
         name: the prefix of its sources: "timm" in "timm/legacy_seresnet50" and "timm:file.pth".

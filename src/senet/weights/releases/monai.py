@@ -3,7 +3,7 @@
 from senet.weights.releases.library import Library, Release, Rule
 from senet.weights.releases.timm import LEGACY, LEGACY_154
 
-UNITS: tuple[Rule, ...] = (
+LAYER_RULES: tuple[Rule, ...] = (
     (r"\.conv([123])\.conv\.", r".conv\1."),
     (r"\.conv([123])\.adn\.N\.", r".bn\1."),
     (r"\.project\.conv\.", ".downsample.0."),
@@ -15,7 +15,7 @@ UNITS: tuple[Rule, ...] = (
 MONAI = Library(
     "monai",
     tuple(
-        Release(model, name, (*UNITS, *rules), input=None)
+        Release(model, name, (*LAYER_RULES, *rules), input=None)
         for model, name, rules in (
             ("se_resnet50", "SEResNet50", LEGACY),
             ("se_resnet101", "SEResNet101", LEGACY),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from senet.ops.passes.cpp.pair_kernels import CppPairKernels, register_pair_shapes
 from senet.ops.passes.cpp.spatial_kernels import CppSpatialKernels, register_spatial_shapes
-from senet.ops.passes.protocol import precision
+from senet.ops.passes.maps import precision
 
 OPERATORS = torch.ops.senet_cpp
 

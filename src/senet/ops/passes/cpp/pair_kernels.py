@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from senet.ops.passes.maps import precision
 from senet.ops.passes.pairs import Moments
-from senet.ops.passes.protocol import precision
 
 OPERATORS = torch.ops.senet_cpp
 

@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from senet.ops.passes.protocol import precision
+from senet.ops.passes.maps import precision
 
 OPERATORS = torch.ops.senet_cpp
 

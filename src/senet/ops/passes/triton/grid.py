@@ -9,8 +9,7 @@ import torch
 import triton
 from torch import Tensor
 
-from senet.ops.passes.protocol import precision
-from senet.ops.tail.autograd import layout
+from senet.ops.passes.maps import layout, precision
 
 
 @dataclass(frozen=True)

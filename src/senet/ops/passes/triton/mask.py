@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from senet.ops.tail.autograd import layout
+from senet.ops.passes.maps import layout
 
 
 def empty_mask(x: Tensor) -> Tensor:

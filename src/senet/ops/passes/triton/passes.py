@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor
 
-from senet.ops.passes.protocol import precision
+from senet.ops.passes.maps import layout, precision
 from senet.ops.passes.triton import kernels
 from senet.ops.passes.triton.grid import Grid, Tiling, dense, grid_of, launch
 from senet.ops.passes.triton.mask import alike, empty_mask, row
 from senet.ops.passes.triton.parts import merge_moments, merge_sums
 from senet.ops.passes.triton.spatial_passes import SpatialKernels
-from senet.ops.tail.autograd import layout
 
 
 class TritonKernels(SpatialKernels):

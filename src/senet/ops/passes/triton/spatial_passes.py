@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from senet.ops.passes.protocol import precision
+from senet.ops.passes.maps import precision
 from senet.ops.passes.triton import spatial
 from senet.ops.passes.triton.grid import Grid, PixelGrid, Tiling, dense, grid_of, launch
 from senet.ops.passes.triton.mask import alike, empty_mask, row

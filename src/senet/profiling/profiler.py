@@ -11,13 +11,17 @@ from torch import Tensor, nn
 
 from senet.errors import UsageError
 from senet.insertion.gated import Gated
-from senet.insertion.insert import remove
+from senet.insertion.remove import remove
 from senet.insertion.rewrite import Rewritten
-from senet.measuring.counting import Cost, block_paths, count, owner, spent, trace, unit_paths
+from senet.measuring.attribution import growth_by_part, owner, take_readings
+from senet.measuring.counting import Cost, block_paths, count, unit_paths
+from senet.measuring.device import synchronize
+from senet.measuring.numbers import plural
+from senet.measuring.steps import InferenceStep
 from senet.measuring.timing import Timing, interleave
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.create import model_from_config
-from senet.profiling.result import Profile, Row
+from senet.profiling.result import PartRow, Profile
 
 Placed = TypeVar("Placed", Tensor, nn.Module)
 Seconds = dict[str, tuple[float, float]]
@@ -55,7 +59,7 @@ def profile(
     timings: dict[str, Timing] = {}
     if latency:
         status("timing the network" if twin is None else "timing the network and its plain twin, in turn")
-        runs = {name: _forward(net, x) for name, net in (("model", network), ("plain", twin)) if net is not None}
+        runs = {name: InferenceStep(net.eval(), (x,)) for name, net in (("model", network), ("plain", twin)) if net is not None}
         timings = interleave(runs, rounds=rounds, max_seconds=max_seconds)
     status("measuring the parts")
     plain = None if twin is None else _profile(twin, x, timings.get("plain"))
@@ -94,22 +98,6 @@ def _placed_like(model: nn.Module, thing: Placed) -> Placed:
     return thing
 
 
-def _forward(model: nn.Module, x: Tensor) -> Callable[[], None]:
-    model.eval()
-
-    def run() -> None:
-        with torch.inference_mode():
-            model(x)
-        _wait(x.device)
-
-    return run
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
 def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
     units, blocks = unit_paths(model), block_paths(model)
     parts = list(dict.fromkeys([*units, *blocks]))
@@ -121,25 +109,24 @@ def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
         shared = [path for path in inside if path in blocks]
         cost, share = (sum((costs[path] for path in paths), Cost()) for paths in (inside, shared))
         latency, share_latency = (_total(passes, paths) if passes else None for paths in (inside, shared))
-        rows.append(Row(unit, type(model.get_submodule(unit)).__name__, cost, share, latency, share_latency))
+        rows.append(PartRow(unit, type(model.get_submodule(unit)).__name__, cost, share, latency, share_latency))
     config = getattr(model, "config", None)
     name = config.name if isinstance(config, ModelConfig) else type(model).__name__
-    threads = torch.get_num_threads()
-    device = f"cpu, {threads} thread{'s' * (threads > 1)}" if x.device.type == "cpu" else str(x.device)
+    device = f"cpu, {plural(torch.get_num_threads(), 'thread')}" if x.device.type == "cpu" else str(x.device)
     return Profile(name, tuple(x.shape), device, str(x.dtype).removeprefix("torch."), tuple(rows), timing)
 
 
 def _timed_passes(model: nn.Module, x: Tensor, parts: Collection[str], rounds: int) -> list[Seconds]:
-    run = _forward(model, x)
+    run = InferenceStep(model.eval(), (x,))
 
     def clocks() -> tuple[float, float]:
-        _wait(x.device)
+        synchronize(x.device)
         return perf_counter(), process_time()
 
     passes = []
     for _ in range(rounds + 1):
-        log = trace(run, model, parts, clocks)
-        walls, cpus = (spent([(path, reading[clock]) for path, reading in log]) for clock in (0, 1))
+        log = take_readings(run, model, parts, clocks)
+        walls, cpus = (growth_by_part([(path, reading[clock]) for path, reading in log]) for clock in (0, 1))
         passes.append({path: (walls[path], cpus[path]) for path in walls})
     return passes[1:]  # the first warms up
 

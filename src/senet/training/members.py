@@ -1,18 +1,22 @@
-"""Several trained networks as one: their probabilities, over all views of an image, averaged."""
+"""Trained networks that are asked together: where they come from, what their files say, and that they agree on it."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from senet.errors import UsageError
 from senet.models.create import from_pretrained
+from senet.recipe import CLASSIFICATION, Recipe, build_recipe
 from senet.results.run_folder import RunFolder
 from senet.spec import InputSpec
-from senet.weights.imagenet import spelled
+from senet.tasks.registry import open_task
+from senet.tasks.task import Task
+from senet.userfile import in_user_file, was_loaded
+from senet.weights.imagenet import readable_classes
 from senet.weights.store import metadata_of
 
 Networks = nn.Module | str | Path | Sequence[nn.Module | str | Path]
@@ -21,43 +25,26 @@ Networks = nn.Module | str | Path | Sequence[nn.Module | str | Path]
 
 @dataclass(frozen=True)
 class Member:
-    """Hold a network and what its file says about it.
+    """A network and what its file says about it.
 
     Args:
         name: where it came from.
         model: the network, on its device.
         input: the images it expects; None if nothing says.
         classes: names of its classes; None if nothing says.
+        recipe: what trained it, as plain data; None if nothing says.
     """
 
     name: str
     model: nn.Module
     input: InputSpec | None = None
     classes: tuple[str, ...] | None = None
+    recipe: Mapping[str, Any] | None = None
 
-
-class Ensemble:
-    """Average the probabilities of networks over all views of an image; inside a `with` block the networks are in evaluation mode."""
-
-    def __init__(self, models: Sequence[nn.Module]) -> None:
-        self.models = models
-        self._training = [model.training for model in models]
-
-    def __enter__(self) -> "Ensemble":
-        for model in self.models:
-            model.eval()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for model, training in zip(self.models, self._training, strict=True):
-            model.train(training)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Map images (N, C, H, W), or views (N, V, C, H, W), to the logarithm of the mean probabilities, (N, classes)."""
-        views = images[:, None] if images.ndim == 4 else images
-        flat = views.flatten(0, 1)
-        logs = torch.stack([model(flat).float().log_softmax(1).unflatten(0, views.shape[:2]) for model in self.models])
-        return logs.logsumexp((0, 2)) - math.log(len(self.models) * views.shape[1])
+    @property
+    def task(self) -> str:
+        """Name of the task that it was trained for."""
+        return (self.recipe or {}).get("task", CLASSIFICATION)
 
 
 def choose_device(models: Networks, device: torch.device | str | None) -> torch.device:
@@ -67,7 +54,7 @@ def choose_device(models: Networks, device: torch.device | str | None) -> torch.
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def load_members(models: Networks, device: torch.device, *, classes: Sequence[str] | None = None) -> list[Member]:
+def load_members(models: Networks, device: torch.device) -> list[Member]:
     """Load networks, weights files and run folders (their best weights).
 
     Raises:
@@ -77,11 +64,42 @@ def load_members(models: Networks, device: torch.device, *, classes: Sequence[st
     members = [_load(model, device) for model in ([models] if one else models)]
     if not members:
         raise UsageError("give at least one network or weights file")
-    expected = members[0].classes if classes is None else tuple(classes)
-    for member in members:
-        if member.classes is not None and expected is not None and spelled(member.classes) != spelled(expected):
-            raise UsageError(f"{member.name} knows the classes {_brief(member.classes)}, but {_brief(expected)} were expected")
+    if members[0].classes is not None:
+        check_classes(members, members[0].classes)
     return members
+
+
+def check_classes(members: Sequence[Member], expected: Sequence[str]) -> None:
+    """Raise UsageError if a network knows other classes."""
+    for member in members:
+        if member.classes is not None and readable_classes(member.classes) != readable_classes(tuple(expected)):
+            raise UsageError(f"{member.name} knows the classes {_brief(member.classes)}, but {_brief(expected)} were expected")
+
+
+def common_task(members: Sequence[Member], task: str | Task | None) -> Task:
+    """Return the task of networks.
+
+    Args:
+        members: the networks.
+        task: a task or its name; None = the one that their files name.
+
+    Raises:
+        UsageError: if their tasks differ, or a user's file makes the task and was not named in this process: weights alone run no code.
+    """
+    if task is not None and not isinstance(task, str):
+        return task
+    first = members[0]
+    if task is None:
+        for member in members[1:]:
+            if member.task != first.task:
+                raise UsageError(f"{first.name} was trained for {first.task} and {member.name} for {member.task}: they cannot be averaged")
+        if in_user_file(first.task) and not was_loaded(first.task):
+            raise UsageError(
+                f"{first.name} was trained for a task of {first.task}, and a file of weights is no reason to run that code: "
+                f"name it yourself, --task {first.task} or task={first.task!r}"
+            )
+    name = task or first.task
+    return open_task(build_recipe(first.recipe or {}, {"task": name}) if in_user_file(name) else Recipe(task=name))
 
 
 def common_input(members: Sequence[Member], default: InputSpec | None = None) -> InputSpec:
@@ -108,7 +126,7 @@ def _load(model: nn.Module | str | Path, device: torch.device) -> Member:
     source = RunFolder.weights_of(model)
     network = from_pretrained(source, device)
     metadata = metadata_of(network)
-    return Member(str(source), network, metadata.input, metadata.classes)
+    return Member(str(source), network, metadata.input, metadata.classes, metadata.recipe)
 
 
 def _brief(names: Sequence[str]) -> str:

@@ -1,0 +1,94 @@
+"""The kinds of block: what each has to say of itself, and how users add their own."""
+
+import re
+from inspect import getattr_static, signature
+from typing import Any
+
+from torch import nn
+
+from senet.errors import UsageError
+from senet.spec import KINDS, PLACEMENTS, block_class, constructor_options
+
+FIELDS = {
+    "title": "how tables write it: 'SE'",
+    "paper": "(authors and title, number in arXiv), or None if there is none",
+    "placements": "where in a residual unit it can sit, out of senet.spec.PLACEMENTS",
+    "sees_shortcut": "whether it is called with (branch, shortcut) instead of one map",
+    "squeezed_maps": "how many maps of its input's size it reduces to get the gate, each one addition an element",
+    "scaled_maps": "how many maps of its input's size it multiplies by a gate, each one multiplication an element",
+    "has_channel_gates": "whether gate(*inputs) returns one value a channel, (N, C) or (N, C, ...), to be recorded",
+    "stateless_options": "options that its tensors do not show -> the attributes that hold them",
+    "start_as_identity": "method: set the weights so that block(x) times the returned factor is x, or raise UsageError with the reason",
+    "tail_gates": "method with gain=1.0: the gates for the fused residual tail, or None",
+}
+"""What the class of a block has to say -> what that is; a property or a class attribute, methods where it says so."""
+
+METHODS = ("start_as_identity", "tail_gates")
+TYPES: dict[str, Any] = {"title": str, "paper": (tuple, type(None)), "sees_shortcut": bool, "has_channel_gates": bool}
+RESERVED = ("auto", "none", "plain")
+
+
+def register_block(kind: str, cls: type[nn.Module]) -> None:
+    """Make a class of yours a kind of block, for networks, insertion, recipes and files of weights.
+
+    Its constructor takes the channels first and then its options, each with a default: they become the options of
+    `BlockSpec(kind, ...)`. What else the class has to say is in `FIELDS`, see docs/blocks/own.md.
+
+    Args:
+        kind: name of the kind, and prefix of networks that have it: "eca" gives "eca_resnet50".
+        cls: the class.
+
+    Raises:
+        UsageError: if the name is taken, or the class leaves out or contradicts something, which is named.
+    """
+    if not isinstance(kind, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or kind in RESERVED:
+        raise UsageError(f"a kind of block is named in lower-case letters, digits and underscores, such as 'eca'; got {kind!r}")
+    if kind in KINDS and KINDS[kind] is not cls:
+        raise UsageError(f"the kind {kind!r} is taken by {block_class(kind).__name__}: choose another name")
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise UsageError(f"a block is a sub-class of torch.nn.Module, got {cls!r}")
+    _check_fields(cls)
+    _check_constructor(cls)
+    KINDS[kind] = cls
+
+
+def block_types() -> tuple[type[nn.Module], ...]:
+    """Return the classes of all kinds."""
+    return tuple(block_class(kind) for kind in KINDS)
+
+
+def is_block(module: object) -> bool:
+    """Return whether a module is a block of some kind."""
+    return isinstance(module, block_types())
+
+
+def _check_fields(cls: Any) -> None:
+    for name, about in FIELDS.items():
+        if not hasattr(cls, name):
+            raise UsageError(f"{cls.__name__} does not say {name!r}: {about}")
+        value = getattr_static(cls, name)
+        if name in METHODS and not callable(value):
+            raise UsageError(f"{name!r} of {cls.__name__} must be a method: {about}")
+        if name in TYPES and not isinstance(value, (TYPES[name], property)):
+            raise UsageError(f"{name!r} of {cls.__name__} is {value!r}, and should say {about}")
+    if not cls.placements or set(cls.placements) - set(PLACEMENTS):
+        raise UsageError(f"'placements' of {cls.__name__} are {cls.placements!r}; allowed: {', '.join(PLACEMENTS)}")
+    if cls.sees_shortcut and tuple(cls.placements) != ("standard",):
+        raise UsageError(f"{cls.__name__} sees the shortcut, so that 'standard' is its only placement, not {cls.placements!r}")
+    if cls.has_channel_gates and not callable(getattr(cls, "gate", None)):
+        raise UsageError(f"{cls.__name__} has channel gates, but no method 'gate' that returns them")
+
+
+def _check_constructor(cls: Any) -> None:
+    parameters = signature(cls).parameters
+    if next(iter(parameters), None) != "channels":
+        raise UsageError(f"the constructor of {cls.__name__} must take 'channels' first, then its options")
+    for parameter in list(parameters.values())[1:]:
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD and parameter.kind is not parameter.KEYWORD_ONLY:
+            raise UsageError(f"the constructor of {cls.__name__} must name its options, not take {parameter}")
+        if parameter.default is parameter.empty:
+            raise UsageError(f"the option {parameter.name!r} of {cls.__name__} has no default")
+        if parameter.name in ("kind", "options") or parameter.name.startswith("_"):
+            raise UsageError(f"{cls.__name__} cannot have an option {parameter.name!r}: choose another name")
+    if unknown := set(cls.stateless_options) - constructor_options(cls).keys():
+        raise UsageError(f"'stateless_options' of {cls.__name__} names {min(unknown)!r}, which is none of its options")

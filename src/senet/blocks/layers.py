@@ -1,0 +1,87 @@
+"""How blocks call their layers: as modules, so that pruning, parametrisations, hooks and wrappers of a layer take effect."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import linear
+
+from senet.blocks.precision import precise
+from senet.errors import UsageError
+from senet.ops.hooks import has_hooks
+
+PLAIN_LAYERS = (nn.Linear, nn.Conv2d)
+WIDTHS = (("out_features", "in_features"), ("out_channels", "in_channels"))
+
+
+def is_plain_layer(layer: nn.Module) -> bool:
+    """Return whether a layer is its weight and bias and nothing else, so that a fused operator may read these instead of calling it.
+
+    A sub-class (parametrised, quantised, wrapped by another library), a forward of its own, a hook (`torch.nn.utils.prune` computes the
+    weight in one), or a weight that is no plain parameter makes it more than that.
+    """
+    if type(layer) not in PLAIN_LAYERS or "forward" in layer.__dict__ or has_hooks(layer):
+        return False
+    return all(type(tensor) is nn.Parameter for tensor in (layer.weight, layer.bias) if tensor is not None)
+
+
+def has_plain_layers(block: nn.Module) -> bool:
+    """Return whether all layers of a block are plain."""
+    return all(is_plain_layer(layer) for layer in block.modules() if isinstance(layer, PLAIN_LAYERS))
+
+
+def call(layer: nn.Module, z: Tensor) -> Tensor:
+    """Call a layer in the type of z, whichever type its weights have.
+
+    Args:
+        layer: any module, whose floating-point parameters and buffers are cast for the call if they have another type.
+        z: its input.
+    """
+    if all(tensor.dtype == z.dtype for tensor in numbers(layer)):
+        return layer(z)
+    if type(layer) is nn.Linear and is_plain_layer(layer):
+        return linear(z, layer.weight.to(z.dtype), None if layer.bias is None else layer.bias.to(z.dtype))
+    buffers = {name: buffer for name, buffer in layer.named_buffers() if buffer.is_floating_point()}
+    state = {name: tensor.to(z.dtype) for name, tensor in (*layer.named_parameters(), *buffers.items())}
+    out = functional_call(layer, state, (z,))
+    if layer.training:
+        with torch.no_grad():
+            for name, buffer in buffers.items():  # what the call gathered in the wider type: statistics, power iterations
+                buffer.copy_(state[name])
+    return out
+
+
+def numbers(layer: nn.Module) -> Iterable[Tensor]:
+    """Return the floating-point parameters and buffers of a layer."""
+    if not layer._modules and not layer._buffers:  # the usual case, without a search
+        return [tensor for tensor in layer._parameters.values() if tensor is not None]
+    return [tensor for tensor in (*layer.parameters(), *layer.buffers()) if tensor.is_floating_point()]
+
+
+def gate_type(layer: nn.Module, *maps: Tensor) -> torch.dtype:
+    """Return the type in which a gate is computed: the widest of these maps and of a layer's weights, and at least float32."""
+    return precise(*maps, *numbers(layer))
+
+
+def widths(layer: nn.Module) -> tuple[int, int]:
+    """Return outputs and inputs of a layer, by its weight; for a wrapper, those of the layer inside.
+
+    Raises:
+        UsageError: if nothing in the module says them.
+    """
+    weight = layer._parameters.get("weight")
+    if weight is not None and weight.ndim > 1:
+        return weight.shape[0], weight.shape[1]
+    for module in layer.modules():
+        for names in WIDTHS:
+            outputs, inputs = (getattr(module, name, None) for name in names)
+            if isinstance(outputs, int) and isinstance(inputs, int):
+                return outputs, inputs
+    raise UsageError(f"{type(layer).__name__} does not say how wide it is: give it in_features and out_features, as nn.Linear has them")
+
+
+def check_channels(x: Tensor, channels: int) -> None:
+    """Raise UsageError unless x is a map of `channels` channels, (N, channels, ...)."""
+    if x.ndim < 2 or x.shape[1] != channels:
+        raise UsageError(f"this block recalibrates {channels} channels: expected (N, {channels}, ...), got {tuple(x.shape)}")

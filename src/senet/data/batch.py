@@ -1,0 +1,58 @@
+"""Samples on their way into a batch, and the batch itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import default_collate
+
+
+class Sample(NamedTuple):
+    """One image with its target; both None if neither it nor a replacement could be read.
+
+    Args:
+        image: the image as the network sees it.
+        target: what is to be predicted of it.
+        corrupt: names of the images that could not be read.
+    """
+
+    image: torch.Tensor | None
+    target: Any
+    corrupt: list[str]
+
+
+class Batch(NamedTuple):
+    """Images and targets of one step.
+
+    Args:
+        images: (N, C, H, W) float32; (N, views, C, H, W) for several views; (0,) if no image could be read.
+        targets: what is to be predicted of them: (N,) int64 classes, or what else the task's `collate` makes.
+        corrupt: names of the images that could not be read.
+    """
+
+    images: torch.Tensor
+    targets: Any
+    corrupt: list[str]
+
+    def to(self, device: torch.device, layout: torch.memory_format | None = None) -> "Batch":
+        """Return the batch on a device, its images in a memory layout; a copy from pinned memory is not waited for."""
+        kept = torch.preserve_format if layout is None else layout
+        images = self.images.to(device, non_blocking=True, memory_format=kept)
+        return Batch(images, _moved(self.targets, device), self.corrupt)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack images of one size, and their targets as torch's `default_collate` does: numbers become (N,) tensors."""
+    images = [sample.image for sample in samples if sample.image is not None]
+    corrupt = [name for sample in samples for name in sample.corrupt]
+    if not images:
+        return Batch(torch.empty(0), torch.empty(0), corrupt)
+    return Batch(torch.stack(images), default_collate([sample.target for sample in samples if sample.image is not None]), corrupt)
+
+
+def _moved(targets: Any, device: torch.device) -> Any:
+    if isinstance(targets, torch.Tensor):
+        return targets.to(device, non_blocking=True)
+    if isinstance(targets, Mapping):
+        return {name: _moved(value, device) for name, value in targets.items()}
+    return [_moved(target, device) for target in targets] if isinstance(targets, list | tuple) else targets

@@ -1,0 +1,40 @@
+"""Take inserted blocks out of a network again."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from senet.errors import UsageError
+from senet.insertion.gated import Gated
+from senet.insertion.history import record
+from senet.insertion.rewrite import Rewritten
+from senet.surgery.replace import replace_modules
+
+
+def remove(model: nn.Module) -> None:
+    """Take all inserted blocks out of a network; its outputs are bit-identical to those before.
+
+    Raises:
+        UsageError: if nothing is inserted.
+    """
+    if not any(isinstance(module, Gated | Rewritten) for module in model.modules()):
+        raise UsageError(f"there is nothing to remove: {type(model).__name__} has no inserted blocks")
+    restore(model, lambda block: True)
+    record(model, [])
+
+
+def restore(model: nn.Module, chosen: Callable[[nn.Module], bool]) -> None:
+    """Put hosts and original containers back in the place of what holds one of the chosen blocks, the outermost first."""
+    while holders := [module for module in model.modules() if module is not model and any(map(chosen, held_blocks(module)))]:
+        replace_modules(model, {holder: _inner(holder) for holder in holders})
+
+
+def held_blocks(module: nn.Module) -> list[nn.Module]:
+    """Return the blocks that a module holds because they were inserted there."""
+    if isinstance(module, Rewritten):
+        return module.blocks
+    return [module.se] if isinstance(module, Gated) else []
+
+
+def _inner(holder: nn.Module) -> nn.Module:
+    return holder.restore() if isinstance(holder, Rewritten) else holder.get_submodule("host")

@@ -1,0 +1,80 @@
+"""The networks that released weights are for, built to find out which release a file holds, or with the options that one needs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from senet.errors import UsageError
+from senet.models.classifier import Classifier
+from senet.models.registry import PLAIN, build_model, split_name
+from senet.spec import BlockSpec
+from senet.weights.match import Match, choose, find_release, is_evident, plain, translations
+from senet.weights.releases.library import Release
+from senet.weights.source import OpenedWeights
+
+outlines: dict[tuple[str, str], Classifier] = {}
+"""Networks on the meta device, by name and options."""
+
+
+def identify(opened: OpenedWeights) -> Match:
+    """Return the release that a file holds, whichever network that is.
+
+    Raises:
+        UsageError: if none fits, or several that differ.
+    """
+    text = opened.source.text
+    fitting = [match for match in translations(opened, _like) if match.fits() and is_evident(opened, match)]
+    if not fitting:
+        raise UsageError(
+            f"{text!r} does not say which network it fits; create_model(name, weights={text!r}) loads it into a named one, "
+            "and 'LIBRARY:FILE' says whose it is"
+        )
+    return choose(opened, fitting)
+
+
+def needed_options(opened: OpenedWeights, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with which a network of the registry must be built for these weights.
+
+    Raises:
+        UsageError: if the user gave another value for one of them, or no release fits.
+    """
+    match = None if opened.is_native else find_release(opened, full_name(name, given["block"]), _like)
+    if match is None:
+        return {}
+    needed = dict(match.release.options)
+    chosen = {option: value for option, value in given.items() if option != "block" or isinstance(value, BlockSpec)}
+    if wrong := [option for option, value in needed.items() if chosen.get(option, value) != value]:
+        option = wrong[0]
+        raise UsageError(f"{match.label} needs {option}={plain(needed[option])!r}, got {plain(given[option])!r}; leave it out")
+    return needed
+
+
+def full_name(name: str, block: object) -> str:
+    """Return the name that a network has with a block: "se_resnet50" for "resnet50" with block "se"."""
+    kind, without = split_name(name)
+    if PLAIN[without].block is not None or block == "auto":
+        return name
+    kind = block.kind if isinstance(block, BlockSpec) else block
+    return f"{kind}_{without}" if isinstance(kind, str) else without
+
+
+def build_released(
+    name: str, options: Mapping[str, Any], *, num_classes: int | None = None, device: torch.device | str | None = None
+) -> Classifier:
+    """Build the network that a release names, with the options that it needs: a block among them stands for the name's own."""
+    name = split_name(name)[1] if "block" in options else name
+    return build_model(name, num_classes=num_classes, device=device, **options)
+
+
+def outline(name: str, options: Mapping[str, Any]) -> Classifier:
+    """Return the network that a release names without its numbers, built once: there are a hundred releases, and many share one."""
+    key = (name, repr(sorted(options.items())))
+    if key not in outlines:
+        outlines[key] = build_released(name, options, device="meta")
+    return outlines[key]
+
+
+def _like(release: Release) -> Classifier | None:
+    """Return what a network's file should look like; files of blocks alone fit no network."""
+    return outline(release.model, release.options) if release.model else None

@@ -1,0 +1,34 @@
+"""Modes and attributes of a network that are as before when a block of code ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and every module back to its own mode afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def unchanged(*modules: nn.Module) -> Iterator[None]:
+    """Undo what forwards do to the attributes of modules: a run with symbols, or with shapes only, would leave those behind in caches."""
+    before = [(module, dict(module.__dict__)) for module in modules]
+    inner = [(value, dict(value)) for _, own in before for value in own.values() if isinstance(value, dict)]
+    try:
+        yield
+    finally:
+        for module, own in before:
+            module.__dict__.clear()
+            module.__dict__.update(own)
+        for value, entries in inner:
+            value.clear()
+            value.update(entries)

@@ -1,0 +1,52 @@
+"""What tasks have in common that say something about an image as a whole: a class, a number. A task of this kind begins here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from senet.data.preparation import ImagePreparation
+from senet.data.source import DataSource, open_data
+from senet.models.create import model_from_recipe
+from senet.recipe import DataRecipe, ModelRecipe
+
+
+class ImageTask(ImagePreparation):
+    """Part of a task whose target no augmentation changes and whose network gives one row of outputs an image.
+
+    A task adds `metrics`, `loss`, `evaluator`, `predict` and `noise`, and `num_outputs` unless they are the source's classes.
+    """
+
+    def open(self, recipe: DataRecipe) -> DataSource:
+        """Return the images and targets that a recipe names, see `senet.data.source.open_data`."""
+        return open_data(recipe)
+
+    def num_outputs(self, source: DataSource) -> int:
+        """Return how many outputs the network needs."""
+        return len(source.classes)
+
+    def build(self, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
+        """Return the recipe's network for the source's channels, with as many outputs as `num_outputs` says."""
+        return model_from_recipe(recipe, num_classes=self.num_outputs(source), in_channels=source.input.channels, device=device)
+
+    def counts(self, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
+        """Count nothing beside the loss."""
+        return {}
+
+    def average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
+        """Return the mean outputs over networks and views: (N, outputs) float32."""
+        return all_outputs(models, images).mean((0, 2))
+
+
+def all_outputs(models: Sequence[nn.Module], images: Tensor) -> Tensor:
+    """Return what each network says of each view of images (N, C, H, W) or (N, views, C, H, W): (models, N, views, outputs) float32."""
+    views = images[:, None] if images.ndim == 4 else images
+    flat = views.flatten(0, 1)
+    return torch.stack([model(flat).float().unflatten(0, views.shape[:2]) for model in models])
+
+
+def noise_images(source: DataSource, count: int) -> Tensor:
+    """Return (N, C, H, W) float32 of normal noise, as large as the source's images are for the network and always the same."""
+    size = (count, source.input.channels, source.input.size, source.input.size)
+    return torch.randn(size, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,39 @@
+"""Tasks by name: those of the package, and a user's own."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from senet.errors import UsageError, choice_error
+from senet.recipe import Recipe
+from senet.results.run import RESERVED
+from senet.tasks.task import Metric, Task
+from senet.userfile import in_user_file, load_function
+
+TASKS = {"classification": "senet.tasks.classification"}
+"""The home module of each task; its `create(recipe)` returns a `Task`, as a factory of a user's file does."""
+
+
+def open_task(recipe: Recipe) -> Task:
+    """Return the task of a recipe: one of `TASKS`, or path/to/file.py:factory. Such a file is run; the factory takes the recipe.
+
+    Raises:
+        UsageError: for an unknown name, or a factory whose task has no metrics or metrics that cannot be told apart.
+    """
+    name = recipe.task
+    task = _factory(name)(recipe)
+    metrics = getattr(task, "metrics", ())
+    if not metrics or not all(isinstance(metric, Metric) for metric in metrics):
+        raise UsageError(f"task {name} must have `metrics`: a tuple of at least one senet.tasks.task.Metric, the first one primary")
+    names = [metric.name for metric in metrics]
+    taken = [name for name in names if name in RESERVED | {"loss"} or names.count(name) > 1]
+    if taken:
+        raise UsageError(f"task {name} has a metric of the name {taken[0]!r}, which is taken; give it another")
+    return task
+
+
+def _factory(name: str) -> Callable[[Recipe], Task]:
+    if in_user_file(name):
+        return load_function(name, "task")
+    if name not in TASKS:
+        raise choice_error("task", name, [*TASKS, "path/to/file.py:factory"])
+    return import_module(TASKS[name]).create

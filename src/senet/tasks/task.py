@@ -1,0 +1,98 @@
+"""The seam between what is predicted and everything else: the loop, evaluation, comparison and commands ask a task and know none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from senet.data.batch import Batch as Batch
+from senet.data.preparation import Preparation
+from senet.data.source import DataSource
+from senet.recipe import DataRecipe, ModelRecipe
+from senet.results.metric import Metric as Metric
+
+
+class Evaluator(Protocol):
+    """Sums over validation images, from which the metrics follow; several processes add theirs."""
+
+    def update(self, outputs: Any, batch: Batch) -> None:
+        """Add a batch on the evaluator's device, with what the task's `average` gave for its images."""
+        ...
+
+    def compute(self) -> Mapping[str, float]:
+        """Return "loss" and the value of each of the task's metrics over the images of all processes."""
+        ...
+
+
+class Prediction(Protocol):
+    """What is predicted of one image; `str()` gives it in one line."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        ...
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """Return a copy of the image that shows the prediction."""
+        ...
+
+
+class Task(Preparation, Protocol):
+    """All that depends on what is predicted."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What predictions are judged by; the first is primary: it chooses the best weights and is compared between networks."""
+        ...
+
+    def open(self, recipe: DataRecipe) -> DataSource:
+        """Return the images and targets that a recipe names.
+
+        Raises:
+            UsageError: if they cannot be opened, or are of no use for this task.
+        """
+        ...
+
+    def build(self, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
+        """Return the recipe's network with the outputs that the source's targets need.
+
+        Raises:
+            UsageError: if there is no such network.
+        """
+        ...
+
+    def loss(self, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
+        """Return means over a batch as scalars: "loss" is minimised, others are logged beside it as train_<name>."""
+        ...
+
+    def counts(self, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
+        """Return sums over a batch, as scalars, of what training logs as a mean over images: train_<name>."""
+        ...
+
+    def average(self, models: Sequence[nn.Module], images: Tensor) -> Any:
+        """Return what networks in evaluation mode predict together, averaged over them and over all views of each image.
+
+        Args:
+            models: one network or several.
+            images: (N, C, H, W), or (N, views, C, H, W).
+        """
+        ...
+
+    def evaluator(self, source: DataSource, device: torch.device) -> Evaluator:
+        """Return a fresh evaluator for predictions of the source's images."""
+        ...
+
+    def predict(self, outputs: Any, classes: Sequence[str] | None, *, top_k: int) -> Prediction:
+        """Return what the outputs of `average` say about one image.
+
+        Args:
+            outputs: those of a batch of one image.
+            classes: names of the classes; None where there are none.
+            top_k: how many answers to give, where a task ranks several.
+        """
+        ...
+
+    def noise(self, source: DataSource, count: int) -> Batch:
+        """Return a batch that training takes like the source's own, of noise and always the same: for timing."""
+        ...
