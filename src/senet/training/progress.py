@@ -124,9 +124,8 @@ class RunProgress:
         if self._task is None:
             losses = f"train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}"
             spent = f"{row['seconds']:.1f} s{self._left(int(row['step']))}"
-            self._progress.say(
-                f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  {losses}  {primary.title} {amount(value, unit, decimals)}  {spent}"
-            )
+            reached = f"{primary.title} {amount(value, unit, decimals)}"
+            self._progress.say(f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  {losses}  {reached}  {spent}")
 
     def _left(self, step: int) -> str:
         taken = step - self._first
