@@ -27,7 +27,7 @@ class Evaluator(Protocol):
 
 
 class Prediction(Protocol):
-    """What is predicted of one image; `str()` gives it in one line."""
+    """Prediction for one image; `str()` gives it in one line."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
