@@ -14,7 +14,7 @@ from senet.insertion.plan import InsertPlan, Site, compiled, near_misses
 from senet.insertion.units.find import Survey, survey
 from senet.insertion.units.residual import branch_width
 from senet.insertion.units.unit import Unit
-from senet.spec import BlockSpec, block_class, check_choice, check_placement
+from senet.spec import BlockSpec, Recalibration, block_class, check_choice, check_placement
 from senet.surgery.probe import Probe, probe
 
 EXISTING = ("skip", "add")
@@ -49,12 +49,25 @@ def find_sites(
     Raises:
         UsageError: if no site is found, the placement is impossible here, or the network cannot be run on the input.
     """
-    spec = block_spec(block)
-    check_placement(spec.kind, placement)
+    recalibration = Recalibration(block_spec(block), placement, None if stages is None else tuple(stages))
+    return plan_sites(model, recalibration, example_input=example_input, existing=existing, at=at)
+
+
+def plan_sites(
+    model: nn.Module,
+    recalibration: Recalibration,
+    *,
+    example_input: Any = None,
+    existing: Literal["skip", "add"] = "skip",
+    at: str | type[nn.Module] | None = None,
+) -> InsertPlan:
+    """Do what `find_sites` does, with block, placement and stages as one value."""
+    spec = recalibration.block
+    assert isinstance(spec, BlockSpec)
+    check_placement(spec.kind, recalibration.placement)
     check_choice("existing", existing, EXISTING)
     refuse_wrapped(model)
-    seen = probe(model, example_input)
-    planner = _Planner(model, spec, placement, seen, stages)
+    planner = _Planner(model, spec, recalibration, probe(model, example_input))
     return planner.surveyed(existing) if at is None else planner.chosen(at)
 
 
@@ -79,14 +92,14 @@ def refuse_wrapped(model: nn.Module) -> None:
 class _Planner:
     """Turn what was found in a network into sites."""
 
-    def __init__(self, model: nn.Module, spec: BlockSpec, placement: str, seen: Probe, stages: Collection[int] | None) -> None:
+    def __init__(self, model: nn.Module, spec: BlockSpec, recalibration: Recalibration, seen: Probe) -> None:
         self.model = model
         self.name = type(model).__name__
         self.spec = spec
         self.sees_shortcut = block_class(spec.kind).sees_shortcut
-        self.placement = placement
+        self.placement = recalibration.placement
         self.seen = seen
-        self.wanted = stages
+        self.wanted = recalibration.stages
         self.paths = module_paths(model)
 
     def surveyed(self, existing: str) -> InsertPlan:

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from senet.models.recalibration import Recalibration
 from senet.models.residual import PreactivatedBasicBlock, PreactivatedBottleneck, PreactivatedStage, ResidualUnit, conv
 from senet.models.residual_net import ResidualNet
+from senet.models.unit_blocks import UnitBlocks
 from senet.spec import check_choice
 
 FIRST_SHORTCUTS = ("activated", "raw")
@@ -54,7 +54,7 @@ class PreResNet(ResidualNet):
         layout: the units.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         v1_5: bottlenecks stride in the 3x3 convolution (pytorchcv, CMPE-SE's code) instead of the first 1x1 (the authors' code).
         first_shortcut: where the first unit's shortcut is the identity, it carries the "activated" map (He et al., appendix; networks of
             up to 110 layers) or the "raw" one (pytorchcv). Wide and bottleneck networks project there, and ignore it.
@@ -71,7 +71,7 @@ class PreResNet(ResidualNet):
         layout: Layout,
         num_classes: int,
         in_channels: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         v1_5: bool = False,
         first_shortcut: str = "activated",
@@ -87,8 +87,8 @@ class PreResNet(ResidualNet):
         self.bn1 = nn.BatchNorm2d(16) if stem_bn else None
         outputs = [width * layout.unit.expansion for width in layout.widths]
         shared = first_shortcut == "activated"
-        recalibration = replace(recalibration, defaults=layout.block_options)
-        self.stack(layout.unit, (layout.count,) * 3, 16, outputs, recalibration, stride=1, v1_5=v1_5, shared_activation=shared)
+        blocks = replace(blocks, defaults=layout.block_options)
+        self.stack(layout.unit, (layout.count,) * 3, 16, outputs, blocks, stride=1, v1_5=v1_5, shared_activation=shared)
         self.bn = nn.BatchNorm2d(outputs[-1])
         self.fc = nn.Linear(outputs[-1], num_classes)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from senet.models.recalibration import Recalibration
 from senet.models.residual import BasicBlock, Bottleneck, ResidualUnit, conv
 from senet.models.residual_net import ResidualNet
+from senet.models.unit_blocks import UnitBlocks
 from senet.spec import check_choice
 
 STEM_POOLS = {
@@ -49,7 +49,7 @@ class ImageNetResNet(ResidualNet):
         width: channels of that.
         layout: the units.
         num_classes: width of the head.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         stem_pool: "ceil" (the official release) or "pad" (torchvision).
         v1_5: bottlenecks stride in the 3x3 convolution.
         zero_init_residual: see `ResidualNet`.
@@ -64,7 +64,7 @@ class ImageNetResNet(ResidualNet):
         width: int,
         layout: Layout,
         num_classes: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         stem_pool: str,
         v1_5: bool,
@@ -78,7 +78,7 @@ class ImageNetResNet(ResidualNet):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(**STEM_POOLS[stem_pool])
         outputs = [planes * layout.unit.expansion for planes in (64, 128, 256, 512)]
-        self.stack(layout.unit, layout.counts, width, outputs, recalibration, stride=4, v1_5=v1_5, **layout.shape)
+        self.stack(layout.unit, layout.counts, width, outputs, blocks, stride=4, v1_5=v1_5, **layout.shape)
         self.fc = nn.Linear(outputs[-1], num_classes)
 
     def stem(self, x: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class ResNet(ImageNetResNet):
         layout: the units.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         v1_5: bottlenecks stride in the 3x3 convolution (torchvision) instead of the first 1x1 (the paper).
         stem_pool: "ceil" (the official release) or "pad" (torchvision).
         zero_init_residual: see `ResidualNet`.
@@ -104,14 +104,14 @@ class ResNet(ImageNetResNet):
         layout: Layout,
         num_classes: int,
         in_channels: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         v1_5: bool = False,
         stem_pool: str = "ceil",
         zero_init_residual: bool = False,
     ) -> None:
         chosen = {"v1_5": v1_5, "stem_pool": stem_pool, "zero_init_residual": zero_init_residual}
-        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, recalibration, **chosen)
+        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, blocks, **chosen)
 
 
 class ResNeXt(ImageNetResNet):
@@ -121,7 +121,7 @@ class ResNeXt(ImageNetResNet):
         layout: the units.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         stem_pool: "ceil" (the official release) or "pad" (torchvision).
         zero_init_residual: see `ResidualNet`.
     """
@@ -131,13 +131,13 @@ class ResNeXt(ImageNetResNet):
         layout: Layout,
         num_classes: int,
         in_channels: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         stem_pool: str = "ceil",
         zero_init_residual: bool = False,
     ) -> None:
         chosen = {"v1_5": True, "stem_pool": stem_pool, "zero_init_residual": zero_init_residual}
-        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, recalibration, **chosen)
+        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, blocks, **chosen)
 
 
 def stem_convolution(in_channels: int) -> nn.Conv2d:

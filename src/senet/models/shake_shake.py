@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from senet.errors import UsageError
-from senet.models.recalibration import Recalibration
 from senet.models.residual import ResidualUnit, UnitShape, conv
 from senet.models.residual_net import ResidualNet
+from senet.models.unit_blocks import UnitBlocks
 from senet.spec import BlockSpec, block_class, check_choice
 
 RECALIBRATED = {"mixed": ("standard", "post", "identity"), "branches": ("standard",)}
@@ -99,15 +99,15 @@ class ShakeUnit(ResidualUnit):
 
     Args:
         shape: what the unit maps from and to.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         recalibrate: "mixed" = one block on the mixture; "branches" = one block in each branch, before the mixture.
     """
 
     preactivated = True
     backward_shares = "shake"
 
-    def __init__(self, shape: UnitShape, recalibration: Recalibration, *, recalibrate: str = "mixed") -> None:
-        given = dict.fromkeys(RECALIBRATED, Recalibration()) | {recalibrate: recalibration}
+    def __init__(self, shape: UnitShape, blocks: UnitBlocks, *, recalibrate: str = "mixed") -> None:
+        given = dict.fromkeys(RECALIBRATED, UnitBlocks()) | {recalibrate: blocks}
         super().__init__(shape, given["mixed"])
         self.branch1, self.branch2 = (self.branch(shape, given["branches"]) for _ in range(2))
         self.mix = Shake(self.backward_shares)
@@ -121,14 +121,14 @@ class ShakeUnit(ResidualUnit):
         """Return the projection of a shortcut that changes."""
         return TwoPathShortcut(shape.inputs, shape.outputs, shape.stride)
 
-    def branch(self, shape: UnitShape, recalibration: Recalibration) -> nn.Sequential:
+    def branch(self, shape: UnitShape, blocks: UnitBlocks) -> nn.Sequential:
         """Return one branch without its first ReLU: convolutions with BN, ReLU between them, and the branch's own block if any."""
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for number, convolution in enumerate(self.convolutions(shape), start=1):
             if number > 1:
                 layers[f"relu{number - 1}"] = nn.ReLU()
             layers[f"conv{number}"], layers[f"bn{number}"] = convolution, nn.BatchNorm2d(convolution.out_channels)
-        block = recalibration.build(shape.stage, shape.index, shape.outputs)
+        block = blocks.build(shape.stage, shape.index, shape.outputs)
         return nn.Sequential(layers if block is None else layers | {"se": block})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class ShakeShake(ResidualNet):
         layout: the units.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         recalibrate: "mixed" = one block on the mixture of the branches; "branches" = one block in each branch, before the mixture.
 
     Raises:
@@ -194,20 +194,18 @@ class ShakeShake(ResidualNet):
 
     stage_names = {1: "layer1", 2: "layer2", 3: "layer3"}
 
-    def __init__(
-        self, layout: Layout, num_classes: int, in_channels: int, recalibration: Recalibration, *, recalibrate: str = "mixed"
-    ) -> None:
+    def __init__(self, layout: Layout, num_classes: int, in_channels: int, blocks: UnitBlocks, *, recalibrate: str = "mixed") -> None:
         super().__init__()
         check_choice("recalibrate", recalibrate, tuple(RECALIBRATED))
-        recalibration.check(self.stage_names, RECALIBRATED[recalibrate])
-        block = recalibration.block
+        blocks.check(self.stage_names, RECALIBRATED[recalibrate])
+        block = blocks.block
         if recalibrate == "branches" and isinstance(block, BlockSpec) and block_class(block.kind).sees_shortcut:
             raise UsageError(f"{block.kind!r} weighs the mixture of the branches against the shortcut: use recalibrate='mixed'")
         self.preactivated = layout.unit.preactivated
         self.conv1 = conv(in_channels, layout.stem, 3)
         self.bn1 = nn.BatchNorm2d(layout.stem)
         unit = partial(layout.unit, recalibrate=recalibrate)
-        self.stack(unit, (layout.count,) * 3, layout.stem, layout.outputs, recalibration, stride=1, **layout.shape)
+        self.stack(unit, (layout.count,) * 3, layout.stem, layout.outputs, blocks, stride=1, **layout.shape)
         self.fc = nn.Linear(layout.outputs[-1], num_classes)
 
     def stem(self, x: Tensor) -> Tensor:
