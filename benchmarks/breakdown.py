@@ -15,7 +15,7 @@ from benchmarks.registry import created, in_layout
 from benchmarks.run import COMMITTED, RESULTS, result_path
 from benchmarks.table import breakdown_table
 from senet.atomic import write_text
-from senet.measuring.machine import circumstances, prepare_process
+from senet.measuring.machine import circumstances
 from senet.measuring.steps import TrainingStep, cross_entropy_of
 
 NETWORK, SIZE = "resnet50", (8, 3, 224, 224)
@@ -66,7 +66,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file")
     args = parser.parse_args(argv)
-    prepare_process()
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)

@@ -27,7 +27,7 @@ NETWORK, RECIPE = "se_cifar_resnet20", "cifar10_preresnet110"
 WINDOW = 20
 """Steps over which a curve is averaged: the loss of one step is that of its images."""
 
-Curves = dict[str, list[list[float]]]
+Losses = dict[str, list[list[float]]]
 """Backend -> the losses of each seed, step by step."""
 
 
@@ -65,7 +65,7 @@ def largest_difference(one: Sequence[float], other: Sequence[float]) -> float:
     return max(abs(mine - theirs) for mine, theirs in zip(smooth(one), smooth(other), strict=True))
 
 
-def curve_differences(curves: Curves) -> dict[str, float]:
+def curve_differences(curves: Losses) -> dict[str, float]:
     """Return the largest difference between backends on one seed, and between two seeds of one backend."""
     backends = list(curves)
     by_backend = [largest_difference(*pair) for a, b in combinations(backends, 2) for pair in zip(curves[a], curves[b], strict=True)]
@@ -117,7 +117,7 @@ def measured(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
         torch.set_num_threads(args.threads)
     facts = circumstances(sources=COMMITTED)
     with Console(stderr=True).status(NETWORK) as status:
-        curves: Curves = {
+        curves: Losses = {
             name: [losses(curve_recipe(args.root, seed), name, args.steps, status.update) for seed in range(args.seeds)] for name in names
         }
     about = f"{NETWORK}, CIFAR-10, first epoch: training loss by backend"

@@ -18,7 +18,7 @@ from senet.benchmarking.run import Candidates, engine_candidates
 from senet.benchmarking.settings import Settings
 from senet.benchmarking.workload import workload
 from senet.data.batch import Batch
-from senet.measuring.steps import InferenceStep
+from senet.measuring.steps import InferenceStep, TrainingStep, cross_entropy_of
 from senet.recipe import OptimRecipe, load_recipe
 from senet.results.run_folder import RunFolder
 from senet.spec import KINDS
@@ -70,7 +70,7 @@ class OneBatch:
 
 @contextmanager
 def loop_against_pytorch() -> Iterator[Candidates]:
-    """Give the body of our epoch loop, from a batch to its counts, and the same step in PyTorch alone on the same weights."""
+    """Yield the body of our epoch loop, from a batch to its counts, and the same step in PyTorch alone on the same weights."""
     job = prepare(load_recipe("digits", PLAIN_STEP | {"model.name": "se_preresnet20"}))
     channels = job.source.input.channels
     images, labels = torch.randn(128, channels, 32, 32), torch.randint(10, (128,))
@@ -94,18 +94,18 @@ def loop_against_pytorch() -> Iterator[Candidates]:
 
 @contextmanager
 def blocks_in_training(name: str, size: tuple[int, ...]) -> Iterator[Candidates]:
-    """Give training steps of a plain network and of its recalibrated forms."""
+    """Yield training steps of a plain network and of its recalibrated forms."""
     images, labels = torch.randn(size).to(memory_format=torch.channels_last), torch.randint(10, size[:1])
     functions = {}
     for form in ("plain", *KINDS):
         model = in_layout(created(name, form), torch.channels_last).train()
-        functions[form] = training_step(model, images, labels, sgd(model, OptimRecipe()))
+        functions[form] = TrainingStep(model, (images,), cross_entropy_of(labels), optimizer=sgd(model, OptimRecipe()))
     yield Candidates(functions)
 
 
 @contextmanager
 def blocks_in_inference(name: str, size: tuple[int, ...]) -> Iterator[Candidates]:
-    """Give forward passes of a plain network and of its recalibrated forms."""
+    """Yield forward passes of a plain network and of its recalibrated forms."""
     images = torch.randn(size).to(memory_format=torch.channels_last)
     models = {form: in_layout(created(name, form), torch.channels_last).eval() for form in ("plain", *KINDS)}
     yield Candidates({form: InferenceStep(model, (images,)) for form, model in models.items()})
@@ -113,7 +113,7 @@ def blocks_in_inference(name: str, size: tuple[int, ...]) -> Iterator[Candidates
 
 @contextmanager
 def engines_in(name: str, settings: Settings, batch: int, engines: Sequence[str], **options: Any) -> Iterator[Candidates]:
-    """Give a network and its SE form on several engines."""
+    """Yield a network and its SE form on several engines."""
     with TemporaryDirectory() as folder:
         yield engine_candidates(workload(name, settings, Path(folder), batch=batch, **options), engines)
 

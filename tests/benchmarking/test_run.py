@@ -162,7 +162,7 @@ def test_a_missing_library_is_named_with_the_cure(name, line, monkeypatch):
 
 def test_what_a_peer_lacks_is_found_before_anything_is_built(tmp_path, monkeypatch):
     pytest.importorskip("timm")
-    monkeypatch.setitem(ENGINES, "eager", engines.Engine("never built", lambda work, form: pytest.fail("built")))
+    monkeypatch.setitem(ENGINES, "eager", engines.Engine(lambda work, form: pytest.fail("built")))
     with pytest.raises(UsageError, match="timm has no network such as cifar_resnet20: leave out the engine 'timm'"):
         engine_candidates(tiny(tmp_path), ["eager", "timm"])
 

@@ -118,6 +118,44 @@ def test_copies_of_rewritten_units_do_not_share_weights() -> None:
     assert twin.layer1[0].conv1.weight.any()
 
 
+class Optional(nn.Module):
+    """A unit with arguments that most networks leave out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, gain: float = 1.0) -> torch.Tensor:
+        y = self.conv(x) if mask is None else self.conv(x) * mask
+        return torch.relu(x + y * gain)
+
+
+class Calls(nn.Module):
+    """A network that calls its unit with some of them."""
+
+    def __init__(self, **arguments: object) -> None:
+        super().__init__()
+        self.stem, self.unit, self.arguments = nn.Conv2d(3, 8, 1), Optional(), arguments
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.unit(self.stem(x), **self.arguments)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"mask": None}, {"gain": 0.5}], ids=str)
+def test_arguments_that_a_network_leaves_none_stay_none_in_a_rewritten_unit(arguments: dict[str, object]) -> None:
+    model, x = Calls(**arguments).eval(), torch.randn(2, 3, 5, 5)
+    before = model(x)
+    plan = senet.insert(model, placement="identity")
+    assert [(site.path, site.position) for site in plan] == [("unit", "graph")]
+    u = model.stem(x)
+    se, conv = model.unit.get_submodule("se"), model.unit.get_submodule("conv")
+    torch.testing.assert_close(model(x), torch.relu(se(u) + conv(u) * arguments.get("gain", 1.0)))
+    with pytest.raises(AssertionError, match="mask has been specialized to have value None"):
+        model.unit(u, mask=torch.ones(1))
+    senet.remove(model)
+    assert torch.equal(model(x), before)
+
+
 def test_named_modules_of_an_untraceable_network() -> None:
     model = Untraceable()
     plan = senet.insert(model, at=r"units\.\d\.bn", init="identity")

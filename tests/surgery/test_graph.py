@@ -63,8 +63,8 @@ def test_a_module_called_under_two_names_is_counted_twice(graph: ModuleGraph) ->
 def test_ancestors_forks_and_paths(graph: ModuleGraph) -> None:
     x, conv, sigmoid, again, product, total, *_ = graph.nodes
     assert graph.ancestors(again) == {x, conv, sigmoid, again}
-    assert graph.fork([again, conv]) is conv
-    assert graph.fork([product, x]) is x
+    assert graph.common_ancestor([again, conv]) is conv
+    assert graph.common_ancestor([product, x]) is x
     assert graph.path(conv, total) == [sigmoid, again, product, total]
     assert graph.path(conv, conv) == []
 
@@ -75,7 +75,7 @@ def test_values_without_a_common_source_have_no_fork() -> None:
             return x + y
 
     graph = graph_of(Sum())
-    assert graph.fork(operands(nodes(graph)["add"])) is None
+    assert graph.common_ancestor(operands(nodes(graph)["add"])) is None
 
 
 def test_the_only_user(graph: ModuleGraph) -> None:

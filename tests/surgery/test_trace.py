@@ -54,6 +54,15 @@ def test_a_trace_leaves_the_module_as_it_was_and_sees_the_mode_it_is_told() -> N
     assert not hasattr(unit, "seen")
 
 
+def test_inputs_have_the_names_of_the_arguments_also_where_these_are_fixed() -> None:
+    class Options(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor | None = None, scale: float = 1.0, *, more: int = 2) -> Tensor:
+            return x * scale + more
+
+    graph, _ = trace(Options(), given={"mask": None, "more": 2})
+    assert [node.target for node in graph.nodes if node.op == "placeholder"] == ["x", "mask", "scale", "more"]
+
+
 def test_a_module_made_from_a_trace_gives_its_own_graph() -> None:
     class Made(nn.Module):
         def retrace(self, **options: object) -> object:

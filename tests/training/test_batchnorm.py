@@ -1,10 +1,11 @@
 """Frozen BatchNorm stands still in every way, and the rest goes on learning."""
 
+import pytest
 import torch
 from torch import nn
 
 from senet.models.create import create_model
-from senet.training.batchnorm import freeze_batchnorm, share_buffers
+from senet.training.batchnorm import broadcast_buffers, freeze_batchnorm
 
 
 def test_a_step_moves_everything_but_batchnorm() -> None:
@@ -33,7 +34,19 @@ def test_train_wakes_the_statistics_and_freezing_again_stops_them() -> None:
     assert not model[0].training
 
 
-def test_one_process_has_nothing_to_share() -> None:
-    model = nn.BatchNorm1d(2)
-    share_buffers(model)
-    assert torch.equal(model.running_var, torch.ones(2))
+@pytest.mark.parametrize("processes", [1, 2])
+def test_buffers_are_those_of_the_first_process(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    """Several processes get every buffer from the first; a single one has nothing to ask, and no group to ask in."""
+    sources = []
+
+    def receive(tensor: torch.Tensor, src: int) -> None:
+        sources.append(src)
+        tensor.fill_(7)
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: processes > 1)
+    monkeypatch.setattr(torch.distributed, "broadcast", receive)
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2), nn.BatchNorm1d(3))
+    broadcast_buffers(model)
+    assert sources == [0] * (6 if processes > 1 else 0)
+    assert all((buffer == 7).all() == (processes > 1) for buffer in model.buffers())
+    assert not (model[1].weight == 7).any()

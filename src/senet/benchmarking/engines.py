@@ -25,7 +25,6 @@ class Engine:
     """One way to run a network.
 
     Args:
-        about: what it is.
         build: called with the workload and a form of its network; returns what is timed.
         modes: the modes that it has.
         dtypes: the types that it computes in.
@@ -34,7 +33,6 @@ class Engine:
         check: raises UsageError if it lacks a form of the workload's network; called before anything is built.
     """
 
-    about: str
     build: Callable[[Workload, str], Function]
     modes: tuple[str, ...] = BENCH_MODES
     dtypes: tuple[str, ...] = DTYPES
@@ -72,22 +70,17 @@ ORT = FILE_ENGINE | {"dtypes": ("fp32",), "needs": EXPORT | {"onnxruntime": "'se
 OPENVINO = FILE_ENGINE | {"dtypes": ("fp32", "bf16"), "needs": EXPORT | {"openvino": "'senet[export,bench]'"}}
 
 ENGINES: dict[str, Engine] = {
-    "eager": Engine("the definition, operation by operation", partial(network_step, tails="reference")),
-    "fused": Engine("residual tails by the default backend", network_step),
-    "optimised": Engine("the inference form, senet.optimize", optimised_step, modes=("inference",)),
-    "compiled": Engine("torch.compile of the definition", partial(compiled_step, tails="reference")),
-    "compiled-fused": Engine("torch.compile, with the fused operator inside", compiled_step),
-    "onnxruntime": Engine("the ONNX file of the inference form, in ONNX Runtime", partial(onnxruntime_step, optimised=True), **ORT),
-    "onnxruntime-exported": Engine("the ONNX file as exported, in ONNX Runtime", partial(onnxruntime_step, optimised=False), **ORT),
-    "openvino": Engine("the ONNX file of the inference form, in OpenVINO", partial(openvino_step, optimised=True), **OPENVINO),
-    "openvino-exported": Engine("the ONNX file as exported, in OpenVINO", partial(openvino_step, optimised=False), **OPENVINO),
+    "eager": Engine(partial(network_step, tails="reference")),
+    "fused": Engine(network_step),
+    "optimised": Engine(optimised_step, modes=("inference",)),
+    "compiled": Engine(partial(compiled_step, tails="reference")),
+    "compiled-fused": Engine(compiled_step),
+    "onnxruntime": Engine(partial(onnxruntime_step, optimised=True), **ORT),
+    "onnxruntime-exported": Engine(partial(onnxruntime_step, optimised=False), **ORT),
+    "openvino": Engine(partial(openvino_step, optimised=True), **OPENVINO),
+    "openvino-exported": Engine(partial(openvino_step, optimised=False), **OPENVINO),
     **{
-        name: Engine(
-            f"the network of {name}, eager",
-            partial(peer_step, peer, torch_step),
-            needs={name: name},
-            check=partial(peer_name, peer),
-        )
+        name: Engine(partial(peer_step, peer, torch_step), needs={name: name}, check=partial(peer_name, peer))
         for name, peer in PEERS.items()
     },
 }

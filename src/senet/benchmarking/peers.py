@@ -59,7 +59,7 @@ def peer_step(peer: Peer, step: Callable[[Workload, nn.Module], Callable[[], obj
 
 
 def operations_note(peer: Peer, work: Workload) -> str:
-    """Say by how much the library's plain network differs from ours in operations, if it does: then only ratios within it compare."""
+    """Return a remark on how many operations the library's plain network has, if not ours: then only ratios within it compare."""
     images = torch.empty_like(work.images, device="meta", dtype=torch.float32)
     theirs, ours = (
         operations(deepcopy(network).to("meta", torch.float32).eval(), images)[0].total()

@@ -16,7 +16,7 @@ from senet.recipe import DataRecipe
 
 @dataclass(frozen=True)
 class Canonical:
-    """Where one of the two data sets keeps what, and its statistics.
+    """Files of one of the two data sets, and its statistics.
 
     Args:
         folder: folder inside the root.
@@ -118,7 +118,7 @@ def _field(path: Path, key: str) -> Any:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Read pickles of NumPy arrays and plain data; anything else in them is refused, not run."""
+    """Reader of pickles of NumPy arrays and plain data; anything else in them is refused, not run."""
 
     ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "encode"})
 

@@ -24,11 +24,11 @@ REPLACEMENTS = 16
 
 
 class DataError(Exception):
-    """Report data that a run cannot go on with."""
+    """Data that a run cannot go on with."""
 
 
 class CorruptLog:
-    """The unreadable images of a run.
+    """Unreadable images of a run.
 
     Args:
         max_share: share of `total` beyond which the run fails.

@@ -25,11 +25,11 @@ SOURCES = {
 
 
 class UnreadableImageError(Exception):
-    """Report one image that cannot be decoded; it names the image."""
+    """Image that cannot be decoded; the message names it."""
 
 
 class Targets(Protocol):
-    """What is to be predicted of each image, by the image's index: an array of them, or a sequence that reads each when it is asked for."""
+    """Targets by the index of their image: an array of them, or a sequence that reads each when it is asked for."""
 
     def __len__(self) -> int: ...
 

@@ -25,7 +25,7 @@ BILINEAR = Image.Resampling.BILINEAR
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """Augment one training image.
+    """Augmentation of one training image.
 
     Order as in the CIFAR code of fb.resnet.torch and of Cutout: normalise, mirror, crop from a zero-padded image, cut out. So padding and
     holes are zeros after normalisation, the mean colour.
@@ -57,7 +57,7 @@ class TrainTransform:
 
 @dataclass(frozen=True)
 class EvalTransform:
-    """Resize the shorter side, then take one or more crops."""
+    """One or more crops of an image whose shorter side was resized."""
 
     spec: InputSpec
     crops: Callable[[Image.Image, int], list[Image.Image]]

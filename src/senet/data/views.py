@@ -29,7 +29,7 @@ class Views:
 
 @dataclass(frozen=True)
 class AllViews:
-    """Transform into all views of an image: the crops at each scale."""
+    """All views of an image: the crops at each scale."""
 
     transforms: tuple[EvalTransform, ...]
 

@@ -19,7 +19,7 @@ RELU = {"relu", "relu_"}
 
 @dataclass
 class Chain:
-    """Hold a convolution and what follows it, all of it used once.
+    """A convolution and what follows it, all of it used once.
 
     Args:
         conv: the convolution.
@@ -63,7 +63,7 @@ ORDER = ("norm", "gate", "factor", "sum", "relu")
 
 
 class Usage:
-    """Say which modules can be replaced: those that one step of one container calls, and that no hook watches.
+    """Modules that can be replaced: those that one step of one container calls, and that no hook watches.
 
     Args:
         outlines: the containers of a network.

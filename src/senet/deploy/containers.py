@@ -24,7 +24,7 @@ def default_graph(path: str, module: nn.Module) -> ModuleGraph:
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
     graph, _ = trace(module, given=defaults or None, opens=_opens)
     exact = not defaults and all(p.kind in POSITIONAL for p in parameters)
-    return ModuleGraph(Container(path, module, graph, exact))
+    return ModuleGraph(Container(path, module, graph, defaults, exact))
 
 
 def _opens(module: nn.Module) -> bool:

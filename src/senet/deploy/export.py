@@ -26,7 +26,7 @@ ODD = (17, 40)
 
 @dataclass(frozen=True)
 class Check:
-    """Hold one comparison of a file with its network: the images' shape, and the largest difference relative to the largest output."""
+    """Comparison of a file with its network: the images' shape, and the largest difference relative to the largest output."""
 
     shape: tuple[int, ...]
     error: float
@@ -34,7 +34,7 @@ class Check:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """Say what was exported.
+    """What was exported.
 
     Args:
         file: the file.

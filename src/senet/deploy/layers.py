@@ -16,7 +16,7 @@ from senet.ops.inference.squeeze import TAPS, excite_lean, excite_map
 
 
 class CommutedGate(nn.Module):
-    """Compute the gate of a convolution's output from its input (see `senet.ops.inference.squeeze`), in float32 at least.
+    """Gate of a convolution's output, computed from its input (see `senet.ops.inference.squeeze`), in float32 at least.
 
     Args:
         se: the block behind the convolution.
@@ -59,7 +59,7 @@ class CommutedGate(nn.Module):
 
 
 class OutputGate(nn.Module):
-    """Compute the gate of a map from the map itself, in float32 at least.
+    """Gate of a map, computed from the map itself, in float32 at least.
 
     Args:
         se: the block.
@@ -86,7 +86,7 @@ class OutputGate(nn.Module):
 
 
 class Packed(NamedTuple):
-    """Hold a weight's packed copy, and of which state of which parameter it is."""
+    """A weight's packed copy, and of which state of which parameter it is."""
 
     of: Tensor
     version: int
@@ -94,7 +94,7 @@ class Packed(NamedTuple):
 
 
 class FusedConv2d(nn.Conv2d):
-    """Convolve, scale by a gate, add a shortcut, rectify: each but the first only if asked for, and without a further map.
+    """Convolution that scales by a gate, adds a shortcut and rectifies: each but the first only if asked for, and without a further map.
 
     Args:
         like: the convolution whose shape it has.
@@ -174,7 +174,7 @@ class FusedConv2d(nn.Conv2d):
 
 
 class LeanSE(nn.Module):
-    """Apply a block with few operations; where nobody else holds the map, write to it.
+    """Block in few operations, which writes to the map where nobody else holds it.
 
     Args:
         se: the block.

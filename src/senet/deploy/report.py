@@ -9,7 +9,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Fusion:
-    """Say what became of one module.
+    """What became of one module.
 
     Args:
         path: its place in the network.
@@ -26,7 +26,7 @@ class Fusion:
 
 @dataclass(frozen=True)
 class FusionReport:
-    """Hold what was fused, and what was not and why.
+    """What was fused, and what was not and why.
 
     Args:
         model: class of the network.

@@ -10,13 +10,14 @@ from senet.blocks.build import build_block
 from senet.errors import UsageError
 from senet.insertion.gated import Gated
 from senet.insertion.plan import InsertPlan, Site
-from senet.insertion.remove import restore
-from senet.insertion.rewrite import Edit, Rewritten, refusal
+from senet.insertion.remove import take_out
+from senet.insertion.rewrite import Edit, Rewritten, why_not_rewritten
 from senet.insertion.verify import Inserted, prove
-from senet.surgery.flow import Flow
+from senet.surgery.arguments import Arguments
+from senet.surgery.graph import ModuleGraph
 from senet.surgery.probe import Probe, probe
 from senet.surgery.replace import replace_modules
-from senet.surgery.trace import Container, trace
+from senet.surgery.trace import container_of
 
 
 def apply(model: nn.Module, plan: InsertPlan, example_input: Any = None, *, proof: bool = True) -> InsertPlan:
@@ -39,15 +40,16 @@ def apply(model: nn.Module, plan: InsertPlan, example_input: Any = None, *, proo
         notes = prove(inserted, seen.calls)
         return replace(plan, sites=tuple(replace(entry.site, note=notes[entry.block] or entry.site.note) for entry in inserted))
     except BaseException:
-        restore(model, {entry.block for entry in inserted}.__contains__)
+        take_out(model, {entry.block for entry in inserted}.__contains__)
         raise
 
 
 @dataclass(frozen=True)
 class Host:
-    """Hold what a site names: the module to wrap or rewrite, and the container of its unit."""
+    """What a site names: the module to wrap or rewrite, how the network calls it, and the container of its unit."""
 
     module: nn.Module
+    call: Arguments
     container: nn.Module
 
 
@@ -80,22 +82,21 @@ def _checked(model: nn.Module, plan: InsertPlan, seen: Probe) -> list[Host]:
         if channels != site.channels:
             raise UsageError(f"the block for {site.path} recalibrates {site.channels} channels, but the map there has {channels}")
         _check_block(site, plan.init)
-        hosts.append(Host(module, container))
+        hosts.append(Host(module, seen.calls[module], container))
     return hosts
 
 
 def _channels(site: Site, module: nn.Module, seen: Probe) -> int | None:
     """Return the channels of what a site recalibrates."""
     if site.position == "graph":
-        graph, _ = trace(module)
-        names = {node.name: node for node in graph.nodes}
+        container, _ = container_of(site.path, module, seen.calls[module])
+        names = {node.name: node for node in container.graph.nodes}
         for name in (site.node, *site.users, *([site.shortcut] if site.shortcut else [])):
             if name not in names:
                 raise UsageError(f"this plan is of another network: the forward of {site.path} has no value {name!r} here")
-        container = Container(site.path, module, graph)
-        if (reason := refusal(container)) is not None:
+        if (reason := why_not_rewritten(container)) is not None:
             raise UsageError(reason)
-        shape = seen.shape(Flow(container), names[site.node])
+        shape = seen.shape(ModuleGraph(container), names[site.node])
     else:
         value = seen.outputs.get(module) if site.position == "output" else next(iter(seen.calls[module].args), None)
         shape = tuple(value.shape) if isinstance(value, Tensor) else ()
@@ -122,11 +123,12 @@ def _put(model: nn.Module, plan: InsertPlan, hosts: list[Host]) -> list[Inserted
         blocks.append(block)
         sites.append(replace(site, gain=gain))
     steps = list(zip(sites, hosts, blocks, strict=True))
-    for module in dict.fromkeys(host.module for site, host, _ in steps if site.position == "graph"):
-        inside = [(site, block) for site, host, block in steps if host.module is module and site.position == "graph"]
+    for host in {host.module: host for site, host, _ in steps if site.position == "graph"}.values():
+        inside = [(site, block) for site, other, block in steps if other.module is host.module and site.position == "graph"]
         edits = [Edit(site.name, site.node, site.users, site.shortcut, site.gain) for site, _ in inside]
-        current[module] = Rewritten(module, edits, {site.name: block for site, block in inside})
-        replace_modules(model, {module: current[module]})
+        blocks_by_name = {site.name: block for site, block in inside}
+        current[host.module] = Rewritten(host.module, edits, blocks_by_name, host.call.absent(host.module))
+        replace_modules(model, {host.module: current[host.module]})
     for site, host, block in steps:
         if site.position != "graph":
             wrapped = current.get(host.module, host.module)

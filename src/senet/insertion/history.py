@@ -8,13 +8,13 @@ from torch import nn
 from senet.insertion.plan import InsertPlan
 
 
-def recorded(model: nn.Module) -> list[InsertPlan]:
+def plans_of(model: nn.Module) -> list[InsertPlan]:
     """Return the plans that a network's configuration holds, in the order in which they were carried out."""
     config = _config(model)
     return [] if config is None else [InsertPlan.from_dict(plan) for plan in config.options.get("inserted", ())]
 
 
-def record(model: nn.Module, plans: list[InsertPlan]) -> None:
+def set_plans(model: nn.Module, plans: list[InsertPlan]) -> None:
     """Write the plans into the network's configuration, if it has one that this package made."""
     config = _config(model)
     if config is not None:

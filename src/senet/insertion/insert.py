@@ -8,7 +8,7 @@ from torch import nn
 
 from senet.errors import UsageError
 from senet.insertion.apply import apply
-from senet.insertion.history import record, recorded
+from senet.insertion.history import plans_of, set_plans
 from senet.insertion.plan import InsertPlan
 from senet.insertion.sites import find_sites, refuse_wrapped
 from senet.spec import BlockSpec, check_choice
@@ -60,7 +60,7 @@ def insert(
         plan = find_sites(model, block, example_input=example_input, placement=placement, stages=stages, existing=existing, at=at)
     _refuse_meta(model)
     done = apply(model, replace(plan, init=plan.init or init), example_input)
-    record(model, [*recorded(model), done])
+    set_plans(model, [*plans_of(model), done])
     return done
 
 

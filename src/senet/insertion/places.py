@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from senet.insertion.rewrite import refusal
+from senet.insertion.rewrite import why_not_rewritten
 from senet.insertion.units.unit import Cut, Unit
 from senet.surgery.flow import Flow
 
@@ -15,7 +15,7 @@ IN_ORDER = ("chain", "depthwise")
 
 @dataclass(frozen=True)
 class Place:
-    """Say how a cut is made.
+    """How a cut is made.
 
     Args:
         path: the module that is wrapped, or whose forward is rewritten.
@@ -30,8 +30,8 @@ class Place:
     best: bool = True
 
 
-class Impossible(Exception):  # noqa: N818 - reads as what it says
-    """Report that a block cannot sit in a unit."""
+class PlacementError(Exception):
+    """Reason why a block cannot sit in a unit."""
 
 
 def module_paths(model: nn.Module) -> dict[nn.Module, list[str]]:
@@ -46,19 +46,19 @@ def place(unit: Unit, cuts: tuple[Cut, ...], paths: Mapping[nn.Module, list[str]
     """Choose the first cut that a wrapper can make, else one that the rewritten container can make.
 
     Raises:
-        Impossible: if neither can; it says why.
+        PlacementError: if neither can; it says why.
     """
     wrapped = [(cut, wrap) for cut in cuts if (wrap := _wrap(unit.flow, cut, paths)) is not None]
     if wrapped and (unit.kind not in IN_ORDER or wrapped[0][0] is cuts[0]):
         cut, (path, position) = wrapped[0]
         return Place(path, position, cut)
-    reason = refusal(unit.flow.container)
+    reason = why_not_rewritten(unit.flow.container)
     if reason is None:
         return Place(unit.flow.container.path, "graph", next(cut for cut in cuts if cut.axis == 1))
     if wrapped:
         cut, (path, position) = wrapped[0]
         return Place(path, position, cut, best=False)
-    raise Impossible(reason)
+    raise PlacementError(reason)
 
 
 def _wrap(flow: Flow, cut: Cut, paths: Mapping[nn.Module, list[str]]) -> tuple[str, str] | None:

@@ -16,7 +16,7 @@ from senet.spec import BlockSpec
 
 @dataclass(frozen=True)
 class Site:
-    """Say what goes where.
+    """Place of one block: what goes where.
 
     Args:
         path: the module that is wrapped, or, with position "graph", whose forward is rewritten.
@@ -72,7 +72,7 @@ class Site:
 
 @dataclass(frozen=True)
 class InsertPlan:
-    """Hold the sites of one insertion; nothing changes until `senet.insert(model, plan)`.
+    """Sites of one insertion; nothing changes until `senet.insert(model, plan)`.
 
     Args:
         model: class of the network it was made for.

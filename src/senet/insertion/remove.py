@@ -6,7 +6,7 @@ from torch import nn
 
 from senet.errors import UsageError
 from senet.insertion.gated import Gated
-from senet.insertion.history import record
+from senet.insertion.history import set_plans
 from senet.insertion.rewrite import Rewritten
 from senet.surgery.replace import replace_modules
 
@@ -19,11 +19,11 @@ def remove(model: nn.Module) -> None:
     """
     if not any(isinstance(module, Gated | Rewritten) for module in model.modules()):
         raise UsageError(f"there is nothing to remove: {type(model).__name__} has no inserted blocks")
-    restore(model, lambda block: True)
-    record(model, [])
+    take_out(model, lambda block: True)
+    set_plans(model, [])
 
 
-def restore(model: nn.Module, chosen: Callable[[nn.Module], bool]) -> None:
+def take_out(model: nn.Module, chosen: Callable[[nn.Module], bool]) -> None:
     """Put hosts and original containers back in the place of what holds one of the chosen blocks, the outermost first."""
     while holders := [module for module in model.modules() if module is not model and any(map(chosen, held_blocks(module)))]:
         replace_modules(model, {holder: _inner(holder) for holder in holders})

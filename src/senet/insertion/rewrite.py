@@ -15,7 +15,7 @@ from senet.surgery.trace import Container, trace
 
 @dataclass(frozen=True)
 class Edit:
-    """Say what to put where in a graph.
+    """What to put where in a graph.
 
     Args:
         name: name of the block's sub-module.
@@ -32,7 +32,7 @@ class Edit:
     gain: float = 1.0
 
 
-def refusal(container: Container) -> str | None:
+def why_not_rewritten(container: Container) -> str | None:
     """Return why a container's forward cannot be rewritten, or None."""
     name = f"{container.path} ({type(container.module).__name__})" if container.path else type(container.module).__name__
     if not container.path:
@@ -41,7 +41,7 @@ def refusal(container: Container) -> str | None:
         return f"the forward of {name} depends on its arguments: it can only be traced for one kind of call"
     if has_own_hooks(container.module):
         return f"{name} has hooks, which its rewritten form would not run"
-    training, _ = trace(container.module, training=True)
+    training, _ = trace(container.module, training=True, given=container.given)
     if _code(training).src != _code(container.graph).src:
         return f"the forward of {name} reads self.training, and a traced form would freeze it"
     known = dict(container.module.named_parameters()) | dict(container.module.named_buffers())
@@ -51,7 +51,7 @@ def refusal(container: Container) -> str | None:
 
 
 class Rewritten(nn.Module):
-    """Run a container's forward with blocks in it.
+    """A container whose forward has blocks in it.
 
     Children, parameters and buffers are the container's own, under their own names, so that its keys stay as they were.
 
@@ -59,6 +59,7 @@ class Rewritten(nn.Module):
         original: the container; it is kept, out of the tree of modules, for `restore`.
         edits: where the blocks act.
         blocks: the blocks, by the names in the edits.
+        given: arguments of the container's forward that are fixed to these values, as the network leaves them None.
 
     Raises:
         KeyError: if the container's forward has no value or operation of that name.
@@ -66,10 +67,13 @@ class Rewritten(nn.Module):
 
     _run: Any
 
-    def __init__(self, original: nn.Module, edits: list[Edit], blocks: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, original: nn.Module, edits: list[Edit], blocks: Mapping[str, nn.Module], given: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self._original = (original,)
         self._edits = tuple(edits)
+        self._given = dict(given or {})
         for registered in ("_parameters", "_buffers", "_modules"):
             getattr(self, registered).update(getattr(original, registered))
         self._non_persistent_buffers_set = set(original._non_persistent_buffers_set)
@@ -97,9 +101,9 @@ class Rewritten(nn.Module):
         """Run the container's forward with the blocks."""
         return self._run(self, *args, **kwargs)
 
-    def retrace(self, **options: Any) -> tuple[fx.Graph, set[nn.Module]]:
+    def retrace(self, *, training: bool = False, given: Mapping[str, Any] | None = None) -> tuple[fx.Graph, set[nn.Module]]:
         """Return what `trace` returns for the container, with the blocks in the graph."""
-        graph, opened = trace(self.original, **options)
+        graph, opened = trace(self.original, training=training, given=self._given | dict(given or {}))
         nodes = {node.name: node for node in graph.nodes}
         for edit in self._edits:
             _insert(graph, nodes, edit)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from senet.errors import UsageError
-from senet.insertion.places import Impossible, module_paths, place
+from senet.insertion.places import PlacementError, module_paths, place
 from senet.insertion.plan import InsertPlan, Site, compiled, near_misses
 from senet.insertion.units.find import Survey, survey
 from senet.insertion.units.residual import branch_width
@@ -90,7 +90,7 @@ def refuse_wrapped(model: nn.Module) -> None:
 
 
 class _Planner:
-    """Turn what was found in a network into sites."""
+    """Maker of the sites of one plan."""
 
     def __init__(self, model: nn.Module, spec: BlockSpec, recalibration: Recalibration, seen: Probe) -> None:
         self.model = model
@@ -113,7 +113,7 @@ class _Planner:
                 continue
             try:
                 site = self.site(unit, stage, sites)
-            except Impossible as fault:
+            except PlacementError as fault:
                 faults.append(str(fault))
             else:
                 sites.append(replace(site, existing=index in found.recalibrated))
@@ -125,17 +125,17 @@ class _Planner:
         """Plan one site.
 
         Raises:
-            Impossible: if the block cannot sit in this unit.
+            PlacementError: if the block cannot sit in this unit.
         """
         container = unit.flow.container
         cuts = unit.cuts.get("pair" if self.sees_shortcut else self.placement, ())
         if not cuts:
-            raise Impossible(f"{container.path or self.name}: {_needs(unit, self.spec.kind, self.sees_shortcut)}")
+            raise PlacementError(f"{container.path or self.name}: {_needs(unit, self.spec.kind, self.sees_shortcut)}")
         chosen = place(unit, cuts, self.paths)
         cut, graph = chosen.cut, chosen.position == "graph"
         shape = self.seen.shape(unit.flow, cut.node)
         if len(shape) < 3:
-            raise Impossible(f"{chosen.path}: what the block would recalibrate is not a map (N, C, ...)")
+            raise PlacementError(f"{chosen.path}: what the block would recalibrate is not a map (N, C, ...)")
         module = self.model.get_submodule(chosen.path)
         return Site(
             path=chosen.path,

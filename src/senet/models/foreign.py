@@ -8,7 +8,7 @@ from torch import nn
 
 from senet.errors import UsageError
 from senet.insertion.apply import apply
-from senet.insertion.history import record
+from senet.insertion.history import set_plans
 from senet.insertion.insert import insert
 from senet.insertion.plan import InsertPlan
 from senet.models.classifier import ModelConfig
@@ -94,7 +94,7 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
 def inserted(model: nn.Module, plans: Iterable[Mapping[str, Any]]) -> nn.Module:
     """Carry out the plans that a configuration holds, without proving them again."""
     done = [apply(model, InsertPlan.from_dict(plan), proof=False) for plan in plans]
-    record(model, done)
+    set_plans(model, done)
     return model
 
 

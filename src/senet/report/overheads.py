@@ -12,7 +12,7 @@ SENET_FORMS = ("fused", "compiled-fused", "optimised", "onnxruntime", "openvino"
 """The engines that run what this package makes of a network; the others run the definition, or another library's network."""
 OURS, OTHERS = "s2", "s1"
 """Colours of the two kinds of engine: they differ in lightness too, and every bar is named beside it."""
-WIDTH, ROW, HEADING, GAP = 760.0, 26.0, 24.0, 16.0
+WIDTH, PITCH, HEADING, GAP = 760.0, 26.0, 24.0, 16.0
 
 
 def overheads_chart(comparisons: Sequence[Comparison]) -> Drawing:
@@ -33,7 +33,7 @@ def overheads_chart(comparisons: Sequence[Comparison]) -> Drawing:
     clocks = " or ".join(sorted({CLOCKS[comparison.clock] for comparison in paired}))
     caption = f"% more {clocks} time than the plain network on the same engine; whiskers span the quartiles"
     words = "; ".join(f"{title}: {_sentence(bars)}" for title, bars in groups)
-    height = 30 + sum(HEADING + ROW * len(bars) + GAP for _, bars in groups) + 44
+    height = 30 + sum(HEADING + PITCH * len(bars) + GAP for _, bars in groups) + 44
     drawing = Drawing(WIDTH, height, f"{caption}. {words}.")
 
     x = _scale(groups)
@@ -42,7 +42,7 @@ def overheads_chart(comparisons: Sequence[Comparison]) -> Drawing:
         drawing.text((0, top + 14), title, class_="heading")
         top += HEADING
         _bars(drawing, x, top, bars)
-        top += ROW * len(bars) + GAP
+        top += PITCH * len(bars) + GAP
     step = tick_step(x.high - x.low, 6)
     for tick in x.ticks(6):
         drawing.text((x(tick), top + 4), tick_label(tick, step), class_="tick middle")
@@ -53,11 +53,11 @@ def overheads_chart(comparisons: Sequence[Comparison]) -> Drawing:
 
 def _bars(drawing: Drawing, x: Scale, top: float, bars: Mapping[str, Ratio]) -> None:
     """Draw one group downwards: its part of the grid, and a line an engine with its name, bar, whisker and figure."""
-    bottom = top + ROW * len(bars)
+    bottom = top + PITCH * len(bars)
     for tick in x.ticks(6):
         drawing.line((x(tick), top), (x(tick), bottom), class_="zero" if tick == 0 else "grid")
     for place, (engine, found) in enumerate(bars.items()):
-        y = top + ROW * (place + 0.5)
+        y = top + PITCH * (place + 0.5)
         middle, low, high = (_percent(value) for value in (found.median, found.low, found.high))
         left, right = sorted((x(0), x(middle)))
         colour, tip = OURS if engine in SENET_FORMS else OTHERS, f"{engine}: {_figure(found)}"

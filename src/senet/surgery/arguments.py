@@ -27,6 +27,10 @@ class Arguments:
         bound.apply_defaults()
         return dict(bound.arguments)
 
+    def absent(self, module: nn.Module) -> dict[str, None]:
+        """Return the arguments that the call leaves None, by name."""
+        return {name: value for name, value in self.bind(module).items() if value is None}
+
     def without_tensors(self, module: nn.Module) -> dict[str, Any]:
         """Return the arguments that hold no tensors, by name."""
         return {name: value for name, value in self.bind(module).items() if not tensors(value)}

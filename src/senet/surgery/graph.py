@@ -64,7 +64,7 @@ class ModuleGraph:
                     self._ancestors[earlier] = frozenset({earlier}).union(*(self._ancestors[n] for n in earlier.all_input_nodes))
         return self._ancestors[node]
 
-    def fork(self, nodes: Sequence[fx.Node]) -> fx.Node | None:
+    def common_ancestor(self, nodes: Sequence[fx.Node]) -> fx.Node | None:
         """Return the last value that all nodes come from; None if they share none, or only different parts of one."""
         common = frozenset.intersection(*(self.ancestors(node) for node in nodes))
         common = [node for node in common if node.op != "get_attr"]

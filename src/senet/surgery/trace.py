@@ -1,13 +1,14 @@
 """One module's own forward as a graph whose nodes are its children."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import fx, nn
 
-from senet.surgery.arguments import Arguments
+from senet.surgery.arguments import Arguments, signature
 from senet.surgery.preserve import unchanged
 
 
@@ -19,12 +20,14 @@ class Container:
         path: the module's place in the model; "" is the model itself.
         module: the module.
         graph: its forward in evaluation mode, with every child a leaf and plain Sequentials looked into.
-        exact: whether the graph holds for every way in which the network may call the module; else some arguments are fixed in it.
+        given: the arguments that are fixed in the graph.
+        exact: whether the graph holds for every way in which the network may call the module; else only for what is given.
     """
 
     path: str
     module: nn.Module
     graph: fx.Graph
+    given: Mapping[str, Any] = field(default_factory=dict)
     exact: bool = True
 
     def join(self, path: str) -> str:
@@ -89,7 +92,19 @@ def trace(
         warnings.simplefilter("ignore")
         module.training = training
         graph = tracer.trace(module, dict(given) if given else None)
+    _name_inputs(graph, module)
     return graph, tracer.opened
+
+
+def _name_inputs(graph: fx.Graph, module: nn.Module) -> None:
+    """Let the inputs of a graph have the names of the arguments; fx numbers those that are fixed, and each leaf of one that is a nest."""
+    names = signature(module).parameters
+    inputs = [node for node in graph.find_nodes(op="placeholder") if str(node.target).lstrip("*") not in names]
+    plain = {node: str(node.target).rpartition("_")[0] for node in inputs}
+    leaves = Counter(plain.values())
+    for node, name in plain.items():
+        if leaves[name] == 1:
+            node.target = name
 
 
 def containers(model: nn.Module, calls: Mapping[nn.Module, Arguments]) -> tuple[list[Container], dict[str, str]]:
@@ -108,7 +123,7 @@ def containers(model: nn.Module, calls: Mapping[nn.Module, Arguments]) -> tuple[
         if module in opened or next(module.children(), None) is None:
             continue
         try:
-            container, inside = _contained(paths[module], module, calls[module])
+            container, inside = container_of(paths[module], module, calls[module])
         except Exception as error:  # a forward may do anything with a symbol
             failed[paths[module]] = " ".join(str(error).split())[:120] or type(error).__name__
             continue
@@ -118,14 +133,21 @@ def containers(model: nn.Module, calls: Mapping[nn.Module, Arguments]) -> tuple[
     return sorted(found, key=lambda container: order[container.module]), failed
 
 
-def _contained(path: str, module: nn.Module, call: Arguments) -> tuple[Container, set[nn.Module]]:
-    fixed = call.without_tensors(module)
-    absent = {name: value for name, value in fixed.items() if value is None}
+def container_of(path: str, module: nn.Module, call: Arguments) -> tuple[Container, set[nn.Module]]:
+    """Trace a module's own forward for calls that leave None what `call` leaves None, or else for calls with all its plain arguments.
+
+    Returns:
+        The container, and the children that were looked into.
+
+    Raises:
+        Exception: whatever the forward raises when its inputs are symbols.
+    """
+    absent, fixed = call.absent(module), call.without_tensors(module)
     try:
         graph, opened = trace(module, given=absent)
     except Exception:
         if fixed == absent:
             raise
         graph, opened = trace(module, given=fixed)
-        return Container(path, module, graph, exact=False), opened
-    return Container(path, module, graph), opened
+        return Container(path, module, graph, fixed, exact=False), opened
+    return Container(path, module, graph, absent), opened

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import SumMetric
@@ -16,10 +16,7 @@ from senet.data.batch import Batch
 from senet.data.source import DataSource
 from senet.recipe import Recipe
 from senet.results.metric import Metric
-from senet.tasks.image_task import ImageTask, all_outputs, noise_images
-
-LINE = 12
-"""Height of a line of text below a drawn image, in pixels."""
+from senet.tasks.image_task import ImageTask, all_outputs, captioned, noise_images
 
 
 class Classification(ImageTask):
@@ -41,6 +38,10 @@ class Classification(ImageTask):
     def counts(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         """Return the images whose class came first, times 100: the mean over images is the accuracy in percent."""
         return {"top1": (outputs.detach().argmax(1) == targets).sum() * 100.0}
+
+    def image_classes(self, batch: Batch) -> Tensor:
+        """Return the classes."""
+        return batch.targets
 
     def average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
         """Return the logarithm of the mean probabilities over networks and views, (N, classes) float32."""
@@ -117,12 +118,7 @@ class Guesses:
 
     def draw(self, image: Image.Image) -> Image.Image:
         """Return the image in RGB with the classes below it, one a line."""
-        drawn = Image.new("RGB", (image.width, image.height + LINE * len(self.guesses)), "white")
-        drawn.paste(image.convert("RGB"))
-        pen = ImageDraw.Draw(drawn)
-        for line, guess in enumerate(self.guesses):
-            pen.text((2, image.height + LINE * line), str(Guesses((guess,))), fill="black")
-        return drawn
+        return captioned(image, [str(Guesses((guess,))) for guess in self.guesses])
 
 
 def create(recipe: Recipe) -> Classification:

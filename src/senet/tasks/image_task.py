@@ -4,12 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from senet.data.batch import Batch
 from senet.data.preparation import ImagePreparation
 from senet.data.source import DataSource, open_data
 from senet.models.create import model_from_recipe
 from senet.recipe import DataRecipe, ModelRecipe
+
+LINE = 12
+"""Height of a line of text below an image, in pixels."""
 
 
 class ImageTask(ImagePreparation):
@@ -34,6 +39,10 @@ class ImageTask(ImagePreparation):
         """Count nothing beside the loss."""
         return {}
 
+    def image_classes(self, batch: Batch) -> Tensor | None:
+        """Return None: images have no class."""
+        return None
+
     def average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
         """Return the mean outputs over networks and views: (N, outputs) float32."""
         return all_outputs(models, images).mean((0, 2))
@@ -50,3 +59,13 @@ def noise_images(source: DataSource, count: int) -> Tensor:
     """Return (N, C, H, W) float32 of normal noise, as large as the source's images are for the network and always the same."""
     size = (count, source.input.channels, source.input.size, source.input.size)
     return torch.randn(size, generator=torch.Generator().manual_seed(0))
+
+
+def captioned(image: Image.Image, lines: Sequence[str]) -> Image.Image:
+    """Return an image in RGB with lines of text below it."""
+    drawn = Image.new("RGB", (image.width, image.height + LINE * len(lines)), "white")
+    drawn.paste(image.convert("RGB"))
+    pen = ImageDraw.Draw(drawn)
+    for place, line in enumerate(lines):
+        pen.text((2, image.height + LINE * place), line, fill="black")
+    return drawn

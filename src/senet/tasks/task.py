@@ -27,7 +27,7 @@ class Evaluator(Protocol):
 
 
 class Prediction(Protocol):
-    """What is predicted of one image; `str()` gives it in one line."""
+    """Prediction for one image; `str()` gives it in one line."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
@@ -91,6 +91,10 @@ class Task(Preparation, Protocol):
             classes: names of the classes; None where there are none.
             top_k: how many answers to give, where a task ranks several.
         """
+        ...
+
+    def image_classes(self, batch: Batch) -> Tensor | None:
+        """Return the class of each image of a batch as a whole, (N,) int64, by which gates are told apart; None where images have none."""
         ...
 
     def noise(self, source: DataSource, count: int) -> Batch:

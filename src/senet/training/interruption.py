@@ -16,7 +16,7 @@ AGREE_EVERY = 10
 
 
 class Interrupted(Exception):  # noqa: N818 - a request that was met, not an error
-    """Say that a run stopped because a signal asked it to.
+    """Request by a signal, after which a run has stopped.
 
     Args:
         signum: number of the signal.
@@ -30,7 +30,7 @@ class Interrupted(Exception):  # noqa: N818 - a request that was met, not an err
 
 
 class Interruption:
-    """Catch SIGINT and SIGTERM inside a `with` block and hold them until the block asks.
+    """Guard that catches SIGINT and SIGTERM inside a `with` block and holds them until the block asks.
 
     A second signal acts at once, as if nobody had caught it (several processes: it is ignored, since launchers repeat signals). Outside the
     main thread Python delivers no signals, and this does nothing.

@@ -19,7 +19,7 @@ from senet.training.members import choose_device, common_input, common_task, loa
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """What is predicted of an image file, or why it could not be read.
+    """Prediction for an image file, or why it could not be read.
 
     Args:
         image: path of the image.

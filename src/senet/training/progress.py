@@ -19,7 +19,7 @@ REFRESH = 0.25
 
 
 class Progress:
-    """Show one run, or several one after the other below a common bar.
+    """Display of one run, or of several one after the other below a common bar.
 
     Args:
         runs: how many runs there will be.
@@ -90,7 +90,7 @@ class Progress:
 
 
 class RunProgress:
-    """Show one run; made by `Progress.run`."""
+    """Display of one run, made by `Progress.run`."""
 
     def __init__(self, progress: Progress, label: str, epochs: int, total: int, done: int, task: TaskID | None) -> None:
         self._progress = progress
@@ -103,7 +103,7 @@ class RunProgress:
         self._began = self._updated = time.monotonic()
 
     def due(self) -> bool:
-        """Say whether it is time for an update; cheap enough to ask at every step."""
+        """Return whether it is time for an update; cheap enough to ask at every step."""
         return time.monotonic() - self._updated > REFRESH
 
     def update(self, step: int, epoch: int, loss: float) -> None:
@@ -122,11 +122,9 @@ class RunProgress:
         self._reached = f"  {primary.title} {amount(value, unit, max(decimals - 1, 0))}"
         self.update(int(row["step"]), int(row["epoch"]), row["train_loss"])
         if self._task is None:
-            losses = f"train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}"
+            figures = f"train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  {primary.title} {amount(value, unit, decimals)}"
             spent = f"{row['seconds']:.1f} s{self._left(int(row['step']))}"
-            self._progress.say(
-                f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  {losses}  {primary.title} {amount(value, unit, decimals)}  {spent}"
-            )
+            self._progress.say(f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  {figures}  {spent}")
 
     def _left(self, step: int) -> str:
         taken = step - self._first

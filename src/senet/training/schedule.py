@@ -9,7 +9,7 @@ from senet.recipe import ScheduleRecipe
 
 
 class Schedule:
-    """Give the learning rate of every step, and end a run whose plateau schedule has dropped often enough.
+    """Learning rate of every step, and the end of a run whose plateau schedule has dropped often enough.
 
     Args:
         recipe: shape of the curve.

@@ -25,7 +25,7 @@ class DivergenceError(Exception):
 
 
 class TrainingState:
-    """What training changes, and the position: `epoch` and `batch` are the next to train, counted from 0.
+    """Everything that training changes, and the position: `epoch` and `batch` are the next to train, counted from 0.
 
     Args:
         fabric: gives the loss scaler of fp16, and joins the counts of several processes.

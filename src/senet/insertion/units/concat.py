@@ -19,7 +19,7 @@ def concat_units(flow: Flow) -> list[Unit]:
     units = []
     for node in flow.nodes:
         parts = concatenated(flow, node)
-        if len(parts) < 2 or (fork := flow.fork(parts)) is None:
+        if len(parts) < 2 or (fork := flow.common_ancestor(parts)) is None:
             continue
         paths = {part: flow.path(fork, part) for part in parts}
         if any(map(flow.upsamples, paths.values())):

@@ -18,7 +18,7 @@ from senet.surgery.trace import containers
 
 @dataclass(frozen=True)
 class Survey:
-    """Hold what was found in a network.
+    """What was found in a network.
 
     Args:
         units: the units, in the order of execution.

@@ -16,7 +16,11 @@ def residual_units(flow: Flow) -> list[Unit]:
     """
     units = []
     for node in flow.nodes:
-        if not flow.is_add(node) or (fork := flow.fork(operands(node))) is None or any(flow.name(user) == "getitem" for user in fork.users):
+        if (
+            not flow.is_add(node)
+            or (fork := flow.common_ancestor(operands(node))) is None
+            or any(flow.name(user) == "getitem" for user in fork.users)
+        ):
             continue
         paths = {operand: flow.path(fork, operand) for operand in operands(node)}
         shortcut, branch = sorted(operands(node), key=lambda operand: flow.layers(paths[operand]))

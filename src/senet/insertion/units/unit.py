@@ -11,7 +11,7 @@ from senet.surgery.flow import Flow
 
 @dataclass(frozen=True)
 class Cut:
-    """Name a value that a block recalibrates for some of its users.
+    """A value that a block recalibrates for some of its users.
 
     Args:
         node: the value.
@@ -28,7 +28,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Unit:
-    """Name one unit.
+    """One unit.
 
     Args:
         flow: the container that holds it.

@@ -1,0 +1,67 @@
+"""A task of a user's own: how much ink an image has, the mean of its pixels in percent."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn import functional
+from torchmetrics import MeanAbsoluteError, MeanSquaredError
+
+from senet.tasks.image_task import ImageTask, captioned, noise_images
+from senet.tasks.task import Batch, Metric
+
+
+@dataclass(frozen=True)
+class Amount:
+    ink: float
+
+    def __str__(self):
+        return f"{self.ink:.1f} % ink"
+
+    def to_dict(self):
+        return {"ink": self.ink}
+
+    def draw(self, image):
+        return captioned(image, [str(self)])
+
+
+class Errors:
+    def __init__(self, device):
+        self.errors = {"mae": MeanAbsoluteError().to(device), "loss": MeanSquaredError().to(device)}
+
+    def update(self, outputs, batch):
+        for error in self.errors.values():
+            error.update(outputs[:, 0], batch.targets)
+
+    def compute(self):
+        return {name: error.compute().item() for name, error in self.errors.items()}
+
+
+class Ink(ImageTask):
+    metrics = (Metric("mae", "mean absolute error", "%", higher_is_better=False),)
+
+    def open(self, recipe):
+        source = super().open(recipe)
+        train, val = (replace(images, targets=images.pixels.mean((1, 2), dtype="f4") / 2.55) for images in (source.train, source.val))
+        return replace(source, train=train, val=val, classes=())
+
+    def num_outputs(self, source):
+        return 1
+
+    def loss(self, outputs, targets):
+        return {"loss": functional.mse_loss(outputs[:, 0], targets)}
+
+    def counts(self, outputs, targets):
+        return {"mae": (outputs[:, 0] - targets).abs().sum()}
+
+    def evaluator(self, source, device):
+        return Errors(device)
+
+    def predict(self, outputs, classes, *, top_k):
+        return Amount(outputs.item())
+
+    def noise(self, source, count):
+        return Batch(noise_images(source, count), torch.linspace(0, 100, count), [])
+
+
+def ink(recipe):
+    return Ink()

@@ -1,0 +1,135 @@
+"""A task of a user's own goes through everything, by name alone: the package knows nothing of numbers for images."""
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import senet
+from made_runs import assert_same_run, tiny
+from senet.cli.main import main
+from senet.data.transforms import eval_transform
+from senet.errors import UsageError
+from senet.recipe import Recipe
+from senet.results.run_folder import RunFolder
+from senet.tasks.registry import open_task
+from senet.training import loop
+from senet.training.interruption import Interrupted
+from senet.training.job import Job
+from senet.training.loop import train_step
+from senet.training.predict import predict
+
+TASK = f"{Path(__file__).with_name('regression_task.py')}:ink"
+CHANGES = {"task": TASK, "optim__lr": 0.002, "data__rotation": 0}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Return a finished run of three epochs."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("regression") / "run"
+    senet.train(tiny(**CHANGES), folder=folder, progress=False)
+    return RunFolder(folder)
+
+
+@pytest.fixture
+def grey(tmp_path: Path) -> Path:
+    Image.new("L", (8, 8), 100).save(tmp_path / "grey.png")
+    return tmp_path / "grey.png"
+
+
+@pytest.fixture
+def unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for another process, in which nobody named the file."""
+    monkeypatch.setattr("senet.userfile._named", set())
+
+
+def test_training_logs_the_tasks_columns_and_keeps_the_epoch_of_the_lowest_error(run: RunFolder) -> None:
+    rows, result = run.metrics(), run.result()
+    assert list(rows[0]) == [
+        *("epoch", "step", "lr", "train_loss", "train_mae", "val_loss", "val_mae", "seconds", "images_per_second", "corrupt"),
+    ]
+    assert rows[-1]["train_mae"] < 0.7 * rows[0]["train_mae"]
+    best = min(rows, key=lambda row: row["val_mae"])
+    assert result.best_epoch == best["epoch"]
+    assert result.metrics == pytest.approx({"mae": best["val_mae"], "loss": best["val_loss"]})
+    assert [metric.title for metric in result.about] == ["mean absolute error"]
+    assert next(iter(result.table().columns[2].cells)) == f"{result.metrics['mae']:.2f}"
+
+
+def test_an_interrupted_run_goes_on(run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(job: Job, *args):
+        if job.state.step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return train_step(job, *args)
+
+    monkeypatch.setattr(loop, "train_step", interrupted)
+    with pytest.raises(Interrupted):
+        senet.train(tiny(**CHANGES), folder=tmp_path, progress=False)
+    monkeypatch.undo()
+    assert main(["train", "--resume", str(tmp_path), "--quiet"]) == 0
+    assert_same_run(run.path, tmp_path)
+
+
+def test_evaluation_agrees_with_counting_by_hand(run: RunFolder) -> None:
+    found = senet.evaluate(run.path, tiny(**CHANGES).data, task=TASK)
+    assert found.metrics == pytest.approx(run.result().metrics, rel=1e-5)
+    source, model, errors = open_task(tiny(**CHANGES)).open(tiny(**CHANGES).data), senet.from_pretrained(run.weights), []
+    for index in range(len(source.val)):
+        image = source.val.read(index)
+        with torch.inference_mode():
+            errors.append(model(eval_transform(source.input)(image)[None]).item() - np.asarray(image).mean() / 2.55)
+    assert found.metrics == pytest.approx({"mae": np.abs(errors).mean(), "loss": np.square(errors).mean()}, rel=1e-4)
+
+
+def test_several_networks_are_averaged(run: RunFolder, tmp_path: Path, grey: Path) -> None:
+    other = tmp_path / "other"
+    senet.train(tiny(**CHANGES, seed=1, training__epochs=1), folder=other, progress=False)
+    values = [next(predict(runs, [grey])).to_dict()["ink"] for runs in (run.path, other, [run.path, other])]
+    assert values[2] == pytest.approx((values[0] + values[1]) / 2)
+    (found,) = predict(run.path, [grey], crops="ten")
+    assert found.prediction is not None
+    assert found.prediction.draw(Image.open(grey)).height > 8
+
+
+def test_commands(run: RunFolder, tmp_path: Path, grey: Path, capsys: pytest.CaptureFixture, unnamed: None) -> None:
+    (tmp_path / "recipe.yaml").write_text(tiny(**CHANGES, training__epochs=1).to_yaml())
+    assert main(["train", str(tmp_path / "recipe.yaml"), "--folder", str(tmp_path / "run")]) == 0
+    out, err = capsys.readouterr()
+    assert "mean absolute error %" in out
+    assert "top-1" not in out + err
+    assert "mean absolute error " in err
+    assert main(["eval", str(run.path), "--task", TASK, "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mae"] == pytest.approx(run.result().metrics["mae"], rel=1e-5)
+    assert main(["predict", str(grey), "--weights", str(run.path), "--task", TASK]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("% ink")
+    assert main(["predict", str(grey), "--weights", str(run.path), "--task", TASK, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["predictions"][0].keys() == {"image", "ink", "error"}
+
+
+@pytest.mark.parametrize("words", [["eval"], ["predict", "image.png", "--weights"]], ids=" ".join)
+def test_weights_alone_run_no_code(run: RunFolder, capsys: pytest.CaptureFixture, unnamed: None, words: list[str]) -> None:
+    assert main([*words, str(run.weights)]) == 2
+    err = capsys.readouterr().err
+    assert f"a file of weights is no reason to run that code: name it yourself, --task {TASK}" in err
+    assert err.count("\n") == 1
+
+
+def test_networks_of_two_tasks_are_not_averaged(run: RunFolder, tmp_path: Path) -> None:
+    senet.train(tiny(training__epochs=1), folder=tmp_path, progress=False)
+    with pytest.raises(UsageError, match=r"was trained for .*:ink and .* for classification: they cannot be averaged"):
+        senet.evaluate([run.path, tmp_path], tiny().data)
+
+
+def test_classes_cannot_be_taken_in_turn_where_there_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'class_aware' needs one class an image"):
+        senet.train(tiny(**CHANGES, data__sampler="class_aware"), folder=tmp_path / "run", progress=False)
+
+
+def test_another_task_is_another_recipe() -> None:
+    assert tiny(task=TASK).digest() != tiny().digest()
+    assert Recipe().task == "classification"

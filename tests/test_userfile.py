@@ -1,0 +1,93 @@
+"""Functions of a user's own file: run once, only when named, found only where they are defined."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from senet.errors import UsageError
+from senet.userfile import load_function, was_loaded
+
+CODE = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+with Path(__file__).with_suffix(".log").open("a") as log:
+    log.write("ran ")
+
+
+@dataclass
+class Pair:
+    one: int
+    other: int
+
+
+def make():
+    return Pair(1, 2)
+
+
+number = 3
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(CODE)
+    return path
+
+
+def test_a_file_runs_once_whatever_its_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    assert load_function(f"{file}:make", "pair")() == load_function("mine.py:Pair", "pair")(1, 2)
+    assert (file.parent / "mine.log").read_text() == "ran "
+
+
+def test_what_it_makes_can_be_sent_to_worker_processes(file: Path) -> None:
+    pair = load_function(f"{file}:make", "pair")()
+    assert pickle.loads(pickle.dumps(pair)) == pair
+
+
+def test_files_of_one_name_are_told_apart(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "mine.py"
+    other.parent.mkdir()
+    other.write_text("def make():\n    return 'other'\n")
+    assert load_function(f"{file}:make", "pair")() != load_function(f"{other}:make", "pair")() == "other"
+
+
+def test_only_what_was_loaded_counts_as_named(file: Path) -> None:
+    assert not was_loaded(f"{file}:make")
+    load_function(f"{file}:make", "pair")
+    assert was_loaded(f"{file}:make")
+    assert not was_loaded(f"{file}:Pair")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere.py:make", r"there is no file 'nowhere.py': a pair of your own is named path/to/file.py:function"),
+        ("{file}:mak", r"mine.py has no function or class 'mak' \(did you mean 'make'\?\); it has: Pair, make"),
+        ("{file}:sqrt", r"mine.py has no function or class 'sqrt'.*; it has: Pair, make"),
+        ("{file}:number", r"mine.py has no function or class 'number'"),
+    ],
+)
+def test_what_is_not_there_is_one_line(file: Path, name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        load_function(name.format(file=file), "pair")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_imported_function_counts_where_that_is_allowed(file: Path) -> None:
+    assert load_function(f"{file}:sqrt", "network", imported=True)(4) == 2
+
+
+def test_a_file_that_fails_is_run_again(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("raise RuntimeError('half')")
+    with pytest.raises(RuntimeError):
+        load_function(f"{path}:make", "pair")
+    path.write_text("def make():\n    return 1\n")
+    assert load_function(f"{path}:make", "pair")() == 1
