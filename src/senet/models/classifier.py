@@ -129,5 +129,9 @@ def _reset(parent: nn.Module, conv_init: Literal["fan_in", "fan_out"]) -> None:
                 nn.init.zeros_(module.bias)
         elif callable(reset := getattr(module, "reset_parameters", None)):
             reset()
+        elif any(tensor is not None for tensor in (*module._parameters.values(), *module._buffers.values())):
+            raise UsageError(
+                f"{type(module).__name__} has tensors of its own and no reset_parameters(), with which networks initialise them"
+            )
         else:
             _reset(module, conv_init)
