@@ -130,8 +130,7 @@ def _reset(parent: nn.Module, conv_init: Literal["fan_in", "fan_out"]) -> None:
         elif callable(reset := getattr(module, "reset_parameters", None)):
             reset()
         elif any(tensor is not None for tensor in (*module._parameters.values(), *module._buffers.values())):
-            raise UsageError(
-                f"{type(module).__name__} has tensors of its own and no reset_parameters(), with which networks initialise them"
-            )
+            name = type(module).__name__
+            raise UsageError(f"{name} has tensors of its own and no reset_parameters(), with which networks initialise them")
         else:
             _reset(module, conv_init)
