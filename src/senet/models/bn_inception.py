@@ -19,7 +19,7 @@ MAXIMUM = partial(nn.MaxPool2d, 3, stride=1, padding=1)
 
 
 class HalvingMaxPool(nn.Module):
-    """Pool 3x3/2 from the first pixel on, to the size ceil(H / 2) x ceil(W / 2) of the padded 3x3/2 convolutions beside it.
+    """Max-pool 3x3/2 from the first pixel on, to the size ceil(H / 2) x ceil(W / 2) of the padded 3x3/2 convolutions beside it.
 
     The release's pool (ceil mode, no padding) gives one cell less where H or W is odd, and cannot be concatenated there; at even sizes
     both are the same.

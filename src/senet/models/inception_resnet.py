@@ -36,7 +36,7 @@ STEM = (
 
 @dataclass(frozen=True)
 class Stage:
-    """Say what one stage is.
+    """Make-up of one stage.
 
     Args:
         first: branches of the module that it begins with.
@@ -85,7 +85,7 @@ VARIANTS = {
 
 
 class InceptionResidualUnit(nn.Module):
-    """Concatenate the maps of parallel branches, widen them by a 1x1 convolution `up`, recalibrate, scale, add, rectify.
+    """Parallel branches whose concatenated maps are widened by a 1x1 convolution `up`, recalibrated, scaled, added and rectified.
 
     The block is the sub-module `se`; a plain unit has none.
 

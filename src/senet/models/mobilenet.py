@@ -16,7 +16,7 @@ STEM_WIDTH = 32
 
 
 class DepthwiseSeparable(nn.Module):
-    """A depthwise 3x3 and a pointwise convolution, each with BN and ReLU; the block, `se`, comes last.
+    """Depthwise 3x3 and pointwise convolution, each with BN and ReLU; the block, `se`, comes last.
 
     The paper on SE does not say where its block sits. Behind the pointwise convolutions it has the parameters and the operations that
     the paper prints (1709.01507v4, Table 3).

@@ -16,8 +16,8 @@ FIRST_SHORTCUTS = ("activated", "raw")
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Say which unit a network repeats, how often in each stage, how wide its 3x3 convolutions are, and how these are drawn.
+class PreResNetLayout:
+    """Unit that a network repeats, how often in each stage, the width of its 3x3 convolutions, and how these are initialised.
 
     `block_options` are the family's values for options that a block leaves None.
     """
@@ -29,18 +29,18 @@ class Layout:
     block_options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def wide(depth: int, factor: int) -> Layout:
+def wide(depth: int, factor: int) -> PreResNetLayout:
     """Return the layout of WRN-depth-factor: (depth - 4) / 6 units a stage, `factor` times as wide, drawn by fan-in as the authors do.
 
     CMPE-SE's code folds the channels of a WRN to as many rows as it is wide, and those of a ResNet to the block's own 16 columns.
     """
     widths = (16 * factor, 32 * factor, 64 * factor)
-    return Layout(PreactivatedBasicBlock, (depth - 4) // 6, widths, "fan_in", {"fold": "rows", "fold_size": factor})
+    return PreResNetLayout(PreactivatedBasicBlock, (depth - 4) // 6, widths, "fan_in", {"fold": "rows", "fold_size": factor})
 
 
 VARIANTS = {
-    **{f"preresnet{depth}": Layout(PreactivatedBasicBlock, (depth - 2) // 6) for depth in (20, 32, 44, 56, 110)},
-    "preresnet164": Layout(PreactivatedBottleneck, 18),
+    **{f"preresnet{depth}": PreResNetLayout(PreactivatedBasicBlock, (depth - 2) // 6) for depth in (20, 32, 44, 56, 110)},
+    "preresnet164": PreResNetLayout(PreactivatedBottleneck, 18),
     "wrn16_8": wide(16, 8),
     "wrn22_10": wide(22, 10),
     "wrn28_10": wide(28, 10),
@@ -68,7 +68,7 @@ class PreResNet(ResidualNet):
 
     def __init__(
         self,
-        layout: Layout,
+        layout: PreResNetLayout,
         num_classes: int,
         in_channels: int,
         blocks: UnitBlocks,

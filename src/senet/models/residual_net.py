@@ -12,7 +12,7 @@ from senet.models.unit_blocks import UnitBlocks
 
 
 class ResidualNet(Classifier):
-    """Stack stages of residual units; every stage but the first halves the resolution.
+    """Network of stages of residual units; every stage but the first halves the resolution.
 
     Args:
         zero_init_residual: zero the weight that scales each branch (the last BN's gamma; the last convolution of a pre-activation unit), so

@@ -19,8 +19,8 @@ STEM_POOLS = {
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Say which unit a network repeats, how often in each stage, and further fields of the units' shape."""
+class ResNetLayout:
+    """Unit that a network repeats, how often in each stage, and further fields of the units' shape."""
 
     unit: type[ResidualUnit]
     counts: tuple[int, int, int, int]
@@ -28,16 +28,16 @@ class Layout:
 
 
 VARIANTS = {
-    "resnet18": Layout(BasicBlock, (2, 2, 2, 2)),
-    "resnet34": Layout(BasicBlock, (3, 4, 6, 3)),
-    "resnet50": Layout(Bottleneck, (3, 4, 6, 3)),
-    "resnet101": Layout(Bottleneck, (3, 4, 23, 3)),
-    "resnet152": Layout(Bottleneck, (3, 8, 36, 3)),
+    "resnet18": ResNetLayout(BasicBlock, (2, 2, 2, 2)),
+    "resnet34": ResNetLayout(BasicBlock, (3, 4, 6, 3)),
+    "resnet50": ResNetLayout(Bottleneck, (3, 4, 6, 3)),
+    "resnet101": ResNetLayout(Bottleneck, (3, 4, 23, 3)),
+    "resnet152": ResNetLayout(Bottleneck, (3, 8, 36, 3)),
 }
 GROUPED_VARIANTS = {
-    "resnext50_32x4d": Layout(Bottleneck, (3, 4, 6, 3), {"groups": 32, "base_width": 4}),
-    "resnext101_32x4d": Layout(Bottleneck, (3, 4, 23, 3), {"groups": 32, "base_width": 4}),
-    "resnext101_64x4d": Layout(Bottleneck, (3, 4, 23, 3), {"groups": 64, "base_width": 4}),
+    "resnext50_32x4d": ResNetLayout(Bottleneck, (3, 4, 6, 3), {"groups": 32, "base_width": 4}),
+    "resnext101_32x4d": ResNetLayout(Bottleneck, (3, 4, 23, 3), {"groups": 32, "base_width": 4}),
+    "resnext101_64x4d": ResNetLayout(Bottleneck, (3, 4, 23, 3), {"groups": 64, "base_width": 4}),
 }
 
 
@@ -62,7 +62,7 @@ class ImageNetResNet(ResidualNet):
         self,
         conv1: nn.Module,
         width: int,
-        layout: Layout,
+        layout: ResNetLayout,
         num_classes: int,
         blocks: UnitBlocks,
         *,
@@ -101,7 +101,7 @@ class ResNet(ImageNetResNet):
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ResNetLayout,
         num_classes: int,
         in_channels: int,
         blocks: UnitBlocks,
@@ -128,7 +128,7 @@ class ResNeXt(ImageNetResNet):
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ResNetLayout,
         num_classes: int,
         in_channels: int,
         blocks: UnitBlocks,

@@ -3,13 +3,13 @@
 from torch import nn
 
 from senet.models.residual import Bottleneck, conv
-from senet.models.resnet import ImageNetResNet, Layout
+from senet.models.resnet import ImageNetResNet, ResNetLayout
 from senet.models.unit_blocks import UnitBlocks
 
 STEM_WIDTH = 128
 
 VARIANTS = {
-    "senet154": Layout(Bottleneck, (3, 8, 36, 3), {"groups": 64, "base_width": 4, "halved": True, "projection_3x3": True}),
+    "senet154": ResNetLayout(Bottleneck, (3, 8, 36, 3), {"groups": 64, "base_width": 4, "halved": True, "projection_3x3": True}),
 }
 
 
@@ -30,7 +30,7 @@ class SENet154(ImageNetResNet):
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ResNetLayout,
         num_classes: int,
         in_channels: int,
         blocks: UnitBlocks,

@@ -35,7 +35,7 @@ SHARES: Mapping[str, Callable[[Tensor], Tensor]] = {"shake": uniform_shares, "ev
 
 
 class Shake(nn.Module):
-    """Mix two branches in random shares (Gastaldi, 1705.07485, section 2.1; level "image").
+    """Mixture of two branches in random shares (Gastaldi, 1705.07485, section 2.1; level "image").
 
     In training an image's output is alpha u1 + (1 - alpha) u2 with alpha ~ U(0, 1), and its gradient flows back in the shares beta and
     1 - beta: "shake" draws beta ~ U(0, 1) independently of alpha, "even" has beta = 1/2. In evaluation the output is the mean.
@@ -63,7 +63,7 @@ class Shake(nn.Module):
 
 
 class TwoPathShortcut(nn.Module):
-    """Project the shortcut by two 1x1 convolutions to half the width each: one sees the map, the other the map shifted by one pixel.
+    """Projection of a shortcut by two 1x1 convolutions to half the width each: one sees the map, the other the map shifted by one pixel.
 
     Both take every `stride`-th pixel, and a BN follows their concatenation. The two are the groups of one convolution.
 
@@ -160,8 +160,8 @@ class EvenUnit(ShakeUnit):
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Say which unit a network repeats, how often in each stage, the channels of its stem and stages, and further fields of the shape."""
+class ShakeLayout:
+    """Unit that a network repeats, how often in each stage, the channels of its stem and stages, and further fields of the shape."""
 
     unit: type[ShakeUnit]
     count: int
@@ -170,8 +170,8 @@ class Layout:
     shape: Mapping[str, Any] = field(default_factory=dict)
 
 
-VARIANTS = {f"shake_shake26_2x{width}d": Layout(ShakeUnit, 4, 16, (width, 2 * width, 4 * width)) for width in (32, 64, 96)}
-EVEN_VARIANTS = {"shake_even29_2x4x64d": Layout(EvenUnit, 3, 64, (256, 512, 1024), {"groups": 4, "base_width": 64})}
+VARIANTS = {f"shake_shake26_2x{width}d": ShakeLayout(ShakeUnit, 4, 16, (width, 2 * width, 4 * width)) for width in (32, 64, 96)}
+EVEN_VARIANTS = {"shake_even29_2x4x64d": ShakeLayout(EvenUnit, 3, 64, (256, 512, 1024), {"groups": 4, "base_width": 64})}
 
 
 class ShakeShake(ResidualNet):
@@ -194,7 +194,7 @@ class ShakeShake(ResidualNet):
 
     stage_names = {1: "layer1", 2: "layer2", 3: "layer3"}
 
-    def __init__(self, layout: Layout, num_classes: int, in_channels: int, blocks: UnitBlocks, *, recalibrate: str = "mixed") -> None:
+    def __init__(self, layout: ShakeLayout, num_classes: int, in_channels: int, blocks: UnitBlocks, *, recalibrate: str = "mixed") -> None:
         super().__init__()
         check_choice("recalibrate", recalibrate, tuple(RECALIBRATED))
         blocks.check(self.stage_names, RECALIBRATED[recalibrate])

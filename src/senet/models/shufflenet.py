@@ -17,14 +17,14 @@ STEM_WIDTH = 24
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Say into how many groups the pointwise convolutions are split, and how wide stage 2 is; each later stage is twice as wide."""
+class ShuffleLayout:
+    """Groups of the pointwise convolutions, and width of stage 2; each later stage is twice as wide."""
 
     groups: int
     width: int
 
 
-VARIANTS = {f"shufflenet_g{groups}": Layout(groups, width) for groups, width in ((1, 144), (2, 200), (3, 240), (4, 272), (8, 384))}
+VARIANTS = {f"shufflenet_g{groups}": ShuffleLayout(groups, width) for groups, width in ((1, 144), (2, 200), (3, 240), (4, 272), (8, 384))}
 """The networks of Table 1, "1x"."""
 
 
@@ -84,7 +84,7 @@ class ShuffleNet(Classifier):
     stage_names = {2: "layer1", 3: "layer2", 4: "layer3"}
     conv_init = "fan_in"  # the fan-out that torch computes ignores groups
 
-    def __init__(self, layout: Layout, num_classes: int, in_channels: int, blocks: UnitBlocks, *, dropout: float = 0.0) -> None:
+    def __init__(self, layout: ShuffleLayout, num_classes: int, in_channels: int, blocks: UnitBlocks, *, dropout: float = 0.0) -> None:
         super().__init__(dropout=dropout)
         blocks.check(self.stage_names, ("standard",))
         self.conv1 = conv(in_channels, STEM_WIDTH, 3, 2)

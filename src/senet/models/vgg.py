@@ -29,7 +29,7 @@ GRID = 7
 
 
 class RecalibratedReLU(nn.Module):
-    """A ReLU and the block behind it, the sub-module `se`."""
+    """ReLU and the block behind it, the sub-module `se`."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class RecalibratedReLU(nn.Module):
 
 
 class HiddenLinear(nn.Linear):
-    """A linear layer before a ReLU, drawn by fan-in (He et al., 1502.01852) so that a VGG can be trained from scratch."""
+    """Linear layer before a ReLU, initialised by fan-in (He et al., 1502.01852) so that a VGG can be trained from scratch."""
 
     def reset_parameters(self) -> None:
         """Draw the weights by fan-in and set the bias to 0."""
