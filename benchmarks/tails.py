@@ -22,7 +22,7 @@ from senet.errors import UsageError
 from senet.measuring.machine import circumstances
 from senet.measuring.steps import FLOATS, InferenceStep, TrainingStep
 from senet.ops.backend import BUILDERS, REFERENCE, fastest
-from senet.ops.tail.call import keep, residual_tail
+from senet.ops.tail.call import residual_tail
 from senet.spec import KINDS, BlockSpec, block_class, check_choice
 
 BACKENDS = (REFERENCE, *BUILDERS)
@@ -41,7 +41,7 @@ class ResidualTail(nn.Module):
         super().__init__()
         self.bn = nn.BatchNorm2d(channels)
         self.pairwise = block is not None and block_class(block.kind).sees_shortcut
-        self.se = keep if block is None else build_block(block, channels)
+        self.se = None if block is None else build_block(block, channels)
 
     def forward(self, branch: Tensor, shortcut: Tensor) -> Tensor:
         """Join branch and shortcut, (N, C, H, W) both."""

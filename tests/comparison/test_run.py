@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 
 import senet.comparison.measure as measure
-import senet.comparison.run as run
 from senet.comparison import compare
-from senet.comparison.variants import expand
-from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
-from senet.recipe import DataRecipe, Recipe, load_recipe, override
+from senet.recipe import Recipe, load_recipe, override
 from senet.results.run_folder import RunFolder
 
 
@@ -69,29 +66,6 @@ def test_ablation_shares_the_runs_and_has_its_own_result(recipe: Recipe, tmp_pat
     assert [variant.label for variant in result.variants] == ["plain", "SE, reduction 4", "SE, reduction 8"]
     assert result.page == tmp_path / "compare-digits" / "report-reduction.html"
     assert len(stamps(tmp_path)) == 4  # one plain, three SE
-
-
-@pytest.mark.parametrize(
-    ("vary", "opened"),
-    [
-        ({"block": ["none", "se"], "model.name": ["cifar_resnet20", "preresnet20"]}, 1),
-        ({"block": ["none", "se"], "data.batch_size": [64, 32]}, 2),
-    ],
-    ids=["one data recipe", "two"],
-)
-def test_data_are_opened_once_for_each_data_recipe(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, vary: dict, opened: int) -> None:
-    recipes = []
-
-    def counted(data: DataRecipe) -> DataSource:
-        recipes.append(data)
-        return open_data(data)
-
-    monkeypatch.setattr(run, "open_data", counted)
-    variants = expand(recipe, vary)
-    sources = run.check(variants)
-    assert len(variants) == 4
-    assert recipes == list(dict.fromkeys(variant.recipe.data for variant in variants))
-    assert len(recipes) == opened == len({id(source) for source in sources})
 
 
 @pytest.mark.parametrize(

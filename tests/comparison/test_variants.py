@@ -94,6 +94,7 @@ def test_other_fields_leave_the_network_alone(digits: Recipe) -> None:
         ({"block": ["se", "se"]}, "one variant only"),
         ({"block": [None], "reduction": [2, 4]}, "one variant only"),
         ({"seed": [1, 2]}, "--seeds"),
+        ({"task": ["classification", "mine.py:create"]}, "task is not a field to vary"),
         ({"lr": [0.1], "optim.lr": [0.2]}, "varied twice"),
         ({"reduction": [2, "four"]}, "model.reduction"),
     ],

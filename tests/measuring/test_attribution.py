@@ -3,12 +3,7 @@
 import pytest
 from torch import nn
 
-from senet.measuring.attribution import growth_by_part, owner, take_readings
-
-
-def test_owner_is_the_innermost_part():
-    paths = ["layer1.0", "layer1.0.se"]
-    assert [owner(path, paths) for path in ("layer1.0.se.fc1", "layer1.0.conv1", "layer1", "")] == ["layer1.0.se", "layer1.0", "", ""]
+from senet.measuring.attribution import growth_by_part, take_readings
 
 
 def test_a_reading_belongs_to_the_part_that_ran():

@@ -9,7 +9,8 @@ from senet.blocks.channel import ChannelSE
 from senet.blocks.channel_spatial import ChannelSpatialSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.spatial import SpatialSE
-from senet.measuring.counting import Cost, block_paths, count, unit_paths
+from senet.measuring.counting import Cost, count
+from senet.measuring.parts import block_paths, unit_paths
 
 WIDTHS, SIDES = (64, 128, 256, 512), (56, 28, 14, 7)
 DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
@@ -196,10 +197,3 @@ def test_shared_parameters_count_once():
     layer = nn.Linear(3, 3)
     whole = total(nn.Sequential(layer, nn.ReLU(), layer), 2, 3)
     assert (whole.params, whole.macs) == (12, 18)
-
-
-def test_parts_are_what_a_reader_knows():
-    model = create_model("se_preresnet20")
-    assert [path for path in unit_paths(model) if path.startswith("layer2")] == ["layer2.0", "layer2.1", "layer2.2"]
-    assert {"conv1", "fc"} < set(unit_paths(model))
-    assert unit_paths(ChannelSE(8)) == []

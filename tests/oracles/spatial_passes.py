@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from oracles.tail_passes import Case, errors_of, exact, kernels, lively, replays
+from senet.ops.passes.terms import Centred, Coefficients, GateOfPositions, Normalised, OutputGradient, PositionCoefficients, Shortcut
 from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.gates import Projection
 from senet.ops.tail.spatial import SpatialTail
@@ -16,30 +17,33 @@ Found = dict[str, Tensor | None]
 
 
 def drawn(case: Case) -> dict[str, Tensor]:
-    """Return maps and vectors for the passes, by the names of their arguments."""
+    """Return maps and vectors for the passes, by name."""
     torch.manual_seed(0)
     n, c = case.shape[:2]
     wide = torch.promote_types(case.dtype, torch.float32)
     made = dict(zip(("x", "r", "dy"), case.maps(3), strict=True))
-    shapes = {
-        **dict.fromkeys(("k", "t", "w", "rk", "rt", "mu", "r_mu", "kb", "ks", "kw"), (c,)),
-        **dict.fromkeys(("s", "ka", "kc"), (n, c)),
-    }
+    of_channels = ("scale", "shift", "weight", "r_scale", "r_shift", "mean", "r_mean", "by_x", "by_gq", "by_dl")
+    shapes = {**dict.fromkeys(of_channels, (c,)), **dict.fromkeys(("s", "by_g", "constant"), (n, c))}
     made |= {key: torch.randn(shape, device=case.device).to(wide) for key, shape in shapes.items()}
-    return {**made, "b": torch.randn(1, device=case.device).to(wide), "w": made["w"] / c**0.5}
+    return {**made, "bias": torch.randn(1, device=case.device).to(wide), "weight": made["weight"] / c**0.5}
 
 
 def results(passes: Any, v: dict[str, Tensor], case: Case, shortcut: str, gated: bool, told: Found | None = None) -> Found:
     """Return all that the three passes give; those of the backward pass are told what `told` has instead of what the first one gave."""
-    r = None if shortcut == "none" else v["r"]
-    rk, rt, r_mu = (v[key] if shortcut == "projected" else None for key in ("rk", "rt", "r_mu"))
-    y, kept, ss = passes.apply_positions(v["x"], v["k"], v["t"], v["w"], v["b"], v["s"] if gated else None, r, rk, rt, case.relu)
-    told = told or {"kept": kept, "ss": ss}
-    names = ("g", "gx", "gated", "gated_x", "dq_x", "by_r", "dq", "r")
-    sums = passes.reduce_positions(v["dy"], told["kept"], v["x"], v["mu"], v["k"], v["t"], told["ss"], r, r_mu, shortcut == "identity")
-    found: Found = {"y": y, "kept": kept, "ss": ss, **dict(zip(names, sums, strict=True))}
-    vectors = (v["ka"], v["kb"] if gated else None, v["kc"], v["ks"], v["kw"])
-    found["x"] = passes.spread_positions(v["dy"], told["kept"], v["x"], *vectors, told["ss"], told.get("dq", found["dq"]))
+    added = {"none": None, "identity": Shortcut(v["r"]), "projected": Shortcut(v["r"], v["r_scale"], v["r_shift"])}[shortcut]
+    projected = Centred(v["r"], v["r_mean"]) if shortcut == "projected" else None
+    branch = Normalised(v["x"], v["mean"], v["scale"], v["shift"])
+    y, mask, q = passes.apply_positions(branch, GateOfPositions(v["weight"], v["bias"], v["s"] if gated else None), added, case.relu)
+    told = told or {"mask": mask, "q": q}
+    gradient = OutputGradient(v["dy"], told["mask"])
+    sums = passes.reduce_positions(gradient, branch, told["q"], projected, shortcut == "identity")
+    found: Found = {"y": y, "mask": mask, "q": q, **{"r" if key == "gradient" else key: value for key, value in vars(sums).items()}}
+    gates, dl = told["q"], told.get("dl", found["dl"])
+    assert gates is not None
+    assert dl is not None
+    of_positions = PositionCoefficients(gates, dl, v["by_gq"], v["by_dl"])
+    of_channels = Coefficients(v["by_g"], v["by_x"] if gated else None, v["constant"])
+    found["x"] = passes.spread_positions(gradient, v["x"], of_channels, of_positions)
     return found
 
 
@@ -47,9 +51,9 @@ def errors(case: Case, shortcut: str, gated: bool) -> dict[str, float]:
     """Return the largest error of each result, as a share of the largest value or of 1."""
     v = drawn(case)
     got = results(kernels(case.tiling), v, case, shortcut, gated)
-    told = {"kept": got["y"] if case.relu else None, **{key: value.double() for key in ("ss", "dq") if (value := got[key]) is not None}}
+    told = {"mask": got["y"] if case.relu else None, **{key: value.double() for key in ("q", "dl") if (value := got[key]) is not None}}
     want = results(TorchKernels(), {key: value.double() for key, value in v.items()}, case, shortcut, gated, told)
-    del got["kept"], want["kept"]
+    del got["mask"], want["mask"]
     assert [key for key, value in got.items() if value is None] == [key for key, value in want.items() if value is None]
     for key in ("y", "x"):
         value = got[key]
@@ -67,7 +71,7 @@ def tail_errors(case: Case) -> dict[str, float]:
     tail, channels = lively(case), case.shape[1]
     weight, bias = (torch.randn(n, device=case.device).to(torch.promote_types(case.dtype, torch.float32)) for n in (channels, 1))
     given, precise = (
-        SpatialTail(t.norm, t.gate, Projection(w / channels**0.5, b), t.r_norm, t.relu)
+        SpatialTail(t.norm, t.gate, Projection(w / channels**0.5, b), t.shortcut_norm, t.relu)
         for t, w, b in ((tail, weight, bias), (exact(tail), weight.double(), bias.double()))
     )
     return errors_of(given, precise, case)

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from senet import ChannelSE, backend
 from senet.ops.backend import choose
+from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
 from senet.ops.passes.torch import TorchKernels
-from senet.ops.tail.autograd import Form, TailFunction, tensors_of
+from senet.ops.tail.autograd import TailFunction
+from senet.ops.tail.batchnorm import BatchNorm
 from senet.ops.tail.call import residual_tail
-from senet.ops.tail.channel import Norm, Tail
+from senet.ops.tail.channel import ChannelTail
+from senet.ops.tail.form import Form, Tail, tensors_of
 from senet.ops.tail.gates import Excitation
+from senet.ops.tail.rows import Saved, TailTensors
 
 SMALL = (8, 16, 128, 128, 8, 16)
 """A tiling with which maps of a few positions have several tiles and spans."""
@@ -24,7 +28,7 @@ LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 
 @dataclass(frozen=True)
 class Case:
-    """Say what is computed: statistics of the norms ("batch", "running" or none), gate, ReLU; on which maps, where, by which tiling."""
+    """What is computed: statistics of the norms ("batch", "running" or none), gate, ReLU; on which maps, where, by which tiling."""
 
     norm: str | None
     r_norm: str | None
@@ -50,26 +54,29 @@ def kernels(tiling: tuple[int, ...] | None):
     return TritonKernels(None if tiling is None else Tiling(*tiling))
 
 
-def lively(case: Case) -> Tail:
+def lively(case: Case) -> ChannelTail:
     """Return a tail with drawn parameters, in float32 or float64."""
     n, wide = case.shape[1], torch.promote_types(case.dtype, torch.float32)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, device=case.device).to(wide)
 
-    def norm(statistics: str | None) -> Norm | None:
-        return None if statistics is None else Norm(draw(n), draw(n), draw(n), draw(n).abs() + 0.5, statistics == "batch", 1e-5)
+    def norm(statistics: str | None) -> BatchNorm | None:
+        return None if statistics is None else BatchNorm(draw(n), draw(n), draw(n), draw(n).abs() + 0.5, statistics == "batch", 1e-5)
 
     gate = None if case.gate is None else Excitation(draw(4, n), draw(4), draw(n, 4), draw(n), case.gate)
-    return Tail(norm(case.norm), gate, norm(case.r_norm), case.relu)
+    return ChannelTail(norm(case.norm), gate, norm(case.r_norm), case.relu)
 
 
 def results(passes: Any, tail: Any, x: Tensor, r: Tensor, dy: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
     """Return all that forward and backward compute; the backward pass takes the ReLU from y where it is given."""
-    passed = tail.forward(passes, x, r)
-    kept = y if y is not None and tail.relu else passed.kept
-    found = tail.backward(passes, dy, kept, x, r if tail.r_norm else None, passed.saved, True)
-    named = {"y": passed.y, **dict(zip(("mu", "var", "r_mu", "r_var"), passed.statistics, strict=True)), **vars(found)}
+    output = tail.forward(passes, x, r)
+    saved = Saved.of(output.saved.row(), has_shortcut=True)
+    if y is not None and tail.relu:
+        saved = replace(saved, relu_mask=y)
+    found = tail.backward(passes, dy, saved)
+    named = dict(zip(("y", "mean", "var", "shortcut_mean", "shortcut_var"), output.row(), strict=True))
+    named |= {"x": found.x, "r": found.shortcut} | {f"d{key}": value for key, value in vars(found.tensors).items()}
     return {key: value for key, value in named.items() if value is not None}
 
 
@@ -94,8 +101,8 @@ def errors_of(tail: Any, precise: Any, case: Case) -> dict[str, float]:
 
 def exact(tail: Tail) -> Tail:
     """Return a tail in float64."""
-    form = Form.of(tail)
-    return form.tail(tuple(None if v is None else v.double() for v in tensors_of(tail)))
+    tensors = (None if v is None else v.double() for v in tensors_of(tail).row())
+    return Form.of(tail).tail(TailTensors(*tensors))
 
 
 def repeats(case: Case) -> bool:
@@ -123,22 +130,39 @@ def single_passes(case: Case) -> float:
     ours, definition = kernels(case.tiling), TorchKernels()
     x, r, dy = case.maps(3)
     n, c = case.shape[:2]
-    ka, kc = (torch.randn(n, c, device=case.device).to(case.dtype) for _ in range(2))
-    mu, r_mu = (torch.randn(c, device=case.device).to(case.dtype) for _ in range(2))
-    y, mask = ours.apply(x, ka, kc, r, mu, r_mu, True)
-    worst = distance((y,), definition.apply(x, ka, kc, r, mu, r_mu, True)[:1])
-    for kept, other, keep in ((None, None, True), (None, r, True), (y, None, False), (y, r, False), (mask, None, True), (mask, r, False)):
-        of_y = y if kept is mask else kept
-        got, want = ours.reduce(dy, kept, x, mu, other, r_mu, keep), definition.reduce(dy, of_y, x, mu, other, r_mu, keep)
+    by_g, constant = (torch.randn(n, c, device=case.device).to(case.dtype) for _ in range(2))
+    mean, r_mean = (torch.randn(c, device=case.device).to(case.dtype) for _ in range(2))
+    shortcut = Shortcut(r, mean, r_mean)
+    y, mask = ours.apply(x, by_g, constant, shortcut, True)
+    worst = distance((y,), definition.apply(x, by_g, constant, shortcut, True)[:1])
+    projected = Centred(r, r_mean)
+    cases = (
+        (None, None, True),
+        (None, projected, True),
+        (y, None, False),
+        (y, projected, False),
+        (mask, None, True),
+        (mask, projected, False),
+    )
+    for given, other, store in cases:
+        gradient, of_y = (OutputGradient(dy, v) for v in (given, y if given is mask else given))
+        got, want = (row(k.reduce(v, Centred(x, mean), other, store)) for k, v in ((ours, gradient), (definition, of_y)))
         assert got[3] is not dy
         worst = max(worst, distance(got, want))
-    for kept, kb in ((None, None), (y, mu), (mask, None), (mask, mu)):
-        of_y = y if kept is mask else kept
-        worst = max(worst, distance((ours.spread(dy, kept, x, ka, kb, kc),), (definition.spread(dy, of_y, x, ka, kb, kc),)))
+    for given, by_x in ((None, None), (y, mean), (mask, None), (mask, mean)):
+        gradient, of_y = (OutputGradient(dy, v) for v in (given, y if given is mask else given))
+        coefficients = Coefficients(by_g, by_x, constant)
+        worst = max(worst, distance((ours.spread(gradient, x, coefficients),), (definition.spread(of_y, x, coefficients),)))
     for layout in LAYOUTS.values():  # of a shortcut, which need not be that of the branch
-        found = ours.spread(dy, mask, r.contiguous(memory_format=layout), ka, mu, kc)
-        worst = max(worst, distance((found,), (definition.spread(dy, y, r, ka, mu, kc),)))
+        coefficients = Coefficients(by_g, mean, constant)
+        found = ours.spread(OutputGradient(dy, mask), r.contiguous(memory_format=layout), coefficients)
+        worst = max(worst, distance((found,), (definition.spread(OutputGradient(dy, y), r, coefficients),)))
     return worst
+
+
+def row(sums: GradientSums) -> tuple[Tensor | None, ...]:
+    """Return sums in a fixed order."""
+    return sums.g, sums.gx, sums.gr, sums.gradient
 
 
 def distance(got: tuple[Tensor | None, ...], want: tuple[Tensor | None, ...]) -> float:
@@ -165,7 +189,7 @@ def mask_is_where_the_output_is_positive(case: Case) -> bool:
     one = torch.ones(case.shape[:2], dtype=torch.promote_types(case.dtype, torch.float32), device=case.device)
     found = []
     for k, t in ((1.0, 0.5), (1e-9, 0.0)):
-        y, mask = kernels(case.tiling).apply(x, k * one, t * one, None, None, None, True)
+        y, mask = kernels(case.tiling).apply(x, k * one, t * one, None, True)
         assert mask is not None
         assert mask.dtype == torch.uint8
         assert mask.ndim == (4 if case.layout == "NHWC" else 3)
@@ -194,7 +218,7 @@ def not_a_number_passes() -> bool:
     (x,) = case.maps(1)
     x[0, 0, 0, 0] = torch.nan
     one = torch.ones(x.shape[:2], dtype=x.dtype)
-    y, _ = kernels(case.tiling).apply(x, one, one, None, None, None, True)
+    y, _ = kernels(case.tiling).apply(x, one, one, None, True)
     p, m2 = kernels(case.tiling).moments(x, True)
     return all(bool(v[0].isnan().any()) and not bool(v[1].isnan().any()) for v in (y, p, m2))
 
@@ -221,7 +245,7 @@ def step_in_a_graph(case: Case) -> bool:
     """Return whether a step captured in a CUDA graph, replayed on other values, computes what it computes outside."""
     torch.manual_seed(0)
     tail, maps = lively(case), case.maps(3)
-    tensors = tensors_of(tail)
+    tensors = tensors_of(tail).row()
 
     def step() -> list[Tensor]:
         x, r = (v.detach().requires_grad_() for v in maps[:2])
@@ -275,12 +299,15 @@ def keep_the_rules_for_operators(layout: str) -> None:
     """
     torch.manual_seed(0)
     case = Case("batch", None, "sigmoid", True, layout=layout)
-    tail = lively(case)
-    row = [*case.maps(2), *tensors_of(tail)]
-    running = (4, 5)
-    tensors = [v.requires_grad_(place not in running) for place, v in enumerate(row) if v is not None]
-    places = [place for place, v in enumerate(row) if v is not None]
-    torch.library.opcheck(torch.ops.senet.tail, (tensors, places, *Form.of(tail)[:7], "triton"))
+    torch.library.opcheck(torch.ops.senet.tail, operands(lively(case), case.maps(2), "triton"))
+
+
+def operands(tail: Tail, maps: list[Tensor], name: str) -> tuple[Any, ...]:
+    """Return the arguments of `senet::tail`, with gradients for all but the running statistics."""
+    for v in (*maps, *tensors_of(tail).parameters()):
+        if v is not None:
+            v.requires_grad_()
+    return (*maps, *tensors_of(tail).row(), *Form.of(tail).arguments(), name)
 
 
 def beyond_32_bits(case: Case) -> dict[str, float]:
@@ -290,19 +317,21 @@ def beyond_32_bits(case: Case) -> dict[str, float]:
     x = torch.zeros(case.shape, dtype=case.dtype, device=case.device).to(memory_format=LAYOUTS[case.layout])
     assert x.numel() > 2**31
     x[-1].normal_()
-    ka, kc = torch.randn(2, *case.shape[:2], device=case.device)
-    mu = torch.randn(case.shape[1], device=case.device)
-    last, last_ka, last_kc, wide_mu = x[-1:].double(), ka[-1:].double(), kc[-1:].double(), mu.double()
+    by_g, constant = torch.randn(2, *case.shape[:2], device=case.device)
+    mean = torch.randn(case.shape[1], device=case.device)
+    last, wide_mean = x[-1:].double(), mean.double()
+    of_last = Coefficients(by_g[-1:].double(), wide_mean, constant[-1:].double())
 
-    y, mask = ours.apply(x, ka, kc, None, None, None, True)
+    y, mask = ours.apply(x, by_g, constant, None, True)
     own = y[-1:].double()
-    found = {"y": (own, definition.apply(last, last_ka, last_kc, None, None, None, True)[0])}
+    found = {"y": (own, definition.apply(last, of_last.by_g, of_last.constant, None, True)[0])}
     del y
-    got = (*ours.moments(x, True), *ours.reduce(x, mask, x, mu, None, None, False)[:2])
-    want = (*definition.moments(last, True), *definition.reduce(last, own, last, wide_mu, None, None, False)[:2])
-    found |= {key: (v[-1:], w) for key, v, w in zip(("p", "m2", "A", "B"), got, want, strict=True)}
-    dx = ours.spread(x, mask, x, ka, mu, kc)
-    found["x"] = (dx[-1:], definition.spread(last, own, last, last_ka, wide_mu, last_kc))
+    gradient, of_own = OutputGradient(x, mask), OutputGradient(last, own)
+    got = (*ours.moments(x, True), *row(ours.reduce(gradient, Centred(x, mean), None, False))[:2])
+    want = (*definition.moments(last, True), *row(definition.reduce(of_own, Centred(last, wide_mean), None, False))[:2])
+    found |= {key: (v[-1:], w) for key, v, w in zip(("p", "m2", "g", "gx"), got, want, strict=True)}
+    dx = ours.spread(gradient, x, Coefficients(by_g, mean, constant))
+    found["x"] = (dx[-1:], definition.spread(of_own, last, of_last))
     return {key: float((v - w).abs().max()) / max(1.0, float(w.abs().max())) for key, (v, w) in found.items()}
 
 

@@ -17,7 +17,7 @@ SHARES = (3, 2)
 
 
 class Unit(nn.Module):
-    """Hold the parts of a tail with a projection, whose norms may be of several processes."""
+    """Parts of a tail with a projection, whose norms may be of several processes."""
 
     def __init__(self, norm: type[nn.Module]) -> None:
         super().__init__()

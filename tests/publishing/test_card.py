@@ -17,6 +17,7 @@ import senet
 from oracles.hub_server import HubServer
 from senet.publishing.card import Costs, Subject, model_card
 from senet.publishing.papers import papers
+from senet.results.metric import Metric
 from senet.spec import InputSpec
 from senet.weights.store import WeightsMetadata
 
@@ -100,6 +101,18 @@ def test_sections(title: str, lines: list[str]) -> None:
     text = section(model_card(SUBJECT), title)
     for line in lines:
         assert line in text
+
+
+def test_a_card_of_another_task_speaks_of_its_metrics_and_of_no_class() -> None:
+    error = Metric("error", "mean absolute error", "px", higher_is_better=False)
+    extra = {"epoch": 7, "val_error": 1.25, "val_loss": 0.5, "val_metrics": [error.to_dict()]}
+    card = model_card(with_metadata(classes=(), recipe={"task": "mine.py:create"}, extra=extra))
+    assert front_matter(card).keys() == {"library_name", "license", "tags"}
+    assert "| mean absolute error (lower is better) on the validation images (px) | 1.25 |" in section(card, "Evaluation")
+    assert "val_metrics" not in card
+    assert "    outputs = model((images - mean" in code_of(card)
+    assert "argmax" not in card
+    assert "## Classes" not in card
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,9 @@ def test_the_best_weights_are_saved_with_all_that_is_needed_to_use_them(tmp_path
     assert metadata.classes == tuple("0123456789")
     assert metadata.input == open_data(tiny().data).input
     assert metadata.recipe == tiny().to_dict()
-    assert metadata.extra == {"epoch": result.best_epoch} | {f"val_{name}": value for name, value in result.metrics.items()}
+    numbers = {f"val_{name}": value for name, value in result.metrics.items()}
+    described = [metric.to_dict() for metric in result.about]
+    assert metadata.extra == {"epoch": result.best_epoch, **numbers, "val_metrics": described}
     model = from_pretrained(run.weights)
     hits = images = 0
     for batch in eval_loader(open_data(tiny().data), tiny().data):

@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from senet.analysis.excitation import Panel, excitation_curves
 from senet.analysis.record import gate_paths, record_excitations
-from senet.comparison.variants import Variant
+from senet.comparison.prepare import PreparedVariant
+from senet.data.batch import Batch
 from senet.data.loaders import eval_loader
-from senet.data.source import DataSource
 from senet.measuring.steps import AUTOCAST, InferenceStep, TrainingStep
 from senet.measuring.timing import interleave, ratio
 from senet.models.create import from_pretrained
 from senet.profiling import profile
-from senet.recipe import Recipe
 from senet.results.cost import Duration, VariantCost
-from senet.tasks.classification import Classification
+from senet.tasks.task import Task
+from senet.training.job import LAYOUTS
 from senet.training.optim import build_sgd
 from senet.training.processes import limited_threads
 
@@ -26,28 +27,24 @@ SECONDS = 8.0
 """No new round of timing begins after so long; three always run."""
 
 
-def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources: Sequence[DataSource]) -> list[VariantCost]:
+def measure_costs(prepared: Sequence[PreparedVariant], weights: Sequence[Path]) -> list[VariantCost]:
     """Count parameters and MACs, and time the forward pass of one image and the training step of one batch, all variants in turn.
 
     Args:
-        variants: what to measure; the first is the baseline.
+        prepared: what to measure; the first is the baseline. Only the size of the images counts: timing uses the task's noise.
         weights: trained weights of each.
-        sources: the images of each: only their size counts, timing uses noise.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    labels = [variant.label for variant in variants]
+    labels = [one.variant.label for one in prepared]
     networks = [from_pretrained(path, device=device) for path in weights]
-    sizes = [(source.input.channels, source.input.size, source.input.size) for source in sources]
-    counted = [profile(network, (1, *size), latency=False) for network, size in zip(networks, sizes, strict=True)]
-    forwards = [InferenceStep(network.eval(), (_noise(network, (1, *size)),)) for network, size in zip(networks, sizes, strict=True)]
-    pixels = max(height * width for _, height, width in sizes)
+    images = [one.task.noise(one.source, 1).to(device).images for one in prepared]
+    counted = [profile(network, tuple(image.shape), latency=False) for network, image in zip(networks, images, strict=True)]
+    forwards = [InferenceStep(network.eval(), (image,)) for network, image in zip(networks, images, strict=True)]
+    pixels = max(image.shape[2] * image.shape[3] for image in images)
     with limited_threads(pixels):
         latencies = interleave(dict(zip(labels, forwards, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
-    stepping = [
-        _training_step(network, variant.recipe, size, len(source.classes))
-        for network, variant, size, source in zip(networks, variants, sizes, sources, strict=True)
-    ]
-    with limited_threads(pixels * max(variant.recipe.data.batch_size for variant in variants)):
+    stepping = [_training_step(network, one, device) for network, one in zip(networks, prepared, strict=True)]
+    with limited_threads(pixels * max(one.variant.recipe.data.batch_size for one in prepared)):
         steps = interleave(dict(zip(labels, stepping, strict=True)), rounds=ROUNDS, max_seconds=SECONDS)
     base = labels[0]
     return [
@@ -63,30 +60,29 @@ def measure_costs(variants: Sequence[Variant], weights: Sequence[Path], sources:
     ]
 
 
-def measure_excitations(variant: Variant, weights: Path, source: DataSource) -> tuple[Panel, ...]:
-    """Record the gates on all validation images; a network without channel gates gives nothing."""
+def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel, ...]:
+    """Record the gates on all validation images, by class where images have one; a network without channel gates gives nothing."""
     network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
     if not gate_paths(network):
         return ()
-    return excitation_curves(record_excitations(network, eval_loader(source, variant.recipe.data)))
+    batches = eval_loader(prepared.source, prepared.variant.recipe.data, prepared.task)
+    return excitation_curves(record_excitations(network, ((batch.images, _groups(prepared.task, batch)) for batch in batches)))
 
 
-def _training_step(network: nn.Module, recipe: Recipe, size: tuple[int, ...], classes: int) -> TrainingStep:
-    plan, batch = recipe.training, recipe.data.batch_size
-    network.to(memory_format=torch.channels_last if plan.channels_last else torch.contiguous_format)  # pyright: ignore[reportCallIssue]
-    images = _noise(network, (batch, *size))
-    if plan.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(batch, device=images.device) % classes
-    optimizer, task = build_sgd(network, recipe.optim), Classification(plan.label_smoothing)
-    autocast = AUTOCAST[plan.precision]
-
-    def loss(outputs: Tensor) -> Tensor:
-        return task.loss(outputs, labels)["loss"]
-
-    return TrainingStep(network.train(), (images,), loss, optimizer=optimizer, autocast=autocast)
+def _groups(task: Task, batch: Batch) -> Tensor:
+    """Return the class of each image of a batch; images without classes are one group."""
+    classes = task.image_classes(batch)
+    return torch.zeros(len(batch.images), dtype=torch.int64) if classes is None else classes
 
 
-def _noise(network: nn.Module, size: tuple[int, ...]) -> Tensor:
-    device = next(network.parameters()).device
-    return torch.randn(size, generator=torch.Generator().manual_seed(0)).to(device)
+def _training_step(network: nn.Module, prepared: PreparedVariant, device: torch.device) -> TrainingStep:
+    recipe, task = prepared.variant.recipe, prepared.task
+    layout = LAYOUTS[recipe.training.channels_last]
+    network.to(memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+    batch = task.noise(prepared.source, recipe.data.batch_size).to(device, layout)
+
+    def loss(outputs: Any) -> Tensor:
+        return task.loss(outputs, batch.targets)["loss"]
+
+    optimizer, autocast = build_sgd(network, recipe.optim), AUTOCAST[recipe.training.precision]
+    return TrainingStep(network.train(), (batch.images,), loss, optimizer=optimizer, autocast=autocast)

@@ -10,13 +10,12 @@ from typing import Any
 from senet.atomic import write_text
 from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
+from senet.comparison.prepare import prepare_variants
 from senet.comparison.variants import Variant, command_line, expand
-from senet.data.source import DataSource, open_data
+from senet.data.source import DataSource
 from senet.errors import UsageError
-from senet.models.create import model_from_recipe
 from senet.recipe import Recipe, load_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
-from senet.results.comparison_json import UNNAMED
 from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.training.interruption import Interrupted
@@ -59,7 +58,7 @@ def compare(
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
     variants = expand(recipe, vary)
-    sources = check(variants)
+    prepared = prepare_variants(variants)
     folder = Path(out) / f"compare-{recipe.name}"
     numbers = tuple(range(recipe.seed, recipe.seed + seeds))
 
@@ -67,35 +66,23 @@ def compare(
         runs = train_missing(variants, numbers, folder, shown)
         first = [runs[variant.label][0].weights for variant in variants]
         shown.say("timing the networks, in turn")
-        costs = measure_costs(variants, first, sources)
+        costs = measure_costs(prepared, first)
         shown.say("recording excitations")
-        panels = [measure_excitations(*entry) for entry in zip(variants, first, sources, strict=True)]
+        panels = [measure_excitations(*entry) for entry in zip(prepared, first, strict=True)]
 
     result = Result(
         recipe=recipe,
-        metrics=UNNAMED,
+        metrics=prepared[0].task.metrics,
         seeds=numbers,
         variants=tuple(
             VariantResult(variant.label, variant.changes, tuple(map(seed_run, numbers, runs[variant.label])), cost, panel)
             for variant, cost, panel in zip(variants, costs, panels, strict=True)
         ),
-        data=facts(sources[0]),
+        data=data_facts(prepared[0].source),
         environment=environment_of([run for folders in runs.values() for run in folders]),
         command=command_line(recipe, vary, seeds),
     )
-    return write(result, folder, report=report)
-
-
-def check(variants: Sequence[Variant]) -> list[DataSource]:
-    """Open each distinct data recipe and build each network without memory: what cannot work fails before anything is trained."""
-    opened = {data: open_data(data) for data in dict.fromkeys(variant.recipe.data for variant in variants)}
-    sources = [opened[variant.recipe.data] for variant in variants]
-    for variant, source in zip(variants, sources, strict=True):
-        try:
-            model_from_recipe(variant.recipe.model, num_classes=len(source.classes), in_channels=source.input.channels, device="meta")
-        except UsageError as error:
-            raise UsageError(f"variant {variant.label!r}: {error}") from error
-    return sources
+    return write_result(result, folder, report=report)
 
 
 def train_missing(variants: Sequence[Variant], seeds: Sequence[int], folder: Path, progress: Progress) -> dict[str, list[RunFolder]]:
@@ -124,13 +111,13 @@ def seed_run(seed: int, run: RunFolder) -> SeedRun:
     return SeedRun(seed, str(run.path), {name: tuple(row[name] for row in rows) for name in rows[0] if name.startswith(HISTORY)})
 
 
-def facts(source: DataSource) -> DataFacts:
+def data_facts(source: DataSource) -> DataFacts:
     """Summarise the images."""
     size = (1, source.input.channels, source.input.size, source.input.size)
     return DataFacts(source.name, source.classes, len(source.train), len(source.val), size)
 
 
-def write(result: Result, folder: Path, *, report: bool) -> Result:
+def write_result(result: Result, folder: Path, *, report: bool) -> Result:
     """Write result.json and, if asked, the page; return the result with their places."""
     fields = dict.fromkeys(path.rpartition(".")[2] for variant in result.variants for path in variant.changes if path != "model.block")
     ending = "".join(f"-{field}" for field in fields)

@@ -72,6 +72,8 @@ def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> l
         varied[path] = [None if path == "model.block" and value == "none" else value for value in values]
     if "seed" in varied:
         raise UsageError("seed is not a field to vary: every variant is trained with the same seeds; say how many with --seeds")
+    if len(varied.get("task", ())) > 1:
+        raise UsageError("task is not a field to vary: variants are compared by the metrics of one task; set it for all with --task")
     if "model.block" not in varied and any(map(of_the_block, varied)) and is_plain(recipe):
         varied = DEFAULT_VARY | varied
     shared = {path: values[0] for path, values in varied.items() if len(values) == 1}
@@ -109,16 +111,16 @@ def make_variant(recipe: Recipe, changes: dict[str, Any]) -> Variant:
     plain = changes["model.block"] is None if "model.block" in changes else is_plain(recipe)
     if plain:
         changes = {path: value for path, value in changes.items() if not of_the_block(path)}
-    label = ", ".join(describe(path, value) for path, value in changes.items())
+    label = ", ".join(describe_change(path, value) for path, value in changes.items())
     return Variant(label, changes, override(recipe, changes | OF_THE_BLOCK if plain else changes))
 
 
-def describe(path: str, value: Any) -> str:
+def describe_change(path: str, value: Any) -> str:
     """Return how a changed field reads in a label: "plain", "SE", "reduction 8"."""
     if path == "model.block":
         if isinstance(value, Mapping):
             options = " ".join(f"{name}={option}" for name, option in value.items() if name != "kind")
-            return f"{describe(path, value.get('kind', 'se'))} {options}".strip()
+            return f"{describe_change(path, value.get('kind', 'se'))} {options}".strip()
         return "plain" if value is None else block_class(value).title if value in KINDS else str(value)
     return f"{path.rpartition('.')[2].replace('_', ' ')} {'none' if value is None else value}"
 

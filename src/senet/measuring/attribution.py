@@ -12,13 +12,6 @@ Log = list[tuple[str, Reading]]
 """(path of the part that ran until the reading, reading); the first entry is the reading at the start. "" is the network itself."""
 
 
-def owner(path: str, paths: Collection[str]) -> str:
-    """Return the innermost of `paths` that holds the module at `path`; "" is the network itself."""
-    while path and path not in paths:
-        path = path.rpartition(".")[0]
-    return path
-
-
 def take_readings(run: Callable[[], object], model: nn.Module, paths: Collection[str], read: Callable[[], Reading]) -> Log[Reading]:
     """Take a reading whenever a part of a network begins or ends.
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from senet.blocks.kinds import is_block
-from senet.measuring.attribution import growth_by_part, owner, take_readings
+from senet.measuring.attribution import growth_by_part, take_readings
+from senet.measuring.parts import block_paths, owner
 from senet.measuring.saved import SavedBytes
 from senet.ops.backend import REFERENCE, backend
 
@@ -35,32 +35,6 @@ class Cost:
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
-
-
-def block_paths(model: nn.Module) -> list[str]:
-    """Return the paths of a network's recalibration blocks; blocks inside blocks belong to the outer one."""
-    paths: list[str] = []
-    for path, module in model.named_modules():
-        if is_block(module) and not any(outer == "" or path.startswith(f"{outer}.") for outer in paths):
-            paths.append(path)
-    return paths
-
-
-def unit_paths(model: nn.Module) -> list[str]:
-    """Return the paths of the parts that a reader knows a network by: the root's children, and in place of a sequence what it holds."""
-    paths: list[str] = []
-    if is_block(model):
-        return paths
-
-    def walk(parent: nn.Module, prefix: str) -> None:
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Sequential | nn.ModuleList | nn.ModuleDict):
-                walk(child, f"{prefix}{name}.")
-            else:
-                paths.append(prefix + name)
-
-    walk(model, "")
-    return paths
 
 
 def count(model: nn.Module, x: Tensor, paths: Collection[str]) -> dict[str, Cost]:

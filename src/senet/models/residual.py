@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from senet.models.recalibration import Recalibration
 from senet.ops.hooks import has_hooks
-from senet.ops.tail.call import is_traced, keep, residual_tail
-from senet.ops.tail.preactivated_autograd import preactivated_tail
+from senet.ops.tail.call import preactivated_tail, residual_tail
+from senet.ops.tail.fusible import gates_channels, is_traced
 
 
 @dataclass(frozen=True)
 class UnitShape:
-    """Say what one unit maps from and to.
+    """What one unit maps from and to.
 
     Args:
         stage: stage in the paper's numbering.
@@ -65,7 +65,7 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 
 
 
 class ResidualUnit(nn.Module):
-    """Hold a unit's block and shortcut; the forms below add their branch.
+    """Unit with its block and its shortcut; the forms below add their branch.
 
     The block is the sub-module `se`; a plain unit has none. `downsample` is the projection, or None.
     """
@@ -91,10 +91,9 @@ class ResidualUnit(nn.Module):
 
     def tail(self, branch: Tensor, shortcut: Tensor, **norms: nn.Module) -> Tensor:
         """Join branch and shortcut; see `residual_tail`."""
-        block = keep if self.se is None else self.se
         pairwise = self.se is not None and self.sees_shortcut
         relu = not self.preactivated
-        return residual_tail(branch, shortcut, recalibrate=block, pairwise=pairwise, placement=self.placement, relu=relu, **norms)
+        return residual_tail(branch, shortcut, recalibrate=self.se, pairwise=pairwise, placement=self.placement, relu=relu, **norms)
 
     def zero_branch(self) -> None:
         """Zero the weight that scales the branch, so that the unit starts as its shortcut."""
@@ -157,7 +156,7 @@ class Bottleneck(ResidualUnit):
 
 
 class PreactivatedUnit(ResidualUnit):
-    """Share what the pre-activation forms have in common (He et al., 1603.05027): BN-ReLU before each convolution.
+    """Unit of the pre-activation form (He et al., 1603.05027): BN-ReLU before each convolution.
 
     Where the shape changes, the first BN-ReLU is shared with the projection, a convolution without BN. Both paths then start from the
     activated map, so x' + F(SE(x)), placement "pre", holds with x that map.
@@ -177,50 +176,65 @@ class PreactivatedUnit(ResidualUnit):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        return self.step(x, None, None)[0]
+        return self.advance(Carry(x)).total
 
-    def step(self, x: Tensor, activated: Tensor | None, norm: nn.Module | None) -> tuple[Tensor, Tensor | None]:
-        """Return what `forward` does, and if the next unit's first normalisation is given, what `activated` is there.
+    @property
+    def entry(self) -> nn.Module | None:
+        """The normalisation that the input meets first; None if something stands before it, or hooks must see the input."""
+        between = self.placement == "pre" and self.se is not None and not self.shared_activation
+        return None if between or has_hooks(self) else self.bn1
 
-        Args:
-            x: (N, inputs, H, W).
-            activated: x normalised by `bn1` and rectified, if the unit before has made it.
-            norm: the `bn1` of the unit behind, or None.
-        """
+    @property
+    def may_normalise(self) -> bool:
+        """Whether the unit may normalise its sum for the next one: it ends in gates of channels, and hooks need not see its output."""
+        return self.placement == "standard" and gates_channels(self.se) and not has_hooks(self)
+
+    def advance(self, carry: "Carry", entry: nn.Module | None = None) -> "Carry":
+        """Return what `forward` does, and if the next unit's entry is given, the sum normalised by it and rectified."""
+        x, activated = carry.total, carry.activated
         if self.shared_activation:
             x = torch.relu(self.bn1(x)) if activated is None else activated
             u = self.recalibrate("pre", x)
         else:
             u = torch.relu(self.bn1(self.recalibrate("pre", x))) if activated is None else activated
         branch, shortcut = self.branch(u), x if self.downsample is None else self.downsample(x)
-        if norm is None or self.se is None:
-            return self.tail(branch, shortcut), None
-        return preactivated_tail(branch, shortcut, recalibrate=self.se, norm=norm)
+        if entry is None or self.se is None:
+            return Carry(self.tail(branch, shortcut))
+        return Carry(*preactivated_tail(branch, shortcut, recalibrate=self.se, norm=entry))
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What a pre-activation unit hands to the next one.
+
+    Args:
+        total: the sum of branch and shortcut, (N, C, H, W).
+        activated: the sum, normalised by the next unit's entry and rectified; None = the next unit does that.
+    """
+
+    total: Tensor
+    activated: Tensor | None = None
 
 
 class PreactivatedStage(nn.Sequential):
-    """Hold the units of a stage; each that ends in SE computes the BN and ReLU of the next one as it adds, where that is one operator."""
+    """Units of a stage; each that ends in SE computes the BN and ReLU of the next one as it adds, where that is one operator."""
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         units: list[Any] = list(self)
-        activated = None
+        whole = not is_traced(x) and not torch.compiler.is_compiling()
+        carry = Carry(x)
         for unit, following in zip_longest(units, units[1:]):
-            joined = self._joined(unit, following) and not is_traced(x) and not torch.compiler.is_compiling()
-            if joined or activated is not None:
-                x, activated = unit.step(x, activated, following.bn1 if joined else None)
-            else:
-                x = unit(x)
-        return x
+            entry = _entry_behind(unit, following) if whole else None
+            carry = Carry(unit(carry.total)) if entry is None and carry.activated is None else unit.advance(carry, entry)
+        return carry.total
 
-    @staticmethod
-    def _joined(unit: Any, following: Any) -> bool:
-        """Return whether a unit may hand two maps to the next: nobody else looks at them, and nothing stands between sum and BN."""
-        if not (isinstance(unit, PreactivatedUnit) and isinstance(following, PreactivatedUnit) and unit.se is not None):
-            return False
-        between = following.placement == "pre" and following.se is not None and not following.shared_activation
-        alone = not unit.sees_shortcut and not between
-        return unit.placement == "standard" and alone and not has_hooks(unit) and not has_hooks(following)
+
+def _entry_behind(unit: Any, following: Any) -> nn.Module | None:
+    """Return the next unit's entry if the unit may normalise its sum by it."""
+    if not (isinstance(unit, PreactivatedUnit) and isinstance(following, PreactivatedUnit) and unit.may_normalise):
+        return None
+    return following.entry
 
 
 class PreactivatedBasicBlock(PreactivatedUnit):

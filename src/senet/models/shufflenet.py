@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from senet.models.classifier import Classifier
 from senet.models.recalibration import Recalibration
 from senet.models.residual import conv
-from senet.ops.tail.call import keep, residual_tail
+from senet.ops.tail.call import residual_tail
 
 UNITS = (4, 8, 4)
 """Units of the stages 2-4."""
@@ -62,12 +62,12 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        block = keep if self.se is None else self.se
         u = self.shuffle(torch.relu(self.bn1(self.conv1(x))))
         u = self.conv3(self.bn2(self.conv2(u)))
         if self.pool is None:
-            return residual_tail(u, x, norm=self.bn3, recalibrate=block)
-        return torch.relu(torch.cat((block(self.bn3(u)), self.pool(x)), 1))
+            return residual_tail(u, x, norm=self.bn3, recalibrate=self.se)
+        u = self.bn3(u)
+        return torch.relu(torch.cat((u if self.se is None else self.se(u), self.pool(x)), 1))
 
 
 class ShuffleNet(Classifier):

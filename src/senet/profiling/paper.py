@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from senet.errors import UsageError
-from senet.measuring.counting import block_paths, operations
+from senet.measuring.counting import operations
+from senet.measuring.parts import block_paths
 from senet.models.classifier import Classifier
 from senet.models.registry import build_model
 from senet.spec import BlockSpec

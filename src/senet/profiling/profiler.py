@@ -13,10 +13,11 @@ from senet.errors import UsageError
 from senet.insertion.gated import Gated
 from senet.insertion.remove import remove
 from senet.insertion.rewrite import Rewritten
-from senet.measuring.attribution import growth_by_part, owner, take_readings
-from senet.measuring.counting import Cost, block_paths, count, unit_paths
+from senet.measuring.attribution import growth_by_part, take_readings
+from senet.measuring.counting import Cost, count
 from senet.measuring.device import synchronize
 from senet.measuring.numbers import plural
+from senet.measuring.parts import block_paths, owner, unit_paths
 from senet.measuring.steps import InferenceStep
 from senet.measuring.timing import Timing, interleave
 from senet.models.classifier import Classifier, ModelConfig

@@ -7,19 +7,23 @@ from typing import Any
 import yaml
 
 from senet.publishing.papers import papers
+from senet.recipe import CLASSIFICATION
+from senet.results.metric import ACCURACIES, Metric
 from senet.spec import options_of
+from senet.tasks.registry import PIPELINE_TAGS
 from senet.weights.store import WeightsMetadata
 
 DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 """Our name of a data set -> the hub's."""
 
-MEASURES = {
-    "epoch": "epoch of the weights",
-    "val_top1": "top-1 accuracy on the validation images (%)",
-    "val_top5": "top-5 accuracy on the validation images (%)",
-    "val_loss": "loss on the validation images",
-}
-"""What the training loop writes beside the weights -> what it is; other names stand for themselves."""
+MEASURES = {"epoch": "epoch of the weights", "val_loss": "loss on the validation images"}
+"""What the training loop writes beside the weights, besides the metrics -> what it is; other names stand for themselves."""
+
+METRICS = "val_metrics"
+"""Where the training loop describes its metrics, among the evaluation numbers."""
+
+CLASSIFIED = "image-classification"
+"""What the hub calls the task whose outputs are one logit a class."""
 
 FEW = 20
 """How many classes a card lists in a line; more are folded away."""
@@ -73,6 +77,17 @@ class Subject:
         found = [options["block"], *(site["block"] for site in sites)]
         return [block for index, block in enumerate(found) if block and block not in found[:index]]
 
+    @property
+    def pipeline(self) -> str | None:
+        """What the hub calls the task; None if it is a user's own. Weights without a recipe are a classifier's."""
+        return PIPELINE_TAGS.get((self.metadata.recipe or {}).get("task", CLASSIFICATION))
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What its evaluation numbers are measured in."""
+        described = self.metadata.extra.get(METRICS)
+        return ACCURACIES if described is None else tuple(map(Metric.from_dict, described))
+
 
 def model_card(subject: Subject) -> str:
     """Return the card: Markdown behind the YAML that the hub's search reads."""
@@ -85,14 +100,15 @@ def _front_matter(subject: Subject) -> str:
     metadata = subject.metadata
     data: Mapping[str, Any] = (metadata.recipe or {}).get("data") or {}
     dataset = DATASETS.get(data.get("name", ""))
-    accuracies = [name for name in metadata.extra if "top1" in name or "accuracy" in name]
+    accurate = ["accuracy", *(metric.name for metric in subject.metrics if metric.accuracy)]
+    has_accuracy = any(word in name for name in metadata.extra for word in accurate)
     fields = {
         "library_name": "senet",
-        "pipeline_tag": "image-classification",
+        "pipeline_tag": subject.pipeline,
         "license": subject.license,
         "tags": ["senet", "pytorch", subject.name, *dict.fromkeys(block["kind"] for block in subject.blocks)],
         "datasets": [dataset] if dataset else None,
-        "metrics": ["accuracy"] if accuracies else None,
+        "metrics": ["accuracy"] if has_accuracy else None,
     }
     return f"---\n{_yaml({name: value for name, value in fields.items() if value is not None})}\n---"
 
@@ -134,7 +150,11 @@ def _use(subject: Subject) -> str:
     order = "" if spec is None or channels == 1 else f", {'blue' if spec.order == 'bgr' else 'red'} first"
     prepare = () if spec is None else (f"mean, std = torch.tensor({list(spec.mean)}), torch.tensor({list(spec.std)})",)
     prepared = "images" if spec is None else "(images - mean[:, None, None]) / std[:, None, None]"
-    answer = "print(best.tolist())" if classes is None else "print([model.weights_metadata.classes[index] for index in best.tolist()])"
+    if subject.pipeline == CLASSIFIED:
+        names = "[model.weights_metadata.classes[index] for index in best.tolist()]" if classes else "best.tolist()"
+        answer = (f"    best = model({prepared}).argmax(1)", f"print({names})")
+    else:
+        answer = (f"    outputs = model({prepared})", "print(outputs)")
     code = (
         "import torch",
         "import senet",
@@ -143,8 +163,7 @@ def _use(subject: Subject) -> str:
         f"images = torch.rand(2, {channels}, {height}, {width})  # yours: values in 0..1{order}",
         *prepare,
         "with torch.inference_mode():",
-        f"    best = model({prepared}).argmax(1)",
-        answer,
+        *answer,
     )
     needed = "The package `senet` with its extra `hub` loads the weights"
     library = subject.name.partition("/")[0] if "/" in subject.name else ""
@@ -182,7 +201,14 @@ def _training(subject: Subject) -> str:
 
 
 def _evaluation(subject: Subject) -> str:
-    return _table(("measure", "value"), {_cell(MEASURES.get(name, name)): _number(value) for name, value in subject.metadata.extra.items()})
+    said = MEASURES | {metric.column: _meaning(metric) for metric in subject.metrics}
+    numbers = {name: value for name, value in subject.metadata.extra.items() if name != METRICS}
+    return _table(("measure", "value"), {_cell(said.get(name, name)): _number(value) for name, value in numbers.items()})
+
+
+def _meaning(metric: Metric) -> str:
+    title, unit = metric.title + (" accuracy" if metric.accuracy else metric.direction), f" ({metric.unit})" if metric.unit else ""
+    return f"{title} on the validation images{unit}"
 
 
 def _papers(subject: Subject) -> str:

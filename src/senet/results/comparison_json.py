@@ -9,13 +9,10 @@ from senet.measuring.paired import spread
 from senet.recipe import build_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.cost import VariantCost
-from senet.results.metric import Metric
+from senet.results.metric import ACCURACIES, Metric
 
 if TYPE_CHECKING:
     from senet.analysis.excitation import Panel
-
-UNNAMED = (Metric("top1", "top-1", "%", accuracy=True), Metric("top5", "top-5", "%", accuracy=True))
-"""The metrics of a file that names none: it was written when every task was classification."""
 
 
 def comparison_tree(result: Result) -> dict[str, Any]:
@@ -38,7 +35,7 @@ def read_comparison(tree: Mapping[str, Any]) -> Result:
     data = tree["data"]
     return Result(
         recipe=build_recipe(tree["recipe"]),
-        metrics=tuple(map(Metric.from_dict, tree["metrics"])) if "metrics" in tree else UNNAMED,
+        metrics=tuple(map(Metric.from_dict, tree["metrics"])) if "metrics" in tree else ACCURACIES,
         seeds=tuple(tree["seeds"]),
         variants=tuple(map(_read_variant, tree["variants"])),
         data=DataFacts(**data | {"classes": tuple(data["classes"]), "input_size": tuple(data["input_size"])}),

@@ -78,3 +78,7 @@ class Metric:
     @property
     def _points(self) -> str:
         return POINTS.get(self.unit, self.unit)
+
+
+ACCURACIES = (Metric("top1", "top-1", "%", accuracy=True), Metric("top5", "top-5", "%", accuracy=True))
+"""The metrics of a file that names none: it was written when every task was classification."""

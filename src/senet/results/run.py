@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senet.results.metric import Metric
+from senet.results.metric import ACCURACIES, Metric
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,7 +44,7 @@ class RunResult:
         fields = {name: tree[name] for name in ("epochs", "best_epoch", "final", "seconds")}
         metrics = {name: value for name, value in tree.items() if name not in RESERVED}
         about = tree.get("about")
-        described = [_accuracy(name) for name in metrics if name != "loss"] if about is None else list(map(Metric.from_dict, about))
+        described = [metric for metric in ACCURACIES if metric.name in metrics] if about is None else map(Metric.from_dict, about)
         return cls(folder=Path(tree["folder"]), metrics=metrics, about=tuple(described), **fields)
 
     def table(self) -> "Table":
@@ -66,8 +66,3 @@ class RunResult:
 
 RESERVED = frozenset(RunResult.__dataclass_fields__) | {"images", "corrupt"}
 """Names that a metric cannot have: they mean something else in the plain data of a run or an evaluation."""
-
-
-def _accuracy(name: str) -> Metric:
-    """Describe a figure that is named after it: `top<k>` is the share of images, in percent, whose class is among the k likeliest."""
-    return Metric(name, name.replace("top", "top-"), "%", accuracy=True)

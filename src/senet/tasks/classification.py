@@ -39,6 +39,10 @@ class Classification(ImageTask):
         """Return the images whose class came first, times 100: the mean over images is the accuracy in percent."""
         return {"top1": (outputs.detach().argmax(1) == targets).sum() * 100.0}
 
+    def image_classes(self, batch: Batch) -> Tensor:
+        """Return the classes."""
+        return batch.targets
+
     def average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
         """Return the logarithm of the mean probabilities over networks and views, (N, classes) float32."""
         logs = all_outputs(models, images).log_softmax(3)

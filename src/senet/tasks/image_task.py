@@ -7,6 +7,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from senet.data.batch import Batch
 from senet.data.preparation import ImagePreparation
 from senet.data.source import DataSource, open_data
 from senet.models.create import model_from_recipe
@@ -37,6 +38,10 @@ class ImageTask(ImagePreparation):
     def counts(self, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
         """Count nothing beside the loss."""
         return {}
+
+    def image_classes(self, batch: Batch) -> Tensor | None:
+        """Return None: images have no class."""
+        return None
 
     def average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
         """Return the mean outputs over networks and views: (N, outputs) float32."""

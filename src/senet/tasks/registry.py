@@ -12,6 +12,9 @@ from senet.userfile import in_user_file, load_function
 TASKS = {"classification": "senet.tasks.classification"}
 """The home module of each task; its `create(recipe)` returns a `Task`, as a factory of a user's file does."""
 
+PIPELINE_TAGS = {"classification": "image-classification"}
+"""What the Hugging Face hub calls a task."""
+
 
 def open_task(recipe: Recipe) -> Task:
     """Return the task of a recipe: one of `TASKS`, or path/to/file.py:factory. Such a file is run; the factory takes the recipe.

@@ -93,6 +93,10 @@ class Task(Preparation, Protocol):
         """
         ...
 
+    def image_classes(self, batch: Batch) -> Tensor | None:
+        """Return the class of each image of a batch as a whole, (N,) int64, by which gates are told apart; None where images have none."""
+        ...
+
     def noise(self, source: DataSource, count: int) -> Batch:
         """Return a batch that training takes like the source's own, of noise and always the same: for timing."""
         ...

@@ -138,13 +138,14 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
     is_best = state.end_epoch(row, job.task.metrics[0])
     if job.fabric.is_global_zero:
         if is_best:
+            described = [metric.to_dict() for metric in job.task.metrics]
             save_weights(
                 job.trained,
                 run.weights,
                 classes=job.source.classes,
                 input=job.source.input,
                 recipe=job.recipe.to_dict(),
-                extra={name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))},
+                extra={name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))} | {"val_metrics": described},
             )
         run.write_metrics(state.rows)
     state.save(run.checkpoint)

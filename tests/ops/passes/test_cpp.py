@@ -16,6 +16,7 @@ from oracles.threads import same_bits
 from senet import ChannelSE, backend, create_model
 from senet.ops.backend import BUILDERS
 from senet.ops.passes.protocol import Kernels
+from senet.ops.passes.terms import Centred, Coefficients, OutputGradient, Shortcut
 from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.call import residual_tail
 
@@ -44,18 +45,18 @@ def results(kernels: Kernels, x: Tensor, dy: Tensor, y: Tensor, r: Tensor) -> It
     generator = torch.Generator().manual_seed(1)
     n, c = x.shape[:2]
     k, t = (torch.randn(n, c, dtype=torch.float64, generator=generator).to(wide) for _ in range(2))
-    b, rk, rt = (torch.randn(c, dtype=torch.float64, generator=generator).to(wide) for _ in range(3))
+    b, r_scale, r_shift = (torch.randn(c, dtype=torch.float64, generator=generator).to(wide) for _ in range(3))
     for centred in (True, False):
         yield from zip((f"p {centred}", f"m2 {centred}"), kernels.moments(x, centred), strict=True)
     for relu in (True, False):
-        for name, shortcut in {"none": (None, None, None), "identity": (r, None, None), "projection": (r, rk, rt)}.items():
-            yield f"apply {name} {relu}", kernels.apply(x, k, t, *shortcut, relu)[0]
-    for output, keep, projected in product((y, None), (True, False), (True, False)):
-        given = f"{output is not None} {keep} {projected}"
-        sums = kernels.reduce(dy, output, x, b, r if projected else None, rt if projected else None, keep)
-        yield from zip((f"A {given}", f"B {given}", f"by_r {given}", f"g {given}"), sums, strict=True)
-    for output, slope in product((y, None), (b, None)):
-        yield f"spread {output is not None} {slope is not None}", kernels.spread(dy, output, x, k, slope, t)
+        for name, shortcut in {"none": None, "identity": Shortcut(r), "projection": Shortcut(r, r_scale, r_shift)}.items():
+            yield f"apply {name} {relu}", kernels.apply(x, k, t, shortcut, relu)[0]
+    for mask, store, projected in product((y, None), (True, False), (True, False)):
+        given = f"{mask is not None} {store} {projected}"
+        sums = kernels.reduce(OutputGradient(dy, mask), Centred(x, b), Centred(r, r_shift) if projected else None, store)
+        yield from ((f"{key} {given}", value) for key, value in vars(sums).items())
+    for mask, by_x in product((y, None), (b, None)):
+        yield f"spread {mask is not None} {by_x is not None}", kernels.spread(OutputGradient(dy, mask), x, Coefficients(k, by_x, t))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -109,7 +110,7 @@ def test_threads_change_no_bit(passes: Kernels, layout: str) -> None:
 def test_nan_is_passed_on(passes: Kernels, layout: str) -> None:
     x = torch.ones(1, 20, 3, 3).to(memory_format=LAYOUTS[layout])
     x[0, 1, 1, 1] = float("nan")
-    y = passes.apply(x, torch.ones(1, 20), torch.zeros(1, 20), None, None, None, True)[0]
+    y = passes.apply(x, torch.ones(1, 20), torch.zeros(1, 20), None, True)[0]
     assert torch.equal(y.isnan(), x.isnan())
     assert torch.equal(passes.moments(x, True)[0].isnan(), torch.arange(20)[None] == 1)
 
@@ -176,9 +177,9 @@ def test_wrong_shapes_are_refused(passes: Kernels) -> None:
     with pytest.raises(RuntimeError, match="not empty"):
         passes.moments(x[:0], True)
     with pytest.raises(RuntimeError, match="one shape and type"):
-        passes.spread(x.double(), None, x, torch.ones(2, 6), None, torch.ones(2, 6))
+        passes.spread(OutputGradient(x.double()), x, Coefficients(torch.ones(2, 6), None, torch.ones(2, 6)))
     with pytest.raises(RuntimeError, match="expected 12 values"):
-        passes.spread(x, None, x, torch.ones(6), None, torch.ones(2, 6))
+        passes.spread(OutputGradient(x), x, Coefficients(torch.ones(6), None, torch.ones(2, 6)))
 
 
 TWO_TAILS = """

@@ -15,6 +15,7 @@ from oracles.tail_passes import LAYOUTS, Case
 from senet import backend
 from senet.errors import UsageError
 from senet.ops.backend import choose
+from senet.ops.passes.terms import Centred, Coefficients, OutputGradient, Shortcut
 from senet.ops.passes.triton.mask import empty_mask
 from senet.ops.tail.call import residual_tail
 
@@ -111,13 +112,13 @@ def launch_all(shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> None:
     for centred in (True, False):
         passes.moments(x, centred)
     for relu in (True, False):
-        for r, v in ((None, None), (x, None), (x, of_channel)):
-            passes.apply(x, of_map, of_map, r, v, v, relu)
-    for kept in (None, x, empty_mask(x)):
-        for r in (None, x):
-            passes.reduce(x, kept, x, of_channel, r, None if r is None else of_channel, True)
-        for kb in (None, of_channel):
-            passes.spread(x, kept, x, of_map, kb, of_map)
+        for shortcut in (None, Shortcut(x), Shortcut(x, of_channel, of_channel)):
+            passes.apply(x, of_map, of_map, shortcut, relu)
+    for gradient in (OutputGradient(x), OutputGradient(x, x), OutputGradient(x, empty_mask(x))):
+        for projected in (None, Centred(x, of_channel)):
+            passes.reduce(gradient, Centred(x, of_channel), projected, True)
+        for by_x in (None, of_channel):
+            passes.spread(gradient, x, Coefficients(of_map, by_x, of_map))
 
 
 ALWAYS = {"moments", "reduce", "affine"}
@@ -155,10 +156,11 @@ class TestCompiled:
         case = Case("batch", None, "sigmoid", True, shape=(256, 256, 56, 56), dtype=torch.bfloat16)
         passes = tail_passes.kernels(None)
         x = torch.empty(case.shape, dtype=case.dtype, memory_format=torch.channels_last)
-        passes.apply(x, torch.empty(256, 256), torch.empty(256, 256), x, None, None, True)
-        for kept in (x, empty_mask(x)):
-            passes.reduce(x, kept, x, torch.empty(256), None, None, True)
-            passes.spread(x, kept, x, torch.empty(256, 256), None, torch.empty(256, 256))
+        of_map, of_channel = torch.empty(256, 256), torch.empty(256)
+        passes.apply(x, of_map, of_map, Shortcut(x), True)
+        for mask in (x, empty_mask(x)):
+            passes.reduce(OutputGradient(x, mask), Centred(x, of_channel), None, True)
+            passes.spread(OutputGradient(x, mask), x, Coefficients(of_map, None, of_map))
         for _, kernel in compiled:
             moves = re.findall(r"(?:ld|st)\.global\S*", kernel.asm["ptx"])
             assert any(move.startswith("ld.global.v4") for move in moves)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from senet import ChannelSE, Gated, backend
 from senet.ops import backend as backends
 from senet.ops.passes.torch import TorchKernels
-from senet.ops.tail.call import keep, residual_tail, takes
+from senet.ops.tail.call import residual_tail
+from senet.ops.tail.fusible import TailModules, takes
 
 SHAPES = [(3, 8, 5, 4), (1, 16, 7, 3), (2, 5, 1, 1), (2, 33, 9, 11)]
 LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
@@ -40,15 +41,15 @@ def torch_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 def parts(channels: int, form: tuple, *, dtype: torch.dtype = torch.float64, training: bool = True) -> list[Any]:
     """Return norm, the shortcut's norm and block of a form, all lively."""
     norm, projection, gate, _ = form
-    made: list[Any] = [nn.BatchNorm2d(channels).to(dtype).train(training) if wanted else keep for wanted in (norm, projection)]
+    made: list[Any] = [nn.BatchNorm2d(channels).to(dtype).train(training) if wanted else None for wanted in (norm, projection)]
     for module in made:
-        if module is not keep:
+        if module is not None:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias)
             nn.init.normal_(module.running_mean)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     if gate is None:
-        return [*made, keep]
+        return [*made, None]
     block = ChannelSE(channels, 2, gate=gate).to(dtype)
     nn.init.normal_(block.fc1.bias)
     nn.init.normal_(block.fc2.bias)
@@ -64,7 +65,7 @@ def run(name: str, modules: list[Any], x: Tensor, r: Tensor, dy: Tensor, relu: b
     y.backward(dy)
     yield from (("y", y.detach()), ("dx", x.grad), ("dr", r.grad))  # pyright: ignore[reportReturnType]
     for name_of, module in (("norm", norm), ("shortcut_norm", shortcut_norm), ("block", block)):
-        if module is not keep:
+        if module is not None:
             yield from ((f"{name_of}.{key}", p.grad) for key, p in module.named_parameters())
             yield from ((f"{name_of}.{key}", b) for key, b in module.named_buffers())
 
@@ -77,7 +78,7 @@ def test_equals_the_definition(name: str, shape: tuple[int, ...], form: tuple) -
         torch.manual_seed(0)
         modules = parts(shape[1], form, training=training)
         x, r, dy = (torch.randn(shape, dtype=torch.float64).to(memory_format=layout) for _ in range(3))
-        assert takes(x, r, *modules)
+        assert takes(x, r, TailModules(*modules))
         want, got = (dict(run(which, modules, x, r, dy, form[3])) for which in ("reference", name))
         scale = {key: max(1.0, float(value.abs().max())) for key, value in want.items()}
         errors = {key: float((got[key] - value).abs().max()) / scale[key] for key, value in want.items()}
@@ -211,12 +212,12 @@ def test_second_derivatives_name_the_way_out(name: str) -> None:
 def test_what_it_does_not_take_runs_the_definition() -> None:
     x = torch.randn(2, 8, 3, 3)
     norm, block = nn.BatchNorm2d(8), ChannelSE(8, 2)
-    assert takes(x, x, norm, keep, block)
-    assert not takes(x, x, norm, keep, ChannelSE(8, 2, squeeze="max"))
-    assert not takes(x, x, nn.GroupNorm(2, 8), keep, block)
-    assert not takes(x, x[:1], norm, keep, block)
-    assert not takes(x, x, keep, keep, keep)
-    assert not takes(x.to(torch.int32), x.to(torch.int32), norm, keep, block)
+    assert takes(x, x, TailModules(norm, recalibrate=block))
+    assert not takes(x, x, TailModules(norm, recalibrate=ChannelSE(8, 2, squeeze="max")))
+    assert not takes(x, x, TailModules(nn.GroupNorm(2, 8), recalibrate=block))
+    assert not takes(x, x[:1], TailModules(norm, recalibrate=block))
+    assert not takes(x, x, TailModules())
+    assert not takes(x.to(torch.int32), x.to(torch.int32), TailModules(norm, recalibrate=block))
 
 
 def test_hooks_are_heard() -> None:
@@ -228,7 +229,7 @@ def test_hooks_are_heard() -> None:
             residual_tail(x, x, norm=norm, recalibrate=block)
             handle.remove()
     assert heard == [norm, block]
-    assert takes(x, x, norm, keep, block)
+    assert takes(x, x, TailModules(norm, recalibrate=block))
 
 
 def test_one_value_a_channel_cannot_train() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -13,10 +14,12 @@ from oracles.threads import same_bits
 from senet import ChannelSE, ChannelSpatialSE, SpatialSE
 from senet.ops.backend import BUILDERS
 from senet.ops.passes.protocol import Kernels
+from senet.ops.passes.terms import Centred, Coefficients, GateOfPositions, Normalised, OutputGradient, PositionCoefficients, Shortcut
 from senet.ops.passes.torch import TorchKernels
-from senet.ops.tail.channel import Norm
+from senet.ops.tail.batchnorm import BatchNorm
 from senet.ops.tail.gates import Projection
-from senet.ops.tail.spatial import SpatialSaved, SpatialTail
+from senet.ops.tail.rows import SAVED, Saved
+from senet.ops.tail.spatial import SpatialTail
 from senet.spec import Gate
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
@@ -102,27 +105,27 @@ class Unit(nn.Module):
         return SpatialTail(norm, gate, projection, r_norm, self.relu)
 
 
-def as_data(norm: nn.Module) -> Norm | None:
+def as_data(norm: nn.Module) -> BatchNorm | None:
     if not isinstance(norm, nn.BatchNorm2d):
         return None
-    return Norm(norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.training, norm.eps)
+    return BatchNorm(norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.training, norm.eps)
 
 
 PLACES = {
     "norm.weight": "gamma",
     "norm.bias": "beta",
-    "shortcut_norm.weight": "r_gamma",
-    "shortcut_norm.bias": "r_beta",
+    "shortcut_norm.weight": "shortcut_gamma",
+    "shortcut_norm.bias": "shortcut_beta",
     "block.cse.fc1.weight": "w1",
     "block.cse.fc1.bias": "b1",
     "block.cse.fc2.weight": "w2",
     "block.cse.fc2.bias": "b2",
-    "block.conv.weight": "weight",
-    "block.conv.bias": "bias",
-    "block.sse.conv.weight": "weight",
-    "block.sse.conv.bias": "bias",
+    "block.conv.weight": "position_weight",
+    "block.conv.bias": "position_bias",
+    "block.sse.conv.weight": "position_weight",
+    "block.sse.conv.bias": "position_bias",
 }
-"""Parameter of a `Unit` -> the place of its gradient."""
+"""Parameter of a `Unit` -> the name of its gradient."""
 
 
 def by_autograd(unit: Unit, x: Tensor, r: Tensor | None, dy: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -133,19 +136,18 @@ def by_autograd(unit: Unit, x: Tensor, r: Tensor | None, dy: Tensor) -> Iterator
     yield from zip(("y", "x", "r"), (y.detach(), *(v.grad for v in given)), strict=False)  # pyright: ignore[reportReturnType]
     for key, parameter in unit.named_parameters():
         assert parameter.grad is not None
-        yield PLACES[key], parameter.grad.flatten() if PLACES[key] == "weight" else parameter.grad
+        yield PLACES[key], parameter.grad.flatten() if PLACES[key] == "position_weight" else parameter.grad
 
 
 @torch.no_grad()
 def by_formulas(unit: Unit, kernels: Kernels, x: Tensor, r: Tensor | None, dy: Tensor) -> dict[str, Tensor]:
     tail = unit.tail()
-    passed = tail.forward(kernels, x, r)
-    assert isinstance(passed.saved, SpatialSaved)
-    row = passed.saved.tensors()
-    assert len(row) == SpatialSaved.COUNT
-    projected = r if tail.r_norm is not None else None
-    found = tail.backward(kernels, dy, passed.kept, x, projected, SpatialSaved.of(row), r is not None)
-    return {"y": passed.y, **{key: value for key, value in vars(found).items() if value is not None}}
+    output = tail.forward(kernels, x, r)
+    row = output.saved.row()
+    assert len(row) == len(SAVED)
+    found = tail.backward(kernels, dy, Saved.of(row, has_shortcut=r is not None))
+    named = {"y": output.y, "x": found.x, "r": found.shortcut, **vars(found.tensors)}
+    return {key: value for key, value in named.items() if value is not None}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -182,14 +184,14 @@ def test_statistics_are_those_of_the_batch(kernels: Kernels) -> None:
     x, r = (torch.randn(3, 6, 5, 4, dtype=torch.float64) + 2 for _ in range(2))
     unit = Unit(6, FORMS[2]).double()
     with torch.no_grad():
-        found = unit.tail().forward(kernels, x, r).statistics
+        found = unit.tail().forward(kernels, x, r).row()[1:]
     want = [statistic for v in (x, r) for statistic in (v.mean((0, 2, 3)), v.var((0, 2, 3)))]
     for one, two in zip(found, want, strict=True):
         assert one is not None
         torch.testing.assert_close(one, two, rtol=1e-13, atol=0)
     unit.eval()
     with torch.no_grad():
-        assert unit.tail().forward(kernels, x, r).statistics == (None,) * 4
+        assert unit.tail().forward(kernels, x, r).row()[1:] == (None,) * 4
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
@@ -214,42 +216,42 @@ def test_half_precision_is_judged_by_float64(kernels: Kernels, dtype: torch.dtyp
 def test_only_gates_of_positions_are_kept_beside_x_and_y(kernels: Kernels) -> None:
     x = torch.randn(2, 12, 6, 5)
     with torch.no_grad():
-        passed = Unit(12, FORMS[0]).tail().forward(kernels, x, x)
-    assert passed.kept is passed.y
-    assert sum(v.numel() for v in passed.saved.tensors() if v is not None and v.ndim == 4) == x.numel() // 12
+        output = Unit(12, FORMS[0]).tail().forward(kernels, x, x)
+    assert output.saved.relu_mask is output.y
+    assert output.saved.x is x
+    assert sum(v.numel() for v in output.saved.row() if v is not None and v.ndim == 4) == 2 * x.numel() + x.numel() // 12
 
 
 def vectors(x: Tensor) -> dict[str, Tensor]:
-    """Return what the passes take beside maps: by channel, by image and channel (ka, kc, s), by position (ss, dq)."""
+    """Return what the passes take beside maps: by channel, by image and channel (by_g, constant, s), by position (q, dl)."""
     generator = torch.Generator().manual_seed(1)
     n, c, *size = x.shape
-    shapes = {**dict.fromkeys(("k", "t", "w", "mu", "rk", "rt", "kb", "ks", "kw"), (c,)), **dict.fromkeys(("ka", "kc", "s"), (n, c))}
-    shapes |= {"ss": (n, 1, *size), "dq": (n, 1, *size), "b": ()}
+    of_channels = ("scale", "shift", "weight", "mean", "r_scale", "r_shift", "by_x", "by_gq", "by_dl")
+    shapes = {**dict.fromkeys(of_channels, (c,)), **dict.fromkeys(("by_g", "constant", "s"), (n, c))}
+    shapes |= {"q": (n, 1, *size), "dl": (n, 1, *size), "bias": ()}
     drawn = {key: torch.randn(shape, dtype=torch.float64, generator=generator) for key, shape in shapes.items()}
-    drawn["w"] /= c**0.5
+    drawn["weight"] /= c**0.5
     return {key: v.to(torch.promote_types(x.dtype, torch.float32)) for key, v in drawn.items()}
 
 
 def results(kernels: Kernels, x: Tensor, dy: Tensor, y: Tensor, r: Tensor) -> Iterator[tuple[str, Tensor | None]]:
     """Give what each pass returns, with every combination of what may be absent."""
     v = vectors(x)
-    shortcuts: dict[str, tuple[Tensor | None, ...]] = {
-        "none": (None, None, None),
-        "identity": (r, None, None),
-        "projection": (r, v["rk"], v["rt"]),
-    }
-    for relu, s, (name, (shortcut, rk, rt)) in product((True, False), (v["s"], None), shortcuts.items()):
+    branch = Normalised(x, v["mean"], v["scale"], v["shift"])
+    shortcuts = {"none": None, "identity": Shortcut(r), "projection": Shortcut(r, v["r_scale"], v["r_shift"])}
+    for relu, s, (name, shortcut) in product((True, False), (v["s"], None), shortcuts.items()):
         given = f"{name} {s is not None} {relu}"
-        found = kernels.apply_positions(x, v["k"], v["t"], v["w"], v["b"], s, shortcut, rk, rt, relu)
-        yield from zip((f"y {given}", f"kept {given}", f"ss {given}"), found, strict=True)
-    for kept, keep, projected in product((y, None), (True, False), (True, False)):
-        given = f"{kept is not None} {keep} {projected}"
-        shortcut, r_mu = (r, v["rt"]) if projected else (None, None)
-        found = kernels.reduce_positions(dy, kept, x, v["mu"], v["k"], v["t"], torch.sigmoid(v["ss"]), shortcut, r_mu, keep)
-        yield from zip((f"{name} {given}" for name in ("A", "B", "As", "Bs", "X", "by_r", "dq", "g")), found, strict=True)
-    for kept, kb in product((y, None), (v["kb"], None)):
-        dx = kernels.spread_positions(dy, kept, x, v["ka"], kb, v["kc"], v["ks"], v["kw"], v["ss"], v["dq"])
-        yield f"dx {kept is not None} {kb is not None}", dx
+        found = kernels.apply_positions(branch, GateOfPositions(v["weight"], v["bias"], s), shortcut, relu)
+        yield from zip((f"y {given}", f"mask {given}", f"q {given}"), found, strict=True)
+    for mask, store, projected in product((y, None), (True, False), (True, False)):
+        given = f"{mask is not None} {store} {projected}"
+        shortcut = Centred(r, v["r_shift"]) if projected else None
+        sums = kernels.reduce_positions(OutputGradient(dy, mask), branch, torch.sigmoid(v["q"]), shortcut, store)
+        yield from ((f"{name} {given}", value) for name, value in vars(sums).items())
+    positions = PositionCoefficients(v["q"], v["dl"], v["by_gq"], v["by_dl"])
+    for mask, by_x in product((y, None), (v["by_x"], None)):
+        dx = kernels.spread_positions(OutputGradient(dy, mask), x, Coefficients(v["by_g"], by_x, v["constant"]), positions)
+        yield f"dx {mask is not None} {by_x is not None}", dx
 
 
 def maps(shape: tuple[int, ...], dtype: torch.dtype, layout: str) -> list[Tensor]:
@@ -301,29 +303,30 @@ def test_a_channel_without_a_number_spoils_its_position_alone(passes: Kernels, l
     x = torch.ones(1, 20, 3, 3).to(memory_format=LAYOUTS[layout])
     x[0, 1, 1, 1] = float("nan")
     one = torch.ones(20)
-    y, _, ss = passes.apply_positions(x, one, one, one, torch.zeros(()), None, None, None, None, True)
-    assert torch.equal(ss.isnan()[0, 0], torch.arange(9).view(3, 3) == 4)
-    assert torch.equal(y.isnan(), ss.isnan().expand_as(y))
+    y, _, q = passes.apply_positions(Normalised(x, one, one, one), GateOfPositions(one, torch.zeros(())), None, True)
+    assert torch.equal(q.isnan()[0, 0], torch.arange(9).view(3, 3) == 4)
+    assert torch.equal(y.isnan(), q.isnan().expand_as(y))
 
 
 def test_gates_saturate(passes: Kernels) -> None:
     x = torch.tensor([-1e4, 0.0, 1e4]).view(1, 1, 1, 3)
     one = torch.ones(1)
-    _, _, ss = passes.apply_positions(x, one, one, one, torch.zeros(()), None, None, None, None, False)
-    assert ss.flatten().tolist() == [0, 0.5, 1]
+    _, _, q = passes.apply_positions(Normalised(x, one, one, one), GateOfPositions(one, torch.zeros(())), None, False)
+    assert q.flatten().tolist() == [0, 0.5, 1]
 
 
 def test_operators_keep_the_rules_of_torch(passes: Kernels) -> None:
     x, dy, y, r = maps((2, 6, 5, 4), torch.float32, "NHWC")
     v = vectors(x)
     operators = torch.ops.senet_cpp
-    affine = v["k"], v["t"]
+    affine, shortcut = (v["scale"], v["shift"]), (r, v["r_scale"], v["r_shift"])
+    of_channels, of_positions = (v["by_g"], v["by_x"], v["constant"]), (v["by_gq"], v["by_dl"], v["q"], v["dl"])
     for operator, arguments in (
-        (operators.apply_positions, (x, *affine, v["w"], v["b"], v["s"], r, v["rk"], v["rt"], True)),
-        (operators.apply_positions, (x, *affine, v["w"], v["b"], None, None, None, None, False)),
-        (operators.reduce_positions, (dy, y, x, v["mu"], *affine, v["ss"], r, v["rt"], True)),
-        (operators.reduce_positions, (dy, None, x, v["mu"], *affine, v["ss"], None, None, False)),
-        (operators.spread_positions, (dy, y, x, v["ka"], v["kb"], v["kc"], v["ks"], v["kw"], v["ss"], v["dq"])),
+        (operators.apply_positions, (x, *affine, v["weight"], v["bias"], v["s"], *shortcut, True)),
+        (operators.apply_positions, (x, *affine, v["weight"], v["bias"], None, None, None, None, False)),
+        (operators.reduce_positions, (dy, y, x, v["mean"], *affine, v["q"], r, v["r_shift"], True)),
+        (operators.reduce_positions, (dy, None, x, v["mean"], *affine, v["q"], None, None, False)),
+        (operators.spread_positions, (dy, y, x, *of_channels, *of_positions)),
     ):
         torch.library.opcheck(operator.default, arguments, test_utils=("test_schema", "test_faketensor"))
 
@@ -331,9 +334,10 @@ def test_operators_keep_the_rules_of_torch(passes: Kernels) -> None:
 def test_wrong_shapes_are_refused(passes: Kernels) -> None:
     x = torch.randn(2, 6, 5, 4)
     v = vectors(x)
+    branch, gate = Normalised(x, v["mean"], v["scale"], v["shift"]), GateOfPositions(v["weight"], v["bias"])
     with pytest.raises(RuntimeError, match="not empty"):
-        passes.apply_positions(x[:0], v["k"], v["t"], v["w"], v["b"], None, None, None, None, True)
+        passes.apply_positions(replace(branch, map=x[:0]), gate, None, True)
     with pytest.raises(RuntimeError, match="both rk and rt"):
-        passes.apply_positions(x, v["k"], v["t"], v["w"], v["b"], None, x, v["rk"], None, True)
+        passes.apply_positions(branch, gate, Shortcut(x, v["r_scale"]), True)
     with pytest.raises(RuntimeError, match="expected 40 values"):
-        passes.reduce_positions(x, None, x, v["mu"], v["k"], v["t"], v["ss"][:1], None, None, False)
+        passes.reduce_positions(OutputGradient(x), branch, v["q"][:1], None, False)

@@ -11,7 +11,8 @@ from oracles.tail_passes import LAYOUTS
 from senet import ChannelSpatialSE, Gated, SpatialSE, backend, create_model
 from senet.ops import backend as backends
 from senet.ops.passes.torch import TorchKernels
-from senet.ops.tail.call import keep, residual_tail, takes
+from senet.ops.tail.call import residual_tail
+from senet.ops.tail.fusible import TailModules, takes
 
 FUSED = ("torch", "cpp")
 BLOCKS = {"sse": SpatialSE, "scse": ChannelSpatialSE}
@@ -25,13 +26,13 @@ def torch_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Unit(nn.Module):
-    """Hold the parts of a tail in float64."""
+    """Parts of a tail in float64."""
 
     def __init__(self, block: str, *, projection: bool, training: bool = True) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.norm = nn.BatchNorm2d(9)
-        self.shortcut_norm = nn.BatchNorm2d(9) if projection else keep
+        self.shortcut_norm = nn.BatchNorm2d(9) if projection else None
         self.se = BLOCKS[block](9)
         for p in self.parameters():
             nn.init.normal_(p)
@@ -101,11 +102,11 @@ def test_networks_run_it(block: str) -> None:
 
 def test_what_it_does_not_take() -> None:
     x, norm = torch.randn(2, 8, 3, 3), nn.BatchNorm2d(8)
-    assert takes(x, x, norm, keep, SpatialSE(8))
-    assert takes(x, x, norm, keep, ChannelSpatialSE(8))
+    assert takes(x, x, TailModules(norm, recalibrate=SpatialSE(8)))
+    assert takes(x, x, TailModules(norm, recalibrate=ChannelSpatialSE(8)))
     for combine in ("max", "multiply", "concat"):
-        assert not takes(x, x, norm, keep, ChannelSpatialSE(8, combine=combine))
-    assert not takes(x, x, norm, keep, SpatialSE(8), gain=2.0)
+        assert not takes(x, x, TailModules(norm, recalibrate=ChannelSpatialSE(8, combine=combine)))
+    assert not takes(x, x, TailModules(norm, recalibrate=SpatialSE(8), gain=2.0))
 
 
 @pytest.mark.parametrize("gain", [1.0, 2.0])

@@ -1,16 +1,32 @@
 """The passes over maps that a residual tail is made of, as every backend has them.
 
 Maps are (N, C, H, W) of one memory format and type. Vectors over images and channels, (N, C), and over channels, (C,), are float32, for
-float64 maps float64. S = H W. No pass writes to what it is given, and each is deterministic.
+float64 maps float64. No pass writes to what it is given, and each is deterministic. Letters are those of `senet.ops.passes.terms`.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from senet.ops.passes.terms import (
+    Centred,
+    Coefficients,
+    GateOfPositions,
+    GradientSums,
+    Normalised,
+    OutputGradient,
+    PairCoefficients,
+    PairGradient,
+    PairMoments,
+    PairSums,
+    PositionCoefficients,
+    PositionSums,
+    Shortcut,
+)
 
-class Kernels(Protocol):
-    """The passes; `fused` combines them to the forward and backward of a tail."""
+
+class ChannelKernels(Protocol):
+    """The passes of a tail without a block, or whose block gates channels."""
 
     def moments(self, x: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
         """Read x once.
@@ -20,91 +36,79 @@ class Kernels(Protocol):
         """
         ...
 
-    def apply(
-        self, x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Map x to y = f(k x + t + shortcut), with k and t (N, C) and the shortcut rk r + rt, r, or nothing; rk and rt are (C,).
+    def apply(self, x: Tensor, scale: Tensor, shift: Tensor, shortcut: Shortcut | None, relu: bool) -> tuple[Tensor, Tensor | None]:
+        """Map x to y = f(scale x + shift + shortcut), f a ReLU or the identity; scale and shift are (N, C).
 
         Returns:
-            y, and what `reduce` and `spread` are told of it: y itself or a form of its own that says where y is positive; None without
-            a ReLU.
+            y, and the mask of its ReLU for `OutputGradient`: y itself or a form of the backend's own; None without a ReLU.
         """
         ...
 
-    def kept_like(self, x: Tensor) -> Tensor | None:
-        """Return an empty tensor such as `apply` keeps of y with a ReLU; None if that is y itself."""
+    def mask_like(self, x: Tensor) -> Tensor | None:
+        """Return an empty tensor such as the mask that `apply` makes for maps like x; None if that is y itself."""
         ...
 
-    def reduce(
-        self, dy: Tensor, kept: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Sum over positions with g = dy, zero where `kept` says that y is not positive.
+    def reduce(self, gradient: OutputGradient, branch: Centred, shortcut: Centred | None, store_gradient: bool) -> GradientSums:
+        """Sum over positions; `shortcut` is a projected one, or None.
 
-        Returns:
-            A = sum g, B = sum g (x - mu), for a projected shortcut sum g (r - r_mu), each (N, C), and if `keep` is set g itself, a new map;
-            mu and r_mu are (C,).
+        Args:
+            gradient: of the output.
+            branch: x.
+            shortcut: r if it is projected, else None.
+            store_gradient: whether g is written, for the passes behind this one.
         """
         ...
 
-    def spread(self, dy: Tensor, kept: Tensor | None, x: Tensor, ka: Tensor, kb: Tensor | None, kc: Tensor) -> Tensor:
-        """Return ka g + kb x + kc with g as in `reduce`; ka and kc are (N, C), kb is (C,), None = 0."""
+    def spread(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients) -> Tensor:
+        """Return the gradient of x that the coefficients say."""
         ...
+
+
+class SpatialKernels(Protocol):
+    """The passes of a tail whose block gates positions."""
 
     def apply_positions(
-        self,
-        x: Tensor,
-        k: Tensor,
-        t: Tensor,
-        w: Tensor,
-        b: Tensor,
-        s: Tensor | None,
-        r: Tensor | None,
-        rk: Tensor | None,
-        rt: Tensor | None,
-        relu: bool,
+        self, branch: Normalised, gate: GateOfPositions, shortcut: Shortcut | None, relu: bool
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Gate every position, and every map if s is given.
+        """Gate every position, and every map if there are gates of channels s.
 
         Returns:
-            y = f(u (s + ss) + shortcut) with u = k x + t; what `apply` tells of it; and the positions' gates, ss = sigmoid(sum_c w x + b),
-            (N, 1, H, W) and contiguous, of the vectors' type. k, t and w are (C,), b has one value, s is (N, C), None = 0, and the
-            shortcut is as in `apply`.
+            y = f(u (s + q) + shortcut), u the normalised branch; its mask as `apply` has it; and the gates q, (N, 1, H, W) and contiguous,
+            of the vectors' type.
         """
         ...
 
     def reduce_positions(
-        self,
-        dy: Tensor,
-        kept: Tensor | None,
-        x: Tensor,
-        mu: Tensor,
-        k: Tensor,
-        t: Tensor,
-        ss: Tensor,
-        r: Tensor | None,
-        r_mu: Tensor | None,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor | None]:
-        """Sum over channels, then over positions, with g as in `reduce` and k, t, ss and u = k x + t as in `apply_positions`.
-
-        Returns:
-            A = sum g, B = sum g (x - mu), As = sum g ss, Bs = sum g ss (x - mu), X = sum dq (x - mu), for a projected shortcut
-            sum g (r - r_mu), each (N, C); dq = ss (1 - ss) sum_c g u, shaped as ss; and if `keep` is set g itself.
-        """
+        self, gradient: OutputGradient, branch: Normalised, gates: Tensor, shortcut: Centred | None, store_gradient: bool
+    ) -> PositionSums:
+        """Sum over channels, then over positions; gates are q, the rest is as in `reduce`."""
         ...
 
-    def spread_positions(
-        self,
-        dy: Tensor,
-        kept: Tensor | None,
-        x: Tensor,
-        ka: Tensor,
-        kb: Tensor | None,
-        kc: Tensor,
-        ks: Tensor,
-        kw: Tensor,
-        ss: Tensor,
-        dq: Tensor,
-    ) -> Tensor:
-        """Return (ka + ks ss) g + kw dq + kb x + kc with g, ka, kb and kc as in `spread`, ss and dq (N, 1, H, W); ks and kw are (C,)."""
+    def spread_positions(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients, positions: PositionCoefficients) -> Tensor:
+        """Return the gradient of x that both kinds of coefficients say."""
+        ...
+
+
+class Kernels(ChannelKernels, SpatialKernels, Protocol):
+    """The passes that every backend has; `senet.ops.tail` combines them to the forward and backward of a tail."""
+
+
+@runtime_checkable
+class PairKernels(Protocol):
+    """The passes over branch and shortcut together, of a pre-activation tail; a backend need not have them."""
+
+    def pair_moments(self, u: Tensor, r: Tensor) -> PairMoments:
+        """Read branch and shortcut once."""
+        ...
+
+    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Return v = gates u + r and a = relu(scale v + shift); gates are (N, C), scale and shift (C,)."""
+        ...
+
+    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor) -> PairSums:
+        """Sum over positions; mean is that of v, (C,)."""
+        ...
+
+    def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
+        """Return the gradients of shortcut and branch, dr and du, that the coefficients say."""
         ...

@@ -4,102 +4,126 @@ import torch
 from torch import Tensor
 
 from senet.ops.passes.maps import over_positions, precision
+from senet.ops.passes.terms import (
+    Centred,
+    Coefficients,
+    GateOfPositions,
+    GradientSums,
+    Normalised,
+    OutputGradient,
+    PairCoefficients,
+    PairGradient,
+    PairMoments,
+    PairSums,
+    PositionCoefficients,
+    PositionSums,
+    Shortcut,
+)
 
 
 class TorchKernels:
     """The definition: whole maps in at least float32, one operation after the other."""
 
     def moments(self, x: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
-        """See `Kernels`."""
+        """See `ChannelKernels`."""
         x = x.to(precision(x))
         p = x.mean((2, 3))
         return p, (x - over_positions(p)).square_().sum((2, 3)) if centred else torch.zeros_like(p)
 
-    def apply(
-        self, x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """See `Kernels`."""
-        v = torch.addcmul(over_positions(t), x.to(k.dtype), over_positions(k))
-        y = joined(v, r, rk, rt, relu).to(x.dtype)
+    def apply(self, x: Tensor, scale: Tensor, shift: Tensor, shortcut: Shortcut | None, relu: bool) -> tuple[Tensor, Tensor | None]:
+        """See `ChannelKernels`."""
+        v = torch.addcmul(over_positions(shift), x.to(scale.dtype), over_positions(scale))
+        y = joined(v, shortcut, relu).to(x.dtype)
         return y, y if relu else None
 
-    def kept_like(self, x: Tensor) -> Tensor | None:
-        """See `Kernels`."""
+    def mask_like(self, x: Tensor) -> Tensor | None:
+        """See `ChannelKernels`."""
 
-    def reduce(
-        self, dy: Tensor, kept: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """See `Kernels`."""
-        g = masked(dy, kept)
-        wide = g.to(mu.dtype)
-        by_r = None if r is None or r_mu is None else (wide * (r - over_positions(r_mu))).sum((2, 3))
-        own = (g.clone() if g is dy else g) if keep else None
-        return wide.sum((2, 3)), (wide * (x - over_positions(mu))).sum((2, 3)), by_r, own
+    def reduce(self, gradient: OutputGradient, branch: Centred, shortcut: Centred | None, store_gradient: bool) -> GradientSums:
+        """See `ChannelKernels`."""
+        g = behind_relu(gradient)
+        wide = g.to(branch.mean.dtype)
+        gr = None if shortcut is None else (wide * (shortcut.map - over_positions(shortcut.mean))).sum((2, 3))
+        stored = (g.clone() if g is gradient.dy else g) if store_gradient else None
+        return GradientSums(wide.sum((2, 3)), (wide * (branch.map - over_positions(branch.mean))).sum((2, 3)), gr, stored)
 
-    def spread(self, dy: Tensor, kept: Tensor | None, x: Tensor, ka: Tensor, kb: Tensor | None, kc: Tensor) -> Tensor:
-        """See `Kernels`."""
-        dx = torch.addcmul(over_positions(kc), masked(dy, kept).to(ka.dtype), over_positions(ka))
-        return (dx if kb is None else torch.addcmul(dx, x.to(kb.dtype), over_positions(kb))).to(x.dtype)
+    def spread(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients) -> Tensor:
+        """See `ChannelKernels`."""
+        by_g, by_x, constant = (coefficients.by_g, coefficients.by_x, coefficients.constant)
+        dx = torch.addcmul(over_positions(constant), behind_relu(gradient).to(by_g.dtype), over_positions(by_g))
+        return (dx if by_x is None else torch.addcmul(dx, x.to(by_x.dtype), over_positions(by_x))).to(x.dtype)
 
     def apply_positions(
-        self,
-        x: Tensor,
-        k: Tensor,
-        t: Tensor,
-        w: Tensor,
-        b: Tensor,
-        s: Tensor | None,
-        r: Tensor | None,
-        rk: Tensor | None,
-        rt: Tensor | None,
-        relu: bool,
+        self, branch: Normalised, gate: GateOfPositions, shortcut: Shortcut | None, relu: bool
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """See `Kernels`."""
-        wide = x.to(k.dtype)
-        ss = torch.sigmoid((wide * over_positions(w)).sum(1, keepdim=True) + b)
-        u = torch.addcmul(over_positions(t), wide, over_positions(k))
-        v = u * (ss if s is None else over_positions(s) + ss)
-        y = joined(v, r, rk, rt, relu).to(x.dtype)
-        return y, y if relu else None, ss
+        """See `SpatialKernels`."""
+        x = branch.map
+        wide = x.to(branch.scale.dtype)
+        q = torch.sigmoid((wide * over_positions(gate.weight)).sum(1, keepdim=True) + gate.bias)
+        u = torch.addcmul(over_positions(branch.shift), wide, over_positions(branch.scale))
+        v = u * (q if gate.channels is None else over_positions(gate.channels) + q)
+        y = joined(v, shortcut, relu).to(x.dtype)
+        return y, y if relu else None, q
 
     def reduce_positions(
-        self,
-        dy: Tensor,
-        kept: Tensor | None,
-        x: Tensor,
-        mu: Tensor,
-        k: Tensor,
-        t: Tensor,
-        ss: Tensor,
-        r: Tensor | None,
-        r_mu: Tensor | None,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor | None]:
-        """See `Kernels`."""
-        a, b, by_r, own = self.reduce(dy, kept, x, mu, r, r_mu, keep)
-        g = masked(dy, kept).to(mu.dtype)
-        dss = (g * torch.addcmul(over_positions(t), x.to(k.dtype), over_positions(k))).sum(1, keepdim=True)
-        dq = dss * ss * (1 - ss)
-        centred, gated = x - over_positions(mu), g * ss
-        return a, b, gated.sum((2, 3)), (gated * centred).sum((2, 3)), (dq * centred).sum((2, 3)), by_r, dq, own
+        self, gradient: OutputGradient, branch: Normalised, gates: Tensor, shortcut: Centred | None, store_gradient: bool
+    ) -> PositionSums:
+        """See `SpatialKernels`."""
+        x = branch.map
+        sums = self.reduce(gradient, Centred(x, branch.mean), shortcut, store_gradient)
+        g = behind_relu(gradient).to(branch.mean.dtype)
+        u = torch.addcmul(over_positions(branch.shift), x.to(branch.scale.dtype), over_positions(branch.scale))
+        dl = (g * u).sum(1, keepdim=True) * gates * (1 - gates)
+        centred, gated = x - over_positions(branch.mean), g * gates
+        return PositionSums(
+            g=sums.g,
+            gx=sums.gx,
+            gr=sums.gr,
+            gradient=sums.gradient,
+            gq=gated.sum((2, 3)),
+            gqx=(gated * centred).sum((2, 3)),
+            lx=(dl * centred).sum((2, 3)),
+            dl=dl,
+        )
 
-    def spread_positions(
-        self,
-        dy: Tensor,
-        kept: Tensor | None,
-        x: Tensor,
-        ka: Tensor,
-        kb: Tensor | None,
-        kc: Tensor,
-        ks: Tensor,
-        kw: Tensor,
-        ss: Tensor,
-        dq: Tensor,
-    ) -> Tensor:
-        """See `Kernels`."""
-        dx = masked(dy, kept).to(ka.dtype) * torch.addcmul(over_positions(ka), ss, over_positions(ks))
-        dx = torch.addcmul(dx, dq, over_positions(kw)) + over_positions(kc)
-        return (dx if kb is None else torch.addcmul(dx, x.to(kb.dtype), over_positions(kb))).to(x.dtype)
+    def spread_positions(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients, positions: PositionCoefficients) -> Tensor:
+        """See `SpatialKernels`."""
+        by_g, by_x, constant = (coefficients.by_g, coefficients.by_x, coefficients.constant)
+        g = behind_relu(gradient).to(by_g.dtype)
+        dx = g * torch.addcmul(over_positions(by_g), positions.gates, over_positions(positions.by_gq))
+        dx = torch.addcmul(dx, positions.dl, over_positions(positions.by_dl)) + over_positions(constant)
+        return (dx if by_x is None else torch.addcmul(dx, x.to(by_x.dtype), over_positions(by_x))).to(x.dtype)
+
+
+class TorchPairKernels:
+    """The definition of the passes over pairs: whole maps in at least float32, one operation after the other."""
+
+    def pair_moments(self, u: Tensor, r: Tensor) -> PairMoments:
+        """See `PairKernels`."""
+        u, r = u.to(precision(u)), r.to(precision(r))
+        u_mean, r_mean = u.mean((2, 3)), r.mean((2, 3))
+        u, r = u - over_positions(u_mean), r - over_positions(r_mean)
+        return PairMoments(u_mean, r_mean, (u * u).sum((2, 3)), (u * r).sum((2, 3)), (r * r).sum((2, 3)))
+
+    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """See `PairKernels`."""
+        v = torch.addcmul(r.to(gates.dtype), u.to(gates.dtype), over_positions(gates))
+        return v.to(u.dtype), torch.relu_(torch.addcmul(over_positions(shift), v, over_positions(scale))).to(u.dtype)
+
+    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor) -> PairSums:
+        """See `PairKernels`."""
+        g, u = positive(gradient.da, gradient.a).to(mean.dtype), u.to(mean.dtype)
+        gu, gv = (g * u).sum((2, 3)), (g * (gradient.v - over_positions(mean))).sum((2, 3))
+        return PairSums(g.sum((2, 3)), gv, gu, torch.zeros_like(gu) if gradient.dv is None else (gradient.dv * u).sum((2, 3)))
+
+    def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
+        """See `PairKernels`."""
+        da, by_g, by_v = gradient.da, coefficients.by_g, coefficients.by_v
+        dr = torch.addcmul(over_positions(coefficients.constant), positive(da, gradient.a).to(by_g.dtype), over_positions(by_g))
+        dr = dr if by_v is None else torch.addcmul(dr, gradient.v.to(by_v.dtype), over_positions(by_v))
+        dr = dr if gradient.dv is None else dr + gradient.dv
+        du = torch.addcmul(over_positions(coefficients.squeeze), dr, over_positions(coefficients.gates))
+        return dr.to(da.dtype), du.to(da.dtype)
 
 
 class CompiledKernels(TorchKernels):
@@ -110,15 +134,21 @@ class CompiledKernels(TorchKernels):
             setattr(self, name, torch.compile(getattr(super(), name), dynamic=False))
 
 
-def joined(v: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool) -> Tensor:
-    """Return f(v + shortcut) with the shortcut as in `Kernels.apply`; v may be overwritten."""
-    if r is not None:
-        v = v + r if rk is None else torch.addcmul(v, r.to(rk.dtype), over_positions(rk))
-    if rt is not None:
-        v = v + over_positions(rt)
+def joined(v: Tensor, shortcut: Shortcut | None, relu: bool) -> Tensor:
+    """Return f(v + shortcut), f a ReLU or the identity; v may be overwritten."""
+    if shortcut is not None:
+        r, scale = shortcut.map, shortcut.scale
+        v = v + r if scale is None else torch.addcmul(v, r.to(scale.dtype), over_positions(scale))
+        if shortcut.shift is not None:
+            v = v + over_positions(shortcut.shift)
     return torch.relu_(v) if relu else v
 
 
-def masked(dy: Tensor, y: Tensor | None) -> Tensor:
-    """Return the gradient where y is positive, and 0 elsewhere; all of it if y is None."""
-    return dy if y is None else torch.where(y > 0, dy, 0)
+def behind_relu(gradient: OutputGradient) -> Tensor:
+    """Return g, in a new map unless there is no ReLU."""
+    return gradient.dy if gradient.relu_mask is None else positive(gradient.dy, gradient.relu_mask)
+
+
+def positive(dy: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient where y is positive, and 0 elsewhere."""
+    return torch.where(y > 0, dy, 0)

@@ -1,9 +1,10 @@
 """The fused tail as two operators of torch, `senet::tail` and `senet::tail_backward`: what compilers see of it.
 
-They take and return rows of tensors without those that are None; `places` says which places of the whole row they have.
+Arguments have the names of `TailTensors`, `Saved` and `Form`. Results are lists without what a form does not have: operators cannot return
+None.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,133 +14,112 @@ from senet.ops.backend import named
 from senet.ops.passes.maps import layout, precision
 from senet.ops.passes.protocol import Kernels
 from senet.ops.passes.torch import TorchKernels
-from senet.ops.tail.autograd import COUNT, Form, gradients_of, lasting
-from senet.ops.tail.channel import Saved
-from senet.ops.tail.spatial import SpatialSaved
+from senet.ops.tail.form import SCHEMA, Form
+from senet.ops.tail.rows import SAVED, TENSORS, Row, Saved, TailTensors
 
-Row = list[Tensor | None]
-
-SMALL = SpatialSaved.COUNT
-"""How many small tensors are saved at most; those of tails without gates of positions are the first `Saved.COUNT`."""
-WEIGHT = COUNT - 2
-"""Place of the projection's weight among the tensors of a tail."""
+VECTORS = SAVED[3:]
+"""Names of what is saved beside maps and mask: what the forward operator returns of it."""
+OPTIONAL = ", ".join(f"Tensor? {name}" for name in TENSORS)
+OPTIONS = ", ".join((*SCHEMA, "str backend"))
+FORWARD = f"(Tensor x, Tensor? shortcut, {OPTIONAL}, {OPTIONS}) -> Tensor[]"
+BACKWARD = (
+    f"(Tensor dy, Tensor x, {', '.join(f'Tensor? saved_{name}' for name in SAVED[1:])}, {OPTIONAL}, {OPTIONS}, bool has_shortcut)"
+    " -> Tensor[]"
+)
 
 
 def tail_by_name(backend: str, form: Form, x: Tensor, r: Tensor | None, *tensors: Tensor | None) -> Row:
     """Compute what `TailFunction` does, as an operator that a compiler keeps whole."""
-    row, places = _dense((x, r, *tensors))
-    filled = _results(form, tensors[WEIGHT])
-    found = torch.ops.senet.tail(row, places, *form[:7], backend)
-    y, var, r_var, *small = _sparse(found[: len(filled)], filled, 3 + SMALL)
-    saved = Saved.of(small[: Saved.COUNT])
-    mu, r_mu = (None if v is None or a is None else a.mu for v, a in ((var, saved.affine), (r_var, saved.r_affine)))
-    return [y, mu, var, r_mu, r_var]
+    results = torch.ops.senet.tail(x, r, *tensors, *form.arguments(), backend)
+    found = dict(zip(_present(form, TailTensors(*tensors)), results[1:], strict=False))
+    branch = (found["mean"], found["var"]) if form.use_batch else (None, None)
+    shortcut = (found["shortcut_mean"], found["shortcut_var"]) if form.shortcut_use_batch else (None, None)
+    return (results[0], *branch, *shortcut)
 
 
-@torch.library.custom_op("senet::tail", mutates_args=())
-def _tail(
-    tensors: Sequence[Tensor],
-    places: Sequence[int],
-    batch: bool | None,
-    eps: float,
-    gate: str | None,
-    gain: float,
-    r_batch: bool | None,
-    r_eps: float,
-    relu: bool,
-    backend: str,
-) -> list[Tensor]:
-    """Compute y, the unbiased variances, what `Saved` holds, and what was kept of y if that is not y itself."""
-    form = Form(batch, eps, gate, gain, r_batch, r_eps, relu)
-    x, r, *rest = _sparse(tensors, places, 2 + COUNT)
-    assert x is not None
+def _present(form: Form, tensors: TailTensors) -> list[str]:
+    """Return the names of what the forward operator returns behind y; a mask that is not y itself comes last, and is not among them."""
+    projected, gated = form.shortcut_use_batch is not None, form.gate is not None
+    there = {"var": form.use_batch, "shortcut_var": form.shortcut_use_batch, "position_gates": tensors.position_weight is not None}
+    there |= dict.fromkeys(("shortcut_mean", "shortcut_inverse_std", "shortcut_scale"), projected)
+    there |= dict.fromkeys(("squeeze", "hidden", "channel_gates"), gated)
+    return [name for name in ("var", "shortcut_var", *VECTORS) if there.get(name, True)]
+
+
+@torch.library.custom_op("senet::tail", mutates_args=(), schema=FORWARD)
+def _tail(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
+    """Compute y, what `_present` says, and the ReLU's mask if that is not y itself."""
+    tensors, form, backend = _taken_apart(rest)
     with torch.autocast(x.device.type, enabled=False):
-        passed = form.tail(tuple(rest)).forward(_kernels(backend, x), x, r)
-    _, var, _, r_var = passed.statistics
-    row, _ = _dense((passed.y, var, r_var, *passed.saved.tensors()))
-    if passed.kept is not None and passed.kept is not passed.y:
-        row.append(passed.kept)
-    return _fresh(row, tensors)
-
-
-@torch.library.custom_op("senet::tail_backward", mutates_args=())
-def _tail_backward(
-    tensors: Sequence[Tensor],
-    places: Sequence[int],
-    batch: bool | None,
-    eps: float,
-    gate: str | None,
-    gain: float,
-    r_batch: bool | None,
-    r_eps: float,
-    relu: bool,
-    backend: str,
-    has_shortcut: bool,
-) -> list[Tensor]:
-    """Compute the gradients of x, of r unless it is dy, and of the tensors that have one."""
-    form = Form(batch, eps, gate, gain, r_batch, r_eps, relu)
-    dy, x, r, kept, *rest = _sparse(tensors, places, 4 + SMALL + COUNT)
-    assert dy is not None
-    assert x is not None
-    parameters = tuple(rest[SMALL:])
-    tail: Any = form.tail(parameters)
-    saved = tail.saved_type.of(rest[: tail.saved_type.COUNT])
-    dy = dy.contiguous(memory_format=layout(x))
-    with torch.autocast(x.device.type, enabled=False):
-        found = tail.backward(_kernels(backend, x), dy, kept, x, r, saved, has_shortcut)
-    row, _ = _dense((found.x, found.r if _has_own(form, has_shortcut) else None, *gradients_of(found, parameters)))
-    return _fresh(row, tensors)
+        output = form.tail(tensors).forward(_kernels(backend, x), x, r)
+    y, _, var, _, shortcut_var = output.row()
+    mask = output.saved.relu_mask
+    row = (y, var, shortcut_var, *output.saved.row()[3:], None if mask is y else mask)
+    return _fresh([v for v in row if v is not None], (x, r, *tensors.row()))
 
 
 @_tail.register_fake
-def _(tensors: Sequence[Tensor], places: Sequence[int], *rest: Any) -> list[Tensor]:
-    form, backend = Form(*rest[:7]), rest[7]
-    x, *others = _sparse(tensors, places, 2 + COUNT)
-    assert x is not None
-    w1, weight = others[1 + WEIGHT - 4], others[1 + WEIGHT]
-    channels, maps, hidden = (x.shape[1],), tuple(x.shape[:2]), (len(x), 0 if w1 is None else len(w1))
-    shapes = [channels, channels, maps, *[channels] * 6, maps, hidden, maps, channels, (len(x), 1, *x.shape[2:])]
-    small = [x.new_empty(shapes[place - 1], dtype=precision(x)) for place in _results(form, weight)[1:]]
-    kept = _kernels(backend, x).kept_like(x) if form.relu else None
-    return [_map_like(x), *small, *([] if kept is None else [kept])]
+def _(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
+    tensors, form, backend = _taken_apart(rest)
+    of_map = {"means": x.shape[:2], "squeeze": x.shape[:2], "channel_gates": x.shape[:2]}
+    of_map |= {"position_gates": (len(x), 1, *x.shape[2:]), "hidden": (len(x), 0 if tensors.w1 is None else len(tensors.w1))}
+    vectors = [x.new_empty(of_map.get(name, x.shape[1:2]), dtype=precision(x)) for name in _present(form, tensors)]
+    mask = _kernels(backend, x).mask_like(x) if form.relu else None
+    return [_map_like(x), *vectors, *([] if mask is None else [mask])]
+
+
+@torch.library.custom_op("senet::tail_backward", mutates_args=(), schema=BACKWARD)
+def _tail_backward(dy: Tensor, *rest: Any) -> list[Tensor]:
+    """Compute the gradients of x, of the shortcut unless it is dy, and of the parameters that are there."""
+    saved, (tensors, form, backend) = _saved(rest), _taken_apart(rest[len(SAVED) : -1])
+    with torch.autocast(dy.device.type, enabled=False):
+        of_y = dy.contiguous(memory_format=layout(saved.x))
+        found = form.tail(tensors).backward(_kernels(backend, dy), of_y, saved)
+    row = (found.x, found.shortcut if _has_own(form, saved.has_shortcut) else None, *found.row(tensors))
+    return _fresh([v for v in row if v is not None], (dy, *saved.row(), *tensors.row()))
 
 
 @_tail_backward.register_fake
-def _(tensors: Sequence[Tensor], places: Sequence[int], *rest: Any) -> list[Tensor]:
-    form, has_shortcut = Form(*rest[:7]), rest[8]
-    _, x, *others = _sparse(tensors, places, 4 + SMALL + COUNT)
-    assert x is not None
-    parameters = [torch.empty_like(v) for v in others[2 + SMALL :] if v is not None]
-    return [_map_like(x), *([_map_like(x)] if _has_own(form, has_shortcut) else []), *parameters]
+def _(dy: Tensor, *rest: Any) -> list[Tensor]:
+    saved, (tensors, form, _) = _saved(rest), _taken_apart(rest[len(SAVED) : -1])
+    maps = 1 + _has_own(form, saved.has_shortcut)
+    return [*(_map_like(saved.x) for _ in range(maps)), *(torch.empty_like(v) for v in tensors.row() if v is not None)]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    tensors, places, *rest = inputs
-    form = Form(*rest[:7])
-    x, r, *parameters = _sparse(tensors, places, 2 + COUNT)
-    filled = _results(form, parameters[WEIGHT])
-    y, _, _, *small = _sparse(output[: len(filled)], filled, 3 + SMALL)
-    kept = None if not form.relu else output[-1] if len(output) > len(filled) else y
-    row, ctx.kept_places = _dense((x, None if form.r_batch is None else r, kept, *small, *lasting(tuple(parameters))))
-    ctx.save_for_backward(*row)
-    ctx.places, ctx.form, ctx.backend, ctx.has_shortcut = places, form, rest[7], r is not None
+    x, r, *rest = inputs
+    tensors, ctx.form, ctx.backend = _taken_apart(rest)
+    present = _present(ctx.form, tensors)
+    found = dict(zip(present, output[1:], strict=False))
+    mask = None if not ctx.form.relu else output[-1] if len(output) > 1 + len(present) else output[0]
+    saved = (x, None if ctx.form.shortcut_use_batch is None else r, mask, *(found.get(name) for name in VECTORS))
+    ctx.save_for_backward(*saved, *tensors.parameters())
+    ctx.has_shortcut = r is not None
 
 
-def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
+def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Tensor | None, ...]:
     dy, form = gradients[0], ctx.form
+    options = (None,) * (len(SCHEMA) + 1)
     if dy is None:
-        return ([None] * len(ctx.places), *(None,) * 9)
-    places = [0, *(place + 1 for place in ctx.kept_places)]
-    found = torch.ops.senet.tail_backward([dy, *ctx.saved_tensors], places, *form[:7], ctx.backend, ctx.has_shortcut)
-    own = _has_own(form, ctx.has_shortcut)
-    whole: Row = [found[0], found[1] if own else dy if ctx.has_shortcut else None, *(None,) * COUNT]
-    with_gradient = [place - 2 - SMALL for place in places if place >= 4 + SMALL]
-    for place, gradient in zip(with_gradient, found[1 + own :], strict=True):
-        whole[place] = gradient
-    return ([whole[place] for place in ctx.places], *(None,) * 9)
+        return (None, None, *(None,) * len(TENSORS), *options)
+    row = ctx.saved_tensors
+    found = iter(torch.ops.senet.tail_backward(dy, *row, *form.arguments(), ctx.backend, ctx.has_shortcut))
+    dx = next(found)
+    dr = next(found) if _has_own(form, ctx.has_shortcut) else dy if ctx.has_shortcut else None
+    return (dx, dr, *(None if v is None else next(found) for v in row[len(SAVED) :]), *options)
 
 
 _tail.register_autograd(_differentiate, setup_context=_save)
+
+
+def _taken_apart(rest: Sequence[Any]) -> tuple[TailTensors, Form, str]:
+    """Return tensors, form and backend out of the arguments that follow the maps."""
+    tensors, options = rest[: len(TENSORS)], rest[len(TENSORS) :]
+    return TailTensors(*tensors), Form(*options[:-1]), options[-1]
+
+
+def _saved(rest: Sequence[Any]) -> Saved:
+    return Saved.of(rest[: len(SAVED)], has_shortcut=rest[-1])
 
 
 def _kernels(backend: str, x: Tensor) -> Kernels:
@@ -147,35 +127,14 @@ def _kernels(backend: str, x: Tensor) -> Kernels:
     return named(backend, x.device.type).kernels or TorchKernels()
 
 
-def _results(form: Form, weight: Tensor | None) -> list[int]:
-    """Return which places of (y, var, r_var, *SpatialSaved) a tail of this form, with this projection, fills."""
-    projected, gated, spatial = form.r_batch is not None, form.gate is not None, weight is not None
-    has = (True, bool(form.batch), bool(form.r_batch), *[True] * 4, *[projected] * 3, *[gated] * 3, *[spatial] * 2)
-    return [place for place, there in enumerate(has) if there]
-
-
 def _has_own(form: Form, has_shortcut: bool) -> bool:
     """Return whether the shortcut's gradient is a map of its own, and not dy."""
-    return has_shortcut and (form.relu or form.r_batch is not None)
+    return has_shortcut and (form.relu or form.shortcut_use_batch is not None)
 
 
-def _dense(row: Iterable[Tensor | None]) -> tuple[list[Tensor], list[int]]:
-    """Return the tensors of a row, and their places in it."""
-    there = [(place, tensor) for place, tensor in enumerate(row) if tensor is not None]
-    return [tensor for _, tensor in there], [place for place, _ in there]
-
-
-def _sparse(tensors: Sequence[Tensor], places: Sequence[int], length: int) -> Row:
-    """Put tensors back to their places."""
-    row: Row = [None] * length
-    for place, tensor in zip(places, tensors, strict=True):
-        row[place] = tensor
-    return row
-
-
-def _fresh(found: list[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
+def _fresh(found: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor]:
     """Copy what shares its memory with an argument or an earlier result: an operator's results may not."""
-    taken = {tensor.untyped_storage().data_ptr() for tensor in given}
+    taken = {tensor.untyped_storage().data_ptr() for tensor in given if tensor is not None}
     row = []
     for tensor in found:
         row.append(tensor.clone() if tensor.untyped_storage().data_ptr() in taken else tensor)

@@ -1,4 +1,4 @@
-"""What a block multiplies by, as data, and the gradients of the gates of channels."""
+"""What a block multiplies by, as data, and the gradients of the gates of channels (Hu et al., 1709.01507, eq. 2-4)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 
 from senet.ops.reference import GATE
 
-SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
+DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda s: s * (1 - s),
     "tanh": lambda s: 1 - s * s,
     "relu": lambda s: (s > 0).to(s.dtype),
@@ -20,7 +20,7 @@ SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Excitation:
-    """Hold an excitation as data: weights and biases of both FCs, the name of the non-linearity, and a constant factor behind it."""
+    """Excitation as data: weights and biases of both FCs, the name of the non-linearity, and a constant factor behind it."""
 
     w1: Tensor
     b1: Tensor | None
@@ -32,7 +32,7 @@ class Excitation:
 
 @dataclass(frozen=True)
 class Projection:
-    """Hold the projection of a position's channels to its gate as data: weight (C,), and bias (1,) or None."""
+    """Projection of a position's channels to its gate as data: weight (C,), and bias (1,) or None."""
 
     weight: Tensor
     bias: Tensor | None
@@ -40,7 +40,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Gates:
-    """Hold what a block multiplies by as data: the excitation of the channels, the projection of the positions, or both, then their sum."""
+    """What a block multiplies by as data: the excitation of the channels, the projection of the positions, or both, then their sum."""
 
     channels: Excitation | None
     positions: Projection | None = None
@@ -48,29 +48,38 @@ class Gates:
 
 @dataclass(frozen=True)
 class Excited:
-    """Hold a gate and what its gradient needs: squeeze z, hidden units h, gate s without its gain."""
+    """Gates of channels and what their gradient needs: squeeze (N, C), hidden units (N, h), gates without gain (N, C)."""
 
-    z: Tensor
-    h: Tensor
-    s: Tensor
+    squeeze: Tensor
+    hidden: Tensor
+    gates: Tensor
 
 
-def excite(gate: Excitation, z: Tensor) -> Excited:
-    """Compute the gate of squeezed maps (N, C)."""
-    w1, b1, w2, b2 = (None if v is None else v.to(z.dtype) for v in (gate.w1, gate.b1, gate.w2, gate.b2))
+@dataclass(frozen=True)
+class ExcitationGradients:
+    """Gradients of an excitation: of its squeeze (N, C), and of its weights and biases by their names."""
+
+    squeeze: Tensor
+    weights: dict[str, Tensor]
+
+
+def excite(excitation: Excitation, squeeze: Tensor) -> Excited:
+    """Compute the gates of squeezed maps (N, C)."""
+    w1, b1, w2, b2 = (None if v is None else v.to(squeeze.dtype) for v in (excitation.w1, excitation.b1, excitation.w2, excitation.b2))
     assert w1 is not None
     assert w2 is not None
-    h = torch.relu_(linear(z, w1, b1))
-    return Excited(z, h, GATE[gate.name](linear(h, w2, b2)))
+    hidden = torch.relu_(linear(squeeze, w1, b1))
+    return Excited(squeeze, hidden, GATE[excitation.name](linear(hidden, w2, b2)))
 
 
-def excitation_gradients(gate: Excitation, excited: Excited, ds: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Return the gradients of z, and of w1, b1, w2 and b2."""
-    de = gained(ds * SLOPES[gate.name](excited.s), gate)
-    da = (de @ gate.w2.to(de.dtype)) * (excited.h > 0)
-    return da @ gate.w1.to(da.dtype), (da.t() @ excited.z, da.sum(0), de.t() @ excited.h, de.sum(0))
+def excitation_gradients(excitation: Excitation, excited: Excited, dgates: Tensor) -> ExcitationGradients:
+    """Return the gradients of an excitation, given that of its gates with their gain, (N, C)."""
+    dlogits = with_gain(dgates * DERIVATIVES[excitation.name](excited.gates), excitation)
+    dhidden = (dlogits @ excitation.w2.to(dlogits.dtype)) * (excited.hidden > 0)
+    weights = {"w1": dhidden.t() @ excited.squeeze, "b1": dhidden.sum(0), "w2": dlogits.t() @ excited.hidden, "b2": dlogits.sum(0)}
+    return ExcitationGradients(dhidden @ excitation.w1.to(dhidden.dtype), weights)
 
 
-def gained(s: Tensor, gate: Excitation) -> Tensor:
-    """Multiply by the gate's constant factor."""
-    return s if gate.gain == 1 else s * gate.gain
+def with_gain(gates: Tensor, excitation: Excitation) -> Tensor:
+    """Multiply by the excitation's constant factor."""
+    return gates if excitation.gain == 1 else gates * excitation.gain

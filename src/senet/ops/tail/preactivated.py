@@ -1,104 +1,108 @@
 """The end of a pre-activation unit with the beginning of the next in one operator: SE, shortcut, BN and ReLU.
 
 The variance of v = s u + r over the positions of an image is s^2 Var u + 2 s Cov(u, r) + Var r: one read of the branch u and the shortcut r
-gives the squeeze, hence the gate s, and the statistics of the BN behind the sum. a = relu(scale v + shift) is what the next unit's
-convolution sees, v what its shortcut carries. Names are those of `senet.ops.tail.channel`.
+gives the squeeze, hence the gates s, and the statistics of the BN behind the sum. a = relu(scale v + shift) is what the next unit's
+convolution sees, v what its shortcut carries.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from senet.ops.passes.pairs import PairKernels
-from senet.ops.tail.channel import (
-    Affine,
-    Gradients,
-    Norm,
-    normaliser,
-    through_statistics,
-)
-from senet.ops.tail.gates import Excitation, Excited, excitation_gradients, excite, gained
+from senet.ops.passes.protocol import PairKernels
+from senet.ops.passes.terms import PairCoefficients, PairGradient
+from senet.ops.tail.batchnorm import BatchNorm, Normalization, Statistics, normalization, through_statistics
+from senet.ops.tail.gates import Excitation, Excited, excitation_gradients, excite, with_gain
+from senet.ops.tail.rows import Gradients, Row, TailTensors
+
+
+@dataclass(frozen=True)
+class PreactivatedSaved:
+    """What the backward pass needs of the forward pass.
+
+    Args:
+        u: the branch, (N, C, H, W).
+        v: the sum.
+        a: the sum, normalised and rectified.
+        means: of v, (N, C).
+        uv: centred sums of u v, (N, C).
+        normalization: what the normalisation did.
+        excited: the gates; their squeeze is the means of u.
+    """
+
+    u: Tensor
+    v: Tensor
+    a: Tensor
+    means: Tensor
+    uv: Tensor
+    normalization: Normalization
+    excited: Excited
+
+    def row(self) -> tuple[Tensor, ...]:
+        """Return the tensors in a fixed order, for autograd to keep; `COUNT` says how many."""
+        n, e = self.normalization, self.excited
+        return self.u, self.v, self.a, self.means, self.uv, n.mean, n.inverse_std, n.scale, e.squeeze, e.hidden, e.gates
+
+    @classmethod
+    def of(cls, row: Any) -> "PreactivatedSaved":
+        """Return what `row` took apart."""
+        u, v, a, means, uv, mean, inverse_std, scale, squeeze, hidden, gates = row
+        return cls(u, v, a, means, uv, Normalization(mean, inverse_std, scale), Excited(squeeze, hidden, gates))
+
+
+COUNT = 11
+"""How many tensors a `PreactivatedSaved` has."""
+
+
+@dataclass(frozen=True)
+class PreactivatedOutput:
+    """What the forward pass made: v and a, in what it saved, and the statistics of the batch, None if they are not used."""
+
+    saved: PreactivatedSaved
+    statistics: Statistics | None
+
+    def row(self) -> Row:
+        """Return v, a, and mean and variance of the batch."""
+        statistics = (None, None) if self.statistics is None else (self.statistics.mean, self.statistics.var)
+        return (self.saved.v, self.saved.a, *statistics)
 
 
 @dataclass(frozen=True)
 class PreactivatedTail:
-    """Say what the tail is made of.
-
-    Args:
-        gate: the excitation.
-        norm: the next unit's first normalisation.
-    """
+    """Tail of a pre-activation unit whose block gates channels: its excitation, and the next unit's first normalisation."""
 
     gate: Excitation
-    norm: Norm
+    norm: BatchNorm
 
-    def forward(self, kernels: PairKernels, u: Tensor, r: Tensor) -> "Passed":
+    def forward(self, kernels: PairKernels, u: Tensor, r: Tensor) -> PreactivatedOutput:
         """Map branch and shortcut (N, C, H, W) to v and a."""
-        pu, pr, uu, ur, rr = kernels.pair_moments(u, r)
-        excited = excite(self.gate, pu)
-        s = gained(excited.s, self.gate)
-        p, m2 = s * pu + pr, s * s * uu + 2 * s * ur + rr
-        affine, shift, statistics = normaliser(self.norm, p, m2, u.shape[2] * u.shape[3])
-        v, a = kernels.apply_pair(u, r, s, affine.scale, shift)
-        return Passed(v, a, Saved(p, s * uu + ur, affine, excited), statistics)
+        moments = kernels.pair_moments(u, r)
+        excited = excite(self.gate, moments.u)
+        s = with_gain(excited.gates, self.gate)
+        means, squares = s * moments.u + moments.r, s * s * moments.uu + 2 * s * moments.ur + moments.rr
+        found, statistics = normalization(self.norm, means, squares, u.shape[2] * u.shape[3])
+        v, a = kernels.apply_pair(u, r, s, found.scale, found.shift(self.norm))
+        return PreactivatedOutput(PreactivatedSaved(u, v, a, means, s * moments.uu + moments.ur, found, excited), statistics)
 
-    def backward(self, kernels: PairKernels, dv: Tensor | None, da: Tensor, u: Tensor, v: Tensor, a: Tensor, saved: "Saved") -> Gradients:
+    def backward(self, kernels: PairKernels, dv: Tensor | None, da: Tensor, saved: PreactivatedSaved) -> Gradients:
         """Return the gradients of everything that `forward` took, the branch's in the place of x.
 
         Args:
             kernels: the passes.
             dv: gradient of v as the next unit's shortcut; None = 0.
             da: gradient of a.
-            u: the branch.
-            v: the sum.
-            a: the sum, normalised and rectified.
             saved: what `forward` saved.
         """
-        affine, positions = saved.affine, u.shape[2] * u.shape[3]
-        of_g, by_v, by_u, dv_by_u = kernels.reduce_pair(da, a, v, affine.mu, u, dv)
-        dbeta, dgamma = of_g.sum(0), affine.istd * by_v.sum(0)
-        kb, kc = through_statistics(self.norm, affine, dbeta, dgamma, len(u) * positions)
-        pu, s = saved.excited.z, gained(saved.excited.s, self.gate)
-        ds = affine.scale * by_u + dv_by_u + kc * positions * pu
-        if kb is not None:
-            ds = ds + kb * (saved.uv + positions * saved.p * pu)
-        dz, gate = excitation_gradients(self.gate, saved.excited, ds)
-        dr, du = kernels.spread_pair(da, a, v, affine.scale, kb, kc, dv, s, dz / positions)
-        return Gradients(du, dr, dgamma, dbeta, None, None, *gate)
-
-
-@dataclass(frozen=True)
-class Saved:
-    """Hold the small things that the backward pass needs.
-
-    Args:
-        p: means of v, (N, C).
-        uv: centred sums of u v, (N, C).
-        affine: what the normalisation does.
-        excited: the gate; its squeeze is the means of u.
-    """
-
-    p: Tensor
-    uv: Tensor
-    affine: Affine
-    excited: Excited
-
-    def tensors(self) -> list[Tensor]:
-        """Return them in a row, for autograd to keep."""
-        affine, excited = self.affine, self.excited
-        return [self.p, self.uv, affine.mu, affine.istd, affine.scale, excited.z, excited.h, excited.s]
-
-    @classmethod
-    def of(cls, row: list[Tensor]) -> "Saved":
-        """Put a row back."""
-        return cls(row[0], row[1], Affine(*row[2:5]), Excited(*row[5:8]))
-
-
-@dataclass(frozen=True)
-class Passed:
-    """Hold what the forward pass made: v, a, what else is saved, and mean and unbiased variance of the batch, None where unused."""
-
-    v: Tensor
-    a: Tensor
-    saved: Saved
-    statistics: tuple[Tensor | None, Tensor | None]
+        found, positions = saved.normalization, saved.u.shape[2] * saved.u.shape[3]
+        gradient = PairGradient(saved.v, saved.a, da, dv)
+        sums = kernels.reduce_pair(gradient, found.mean, saved.u)
+        dbeta, dgamma = sums.g.sum(0), found.inverse_std * sums.gv.sum(0)
+        by_v, constant = through_statistics(self.norm, found, dbeta, dgamma, len(saved.u) * positions)
+        squeeze, s = saved.excited.squeeze, with_gain(saved.excited.gates, self.gate)
+        dgates = found.scale * sums.gu + sums.dvu + constant * positions * squeeze
+        if by_v is not None:
+            dgates = dgates + by_v * (saved.uv + positions * saved.means * squeeze)
+        gate = excitation_gradients(self.gate, saved.excited, dgates)
+        dr, du = kernels.spread_pair(gradient, PairCoefficients(found.scale, by_v, constant, s, gate.squeeze / positions))
+        return Gradients(du, dr, TailTensors(dgamma, dbeta, **gate.weights))

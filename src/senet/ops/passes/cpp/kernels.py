@@ -8,6 +8,7 @@ from torch import Tensor
 from senet.ops.passes.cpp.pair_kernels import CppPairKernels, register_pair_shapes
 from senet.ops.passes.cpp.spatial_kernels import CppSpatialKernels, register_spatial_shapes
 from senet.ops.passes.maps import precision
+from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
 
 OPERATORS = torch.ops.senet_cpp
 
@@ -16,42 +17,41 @@ class CppKernels(CppPairKernels, CppSpatialKernels):
     """The passes for CPUs: vectorised, one read of every map, sums that do not depend on the number of threads."""
 
     def moments(self, x: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
-        """See `Kernels`."""
+        """See `ChannelKernels`."""
         return OPERATORS.moments(x, centred)
 
-    def apply(
-        self, x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """See `Kernels`."""
-        y = cast(Tensor, OPERATORS.apply(x, k, t, r, rk, rt, relu))
+    def apply(self, x: Tensor, scale: Tensor, shift: Tensor, shortcut: Shortcut | None, relu: bool) -> tuple[Tensor, Tensor | None]:
+        """See `ChannelKernels`."""
+        r = (None, None, None) if shortcut is None else (shortcut.map, shortcut.scale, shortcut.shift)
+        y = cast(Tensor, OPERATORS.apply(x, scale, shift, *r, relu))
         return y, y if relu else None
 
-    def kept_like(self, x: Tensor) -> Tensor | None:
-        """See `Kernels`."""
+    def mask_like(self, x: Tensor) -> Tensor | None:
+        """See `ChannelKernels`."""
 
-    def rescale_(self, y: Tensor, s: Tensor, shortcut: Tensor | None, relu: bool) -> None:
-        """Overwrite y (N, C, H, W) by f(s y + shortcut), with s (N, C) and the shortcut a map or nothing; y is dense."""
-        OPERATORS.rescale_(y, s, shortcut, relu)
+    def rescale_(self, y: Tensor, gates: Tensor, shortcut: Tensor | None, relu: bool) -> None:
+        """Overwrite y (N, C, H, W) by f(gates y + shortcut), with gates (N, C) and the shortcut a map or nothing; y is dense."""
+        OPERATORS.rescale_(y, gates, shortcut, relu)
 
     def excite(self, x: Tensor, w1: Tensor, b1: Tensor | None, w2: Tensor, b2: Tensor | None) -> Tensor:
         """Return W2 relu(W1 z + b1) + b2, (N, C), with z the means of x (N, I, H, W); in float32, for float64 maps in that."""
         return cast(Tensor, OPERATORS.excite(x, w1, b1, w2, b2))
 
-    def reduce(
-        self, dy: Tensor, kept: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """See `Kernels`."""
-        return OPERATORS.reduce(dy, kept, x, mu, r, r_mu, keep)
+    def reduce(self, gradient: OutputGradient, branch: Centred, shortcut: Centred | None, store_gradient: bool) -> GradientSums:
+        """See `ChannelKernels`."""
+        r = (None, None) if shortcut is None else (shortcut.map, shortcut.mean)
+        return GradientSums(*OPERATORS.reduce(gradient.dy, gradient.relu_mask, branch.map, branch.mean, *r, store_gradient))
 
-    def spread(self, dy: Tensor, kept: Tensor | None, x: Tensor, ka: Tensor, kb: Tensor | None, kc: Tensor) -> Tensor:
-        """See `Kernels`."""
-        return cast(Tensor, OPERATORS.spread(dy, kept, x, ka, kb, kc))
+    def spread(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients) -> Tensor:
+        """See `ChannelKernels`."""
+        by_g, by_x, constant = coefficients.by_g, coefficients.by_x, coefficients.constant
+        return cast(Tensor, OPERATORS.spread(gradient.dy, gradient.relu_mask, x, by_g, by_x, constant))
 
 
 def register_shapes() -> None:
     """Tell torch what the operators return, for tensors without data."""
-    for name in ("moments", "apply", "reduce", "spread"):
-        torch.library.register_fake(f"senet_cpp::{name}", globals()[f"_{name}"])
+    for name, shapes in SHAPES.items():
+        torch.library.register_fake(f"senet_cpp::{name}", shapes)
     register_pair_shapes()
     register_spatial_shapes()
 
@@ -60,7 +60,7 @@ def _moments(x: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
     return _sums(x), _sums(x)
 
 
-def _apply(x: Tensor, k: Tensor, t: Tensor, r: Tensor | None, rk: Tensor | None, rt: Tensor | None, relu: bool) -> Tensor:
+def _apply(x: Tensor, *rest: Tensor | bool | None) -> Tensor:
     return torch.empty_like(x)
 
 
@@ -70,8 +70,12 @@ def _reduce(
     return _sums(x), _sums(x), None if r_mu is None else _sums(x), torch.empty_like(x) if keep else None
 
 
-def _spread(dy: Tensor, y: Tensor | None, x: Tensor, ka: Tensor, kb: Tensor | None, kc: Tensor) -> Tensor:
+def _spread(dy: Tensor, y: Tensor | None, x: Tensor, *rest: Tensor | None) -> Tensor:
     return torch.empty_like(x)
+
+
+SHAPES = {"moments": _moments, "apply": _apply, "reduce": _reduce, "spread": _spread}
+"""Operator -> what it returns for tensors without data; arguments are named as in `tail.cpp`."""
 
 
 def _sums(x: Tensor) -> Tensor:

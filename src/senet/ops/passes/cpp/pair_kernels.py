@@ -1,10 +1,10 @@
-"""The passes over pairs in C++ as `senet.ops.passes.pairs.PairKernels`; `pairs.cpp` holds them, the library must be loaded before."""
+"""The passes over pairs in C++ as `senet.ops.passes.protocol.PairKernels`; `pairs.cpp` holds them, the library must be loaded before."""
 
 import torch
 from torch import Tensor
 
 from senet.ops.passes.maps import precision
-from senet.ops.passes.pairs import Moments
+from senet.ops.passes.terms import PairCoefficients, PairGradient, PairMoments, PairSums
 
 OPERATORS = torch.ops.senet_cpp
 
@@ -12,25 +12,23 @@ OPERATORS = torch.ops.senet_cpp
 class CppPairKernels:
     """The passes for CPUs: vectorised, one read of every map, sums that do not depend on the number of threads."""
 
-    def pair_moments(self, u: Tensor, r: Tensor) -> Moments:
+    def pair_moments(self, u: Tensor, r: Tensor) -> PairMoments:
         """See `PairKernels`."""
-        return OPERATORS.pair_moments(u, r)
+        return PairMoments(*OPERATORS.pair_moments(u, r))
 
-    def apply_pair(self, u: Tensor, r: Tensor, s: Tensor, k: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """See `PairKernels`."""
-        return OPERATORS.apply_pair(u, r, s, k, t)
+        return OPERATORS.apply_pair(u, r, gates, scale, shift)
 
-    def reduce_pair(
-        self, da: Tensor, a: Tensor, v: Tensor, mu: Tensor, u: Tensor, dv: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor) -> PairSums:
         """See `PairKernels`."""
-        return OPERATORS.reduce_pair(da, a, v, mu, u, dv)
+        return PairSums(*OPERATORS.reduce_pair(gradient.da, gradient.a, gradient.v, mean, u, gradient.dv))
 
-    def spread_pair(
-        self, da: Tensor, a: Tensor, v: Tensor, k: Tensor, kb: Tensor | None, kc: Tensor, dv: Tensor | None, s: Tensor, dz: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
         """See `PairKernels`."""
-        return OPERATORS.spread_pair(da, a, v, k, kb, kc, dv, s, dz)
+        by_g, by_v, constant = coefficients.by_g, coefficients.by_v, coefficients.constant
+        maps = gradient.da, gradient.a, gradient.v
+        return OPERATORS.spread_pair(*maps, by_g, by_v, constant, gradient.dv, coefficients.gates, coefficients.squeeze)
 
 
 def register_pair_shapes() -> None:

@@ -1,4 +1,4 @@
-"""The passes that gate positions in C++, part of the protocol `Kernels`; `spatial.cpp` holds them, the library is loaded before."""
+"""The passes that gate positions in C++ as `senet.ops.passes.protocol.SpatialKernels`; `spatial.cpp` holds them."""
 
 from typing import cast
 
@@ -6,6 +6,16 @@ import torch
 from torch import Tensor
 
 from senet.ops.passes.maps import precision
+from senet.ops.passes.terms import (
+    Centred,
+    Coefficients,
+    GateOfPositions,
+    Normalised,
+    OutputGradient,
+    PositionCoefficients,
+    PositionSums,
+    Shortcut,
+)
 
 OPERATORS = torch.ops.senet_cpp
 
@@ -14,83 +24,53 @@ class CppSpatialKernels:
     """The passes for CPUs: vectorised, one read of every map, sums that do not depend on the number of threads."""
 
     def apply_positions(
-        self,
-        x: Tensor,
-        k: Tensor,
-        t: Tensor,
-        w: Tensor,
-        b: Tensor,
-        s: Tensor | None,
-        r: Tensor | None,
-        rk: Tensor | None,
-        rt: Tensor | None,
-        relu: bool,
+        self, branch: Normalised, gate: GateOfPositions, shortcut: Shortcut | None, relu: bool
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """See `Kernels`."""
-        y, ss = cast(tuple[Tensor, Tensor], OPERATORS.apply_positions(x, k, t, w, b, s, r, rk, rt, relu))
-        return y, y if relu else None, ss
+        """See `SpatialKernels`."""
+        r = (None, None, None) if shortcut is None else (shortcut.map, shortcut.scale, shortcut.shift)
+        gates = gate.weight, gate.bias, gate.channels
+        y, q = cast(tuple[Tensor, Tensor], OPERATORS.apply_positions(branch.map, branch.scale, branch.shift, *gates, *r, relu))
+        return y, y if relu else None, q
 
     def reduce_positions(
-        self,
-        dy: Tensor,
-        kept: Tensor | None,
-        x: Tensor,
-        mu: Tensor,
-        k: Tensor,
-        t: Tensor,
-        ss: Tensor,
-        r: Tensor | None,
-        r_mu: Tensor | None,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor | None]:
-        """See `Kernels`."""
-        return OPERATORS.reduce_positions(dy, kept, x, mu, k, t, ss, r, r_mu, keep)
+        self, gradient: OutputGradient, branch: Normalised, gates: Tensor, shortcut: Centred | None, store_gradient: bool
+    ) -> PositionSums:
+        """See `SpatialKernels`."""
+        r = (None, None) if shortcut is None else (shortcut.map, shortcut.mean)
+        u = branch.map, branch.mean, branch.scale, branch.shift
+        found = OPERATORS.reduce_positions(gradient.dy, gradient.relu_mask, *u, gates, *r, store_gradient)
+        g, gx, gq, gqx, lx, gr, dl, stored = found
+        return PositionSums(g, gx, gr, stored, gq, gqx, lx, dl)
 
-    def spread_positions(
-        self,
-        dy: Tensor,
-        kept: Tensor | None,
-        x: Tensor,
-        ka: Tensor,
-        kb: Tensor | None,
-        kc: Tensor,
-        ks: Tensor,
-        kw: Tensor,
-        ss: Tensor,
-        dq: Tensor,
-    ) -> Tensor:
-        """See `Kernels`."""
-        return cast(Tensor, OPERATORS.spread_positions(dy, kept, x, ka, kb, kc, ks, kw, ss, dq))
+    def spread_positions(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients, positions: PositionCoefficients) -> Tensor:
+        """See `SpatialKernels`."""
+        of_channels = coefficients.by_g, coefficients.by_x, coefficients.constant
+        of_positions = positions.by_gq, positions.by_dl, positions.gates, positions.dl
+        return cast(Tensor, OPERATORS.spread_positions(gradient.dy, gradient.relu_mask, x, *of_channels, *of_positions))
 
 
 def register_spatial_shapes() -> None:
     """Tell torch what the operators return, for tensors without data."""
-    for shapes in (_apply_positions, _reduce_positions, _spread_positions):
-        torch.library.register_fake(f"senet_cpp::{shapes.__name__.removeprefix('_')}", shapes)
+    for name, shapes in SHAPES.items():
+        torch.library.register_fake(f"senet_cpp::{name}", shapes)
 
 
 def _apply_positions(x: Tensor, *rest: Tensor | bool | None) -> tuple[Tensor, Tensor]:
     return torch.empty_like(x), _positions(x)
 
 
-def _reduce_positions(
-    dy: Tensor,
-    y: Tensor | None,
-    x: Tensor,
-    mu: Tensor,
-    k: Tensor,
-    t: Tensor,
-    ss: Tensor,
-    r: Tensor | None,
-    r_mu: Tensor | None,
-    keep: bool,
-) -> tuple[Tensor | None, ...]:
+def _reduce_positions(dy: Tensor, y: Tensor | None, x: Tensor, *rest: Tensor | bool | None) -> tuple[Tensor | None, ...]:
+    *_, r_mu, keep = rest
     sums = [x.new_empty(x.shape[:2], dtype=precision(x)) for _ in range(6)]
     return *sums[:5], None if r_mu is None else sums[5], _positions(x), torch.empty_like(x) if keep else None
 
 
 def _spread_positions(dy: Tensor, *rest: Tensor | None) -> Tensor:
     return torch.empty_like(dy)
+
+
+SHAPES = {"apply_positions": _apply_positions, "reduce_positions": _reduce_positions, "spread_positions": _spread_positions}
+"""Operator -> what it returns for tensors without data; arguments are named as in `spatial.cpp`."""
 
 
 def _positions(x: Tensor) -> Tensor:

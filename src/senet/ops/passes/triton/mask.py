@@ -1,4 +1,4 @@
-"""Masks of one bit an element: what the passes in Triton keep of a map behind a ReLU, a sixteenth of it in bfloat16."""
+"""Masks of one bit an element: what the passes in Triton say of a map behind a ReLU, a sixteenth of it in bfloat16."""
 
 from typing import Any
 
@@ -18,22 +18,22 @@ def empty_mask(x: Tensor) -> Tensor:
     return x.new_empty(shape, dtype=torch.uint8)
 
 
-def is_mask(kept: Tensor | None) -> bool:
-    """Return whether this is a mask, and not a map or nothing."""
-    return kept is not None and kept.dtype == torch.uint8
+def has_bits(relu_mask: Tensor) -> bool:
+    """Return whether the mask of a ReLU is one of bits, and not the map behind it."""
+    return relu_mask.dtype == torch.uint8
 
 
-def row(kept: Tensor | None) -> int:
-    """Return the bytes of a row of a mask."""
-    return kept.shape[-1] if kept is not None and is_mask(kept) else 0
+def row(relu_mask: Tensor | None) -> int:
+    """Return the bytes of a row of a mask of bits, 0 for others."""
+    return relu_mask.shape[-1] if relu_mask is not None and has_bits(relu_mask) else 0
 
 
-def alike(kept: Tensor | None, *maps: Tensor | None) -> tuple[Any, ...]:
-    """Return `kept` and maps in one memory format, that of a mask or else of the first map; maps that have it are not copied."""
+def alike(relu_mask: Tensor | None, *maps: Tensor | None) -> tuple[Any, ...]:
+    """Return a ReLU's mask and maps in one memory format, that of the bits or else of the first map; maps that have it are not copied."""
     first = maps[0]
     assert first is not None
-    if kept is None or not is_mask(kept):
-        maps, memory_format = (kept, *maps), layout(first)
+    if relu_mask is None or not has_bits(relu_mask):
+        maps, memory_format = (relu_mask, *maps), layout(first)
         return tuple(None if v is None else v.contiguous(memory_format=memory_format) for v in maps)
-    memory_format = torch.channels_last if kept.ndim == 4 else torch.contiguous_format
-    return kept, *(None if v is None else v.contiguous(memory_format=memory_format) for v in maps)
+    memory_format = torch.channels_last if relu_mask.ndim == 4 else torch.contiguous_format
+    return relu_mask, *(None if v is None else v.contiguous(memory_format=memory_format) for v in maps)

@@ -4,13 +4,23 @@ import torch
 from torch import Tensor
 
 from senet.ops.passes.maps import precision
+from senet.ops.passes.terms import (
+    Centred,
+    Coefficients,
+    GateOfPositions,
+    Normalised,
+    OutputGradient,
+    PositionCoefficients,
+    PositionSums,
+    Shortcut,
+)
 from senet.ops.passes.triton import spatial
 from senet.ops.passes.triton.grid import Grid, PixelGrid, Tiling, dense, grid_of, launch
 from senet.ops.passes.triton.mask import alike, empty_mask, row
 from senet.ops.passes.triton.parts import merge_sums
 
 
-class SpatialKernels:
+class TritonSpatialKernels:
     """The passes that gate positions, as Triton kernels.
 
     Where a tile has all channels of its positions, they read and write maps as often as `apply`, `reduce` and `spread` do; else the first
@@ -20,70 +30,43 @@ class SpatialKernels:
     tiling: Tiling
 
     def apply_positions(
-        self,
-        x: Tensor,
-        k: Tensor,
-        t: Tensor,
-        w: Tensor,
-        b: Tensor,
-        s: Tensor | None,
-        r: Tensor | None,
-        rk: Tensor | None,
-        rt: Tensor | None,
-        relu: bool,
+        self, branch: Normalised, gate: GateOfPositions, shortcut: Shortcut | None, relu: bool
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """See `Kernels`."""
-        _, x, r = alike(None, x, r)
+        """See `SpatialKernels`."""
+        r, r_scale, r_shift = (None, None, None) if shortcut is None else (shortcut.map, shortcut.scale, shortcut.shift)
+        _, x, r = alike(None, branch.map, r)
         grid = grid_of(PixelGrid, x, self.tiling, summed=False)
-        y, mask, ss = torch.empty_like(x), empty_mask(x) if relu else None, _gates(x)
-        given = (x, *dense(k, t, w, b, s), r, *dense(rk, rt))
-        sizes = (*grid.sizes, grid.tiles)
-        launch(spatial.apply_positions, grid.blocks * grid.tiles, *given, y, mask, row(mask), ss, *sizes, RELU=relu, **grid.tile)
-        return y, mask, ss
+        y, mask, q = torch.empty_like(x), empty_mask(x) if relu else None, _gates(x)
+        vectors = dense(branch.scale, branch.shift, gate.weight, gate.bias, gate.channels)
+        given = (x, *vectors, r, *dense(r_scale, r_shift), y, mask, row(mask), q)
+        launch(spatial.apply_positions, grid.blocks * grid.tiles, *given, *grid.sizes, grid.tiles, RELU=relu, **grid.tile)
+        return y, mask, q
 
     def reduce_positions(
-        self,
-        dy: Tensor,
-        kept: Tensor | None,
-        x: Tensor,
-        mu: Tensor,
-        k: Tensor,
-        t: Tensor,
-        ss: Tensor,
-        r: Tensor | None,
-        r_mu: Tensor | None,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor | None]:
-        """See `Kernels`."""
-        kept, x, dy, r = alike(kept, x, dy, r if r_mu is not None else None)
+        self, gradient: OutputGradient, branch: Normalised, gates: Tensor, shortcut: Centred | None, store_gradient: bool
+    ) -> PositionSums:
+        """See `SpatialKernels`."""
+        r, r_mean = (None, None) if shortcut is None else (shortcut.map, shortcut.mean)
+        mask, x, dy, r = alike(gradient.relu_mask, branch.map, gradient.dy, r)
         grid = grid_of(PixelGrid, x, self.tiling, summed=True)
         spans, length = grid.spans
         sums = x.new_empty(5 + (r is not None), len(x), spans, x.shape[1], dtype=precision(x))
-        g, dq = torch.empty_like(x) if keep else None, _gates(x)
-        given = (dy, kept, row(kept), x, *dense(mu, k, t, ss), r, *dense(r_mu))
-        launch(spatial.reduce_positions, grid.blocks * spans, *given, g, dq, sums, len(x), *grid.sizes, spans, length, **grid.tile)
-        of_g, of_gx, of_gated, of_gated_x, of_dq, *by_r = merge_sums(sums)
-        return of_g, of_gx, of_gated, of_gated_x, of_dq, by_r[0] if by_r else None, dq, g
+        g, dl = torch.empty_like(x) if store_gradient else None, _gates(x)
+        vectors = dense(branch.mean, branch.scale, branch.shift, gates)
+        given = (dy, mask, row(mask), x, *vectors, r, *dense(r_mean), g, dl, sums, len(x))
+        launch(spatial.reduce_positions, grid.blocks * spans, *given, *grid.sizes, spans, length, **grid.tile)
+        of_g, of_gx, of_gq, of_gqx, of_lx, *of_gr = merge_sums(sums)
+        return PositionSums(of_g, of_gx, of_gr[0] if of_gr else None, g, of_gq, of_gqx, of_lx, dl)
 
-    def spread_positions(
-        self,
-        dy: Tensor,
-        kept: Tensor | None,
-        x: Tensor,
-        ka: Tensor,
-        kb: Tensor | None,
-        kc: Tensor,
-        ks: Tensor,
-        kw: Tensor,
-        ss: Tensor,
-        dq: Tensor,
-    ) -> Tensor:
-        """See `Kernels`."""
-        kept, dy, x = alike(kept, dy, None if kb is None else x)
-        grid, out = grid_of(Grid, dy, self.tiling, summed=False), torch.empty_like(dy)
-        given = (dy, kept, row(kept), x, *dense(ka, kb, kc, ks, kw, ss, dq))
-        launch(spatial.spread_positions, grid.blocks * grid.tiles, *given, out, *grid.sizes, grid.tiles, **grid.tile)
-        return out
+    def spread_positions(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients, positions: PositionCoefficients) -> Tensor:
+        """See `SpatialKernels`."""
+        by_g, by_x, constant = coefficients.by_g, coefficients.by_x, coefficients.constant
+        mask, dy, added = alike(gradient.relu_mask, gradient.dy, None if by_x is None else x)
+        grid, dx = grid_of(Grid, dy, self.tiling, summed=False), torch.empty_like(dy)
+        vectors = dense(by_g, by_x, constant, positions.by_gq, positions.by_dl, positions.gates, positions.dl)
+        given = (dy, mask, row(mask), added, *vectors, dx)
+        launch(spatial.spread_positions, grid.blocks * grid.tiles, *given, *grid.sizes, grid.tiles, **grid.tile)
+        return dx
 
 
 def _gates(x: Tensor) -> Tensor:

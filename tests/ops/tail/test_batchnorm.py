@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from oracles.two_ranks import SHARES, Unit, gradients, maps, process, step
 from senet import backend
-from senet.ops.tail.ranks import merged, summed
+from senet.ops.tail.batchnorm import merge_moments, sum_over_processes
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def test_data_parallel_gradients_are_the_mean_of_both(found: list[dict[str, Tens
 
 def test_one_process_keeps_its_own() -> None:
     mu, squares = torch.randn(4), torch.rand(4)
-    assert merged(mu, squares, 7, None) == (mu, squares, 7)
-    assert summed(mu, squares, 7, None) == (mu, squares, 7)
+    assert merge_moments(mu, squares, 7, None) == (mu, squares, 7)
+    assert sum_over_processes(mu, squares, 7, None) == (mu, squares, 7)
 
 
 def test_a_lone_process_needs_no_group() -> None:

@@ -1,0 +1,112 @@
+"""Whether the fused tail computes what modules would, and which implementation then runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from senet.ops.backend import REFERENCE, asked_or_best, choose, is_asked_for
+from senet.ops.hooks import is_bare
+from senet.ops.tail.autograd import TailFunction
+from senet.ops.tail.batchnorm import LAYERS
+from senet.ops.tail.custom_op import tail_by_name
+from senet.ops.tail.gates import Gates
+from senet.ops.tail.rows import Row
+
+Map = Callable[[Tensor], Tensor]
+
+TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+"""Types of maps that the fused operator takes."""
+
+WORTHWHILE = 2**17
+"""Values in a map below which the passes that the fused operator saves cost less than its small steps (some 0.1 ms in all)."""
+
+
+@dataclass(frozen=True)
+class TailModules:
+    """What a tail is computed from, module by module; None = no such part.
+
+    Args:
+        norm: the branch's last normalisation.
+        shortcut_norm: the normalisation of a projected shortcut.
+        recalibrate: the unit's block.
+        gain: constant factor behind the block.
+        relu: whether a ReLU ends the unit.
+    """
+
+    norm: Map | None = None
+    shortcut_norm: Map | None = None
+    recalibrate: Callable[..., Tensor] | None = None
+    gain: float = 1.0
+    relu: bool = False
+
+
+def takes(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> bool:
+    """Return whether the fused operator computes just what these parts would, and has something to save."""
+    if branch.ndim != 4 or branch.dtype not in TYPES or branch.numel() == 0:
+        return False
+    if (shortcut is not None and shortcut.shape != branch.shape) or (modules.norm is None and modules.recalibrate is None):
+        return False
+    return _is_norm(modules.norm) and _is_norm(modules.shortcut_norm) and _has_gates(modules.recalibrate, modules.gain)
+
+
+def is_worthwhile(branch: Tensor, norm: Any) -> bool:
+    """Return whether maps are large enough for the fused operator, or nobody is to ask: processes have to agree on what they compute."""
+    return branch.numel() >= WORTHWHILE or is_asked_for() or isinstance(norm, nn.SyncBatchNorm)
+
+
+def gates_of(recalibrate: Any, gain: float = 1.0) -> Gates:
+    """Return the gates of a block that the operator takes; of None, none."""
+    return Gates(None) if recalibrate is None else recalibrate.tail_gates(gain)
+
+
+def gates_channels(recalibrate: Any) -> bool:
+    """Return whether a block gates channels, and nothing else, in a way that the operator takes."""
+    gates = _tail_gates(recalibrate)
+    return gates is not None and gates.channels is not None and gates.positions is None
+
+
+def _tail_gates(part: Any, gain: float = 1.0) -> Gates | None:
+    return getattr(part, "tail_gates", lambda gain: None)(gain)
+
+
+def _is_norm(part: Any) -> bool:
+    return part is None or (type(part) in LAYERS and is_bare(part))
+
+
+def _has_gates(part: Any, gain: float) -> bool:
+    return part is None or (isinstance(part, nn.Module) and is_bare(part) and _tail_gates(part, gain) is not None)
+
+
+def is_traced(*maps: Any) -> bool:
+    """Return whether these are symbols of a trace that is for other engines, or values of torch.func; torch.compile takes the operator."""
+    # The flag, and not `is_exporting()`, which torch.compile of torch 2.11 takes for True in every graph.
+    if not all(isinstance(x, Tensor) for x in maps) or torch.compiler._is_exporting_flag:
+        return True
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        return True
+    return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+Run = Callable[..., Row]
+"""Computes what `TailFunction` does from a form, the maps and the tensors."""
+
+
+def implementation(branch: Tensor, modules: TailModules) -> Run | None:
+    """Return what computes the tail of these maps; None = the definition."""
+    if torch.compiler.is_compiling():
+        return _in_a_graph(branch, modules)
+    kernels = choose(branch).kernels
+    return None if kernels is None else partial(TailFunction.apply, kernels)
+
+
+def _in_a_graph(branch: Tensor, modules: TailModules) -> Run | None:
+    if any(isinstance(norm, nn.SyncBatchNorm) for norm in (modules.norm, modules.shortcut_norm)):  # an operator cannot be given processes
+        return None
+    name = asked_or_best(branch.device.type)
+    if name == REFERENCE or not (torch.is_grad_enabled() or is_asked_for()):  # without gradients a compiler fuses the definition itself
+        return None
+    return partial(tail_by_name, name)
