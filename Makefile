@@ -21,7 +21,7 @@ demo: $(READY)
 	@$(BIN)/senet compare digits
 
 test: $(READY)
-	@$(BIN)/pytest -n auto
+	@$(BIN)/pytest -n auto --dist worksteal
 
 # The same on the oldest torch that senet supports, for the code that depends on it.
 test-floor: $(FLOOR)/.ready

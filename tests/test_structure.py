@@ -114,7 +114,7 @@ for words in (["--help"], *([command, "--help"] for command in COMMANDS)):
     except SystemExit:
         pass
     wrong += loaded(" ".join(words))
-sys.exit("\\n".join(wrong))
+sys.exit("\\n".join(wrong) or 0)
 """
 
 

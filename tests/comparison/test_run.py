@@ -50,7 +50,7 @@ def test_comparison_trains_measures_and_writes(recipe: Recipe, tmp_path: Path) -
     assert result.summary.split(".")[0] in result.page.read_text()
 
 
-def test_what_is_done_is_used_and_what_is_missing_is_trained(recipe: Recipe, tmp_path: Path) -> None:
+def test_what_is_done_is_used_what_is_missing_is_trained_and_an_ablation_shares_the_runs(recipe: Recipe, tmp_path: Path) -> None:
     first = compare(recipe, seeds=1, out=tmp_path, report=False, progress=False)
     assert first.page is None
     done = stamps(tmp_path)
@@ -59,13 +59,12 @@ def test_what_is_done_is_used_and_what_is_missing_is_trained(recipe: Recipe, tmp
     assert [stamps(tmp_path)[path] == stamp for path, stamp in done.items() if "plain" in path] == [True]
     assert second.variants[1].runs == first.variants[1].runs  # trained again to the same numbers
 
-
-def test_ablation_shares_the_runs_and_has_its_own_result(recipe: Recipe, tmp_path: Path) -> None:
-    compare(recipe, seeds=1, out=tmp_path, report=False, progress=False)
+    done = stamps(tmp_path)
     result = compare(recipe, vary={"reduction": [4, 8]}, seeds=1, out=tmp_path, progress=False)
     assert [variant.label for variant in result.variants] == ["plain", "SE, reduction 4", "SE, reduction 8"]
     assert result.page == tmp_path / "compare-digits" / "report-reduction.html"
     assert len(stamps(tmp_path)) == 4  # one plain, three SE
+    assert done.items() <= stamps(tmp_path).items()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 import senet
+from oracles.short_networks import shorten
 from oracles.weights import draw
 from senet.cli.main import main
 from senet.deploy.export import WRITERS, export, export_onnx
@@ -19,8 +20,8 @@ from senet.spec import InputSpec
 ANY = ("batch", "height", "width")
 
 
-def network(name: str = "se_resnet18") -> nn.Module:
-    return draw(senet.create_model(name, num_classes=10), last=r"bn[23]$", projection=r"downsample\.1$").eval()
+def network(name: str = "se_resnet18", seed: int = 0) -> nn.Module:
+    return draw(shorten(senet.create_model(name, num_classes=10)), last=r"bn[23]$", projection=r"downsample\.1$", seed=seed).eval()
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,13 @@ def test_openvino_runs_the_file(model: nn.Module, onnx_file: Path) -> None:
         torch.testing.assert_close(torch.from_numpy(compiled(images.numpy())[0]), want, rtol=1e-4, atol=1e-4)
 
 
-def test_pt2_runs_without_this_package(model: nn.Module, tmp_path: Path) -> None:
+def test_pt2_runs_without_this_package_and_the_network_is_left_alone(model: nn.Module, tmp_path: Path) -> None:
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.train()
     report = export(model, tmp_path / "network.pt2", torch.randn(2, 3, 64, 96))
+    assert model.training
+    model.eval()
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert report.free == ANY
     assert max(check.error for check in report.checks) < 1e-5
     program = torch.export.load(tmp_path / "network.pt2")
@@ -71,19 +77,10 @@ def test_the_inference_form_squeezes_before_the_last_convolution() -> None:
     assert squeezed_channels(bottlenecks) == {256, 512, 1024, 2048}
 
 
-def test_the_network_is_left_alone(model: nn.Module, tmp_path: Path) -> None:
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    model.train()
-    export(model, tmp_path / "network.pt2", torch.randn(2, 3, 64, 64))
-    assert model.training
-    model.eval()
-    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-
-
 def test_a_file_that_computes_something_else_is_not_written(model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "network.pt2"
     path.write_bytes(b"old")
-    other = network("se_resnet34")
+    other = network(seed=1)
     write, _ = WRITERS[".pt2"]
     monkeypatch.setitem(WRITERS, ".pt2", (write, lambda file: lambda images: other(images)))  # pyright: ignore[reportArgumentType]
     with pytest.raises(RuntimeError, match=r"computes something else: .* nothing is written"), torch.no_grad():
@@ -108,19 +105,26 @@ def test_foreign_networks_need_an_example(tmp_path: Path) -> None:
         export(nn.Sequential(nn.Conv2d(3, 4, 1)), tmp_path / "network.pt2")
 
 
-def test_the_command_compares_on_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_compares_on_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     trained, target, photo = tmp_path / "trained.safetensors", tmp_path / "network.onnx", tmp_path / "photo.png"
     spec = InputSpec(size=32, resize=32, channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
     senet.save_weights(draw(senet.create_model("se_cifar_resnet20"), last=r"bn2$", projection=r"downsample\.1$"), trained, input=spec)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)).save(photo)
     words = ["export", str(trained), "--to", str(target), "--images", str(photo)]
-    assert main([*words, "--json"]) == 0
+    target.write_bytes(b"old")
+    assert main(words) == 2
+    assert "exists; --force writes over it" in capsys.readouterr().err
+    assert main([*words, "--force", "--no-verify"]) == 2
+    assert "drop --no-verify" in capsys.readouterr().err
+    assert target.read_bytes() == b"old"
+
+    reports = []
+    monkeypatch.setattr("senet.deploy.export.export", lambda *args, **options: reports.append(export(*args, **options)) or reports[-1])
+    assert main([*words, "--force", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["checks"][-1]["shape"] == [1, 3, 32, 32]
     assert len(report["checks"]) == 4
-    assert main(words) == 2
-    assert "exists; --force writes over it" in capsys.readouterr().err
+    assert target.stat().st_size == report["bytes"]
+    monkeypatch.setattr("senet.deploy.export.export", lambda *args, **options: reports[-1])
     assert main([*words, "--force"]) == 0
     assert "optimised for inference" in capsys.readouterr().out
-    assert main([*words, "--force", "--no-verify"]) == 2
-    assert "drop --no-verify" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from oracles.short_networks import shorten
 from senet import ChannelSE, backend, create_model, profile
 from senet.models.classifier import Classifier
 from senet.models.registry import PLAIN
@@ -38,21 +39,57 @@ OPTIONS = {"se_inception_resnet_v2": {"counts": (1, 1, 2)}}
 UNPADDED = ("se_inception_resnet_v2",)
 """Networks whose maps are smaller than the image's side over their stride, as they lose pixels at the borders."""
 
-LONG = {"se_preresnet164": "preresnet20", "senet154": "resnext50_32x4d", "se_shake_even29_2x4x64d": "shake_shake26_2x32d"}
-"""Networks of so many equal units that tracing takes a minute, and the small network that covers the form."""
+COVERED = {
+    "se_resnet50": "se_resnext50_32x4d",
+    "senet154": "se_resnext50_32x4d",
+    "se_preresnet164": "se_preresnet20",
+    "se_shake_even29_2x4x64d": "se_shake_shake26_2x32d",
+}
+"""Networks that tracing need not see, as it sees another of the same form."""
+
+RESIDUAL = [name for name in SMALL if "zero_init_residual" in PLAIN[name.removeprefix("se_")].options]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.fixture(scope="class")
+def network(name: str) -> Classifier:
+    """Return the network in evaluation mode, made once: tests may call it and not change it."""
+    torch.manual_seed(0)
+    return create(name).eval()
+
+
+@pytest.fixture
+def model(network: Classifier) -> Classifier:
+    """Return a copy in training mode, for tests that change it."""
+    return copy.deepcopy(network).train()
+
+
+@pytest.fixture(scope="class")
+def short(name: str) -> Classifier:
+    """Return the network with one unit of each form in evaluation mode, not to be changed."""
+    torch.manual_seed(0)
+    return shorten(create(name)).eval()
+
+
+@pytest.fixture(scope="class")
+def program(short: Classifier, name: str) -> torch.export.ExportedProgram:
+    """Return the short network, exported for any number of images."""
+    images = torch.randn(2, 3, SMALL[name], SMALL[name])
+    return torch.export.export(short, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+@pytest.fixture(scope="class")
+def every(name: str) -> Any:
+    """Return the network that gives all its maps, in evaluation mode, not to be changed."""
+    return create(name, features_only=True).eval()
+
+
+@pytest.fixture
+def images(name: str) -> Tensor:
+    return torch.randn(2, 3, SMALL[name], SMALL[name])
+
+
+@pytest.mark.parametrize("name", SMALL, scope="class")
 class TestContract:
-    @pytest.fixture
-    def model(self, name: str) -> Classifier:
-        torch.manual_seed(0)
-        return create(name)
-
-    @pytest.fixture
-    def images(self, name: str) -> Tensor:
-        return torch.randn(2, 3, SMALL[name], SMALL[name])
-
     def test_every_parameter_gets_a_gradient(self, model: Classifier, images: Tensor) -> None:
         for module in model.modules():
             if isinstance(module, ChannelSE):
@@ -60,43 +97,47 @@ class TestContract:
         model(images).square().sum().backward()
         assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
-    def test_odd_sizes_give_logits(self, model: Classifier, name: str) -> None:
+    @torch.no_grad()
+    def test_odd_sizes_give_logits(self, network: Classifier, name: str) -> None:
         x = torch.randn(1, 3, SMALL[name] + 5, SMALL[name] + 11)
-        assert model.eval()(x).shape == (1, model.config.options["num_classes"])
+        assert network(x).shape == (1, network.config.options["num_classes"])
 
-    def test_features_match_what_they_say(self, name: str, images: Tensor) -> None:
-        features = create(name, features_only=True).eval()
-        strides = [info["stride"] for info in features.feature_info]
-        maps = features(images)
-        larger = features(torch.randn(1, 3, images.shape[2] + 32, images.shape[3] + 32))
-        assert [x.shape[1] for x in maps] == [info["channels"] for info in features.feature_info]
+    @torch.no_grad()
+    def test_features_match_what_they_say(self, every: Any, name: str, images: Tensor) -> None:
+        strides = [info["stride"] for info in every.feature_info]
+        maps = every(images)
+        larger = every(torch.randn(1, 3, images.shape[2] + 32, images.shape[3] + 32))
+        assert [x.shape[1] for x in maps] == [info["channels"] for info in every.feature_info]
         assert [(big.shape[2] - x.shape[2]) * stride for big, x, stride in zip(larger, maps, strides, strict=True)] == [32] * len(maps)
         if name not in UNPADDED:
             assert [images.shape[2] // x.shape[2] for x in maps] == strides
 
-    def test_chosen_features_are_those_of_all(self, name: str, images: Tensor) -> None:
-        every = create(name, features_only=True).eval()
-        last = create(name, features_only=True, out_indices=(2,)).eval()
-        last.load_state_dict(every.state_dict())
-        torch.testing.assert_close(last(images)[0], every(images)[2], rtol=0, atol=0)
+    @torch.no_grad()
+    def test_chosen_features_are_those_of_all(self, every: Any, name: str, images: Tensor) -> None:
+        chosen = create(name, features_only=True, out_indices=(2,), device="meta").eval()
+        chosen.load_state_dict(every.state_dict(), assign=True)
+        torch.testing.assert_close(chosen(images)[0], every(images)[2], rtol=0, atol=0)
 
-    def test_forward_is_head_of_features(self, model: Classifier, images: Tensor) -> None:
-        model.eval()
-        torch.testing.assert_close(model(images), model.forward_head(model.forward_features(images)))
+    def test_forward_is_head_of_features(self, network: Classifier, images: Tensor) -> None:
+        torch.testing.assert_close(network(images), network.forward_head(network.forward_features(images)))
 
-    def test_state_dict_round_trip(self, model: Classifier, name: str, images: Tensor) -> None:
+    @torch.no_grad()
+    def test_state_dict_round_trip(self, network: Classifier, name: str, images: Tensor) -> None:
         buffer = io.BytesIO()
-        torch.save(model.state_dict(), buffer)
+        torch.save(network.state_dict(), buffer)
         buffer.seek(0)
-        other = create(name)
-        other.load_state_dict(torch.load(buffer, weights_only=True))
-        assert torch.equal(model.eval()(images), other.eval()(images))
+        other = create(name, device="meta").eval()
+        other.load_state_dict(torch.load(buffer, weights_only=True), assign=True)
+        assert torch.equal(network(images), other(images))
 
-    def test_deepcopy_is_independent(self, model: Classifier, images: Tensor) -> None:
-        twin = copy.deepcopy(model).eval()
-        before = twin(images)
-        nn.init.zeros_(model.get_submodule(model.head).weight)
-        assert torch.equal(twin(images), before)
+    @torch.no_grad()
+    def test_deepcopy_is_independent(self, network: Classifier, images: Tensor) -> None:
+        before = network(images)
+        twin = copy.deepcopy(network)
+        for tensor in twin.state_dict().values():
+            tensor.zero_()
+        assert torch.equal(network(images), before)
+        assert not torch.equal(twin(images), before)
 
     def test_memory_formats_agree(self, model: Classifier, images: Tensor) -> None:
         model = model.double().eval()
@@ -116,74 +157,69 @@ class TestContract:
         assert logits.dtype == torch.bfloat16
         assert logits.isfinite().all()
 
-    def test_compiles_without_graph_breaks(self, model: Classifier, name: str, images: Tensor) -> None:
-        skip_if_long(name)
-        model.eval()
-        torch.compiler.reset()  # else the sizes of the networks before make this one's symbolic
-        compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-        with backend("reference"):  # what is traced is the definition
-            torch.testing.assert_close(compiled(images), model(images))
-
-    def test_exports_with_any_batch(self, model: Classifier, name: str, images: Tensor) -> None:
-        skip_if_long(name)
-        model.eval()
-        program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        x = torch.randn(3, *images.shape[1:])
-        with backend("reference"):
-            torch.testing.assert_close(program.module()(x), model(x))
-
-    def test_onnx_runtime_agrees(self, model: Classifier, name: str, images: Tensor, tmp_path: Path) -> None:
-        skip_if_long(name)
-        onnxruntime = pytest.importorskip("onnxruntime")
-        model.eval()
-        program = torch.export.export(model, (images,))
-        torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / "model.onnx")
-        session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-        got = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
-        want = model(images)
-        scale = max(1.0, want.abs().max().item())  # logits of networks that have no statistics yet may be large
-        torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-3, atol=1e-4 * scale)
-
-    def test_profile_counts_every_block(self, model: Classifier, name: str) -> None:
-        result = profile(model, input_size=(1, 3, SMALL[name], SMALL[name]), latency=False)
-        assert result.params == sum(p.numel() for p in model.parameters())
-        assert sum(row.share.params > 0 for row in result.blocks) == sum(path.endswith(".se") for path, _ in model.named_modules())
+    def test_profile_counts_every_block(self, name: str) -> None:
+        network = create(name, device="meta")
+        result = profile(network, input_size=(1, 3, SMALL[name], SMALL[name]), latency=False)
+        assert result.params == sum(p.numel() for p in network.parameters())
+        assert sum(row.share.params > 0 for row in result.blocks) == sum(path.endswith(".se") for path, _ in network.named_modules())
 
     def test_reset_classifier(self, model: Classifier, images: Tensor) -> None:
         model.reset_classifier(7)
         assert model(images).shape == (2, 7)
         assert model.config.options["num_classes"] == 7
 
+    @torch.no_grad()
     def test_in_channels(self, name: str) -> None:
-        model = create(name, in_channels=1, num_classes=4).eval()
+        model = create(name, in_channels=1, num_classes=4, device="meta").to_empty(device="cpu").eval()
+        for tensor in model.state_dict().values():
+            tensor.zero_()
         assert model(torch.randn(2, 1, SMALL[name], SMALL[name])).shape == (2, 4)
 
     def test_meta_device_allocates_nothing(self, name: str) -> None:
         assert all(p.device.type == "meta" for p in create(name, device="meta").parameters())
 
-    def test_same_seed_same_weights(self, name: str) -> None:
-        first, second = (_seeded(name) for _ in range(2))
-        assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    def test_same_seed_same_weights(self, network: Classifier, name: str) -> None:
+        torch.manual_seed(0)
+        again = create(name).state_dict()
+        assert {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, again.pop(key))} == set()
+        assert again == {}
 
-    def test_zero_init_residual_starts_as_the_shortcuts(self, name: str, images: Tensor) -> None:
-        if "zero_init_residual" not in PLAIN[name.removeprefix("se_")].options:
-            pytest.skip("not a residual network of the ResNet kind")
-        model = create(name, zero_init_residual=True).eval()
-        twin = create_model(name.removeprefix("se_"), block=None)
-        twin.load_state_dict(model.state_dict(), strict=False)
-        torch.testing.assert_close(twin.eval()(images), model(images))  # nothing to recalibrate: the gates act on zeros
+
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in COVERED], scope="class")
+class TestTracing:
+    def test_compiles_without_graph_breaks(self, short: Classifier, images: Tensor) -> None:
+        torch.compiler.reset()  # else the sizes of the networks before make this one's symbolic
+        compiled = torch.compile(short, backend="aot_eager", fullgraph=True)
+        with backend("reference"):  # what is traced is the definition
+            torch.testing.assert_close(compiled(images), short(images))
+
+    @torch.no_grad()
+    def test_exports_with_any_batch(self, program: torch.export.ExportedProgram, short: Classifier, images: Tensor) -> None:
+        x = torch.randn(3, *images.shape[1:])
+        with backend("reference"):
+            torch.testing.assert_close(program.module()(x), short(x))
+
+    @torch.no_grad()
+    def test_onnx_runtime_agrees(self, program: torch.export.ExportedProgram, short: Classifier, images: Tensor, tmp_path: Path) -> None:
+        onnxruntime = pytest.importorskip("onnxruntime")
+        torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / "model.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+        for x in (images, torch.randn(3, *images.shape[1:])):
+            got = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+            want = short(x)
+            scale = max(1.0, want.abs().max().item())  # logits of networks that have no statistics yet may be large
+            torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-3, atol=1e-4 * scale)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_zero_init_residual_starts_as_the_shortcuts(name: str, images: Tensor) -> None:
+    model = create(name, zero_init_residual=True).eval()
+    twin = create_model(name.removeprefix("se_"), block=None, device="meta").eval()
+    twin.load_state_dict(model.state_dict(), strict=False, assign=True)
+    torch.testing.assert_close(twin(images), model(images))  # nothing to recalibrate: the gates act on zeros
 
 
 def create(name: str, **options: object) -> Any:
     """Create a network of the table with the options that it has there."""
     return create_model(name, **OPTIONS.get(name, {}), **options)
-
-
-def skip_if_long(name: str) -> None:
-    if name in LONG:
-        pytest.skip(f"many units of one kind take long to trace; {LONG[name]} covers the form")
-
-
-def _seeded(name: str) -> Classifier:
-    torch.manual_seed(3)
-    return create(name)

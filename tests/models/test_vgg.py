@@ -5,6 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
+from oracles.weights import blank
 from senet import ChannelSE, create_model, list_models, profile, record_excitations
 from senet.errors import UsageError
 from senet.models.vgg import WIDTHS
@@ -50,7 +51,7 @@ def test_stages_hold_units_of_three_layers() -> None:
 
 
 def test_recorded_gates_have_the_papers_names() -> None:
-    model = create_model("se_vgg11_bn", num_classes=2)
+    model = blank(create_model("se_vgg11_bn", num_classes=2, device="meta"))
     excitations = record_excitations(model, [(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))])
     names = ["SE_1_1", "SE_2_1", "SE_3_1", "SE_3_2", "SE_4_1", "SE_4_2", "SE_5_1", "SE_5_2"]
     assert [block.name for block in excitations.blocks] == names
@@ -59,9 +60,9 @@ def test_recorded_gates_have_the_papers_names() -> None:
 
 def test_maps_come_before_each_pool() -> None:
     x = torch.randn(1, 3, 37, 53)
-    model = create_model("se_vgg11_bn").eval()
-    features = create_model("se_vgg11_bn", features_only=True).eval()
-    features.network.features.load_state_dict(model.features.state_dict())
+    features = create_model("se_vgg11_bn", num_classes=2, features_only=True).eval()
+    model = create_model("se_vgg11_bn", num_classes=2, device="meta").eval()
+    model.load_state_dict(features.network.state_dict(), assign=True)
     maps = [x]
     for layer in model.features[:-1]:
         x = layer(x)
@@ -83,7 +84,7 @@ def test_hidden_layers_are_drawn_as_he_et_al() -> None:
 
 
 def test_reset_classifier_replaces_the_last_layer_only() -> None:
-    model = create_model("vgg11_bn")
+    model = blank(create_model("vgg11_bn", device="meta"))
     hidden = model.classifier[3].weight
     model.reset_classifier(7)
     assert model.classifier[3].weight is hidden

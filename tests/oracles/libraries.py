@@ -14,7 +14,7 @@ from pytorchcv.model_provider import get_model
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from oracles.weights import draw
+from oracles.weights import blank, draw
 
 Names = tuple[tuple[str, str], ...]
 
@@ -25,7 +25,8 @@ LAST = (r"(layer\d\.\d+\.bn3|body\.conv3\.bn|\.conv3\.adn\.N|expand_bn3)$", r"(l
 
 def oracle(library: str, name: str) -> nn.Module:
     """Make a library's network with weights that can be compared, in evaluation mode."""
-    model = MAKERS[library](name)
+    with torch.device("meta"):
+        model = blank(MAKERS[library](name))
     last = next((pattern for pattern in LAST if any(re.search(pattern, path) for path, _ in model.named_modules())), "^$")
     return draw(model, last=last, projection=PROJECTION).eval()
 

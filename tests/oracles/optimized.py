@@ -1,10 +1,12 @@
 """Networks to be optimised, images for them, and how far two outputs are apart."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 import senet
-from oracles.weights import draw
+from oracles.weights import blank, draw
 from senet.deploy.report import FusionReport
 
 SIDES = {"vgg": 33, "inception_resnet": 80, "cifar": 15, "preres": 15, "wrn": 15, "shake": 15}
@@ -13,8 +15,12 @@ OPTIONS = {"inception_resnet_v2": {"counts": (1, 1, 2)}}
 
 
 def network(name: str, **options: object) -> nn.Module:
-    model = senet.create_model(name, **OPTIONS.get(name.removeprefix("se_"), {}) | options)  # pyright: ignore[reportArgumentType]
-    return draw(model, last=r"bn3$|bn2$|up$", projection="downsample").eval().requires_grad_(False)
+    chosen: Any = OPTIONS.get(name.removeprefix("se_"), {}) | options
+    return (
+        draw(blank(senet.create_model(name, device="meta", **chosen)), last=r"bn3$|bn2$|up$", projection="downsample")
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 def images(name: str, batch: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:

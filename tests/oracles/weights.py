@@ -1,5 +1,6 @@
 """Random weights with which two correct programs agree to rounding: branches that add little, variances near 1."""
 
+import math
 import re
 
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 LAST_OF_BRANCH = 0.25
 PROJECTION = 0.7
 
+PERIOD = 1_000_003
+"""Numbers that are drawn for a layer; larger ones repeat them. A prime: no two rows, columns or channels of a layer are alike."""
+
 
 def draw(model: nn.Module, *, last: str, projection: str, seed: int = 0) -> nn.Module:
     """Fill a network of post-activation form; `last` and `projection` match the BNs that end a branch and a shortcut."""
@@ -15,6 +19,11 @@ def draw(model: nn.Module, *, last: str, projection: str, seed: int = 0) -> nn.M
 
     def uniform(like: Tensor, low: float, high: float) -> Tensor:
         return torch.rand(like.shape, generator=generator, dtype=like.dtype) * (high - low) + low
+
+    def normal(like: Tensor, scale: float) -> Tensor:
+        count = like.numel()
+        drawn = torch.randn(min(count, PERIOD), generator=generator, dtype=like.dtype) * scale
+        return drawn.repeat(math.ceil(count / len(drawn)))[:count].view(like.shape)
 
     for name, module in model.named_modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -25,7 +34,16 @@ def draw(model: nn.Module, *, last: str, projection: str, seed: int = 0) -> nn.M
             module.running_var = uniform(module.running_var, 0.5, 1.5)
         elif isinstance(module, nn.Conv2d | nn.Linear):
             fan_in = module.weight[0].numel()
-            module.weight.data = torch.randn(module.weight.shape, generator=generator, dtype=module.weight.dtype) * (2 / fan_in) ** 0.5
+            module.weight.data = normal(module.weight, (2 / fan_in) ** 0.5)
             if module.bias is not None:
                 module.bias.data = uniform(module.bias, -0.5, 0.5)
+    return model
+
+
+def blank(model: nn.Module) -> nn.Module:
+    """Fill a network of the meta device with zeros, for `draw` or a file to write over: to initialise it first takes longer than either."""
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.zero_()
     return model

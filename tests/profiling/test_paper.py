@@ -1,18 +1,19 @@
 """The papers' tables: every network is counted here, and every difference from a printed number is explained."""
 
 import json
-import subprocess
-import sys
+from functools import cache
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
+from senet.cli.main import main
 from senet.errors import UsageError
 from senet.models.registry import list_models
 from senet.profiling.paper import CountedRow, PaperRow, PaperTables, Printed, paper_rows
 
 ROWS = paper_rows()
+counted = cache(CountedRow.of)
 EXACT = {  # derived from the layer lists of the papers and releases, not from this package
     ("ResNet-50", "Table 2"): (25_557_032, 0),
     ("SE-ResNet-50", "Table 2"): (28_088_024, 16),
@@ -40,18 +41,18 @@ def identify(row: PaperRow) -> str:
 
 @pytest.mark.parametrize("row", ROWS, ids=identify)
 def test_counts_are_the_printed_ones_or_a_note_says_why_not(row: PaperRow) -> None:
-    counted = CountedRow.of(row)
-    assert bool(counted.deviations) == (row.note is not None), counted.to_dict()
+    found = counted(row)
+    assert bool(found.deviations) == (row.note is not None), found.to_dict()
     exact = [count for (name, table), count in EXACT.items() if row.name == name and table in row.table.split(", ")]
     for parameters, blocks in exact:
-        assert (counted.parameters, len(counted.blocks)) == (parameters, blocks)
+        assert (found.parameters, len(found.blocks)) == (parameters, blocks)
 
 
 def test_deviations_in_macs_are_small_where_the_convention_is_unknown() -> None:
     for row in ROWS:
         if row.note and "up to 0.02 G" in row.note:
             assert row.macs is not None
-            assert 0 < Printed(row.macs).value - CountedRow.of(row).macs <= 0.02e9 + Printed(row.macs).tolerance
+            assert 0 < Printed(row.macs).value - counted(row).macs <= 0.02e9 + Printed(row.macs).tolerance
 
 
 def test_every_exact_count_has_its_row() -> None:
@@ -80,9 +81,9 @@ def test_tables_fit_a_narrow_terminal() -> None:
     assert any("running means" in line for line in lines)
 
 
-def test_the_command_prints_json() -> None:
-    words = [sys.executable, "-m", "senet.cli.main", "models", "senet154", "--paper", "--json"]
-    rows = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)["rows"]
+def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "senet154", "--paper", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row["parameters"] for row in rows] == [115_088_984]
     assert len(rows[0]["blocks"]) == 50
 

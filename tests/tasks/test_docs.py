@@ -11,7 +11,7 @@ from senet.cli.main import main
 from senet.results.run_folder import RunFolder
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
-FILES = re.findall(r"```python file: (.*?)\n(.*?)```", PAGE, re.DOTALL)
+FILES = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [shlex.split(line)[1:] for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 
 

@@ -208,9 +208,24 @@ def test_a_run_whose_last_words_were_cut_off_only_says_them(tmp_path: Path) -> N
     assert (tmp_path / "last.ckpt").read_bytes() == checkpoint
 
 
+LONG = {"training__epochs": 5, "data__batch_size": 64}
+"""A run that a signal from another process can still interrupt."""
+
+
+@pytest.fixture(scope="module")
+def long_whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a long run that never stopped."""
+    folder = tmp_path_factory.mktemp("long") / "run"
+    torch.set_num_threads(1)
+    train(tiny(**LONG), folder=folder, progress=False)
+    return folder
+
+
 @pytest.mark.parametrize(("signum", "code", "workers"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 0)], ids=["INT", "TERM"])
-def test_the_command_stops_on_a_real_signal_and_the_run_goes_on(tmp_path: Path, signum: int, code: int, workers: int) -> None:
-    recipe = tiny(training__epochs=5, data__batch_size=64, data__workers=workers)
+def test_the_command_stops_on_a_real_signal_and_the_run_goes_on(
+    long_whole: Path, tmp_path: Path, signum: int, code: int, workers: int
+) -> None:
+    recipe = tiny(**LONG, data__workers=workers)
     (tmp_path / "tiny.yaml").write_text(recipe.to_yaml())
     command = [sys.executable, "-m", "senet.cli.main", "train", "tiny.yaml", "--folder", "run"]
     process = subprocess.Popen(
@@ -227,5 +242,4 @@ def test_the_command_stops_on_a_real_signal_and_the_run_goes_on(tmp_path: Path, 
     assert "Traceback" not in err
     assert not run.is_finished()
     train(resume=run.path, progress=False)
-    train(recipe, folder=tmp_path / "whole", progress=False)
-    assert_same_run(run.path, tmp_path / "whole")
+    assert_same_run(run.path, long_whole)

@@ -17,7 +17,7 @@ from senet import ChannelSE, ChannelSpatialSE, SpatialSE, create_model, from_pre
 from senet.errors import UsageError
 from senet.models.registry import PLAIN, split_name
 from senet.weights.releases.libraries import PUBLISHERS
-from senet.weights.releases.library import Library, Release, unchanged
+from senet.weights.releases.library import Library, Release, no_conversion
 from senet.weights.store import metadata_of
 
 NETWORKS = [
@@ -62,7 +62,7 @@ def test_a_release_loads_and_computes_what_its_library_does(library: Library, re
     assert found.config == ours.config
     assert all(torch.equal(tensor, found.state_dict()[name]) for name, tensor in ours.state_dict().items())
 
-    if release.convert is not unchanged:  # which rounds, as any arithmetic
+    if release.convert is not no_conversion:  # which rounds, as any arithmetic
         save_as(library.name, theirs.double(), tmp_path / "weights.pth")
         load_weights(ours.double(), source)
     assert_equal_networks(theirs, ours, SIZES[PLAIN[split_name(release.model)[1]].image_size])
