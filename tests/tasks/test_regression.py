@@ -115,6 +115,23 @@ def test_commands(run: RunFolder, tmp_path: Path, grey: Path, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)["predictions"][0].keys() == {"image", "ink", "error"}
 
 
+def test_comparison_and_report_speak_of_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("senet.comparison.measure.ROUNDS", 3)
+    result = senet.compare(tiny(**CHANGES, training__epochs=1), seeds=2, out=tmp_path, progress=False)
+    plain, se = ([RunFolder(Path(run.folder)).metrics()[-1]["val_mae"] for run in variant.runs] for variant in result.variants)
+    assert result.differences["SE"].by_seed == pytest.approx([b - a for a, b in zip(plain, se, strict=True)])
+    assert result.json is not None
+    assert result.page is not None
+    tree, page = json.loads(result.json.read_text()), result.page.read_text()
+    assert tree["variants"][0]["metrics"]["mae"]["by_seed"] == pytest.approx(plain)
+    assert [metric["higher_is_better"] for metric in tree["metrics"]] == [False]
+    assert result.variants[1].cost.params > result.variants[0].cost.params
+    for text in (page, result.summary, str(result.table().columns[1].header)):
+        assert "ean absolute error" in text
+        assert "top-1" not in text
+        assert "top1" not in text
+
+
 @pytest.mark.parametrize("words", [["eval"], ["predict", "image.png", "--weights"]], ids=" ".join)
 def test_weights_alone_run_no_code(run: RunFolder, capsys: pytest.CaptureFixture, unnamed: None, words: list[str]) -> None:
     assert main([*words, str(run.weights)]) == 2
