@@ -73,8 +73,8 @@ def push_to_hub(
         files: dict[str, bytes | Path] = {WEIGHTS: weights, CONFIG: _config_file(metadata).encode()}
         if card:
             files[CARD] = model_card(Subject(repo, metadata, _costs(model, metadata.input), license)).encode()
-        keep = () if card == "replace" else (CARD,)
-        return upload(repo, files, keep=keep, message=message or f"Weights of {config.name}", private=private, token=token)
+        if_absent = () if card == "replace" else (CARD,)
+        return upload(repo, files, if_absent=if_absent, message=message or f"Weights of {config.name}", private=private, token=token)
 
 
 def _is_unchanged(model: nn.Module, loaded: WeightsMetadata) -> bool:
