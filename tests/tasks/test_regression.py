@@ -15,7 +15,8 @@ from made_runs import assert_same_run, tiny
 from senet.cli.main import main
 from senet.data.transforms import eval_transform
 from senet.errors import UsageError
-from senet.publishing.card import Costs, Subject, model_card
+from senet.publishing.card import model_card
+from senet.publishing.subject import Costs, Subject
 from senet.recipe import Recipe
 from senet.results.comparison import Result
 from senet.results.run_folder import RunFolder
