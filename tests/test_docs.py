@@ -17,10 +17,14 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(?P<language>[a-z]*)(?P<mark>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 OPEN = re.compile(r"[\[\]|]|\.\.\.|^senet COMMAND| --?[\w-]+$")
 """What a command in the text has that is only spoken of."""
+FILE = re.compile(r"# (\w+\.py)\n")
+"""The first line of an example that is a file of its own."""
 NO_RUN = re.compile(r" no-run: .{10,}")
 """The mark of an example that cannot run here, and why."""
 NOT_RUN = {"README.md": 1}
 """How many examples of a page have that mark."""
+ELSEWHERE = {"docs/data.md": "tests/data/test_docs.py", "docs/tasks.md": "tests/tasks/test_docs.py"}
+"""Pages whose examples are files with commands that use them -> the test that runs both, and looks at what comes out."""
 SHORTER = {"README.md": ('senet.compare("digits", ', 'senet.compare("short.yaml", seeds=1, ')}
 """What an example runs instead, in a test."""
 
@@ -54,16 +58,18 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: object) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # in huggingface_hub, of its own HTTP library
-@pytest.mark.parametrize("page", [page for page in PAGES if examples(page, "python")], ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page, "python") and name_of(page) not in ELSEWHERE], ids=name_of)
 def test_python_runs(page: Path, place: Path, capsys: pytest.CaptureFixture) -> None:
-    """The blocks of a page run one after the other, as a reader would type them."""
+    """The blocks of a page run one after the other, as a reader would type them; those that begin with a file's name are that file."""
     names: dict[str, object] = {}
     marks = [mark for mark, _ in examples(page, "python") if mark]
     assert [mark for mark in marks if not NO_RUN.fullmatch(mark)] == []
     assert len(marks) == NOT_RUN.get(name_of(page), 0)
     long, short = SHORTER.get(name_of(page), ("", ""))
     for mark, text in examples(page, "python"):
-        if not mark:
+        if file := FILE.match(text):
+            Path(file[1]).write_text(text)
+        elif not mark:
             exec(compile(text.replace(long, short) if long else text, name_of(page), "exec"), names)
     assert long in page.read_text(encoding="utf-8")
     assert not re.search(r"<(bound method|function|built-in)|<[\w.]+ object at 0x", capsys.readouterr().out)
@@ -92,6 +98,13 @@ def test_commands_parse(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", ELSEWHERE)
+def test_examples_of_other_pages_run_elsewhere(page: str) -> None:
+    test = (ROOT / ELSEWHERE[page]).read_text(encoding="utf-8")
+    assert f'"{Path(page).name}"' in test
+    assert "exec(compile(" in test
 
 
 def test_a_printed_method_would_be_seen(place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

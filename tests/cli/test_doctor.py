@@ -136,7 +136,7 @@ def break_image(folder: Path) -> Path:
         (break_class, "folder", "train/dog has no images"),
         (break_image, "folder", "1 of 12 images looked at cannot be read, such as"),
         (break_nothing, "cifar10", "nowhere"),
-        (break_nothing, "cifar", "expected one of"),
+        (break_nothing, "cifar", "unknown data 'cifar' (did you mean 'cifar10'?)"),
     ],
 )
 def test_a_data_root_that_cannot_work_is_one_line(folder, damage, name, message, capsys):

@@ -10,11 +10,15 @@ import torch
 from PIL import Image
 
 import senet
+import senet.comparison.measure as measure
 from made_runs import assert_same_run, tiny
 from senet.cli.main import main
 from senet.data.transforms import eval_transform
 from senet.errors import UsageError
+from senet.publishing.card import model_card
+from senet.publishing.subject import Costs, Subject
 from senet.recipe import Recipe
+from senet.results.comparison import Result
 from senet.results.run_folder import RunFolder
 from senet.tasks.registry import open_task
 from senet.training import loop
@@ -22,6 +26,7 @@ from senet.training.interruption import Interrupted
 from senet.training.job import Job
 from senet.training.loop import train_step
 from senet.training.predict import predict
+from senet.weights.store import read_metadata
 
 TASK = f"{Path(__file__).with_name('regression_task.py')}:ink"
 CHANGES = {"task": TASK, "optim__lr": 0.002, "data__rotation": 0}
@@ -111,12 +116,69 @@ def test_commands(run: RunFolder, tmp_path: Path, grey: Path, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)["predictions"][0].keys() == {"image", "ink", "error"}
 
 
+def test_comparison_and_report_speak_of_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("senet.comparison.measure.ROUNDS", 3)
+    result = senet.compare(tiny(**CHANGES, training__epochs=1), seeds=2, out=tmp_path, progress=False)
+    plain, se = ([RunFolder(Path(run.folder)).metrics()[-1]["val_mae"] for run in variant.runs] for variant in result.variants)
+    assert result.differences["SE"].by_seed == pytest.approx([b - a for a, b in zip(plain, se, strict=True)])
+    assert result.json is not None
+    assert result.page is not None
+    tree, page = json.loads(result.json.read_text()), result.page.read_text()
+    assert tree["variants"][0]["metrics"]["mae"]["by_seed"] == pytest.approx(plain)
+    assert [metric["higher_is_better"] for metric in tree["metrics"]] == [False]
+    assert result.variants[1].cost.params > result.variants[0].cost.params
+    for text in (page, result.summary, str(result.table().columns[1].header)):
+        assert "ean absolute error" in text
+        assert "top-1" not in text
+        assert "top1" not in text
+
+
 @pytest.mark.parametrize("words", [["eval"], ["predict", "image.png", "--weights"]], ids=" ".join)
 def test_weights_alone_run_no_code(run: RunFolder, capsys: pytest.CaptureFixture, unnamed: None, words: list[str]) -> None:
     assert main([*words, str(run.weights)]) == 2
     err = capsys.readouterr().err
     assert f"a file of weights is no reason to run that code: name it yourself, --task {TASK}" in err
     assert err.count("\n") == 1
+
+
+def test_comparison_and_report(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, unnamed: None) -> None:
+    monkeypatch.setattr(measure, "ROUNDS", 3)
+    flags = {"task": TASK, "lr": 0.002, "rotation": 0, "epochs": 2, "batch_size": 256}
+    words = ["compare", "digits", *(word for name, value in flags.items() for word in (f"--{name}", str(value))), "--out", str(tmp_path)]
+    assert main([*words, "--seeds", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert "mean absolute error %" in out
+    assert "(lower is better)" in out
+    result = Result.read(tmp_path / "compare-digits" / "result.json")
+    assert [metric.name for metric in result.metrics] == ["mae"]
+    assert result.data.classes == ()
+    for variant in result.variants:
+        for one in variant.runs:
+            run = RunFolder(Path(one.folder))
+            assert one.last("val_mae") == pytest.approx(run.result().final["val_mae"])
+            assert one.best(result.primary) == pytest.approx(run.result().metrics["mae"])
+            assert one.history.keys() == {"train_loss", "train_mae", "val_loss", "val_mae"}
+    plain, se = (variant.last("val_mae") for variant in result.variants)
+    assert result.differences["SE"].by_seed == pytest.approx([ours - theirs for ours, theirs in zip(se, plain, strict=True)])
+    assert result.variants[1].cost.step.median > 0
+    assert [list(panel.classes) for panel in result.variants[1].excitations] == [[0]] * 5
+    page = (tmp_path / "compare-digits" / "report.html").read_text(encoding="utf-8")
+    assert " ".join(result.summary.split(". ")[0].split()) in page
+    assert "Difference in mean absolute error (lower is better) to plain" in page
+    assert "all images" in page
+    assert "top-1" not in (out + err + page).lower()
+
+    assert main([*words, "--seeds", "1", "--json", "--no-report"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["variants"][1]["metrics"]["mae"]["by_seed"] == [se[0]]
+    assert err.count("done before") == 2
+
+
+def test_a_card_speaks_of_the_tasks_metric(run: RunFolder) -> None:
+    metadata = read_metadata(run.weights)
+    card = model_card(Subject("user/ink", metadata, Costs((1, 8, 8), params=1, block_params=0, macs=1)))
+    assert "| mean absolute error (lower is better) on the validation images (%) |" in card
+    assert "pipeline_tag" not in card
 
 
 def test_networks_of_two_tasks_are_not_averaged(run: RunFolder, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from senet.errors import UsageError
 from senet.ops import reference
 from senet.spec import check_choice, check_positive, hidden_width
 
-Variant = Literal["double_fc", "pair_2x1", "pair_1x1", "folded_3x3"]
+CompetitiveVariant = Literal["double_fc", "pair_2x1", "pair_1x1", "folded_3x3"]
 Fold = Literal["rows", "columns"]
 
 KERNELS = {"pair_2x1": (1, 2), "pair_1x1": (1, 1), "folded_3x3": (3, 3)}
@@ -61,7 +61,7 @@ class CompetitiveSE(nn.Module):
         channels: int,
         reduction: int = 16,
         *,
-        variant: Variant = "double_fc",
+        variant: CompetitiveVariant = "double_fc",
         maps: int | None = None,
         fold: Fold | None = None,
         fold_size: int | None = None,
@@ -70,7 +70,7 @@ class CompetitiveSE(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("channels", channels)
-        check_choice("variant", variant, get_args(Variant))
+        check_choice("variant", variant, get_args(CompetitiveVariant))
         given = {"maps": maps, "fold": fold, "fold_size": fold_size}
         self.check_options({"variant": variant} | {name: value for name, value in given.items() if value is not None})
         width = hidden_width(channels, reduction) if hidden is None else hidden

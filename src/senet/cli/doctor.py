@@ -31,7 +31,7 @@ SAMPLED = 100
 
 
 @dataclass(frozen=True)
-class Check:
+class Inspection:
     """One thing looked at.
 
     Args:
@@ -53,7 +53,7 @@ class Check:
 class Checkup:
     """Everything that was looked at."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[Inspection, ...]
 
     @property
     def healthy(self) -> bool:
@@ -61,7 +61,7 @@ class Checkup:
         return not any(check.fatal for check in self.checks)
 
     def table(self) -> Table:
-        """Return one line a check."""
+        """Return one line an inspection."""
         table = Table(box=None, pad_edge=False, show_header=False)
         section = None
         for check in self.checks:
@@ -97,77 +97,77 @@ def run(args: Namespace) -> int:
     return 0 if checkup.healthy else 1
 
 
-def _versions() -> list[Check]:
+def _versions() -> list[Inspection]:
     found = [
-        Check("versions", "senet", senet.__version__),
-        Check("versions", "Python", f"{platform.python_version()}, {sys.executable}"),
+        Inspection("versions", "senet", senet.__version__),
+        Inspection("versions", "Python", f"{platform.python_version()}, {sys.executable}"),
     ]
-    return found + [Check("versions", p.name, p.found or "", p.complaint, fatal=bool(p.complaint)) for p in packages()[CORE]]
+    return found + [Inspection("versions", p.name, p.found or "", p.complaint, fatal=bool(p.complaint)) for p in packages()[CORE]]
 
 
-def _extras() -> list[Check]:
+def _extras() -> list[Inspection]:
     return [_extra(name, wanted) for name, wanted in packages().items() if name != CORE]
 
 
-def _extra(name: str, wanted: tuple[Package, ...]) -> Check:
+def _extra(name: str, wanted: tuple[Package, ...]) -> Inspection:
     there = [f"{package.name} {package.found}" for package in wanted if not package.complaint]
     missing = ", ".join(package.complaint for package in wanted if package.complaint)
     found = ", ".join(there) if len(there) < 10 else f"{len(there)} packages"
-    return Check("extras", name, found, missing and f"{missing}: pip install 'senet[{name}]'")
+    return Inspection("extras", name, found, missing and f"{missing}: pip install 'senet[{name}]'")
 
 
-def _devices() -> list[Check]:
+def _devices() -> list[Inspection]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways: library not found, undefined symbol, ...
-        return [Check("devices", "torch", "", f"cannot be imported: {_one_line(error)}", fatal=True)]
+        return [Inspection("devices", "torch", "", f"cannot be imported: {_one_line(error)}", fatal=True)]
     kind = torch.backends.cpu.get_cpu_capability()
-    devices = [Check("devices", "cpu", f"{processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
+    devices = [Inspection("devices", "cpu", f"{processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         devices.append(
-            Check("devices", f"cuda:{index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {facts.major}.{facts.minor}")
+            Inspection("devices", f"cuda:{index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {facts.major}.{facts.minor}")
         )
     if torch.backends.mps.is_available():
-        devices.append(Check("devices", "mps", platform.machine()))
+        devices.append(Inspection("devices", "mps", platform.machine()))
     if len(devices) == 1:
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built for the CPU"
-        devices.append(Check("devices", "accelerator", f"none; {built}"))
+        devices.append(Inspection("devices", "accelerator", f"none; {built}"))
     return devices
 
 
-def _compilers() -> list[Check]:
+def _compilers() -> list[Inspection]:
     places = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
     checks = []
     for name, (pattern, use) in TOOLS.items():
         path = shutil.which(name, path=places)
         if path is None:
-            checks.append(Check("compilers", name, "", f"not found ({use})"))
+            checks.append(Inspection("compilers", name, "", f"not found ({use})"))
             continue
         told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
         match = re.search(pattern, told)
-        checks.append(Check("compilers", name, f"{match[match.lastindex or 0] if match else 'version unknown'}, {path}"))
+        checks.append(Inspection("compilers", name, f"{match[match.lastindex or 0] if match else 'version unknown'}, {path}"))
     return checks
 
 
-def _operators() -> list[Check]:
+def _operators() -> list[Inspection]:
     """Return which fused operators run on each type of device, built if they are not yet, or why their definition does."""
     try:
         import torch
 
         from senet.ops.backend import BEST, fastest
-    except Exception:  # the devices' check says so
+    except Exception:  # the devices' line says so
         return []
     checks = []
     for device in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
         found = fastest(device)
         missing = f"{BEST[device]} cannot run: {found.reason}" if found.kernels is None and device in BEST else ""
-        checks.append(Check("operators", device, found.name if missing else f"{found.name}, {found.reason}", missing))
+        checks.append(Inspection("operators", device, found.name if missing else f"{found.name}, {found.reason}", missing))
     return checks
 
 
-def _data(name: str, root: str | None) -> Check:
+def _data(name: str, root: str | None) -> Inspection:
     try:
         from senet.data.source import UnreadableImageError, open_data
         from senet.recipe import build_recipe
@@ -183,14 +183,14 @@ def _data(name: str, root: str | None) -> Check:
                 except UnreadableImageError as error:
                     unreadable.append(_one_line(error))
     except (UsageError, OSError) as error:
-        return Check("data", name, "", _one_line(error), fatal=True)
+        return Inspection("data", name, "", _one_line(error), fatal=True)
     except ImportError as error:
-        return Check("data", name, "", f"{_one_line(error)}: pip install 'senet[train]'", fatal=True)
+        return Inspection("data", name, "", f"{_one_line(error)}: pip install 'senet[train]'", fatal=True)
     found = f"{len(source.train)} training and {len(source.val)} validation images of {len(source.classes)} classes"
     if unreadable:
         complaint = f"{len(unreadable)} of {looked_at} images looked at cannot be read, such as {unreadable[0]}"
-        return Check("data", name, found, complaint, fatal=True)
-    return Check("data", name, found)
+        return Inspection("data", name, found, complaint, fatal=True)
+    return Inspection("data", name, found)
 
 
 def _one_line(error: Exception) -> str:

@@ -29,6 +29,7 @@ class SavedBytes:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._hooks.__exit__(kind, error, trace)
+        self._alive.clear()  # the hooks refer to this object and it to them: without this they would live until the next garbage collection
 
     def _save(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

@@ -47,7 +47,8 @@ class TrainingStep:
         device = self.inputs[0].device
         with _tails_by(self.tails):
             with torch.autocast(device.type, self.autocast) if self.autocast else nullcontext():
-                loss = self.loss(self.model(*self.inputs))
+                output = self.model(*self.inputs)  # held until after the backward pass, as a training loop does
+                loss = self.loss(output)
             loss.backward(self.gradient)
         if self.optimizer is not None:
             self.optimizer.step()

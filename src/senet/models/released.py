@@ -9,7 +9,7 @@ from senet.errors import UsageError
 from senet.models.classifier import Classifier
 from senet.models.registry import PLAIN, build_model, split_name
 from senet.spec import BlockSpec
-from senet.weights.match import Match, choose, find_release, is_evident, plain, translations
+from senet.weights.match import Match, find_release, is_evident, pick_release, plain, translations
 from senet.weights.releases.library import Release
 from senet.weights.source import OpenedWeights
 
@@ -30,7 +30,7 @@ def identify(opened: OpenedWeights) -> Match:
             f"{text!r} does not say which network it fits; create_model(name, weights={text!r}) loads it into a named one, "
             "and 'LIBRARY:FILE' says whose it is"
         )
-    return choose(opened, fitting)
+    return pick_release(opened, fitting)
 
 
 def needed_options(opened: OpenedWeights, name: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from torch import nn
 import senet
 from senet.errors import UsageError
 from senet.profiling import profile
-from senet.publishing.card import Costs, Subject, model_card
+from senet.publishing.card import model_card
+from senet.publishing.subject import Costs, Subject
 from senet.spec import InputSpec
 from senet.weights.hub import CARD, CONFIG, PREFIX, WEIGHTS, upload
 from senet.weights.store import WeightsMetadata, find_config, metadata_of, read_metadata, read_weights, save_weights
@@ -72,8 +73,8 @@ def push_to_hub(
         files: dict[str, bytes | Path] = {WEIGHTS: weights, CONFIG: _config_file(metadata).encode()}
         if card:
             files[CARD] = model_card(Subject(repo, metadata, _costs(model, metadata.input), license)).encode()
-        keep = () if card == "replace" else (CARD,)
-        return upload(repo, files, keep=keep, message=message or f"Weights of {config.name}", private=private, token=token)
+        if_absent = () if card == "replace" else (CARD,)
+        return upload(repo, files, if_absent=if_absent, message=message or f"Weights of {config.name}", private=private, token=token)
 
 
 def _is_unchanged(model: nn.Module, loaded: WeightsMetadata) -> bool:

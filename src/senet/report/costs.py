@@ -4,7 +4,8 @@ from senet.measuring.numbers import TIMES
 from senet.report.svg import Drawing, Scale, fit, series, tick_label, tick_step
 from senet.results.comparison import Result
 
-ROW = 26.0
+STEM_ROW = 26.0
+"""Height of a stem with its labels."""
 
 
 def cost_chart(result: Result) -> Drawing:
@@ -13,7 +14,7 @@ def cost_chart(result: Result) -> Drawing:
     words = "; ".join(f"{label}: {', '.join(f'{cost.title} {cost.words}' for cost in row)}" for label, row in rows.items())
     quantities = [cost.title for cost in next(iter(rows.values()))]
     single = len(rows) == 1
-    group = ROW if single else 24 + ROW * len(rows)
+    group = STEM_ROW if single else 24 + STEM_ROW * len(rows)
     drawing = Drawing(460, 24 + group * len(quantities) + 26, f"Cost as a multiple of {result.baseline.label}. {words}.")
 
     ends = [1.0, *(end for row in rows.values() for cost in row for end in (cost.ratio, cost.low, cost.high))]
@@ -31,7 +32,7 @@ def cost_chart(result: Result) -> Drawing:
             drawing.text((0, top + 20), what, class_="label")
         for place, (label, row) in enumerate(rows.items()):
             cost, colour = row[quantity], series(place + 1)
-            y = top + (0 if single else 24) + ROW * (place + 0.5)
+            y = top + (0 if single else 24) + STEM_ROW * (place + 0.5)
             drawing.text((0, y + 4), what if single else fit(label, 136), class_="label" if single else f"label {colour}")
             drawing.line((x(1), y), (x(cost.ratio), y), class_=f"stem {colour}")
             drawing.line((x(cost.low), y), (x(cost.high), y), class_=f"whisker {colour}")

@@ -9,7 +9,7 @@ from textwrap import wrap
 from senet.report.svg import LETTER, Drawing, Scale, fit, series, spread_apart, tick_label, tick_step
 from senet.results.comparison import Result, VariantResult
 
-LINE = 18
+LABEL_LETTERS = 18
 """Letters in a line of a label at the end of a curve."""
 
 
@@ -57,7 +57,7 @@ def learning_chart(result: Result, column: str, title: str, *, floor: float | No
     epochs = max(len(c.mean) for c in curves.values())
     drawing = Drawing(460, 300, f"{title} over {epochs} epochs, mean and range of {len(result.seeds)} seeds: {ends}.")
 
-    labels = {label: [fit(line, LINE * LETTER) for line in wrap(label, LINE, break_on_hyphens=False)] for label in curves}
+    labels = {label: [fit(line, LABEL_LETTERS * LETTER) for line in wrap(label, LABEL_LETTERS, break_on_hyphens=False)] for label in curves}
     margin = 12 + LETTER * max(len(line) for lines in labels.values() for line in lines)
     x, y = Scale(1, max(epochs, 2), 40, 460 - margin), Scale(low, high, 262, 30)
     step = tick_step(high - low, 5)

@@ -8,7 +8,8 @@ from senet.results.comparison import Result
 from senet.results.metric import Metric
 from senet.results.summary import interval
 
-ROW = 64.0
+VARIANT_ROW = 64.0
+"""Height of a variant with its seeds and labels."""
 AXIS = {"%": "percentage points"}
 """Unit of a metric -> unit at the axis of its differences, where the two are not the same."""
 
@@ -20,7 +21,7 @@ def difference_chart(result: Result) -> Drawing:
     unit = AXIS.get(metric.unit, metric.unit)
     words = "; ".join(f"{label}: {_figures(difference, metric)}" for label, difference in rows)
     said = f"Difference in {metric.title}{metric.direction} to {base}{f', in {unit}' if unit else ''}"
-    drawing = Drawing(460, 58 + ROW * len(rows), f"{said}. {words}.")
+    drawing = Drawing(460, 58 + VARIANT_ROW * len(rows), f"{said}. {words}.")
 
     ends = [value for _, d in rows for value in (0.0, *d.by_seed, d.low, d.high) if value is not None]
     pad = max(10.0 ** (1 - metric.decimals), 0.08 * (max(ends) - min(ends)))
@@ -33,7 +34,7 @@ def difference_chart(result: Result) -> Drawing:
     drawing.text((460, drawing.height - 4), f"{unit and f'{unit} of '}{metric.title}{metric.direction}", class_="tick end")
 
     for row, (label, difference) in enumerate(rows):
-        colour, y = series(row + 1), 60 + ROW * row
+        colour, y = series(row + 1), 60 + VARIANT_ROW * row
         drawing.text((0, y - 22), fit(label, 270), class_=f"label {colour}")
         drawing.text((460, y - 22), _figures(difference, metric), class_=f"label {colour} end")
         if difference.low is not None and difference.high is not None:

@@ -15,8 +15,8 @@ class Metric:
     """Figure by which predictions are judged.
 
     Args:
-        name: its key in metrics.csv and results, such as "top1".
-        title: what people read, such as "top-1".
+        name: its key in metrics.csv and results, such as "dice".
+        title: what people read, such as "Dice score".
         unit: such as "%"; empty for a plain number.
         higher_is_better: whether a larger value is the better one.
         accuracy: whether it is the share of the images that are predicted rightly, so that each image has the same weight in it.
@@ -37,12 +37,12 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """Title and unit over a column or a chart: "top-1, %"."""
+        """Title and unit over a column or a chart: "Dice score, %"."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
 
     @property
     def scale(self) -> str:
-        """What its differences are told in: "points of top-1"."""
+        """What its differences are told in: "points of Dice score"."""
         return f"{self._points} of {self.title}" if self.unit else self.title
 
     @property
@@ -80,5 +80,10 @@ class Metric:
         return POINTS.get(self.unit, self.unit)
 
 
-ACCURACIES = (Metric("top1", "top-1", "%", accuracy=True), Metric("top5", "top-5", "%", accuracy=True))
+def top_accuracy(k: int) -> Metric:
+    """Return the share of images, in percent, whose class is among the k that were found likeliest."""
+    return Metric(f"top{k}", f"top-{k}", "%", accuracy=True)
+
+
+ACCURACIES = (top_accuracy(1), top_accuracy(5))
 """The metrics of a file that names none: it was written when every task was classification."""

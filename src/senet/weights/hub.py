@@ -92,14 +92,14 @@ def download(repo: HubRepo) -> Path:
 
 
 def upload(
-    name: str, files: Mapping[str, bytes | Path], *, keep: Collection[str] = (), message: str, private: bool, token: str | None
+    name: str, files: Mapping[str, bytes | Path], *, if_absent: Collection[str] = (), message: str, private: bool, token: str | None
 ) -> str:
     """Put files into a repository in one commit, making the repository if there is none; return the commit's address.
 
     Args:
         name: "USER/REPO".
         files: name in the repository -> contents, or the file that has them.
-        keep: names of files that stay as they are if the repository has them; the log says so.
+        if_absent: names of files that are written only where the repository has none; the log says so.
         message: the commit's message.
         private: whether a new repository is private.
         token: the user's token; None = that of `hf auth login` or $HF_TOKEN.
@@ -115,10 +115,10 @@ def upload(
 
         api = HfApi(token=token)
         api.create_repo(name, private=private, exist_ok=True)
-        kept = [file for file in keep if file in files and api.file_exists(name, file)]
-        for file in kept:
+        present = [file for file in if_absent if file in files and api.file_exists(name, file)]
+        for file in present:
             log.warning("%s has a %s already, which stays as it is", name, file)
-        added = [CommitOperationAdd(file, contents) for file, contents in files.items() if file not in kept]
+        added = [CommitOperationAdd(file, contents) for file, contents in files.items() if file not in present]
         return str(api.create_commit(name, added, commit_message=message).commit_url)
 
 

@@ -86,7 +86,7 @@ def find_release(opened: OpenedWeights, name: str, like: Like) -> Match | None:
     fitting = [match for match in candidates if match.fits() and is_evident(opened, match)]
     if not fitting and opened.source.library is not None:
         raise _misfit(opened.source.library, opened, name, candidates)
-    return choose(opened, fitting) if fitting else None
+    return pick_release(opened, fitting) if fitting else None
 
 
 def translations(opened: OpenedWeights, like: Like, name: str | None = None) -> list[Match]:
@@ -115,7 +115,7 @@ def is_evident(opened: OpenedWeights, match: Match) -> bool:
     return any(name not in opened.tensors or opened.tensors[name].shape != tensor.shape for name, tensor in match.tensors.items())
 
 
-def choose(opened: OpenedWeights, fitting: list[Match]) -> Match:
+def pick_release(opened: OpenedWeights, fitting: list[Match]) -> Match:
     """Return one of the releases with equal names and shapes: the one that the file is named after, if the others need other options.
 
     Raises:

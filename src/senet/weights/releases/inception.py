@@ -21,7 +21,7 @@ UNIT_BRANCHES = {"3": ("1x1", "3x3", "double_3x3"), "4": ("1x1", "7x7"), "5": ("
 INCEPTION_INPUT = InputSpec(size=299, resize=333, channels=3, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 """The images that Inception-ResNet-v2 was trained on by its authors: -1..1, 0.8975 of the shorter side."""
 
-LAYER = (
+NUMBERED_LAYER = (
     r"^stage(?P<stage>\d)\.(?P<unit>\w+)\.(?:branches\.)?branch(?P<branch>\d)\."
     r"(?:conv_list\.)?(?:(?:conv)?(?P<layer>\d*)\.)?(?P<own>(?:conv|bn)\.\w+)$"
 )
@@ -68,7 +68,7 @@ def _numbered(branches: Callable[[str, str], tuple[str, ...]], first: int) -> Ru
         layer = 1 if names[index] == "pool" else int(match["layer"] or first) - first  # a pool comes before its convolution
         return f"stage{match['stage']}.{match['unit']}.branches.{names[index]}.{layer}.{match['own']}"
 
-    return LAYER, name
+    return NUMBERED_LAYER, name
 
 
 def _looked_up(table: dict[str, str]) -> Callable[[re.Match[str]], str]:
