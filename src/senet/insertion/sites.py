@@ -9,7 +9,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from senet.errors import UsageError
 from senet.insertion.named import plan_named
-from senet.insertion.places import PlacementError, place
+from senet.insertion.places import PlacementError, choose_place
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.request import Request
 from senet.insertion.stages import stage_numbers
@@ -126,7 +126,7 @@ def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) ->
     cuts = unit.cuts.get("pair" if request.sees_shortcut else request.placement, ())
     if not cuts:
         raise PlacementError(f"{container.path or request.name}: {_needs(request, unit)}")
-    chosen = place(unit, cuts, request.paths)
+    chosen = choose_place(unit, cuts, request.paths)
     cut, graph = chosen.cut, chosen.position == "graph"
     shape = request.seen.shape(unit.flow, cut.node)
     if len(shape) < 3:
