@@ -59,7 +59,7 @@ CASES: list[tuple[Callable[[nn.Module], bool], list[nn.Module], list[nn.Module]]
     ),
     (roles.is_scale, [LayerScale()], [nn.PReLU(), nn.Conv2d(4, 4, 1, bias=False), nn.Linear(4, 4, bias=False), TheirNorm(), nn.ReLU()]),
     (
-        roles.is_kept,
+        roles.is_identity,
         [nn.Identity(), nn.Dropout(), DropPath(), nn.Sequential(nn.Identity(), nn.Dropout2d())],
         [nn.ReLU(), LayerScale(), TwoInputs(), nn.Flatten(), nn.BatchNorm2d(4)],
     ),

@@ -1,5 +1,7 @@
 """Forwards as graphs: what is a node, what is looked into, what cannot be traced."""
 
+import pickle
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -61,6 +63,13 @@ def test_inputs_have_the_names_of_the_arguments_also_where_these_are_fixed() -> 
 
     graph, _ = trace(Options(), given={"mask": None, "more": 2})
     assert [node.target for node in graph.nodes if node.op == "placeholder"] == ["x", "mask", "scale", "more"]
+
+
+def test_graphs_can_be_written_to_files() -> None:
+    module = Named(nn.Conv2d(4, 4, 1), nn.ReLU())
+    network = torch.fx.GraphModule(module, trace(module)[0])
+    x = torch.randn(1, 4, 2, 2)
+    assert torch.equal(pickle.loads(pickle.dumps(network))(x), module(x))
 
 
 def test_a_module_made_from_a_trace_gives_its_own_graph() -> None:

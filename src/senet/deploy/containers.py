@@ -1,15 +1,51 @@
-"""The containers of a network in evaluation mode, as graphs that can be rewritten."""
+"""The containers of a network that an optimisation is about, as graphs that can be rewritten."""
 
 import inspect
 
 from torch import nn
 
+from senet.blocks.kinds import is_block
 from senet.insertion.gated import Gated
 from senet.surgery.arguments import signature
 from senet.surgery.graph import ModuleGraph
 from senet.surgery.trace import Container, only_chains, trace
 
+BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def is_target(module: nn.Module | None) -> bool:
+    """Return whether a module is one that an optimisation wants to fuse: a block or a BN."""
+    return is_block(module) or isinstance(module, BATCH_NORMS)
+
+
+def graphs_of(model: nn.Module) -> tuple[list[ModuleGraph], dict[str, tuple[str, str]]]:
+    """Trace the forwards of all modules that hold blocks or BNs, but for those of blocks.
+
+    Returns:
+        The graphs, those of parents first, and for each module that cannot be traced its path, class and the reason.
+    """
+    graphs: list[ModuleGraph] = []
+    untraced: dict[str, tuple[str, str]] = {}
+    seen: set[nn.Module] = set()
+
+    def visit(path: str, module: nn.Module) -> None:
+        if module in seen or is_block(module) or not any(is_target(inner) for inner in module.modules() if inner is not module):
+            return
+        seen.add(module)
+        try:
+            graph = default_graph(path, module)
+        except Exception as error:  # a forward may do anything with a symbol
+            untraced[path] = type(module).__name__, " ".join(str(error).split())[:120] or type(error).__name__
+            children = dict(module.named_children())
+        else:
+            graphs.append(graph)
+            children = {str(node.target): graph.called(node) for node in graph.nodes if node.op == "call_module"}
+        for name, child in children.items():
+            visit(f"{path}.{name}" if path else name, child)
+
+    visit("", model)
+    return graphs, untraced
 
 
 def default_graph(path: str, module: nn.Module) -> ModuleGraph:

@@ -10,13 +10,13 @@ from senet.ops.tail.gates import Excitation
 
 
 def excitation_of(block: nn.Module) -> Excitation:
-    """Return the gate of a block for which `refusal` has no reason."""
+    """Return the gate of a block for which `why_not_commuted` has no reason."""
     gate = _mean_gate(block)
     assert gate is not None
     return gate
 
 
-def refusal(block: nn.Module) -> str | None:
+def why_not_commuted(block: nn.Module) -> str | None:
     """Return why a block's gate needs more than the means of its input, or None."""
     if _mean_gate(block) is not None:
         return None

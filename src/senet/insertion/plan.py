@@ -1,16 +1,15 @@
 """The plan of an insertion: what goes where, to be read, narrowed, saved and applied."""
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from senet.errors import UsageError
+from senet.insertion.patterns import compile_pattern, near_misses
 from senet.spec import BlockSpec
 
 
@@ -110,7 +109,7 @@ class InsertPlan:
                 there = ", ".join(map(str, sorted({site.stage for site in self.sites})))
                 raise UsageError(f"no site is in stages {', '.join(map(str, stages))}; there are sites in stages {there}")
         if paths is not None:
-            kept = tuple(site for site in sites if compiled(paths).search(site.path))
+            kept = tuple(site for site in sites if compile_pattern(paths).search(site.path))
             if not kept:
                 raise UsageError(f"no path matches {paths!r}; {near_misses(paths, [site.path for site in sites])}")
             sites = kept
@@ -193,22 +192,3 @@ def _site(tree: Mapping[str, Any]) -> Site:
     values: dict[str, Any] = dict(tree) | {name: tuple(tree.get(name, ())) for name in ("aliases", "users")}
     values["block"] = BlockSpec.from_dict(tree["block"])
     return Site(**values)
-
-
-def compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a regular expression given by a user.
-
-    Raises:
-        UsageError: if it is none.
-    """
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"{pattern!r} is not a regular expression: {error}") from error
-
-
-def near_misses(pattern: str, names: Collection[str], count: int = 5) -> str:
-    """Return the names that come nearest to a pattern, in words."""
-    plain = re.sub(r"\\[dws][*+?]?|[\\^$()\[\]|*+?]|\.[*+]", "", pattern)
-    close = get_close_matches(plain, names, n=count, cutoff=0.4) or list(names)[:count]
-    return f"near it: {', '.join(close)}" if close else "there are none"

@@ -1,21 +1,23 @@
 """Find where blocks can sit in a network, and plan their insertion."""
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from senet.errors import UsageError
-from senet.insertion.places import PlacementError, module_paths, place
-from senet.insertion.plan import InsertPlan, Site, compiled, near_misses
+from senet.insertion.named import plan_named
+from senet.insertion.places import PlacementError, choose_place
+from senet.insertion.plan import InsertPlan, Site
+from senet.insertion.request import Request
+from senet.insertion.stages import stage_numbers
 from senet.insertion.units.find import Survey, survey
 from senet.insertion.units.residual import branch_width
 from senet.insertion.units.unit import Unit
-from senet.spec import BlockSpec, block_class, check_choice, check_placement
-from senet.surgery.probe import Probe, probe
+from senet.spec import BlockSpec, Recalibration, check_choice, check_placement
+from senet.surgery.probe import probe
 
 EXISTING = ("skip", "add")
 
@@ -49,13 +51,26 @@ def find_sites(
     Raises:
         UsageError: if no site is found, the placement is impossible here, or the network cannot be run on the input.
     """
-    spec = block_spec(block)
+    recalibration = Recalibration(block_spec(block), placement, None if stages is None else tuple(stages))
+    return plan_sites(model, recalibration, example_input=example_input, existing=existing, at=at)
+
+
+def plan_sites(
+    model: nn.Module,
+    recalibration: Recalibration,
+    *,
+    example_input: Any = None,
+    existing: Literal["skip", "add"] = "skip",
+    at: str | type[nn.Module] | None = None,
+) -> InsertPlan:
+    """Do what `find_sites` does, with block, placement and stages as one value."""
+    spec, placement = recalibration.block, recalibration.placement
+    assert isinstance(spec, BlockSpec)
     check_placement(spec.kind, placement)
     check_choice("existing", existing, EXISTING)
     refuse_wrapped(model)
-    seen = probe(model, example_input)
-    planner = _Planner(model, spec, placement, seen, stages)
-    return planner.surveyed(existing) if at is None else planner.chosen(at)
+    request = Request(model, spec, placement, recalibration.stages, probe(model, example_input))
+    return _plan_units(request, existing) if at is None else plan_named(request, at)
 
 
 def block_spec(block: str | BlockSpec) -> BlockSpec:
@@ -76,176 +91,91 @@ def refuse_wrapped(model: nn.Module) -> None:
         raise UsageError(f"{type(model).__name__} wraps the network: insert into model.{inner} first, then wrap it")
 
 
-class _Planner:
-    """Maker of the sites of one plan."""
+def _plan_units(request: Request, existing: str) -> InsertPlan:
+    """Plan a site for every unit that is found.
 
-    def __init__(self, model: nn.Module, spec: BlockSpec, placement: str, seen: Probe, stages: Collection[int] | None) -> None:
-        self.model = model
-        self.name = type(model).__name__
-        self.spec = spec
-        self.sees_shortcut = block_class(spec.kind).sees_shortcut
-        self.placement = placement
-        self.seen = seen
-        self.wanted = stages
-        self.paths = module_paths(model)
-
-    def surveyed(self, existing: str) -> InsertPlan:
-        """Plan a site for every unit."""
-        found = survey(self.model, self.seen)
-        strides = [self.stage(unit.flow.container.path, self.seen.shape(unit.flow, unit.value)) for unit in found.units]
-        stages = self.counted(strides, [unit.kind for unit in found.units])
-        sites, faults = [], []
-        for index, (unit, stage) in enumerate(zip(found.units, stages, strict=True)):
-            if (index in found.recalibrated and existing == "skip") or not self.wants(stage):
-                continue
-            try:
-                site = self.site(unit, stage, sites)
-            except PlacementError as fault:
-                faults.append(str(fault))
-            else:
-                sites.append(replace(site, existing=index in found.recalibrated))
-        if not sites:
-            raise UsageError(self._nothing(found, existing, faults, stages))
-        return InsertPlan(self.name, tuple(_once(sites)), notes=_notes(found, existing, faults))
-
-    def site(self, unit: Unit, stage: int, others: Collection[Site]) -> Site:
-        """Plan one site.
-
-        Raises:
-            PlacementError: if the block cannot sit in this unit.
-        """
-        container = unit.flow.container
-        cuts = unit.cuts.get("pair" if self.sees_shortcut else self.placement, ())
-        if not cuts:
-            raise PlacementError(f"{container.path or self.name}: {_needs(unit, self.spec.kind, self.sees_shortcut)}")
-        chosen = place(unit, cuts, self.paths)
-        cut, graph = chosen.cut, chosen.position == "graph"
-        shape = self.seen.shape(unit.flow, cut.node)
-        if len(shape) < 3:
-            raise PlacementError(f"{chosen.path}: what the block would recalibrate is not a map (N, C, ...)")
-        module = self.model.get_submodule(chosen.path)
-        return Site(
-            path=chosen.path,
-            position=chosen.position,
-            host=type(module).__name__,
-            kind=unit.kind,
-            placement=self.placement,
-            stage=stage,
-            channels=shape[cut.axis],
-            block=self.block(unit, stage),
-            container=container.path,
-            axis=cut.axis,
-            aliases=tuple(path for path in self.paths[module] if path != chosen.path),
-            node=cut.node.name if graph else "",
-            users=tuple(sorted(user.name for user in cut.users)) if graph else (),
-            shortcut="" if cut.shortcut is None else cut.shortcut.name,
-            name=_free_name(module, [other.name for other in others if other.path == chosen.path]) if graph else "se",
-            note="" if chosen.best else "before the activation, which is not a module",
-        )
-
-    def block(self, unit: Unit, stage: int) -> BlockSpec:
-        """Return the block of one unit; CMPE-SE counts its maps by the width of the branch, as in the papers' networks."""
-        width = branch_width(unit.flow, unit)
-        spec = self.spec.at_stage(stage)
-        return spec if width is None else spec.with_defaults(maps=max(1, width // 16))
-
-    def wants(self, stage: int) -> bool:
-        """Return whether sites of a stage are asked for."""
-        return self.wanted is None or stage in self.wanted
-
-    def counted(self, stages: list[int], kinds: list[str]) -> list[int]:
-        """Count from 1 what keeps the image's size, as the papers do for VGG and CIFAR networks; a decoder alone shifts nothing."""
-        shift = 1 if 0 in [stage for stage, kind in zip(stages, kinds, strict=True) if kind != "decoder"] else 0
-        return [stage + shift for stage in stages]
-
-    def stage(self, path: str, shape: tuple[int, ...]) -> int:
-        """Return the network's own number of the stage that holds a path, or log2 of the stride of a map."""
-        stages = getattr(self.model, "stages", None)
-        if isinstance(stages, Mapping):
-            for number, stage in stages.items():
-                if any(path == prefix or path.startswith(f"{prefix}.") for prefix in self.paths.get(stage, ())):
-                    return int(number)
-        return max(0, round(math.log2(self.seen.image / shape[-1]))) if self.seen.image and shape else 0
-
-    def chosen(self, at: str | type[nn.Module]) -> InsertPlan:
-        """Plan a site at every module that the user means."""
-        if self.placement not in ("standard", "pre") or self.sees_shortcut:
-            raise UsageError(
-                f"at= puts blocks behind modules ('standard') or before them ('pre'), not {self.spec.kind!r} at {self.placement!r}"
-            )
-        fits = _matching(self.model, at)
-        values = {path: self._value(path, module) for path, module in fits.items()}
-        strides = [self.stage(path, tuple(value.shape)) for path, value in values.items()]
-        stages = dict(zip(fits, self.counted(strides, ["module"] * len(fits)), strict=True))
-        sites = []
-        for path, module in fits.items():
-            if not self.wants(stages[path]):
-                continue
-            parent = path.rpartition(".")[0]
-            while parent and self.model.get_submodule(parent) not in self.seen.calls:
-                parent = parent.rpartition(".")[0]
-            site = Site(
-                path=path,
-                position="output" if self.placement == "standard" else "input",
-                host=type(module).__name__,
-                kind="module",
-                placement=self.placement,
-                stage=stages[path],
-                channels=values[path].shape[1],
-                block=self.spec.at_stage(stages[path]),
-                container=parent,
-                aliases=tuple(alias for alias in self.paths[module] if alias != path),
-            )
-            sites.append(site)
-        if not sites:
-            raise UsageError(self._elsewhere(list(stages.values())))
-        return InsertPlan(self.name, tuple(sites))
-
-    def _value(self, path: str, module: nn.Module) -> Tensor:
-        """Return what a block at a module would recalibrate."""
-        if module not in self.seen.calls:
-            raise UsageError(f"{path} does not run in evaluation mode: a block there would do nothing")
-        before = self.placement == "pre"
-        value = next(iter(self.seen.calls[module].args), None) if before else self.seen.outputs[module]
-        if not isinstance(value, Tensor) or value.ndim < 3:
-            raise UsageError(f"{path} {'takes' if before else 'gives'} no map (N, C, ...): it cannot be recalibrated")
-        return value
-
-    def _elsewhere(self, stages: Collection[int]) -> str:
-        there = ", ".join(map(str, sorted(set(stages))))
-        return f"no site is in stages {', '.join(map(str, self.wanted or ()))}; there are sites in stages {there}"
-
-    def _nothing(self, found: Survey, existing: str, faults: list[str], stages: list[int]) -> str:
-        """Say why there is no site."""
-        if stages and not any(map(self.wants, stages)):
-            return self._elsewhere(stages)
-        if faults:
-            return f"placement {self.placement!r} is impossible in {self.name}: {faults[0]}"
-        if found.recalibrated and existing == "skip":
-            return f"all {len(found.recalibrated)} units of {self.name} recalibrate already; existing='add' gives them a block too"
-        unread = "; ".join(f"{path or self.name}: {reason}" for path, reason in list(found.unread.items())[:2])
-        reasons = f" ({len(found.unread)} modules cannot be traced, such as {unread})" if unread else ""
-        return f"found no site in {self.name}{reasons}; name modules with at=, a regular expression of their paths or a type"
+    Raises:
+        UsageError: if there is no site; it says why.
+    """
+    found = survey(request.model, request.seen)
+    values = [(unit.flow.container.path, request.seen.shape(unit.flow, unit.value), unit.kind) for unit in found.units]
+    stages = stage_numbers(request, values)
+    sites: list[Site] = []
+    faults = []
+    for index, (unit, stage) in enumerate(zip(found.units, stages, strict=True)):
+        if (index in found.recalibrated and existing == "skip") or not request.wants(stage):
+            continue
+        try:
+            site = _site(request, unit, stage, sites)
+        except PlacementError as fault:
+            faults.append(str(fault))
+        else:
+            sites.append(replace(site, existing=index in found.recalibrated))
+    if not sites:
+        raise UsageError(_why_none(request, found, existing, faults, stages))
+    return InsertPlan(request.name, tuple(_once(sites)), notes=_notes(found, existing, faults))
 
 
-def _matching(model: nn.Module, at: str | type[nn.Module]) -> dict[str, nn.Module]:
-    """Return the modules that a regular expression or a type means."""
-    named = {path: module for path, module in model.named_modules() if path}
-    if isinstance(at, str):
-        pattern, names = compiled(at), list(named)
-        fits = {path: module for path, module in named.items() if pattern.fullmatch(path)}
-    else:
-        at, names, kind = at.__name__, sorted({type(module).__name__ for module in named.values()}), at
-        fits = {path: module for path, module in named.items() if isinstance(module, kind)}
-    if not fits:
-        raise UsageError(f"no module matches {at!r}; {near_misses(at, names)}")
-    return fits
+def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) -> Site:
+    """Plan one site.
+
+    Raises:
+        PlacementError: if the block cannot sit in this unit.
+    """
+    container = unit.flow.container
+    cuts = unit.cuts.get("pair" if request.sees_shortcut else request.placement, ())
+    if not cuts:
+        raise PlacementError(f"{container.path or request.name}: {_needs(request, unit)}")
+    chosen = choose_place(unit, cuts, request.paths)
+    cut, graph = chosen.cut, chosen.position == "graph"
+    shape = request.seen.shape(unit.flow, cut.node)
+    if len(shape) < 3:
+        raise PlacementError(f"{chosen.path}: what the block would recalibrate is not a map (N, C, ...)")
+    module = request.model.get_submodule(chosen.path)
+    return Site(
+        path=chosen.path,
+        position=chosen.position,
+        host=type(module).__name__,
+        kind=unit.kind,
+        placement=request.placement,
+        stage=stage,
+        channels=shape[cut.axis],
+        block=_block(request, unit, stage),
+        container=container.path,
+        axis=cut.axis,
+        aliases=tuple(path for path in request.paths[module] if path != chosen.path),
+        node=cut.node.name if graph else "",
+        users=tuple(sorted(user.name for user in cut.users)) if graph else (),
+        shortcut="" if cut.shortcut is None else cut.shortcut.name,
+        name=_free_name(module, [other.name for other in others if other.path == chosen.path]) if graph else "se",
+        note="" if chosen.best else "before the activation, which is not a module",
+    )
 
 
-def _needs(unit: Unit, kind: str, sees_shortcut: bool) -> str:
-    """Say what a unit takes."""
-    if sees_shortcut:
-        return f"{kind!r} weighs a branch against its shortcut, and a unit of the kind {unit.kind!r} has none"
+def _block(request: Request, unit: Unit, stage: int) -> BlockSpec:
+    """Return the block of one unit; CMPE-SE counts its maps by the width of the branch, as in the papers' networks."""
+    width = branch_width(unit.flow, unit)
+    spec = request.block.at_stage(stage)
+    return spec if width is None else spec.with_defaults(maps=max(1, width // 16))
+
+
+def _why_none(request: Request, found: Survey, existing: str, faults: list[str], stages: list[int]) -> str:
+    """Return why there is no site."""
+    if stages and not any(map(request.wants, stages)):
+        return request.only_elsewhere(stages)
+    if faults:
+        return f"placement {request.placement!r} is impossible in {request.name}: {faults[0]}"
+    if found.recalibrated and existing == "skip":
+        return f"all {len(found.recalibrated)} units of {request.name} recalibrate already; existing='add' gives them a block too"
+    unread = "; ".join(f"{path or request.name}: {reason}" for path, reason in list(found.unread.items())[:2])
+    reasons = f" ({len(found.unread)} modules cannot be traced, such as {unread})" if unread else ""
+    return f"found no site in {request.name}{reasons}; name modules with at=, a regular expression of their paths or a type"
+
+
+def _needs(request: Request, unit: Unit) -> str:
+    """Return what a unit takes, in words."""
+    if request.sees_shortcut:
+        return f"{request.block.kind!r} weighs a branch against its shortcut, and a unit of the kind {unit.kind!r} has none"
     takes = ", ".join(repr(placement) for placement, cuts in unit.cuts.items() if cuts and placement != "pair")
     return f"a unit of the kind {unit.kind!r} takes {takes} only"
 

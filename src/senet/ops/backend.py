@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from senet.errors import UsageError
@@ -19,8 +20,17 @@ UNASKED = "best"
 _asked: ContextVar[str | None] = ContextVar("backend", default=None)
 
 
+class _Request:
+    """Name of the backend asked for last, or None, where compilers read it: torch 2.11's trace attributes, but no context variables."""
+
+    name: str | None = None
+
+
+_asked_last = _Request()
+
+
 class Choice(NamedTuple):
-    """Say which backend runs, with which kernels (None = the definition, operation by operation), and why."""
+    """Backend that runs, its kernels (None = the definition, operation by operation), and why it was chosen."""
 
     name: str
     kernels: Kernels | None
@@ -31,7 +41,8 @@ class Choice(NamedTuple):
 def backend(name: str) -> Iterator[None]:
     """Run the residual tails inside a `with` block by one backend.
 
-    Without it the best one for the maps' device runs, and for the tails of small maps the definition.
+    Without it the best one for the maps' device runs, and for the tails of small maps the definition. The block holds for its thread; code
+    made by torch.compile takes what any thread asked for last.
 
     Args:
         name: "reference" (torch's operations one by one, the definition), "compiled" (the fused operator in torch's operations, through
@@ -42,21 +53,23 @@ def backend(name: str) -> Iterator[None]:
         UsageError: for another name. Tensors that the backend cannot take raise it where it is used.
     """
     check_choice("backend", name, (REFERENCE, *BUILDERS))
-    token = _asked.set(name)
+    token, before = _asked.set(name), _asked_last.name
+    _asked_last.name = name
     try:
         yield
     finally:
         _asked.reset(token)
+        _asked_last.name = before
 
 
-def is_asked_for() -> bool:
-    """Return whether a `backend` is asked for here."""
-    return _asked.get() is not None
+def asked() -> str | None:
+    """Return the name of the backend that is asked for here, if one is."""
+    return _asked_last.name if torch.compiler.is_compiling() else _asked.get()
 
 
 def asked_or_best(device: str) -> str:
     """Return the backend's name for a compiler, which cannot ask whether it runs here: one asked for, "best", or the definition's."""
-    return _asked.get() or (UNASKED if device in BEST else REFERENCE)
+    return asked() or (UNASKED if device in BEST else REFERENCE)
 
 
 def choose(x: Tensor) -> Choice:
@@ -65,7 +78,7 @@ def choose(x: Tensor) -> Choice:
     Raises:
         UsageError: if `backend` asked for one that cannot run here.
     """
-    return named(_asked.get() or UNASKED, x.device.type)
+    return named(asked() or UNASKED, x.device.type)
 
 
 def named(name: str, device: str) -> Choice:

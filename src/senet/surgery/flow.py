@@ -69,7 +69,7 @@ class Flow(ModuleGraph):
     def is_identity(self, node: fx.Node) -> bool:
         """Return whether a node calls a module that does nothing in evaluation mode."""
         module = self.module(node)
-        return module is not None and roles.is_kept(module)
+        return module is not None and roles.is_identity(module)
 
     def is_norm(self, node: fx.Node) -> bool:
         """Return whether a node normalises."""
@@ -109,7 +109,7 @@ class Flow(ModuleGraph):
         inputs = operands(node)
         module = self.module(node)
         if module is not None:
-            return (inputs[0], None) if len(inputs) == 1 and (roles.is_scale(module) or roles.is_kept(module)) else None
+            return (inputs[0], None) if len(inputs) == 1 and (roles.is_scale(module) or roles.is_identity(module)) else None
         name = self.name(node)
         if name == "permute" and len(inputs) == 1:
             axes: Any = node.args[1:] if isinstance(node.args[1], int) else node.args[1]

@@ -65,7 +65,7 @@ def is_scale(module: nn.Module) -> bool:
     return len(weights) == 1 and bare and not isinstance(module, known)
 
 
-def is_kept(module: nn.Module) -> bool:
+def is_identity(module: nn.Module) -> bool:
     """Return whether a module returns its input in evaluation mode: an identity, a dropout, stochastic depth."""
     outcome = _try(module, sample := _sample())
     return outcome is not None and outcome.shape == sample.shape and bool((outcome == sample).all())

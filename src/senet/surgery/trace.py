@@ -35,6 +35,11 @@ class Container:
         return ".".join(part for part in (self.path, path) if part)
 
 
+def only_chains(module: nn.Module) -> bool:
+    """Return whether a module does nothing but call its children in turn."""
+    return type(module).forward is nn.Sequential.forward
+
+
 class ChildTracer(fx.Tracer):
     """Tracer of one forward to which every child is a leaf, but for those that are to be looked into.
 
@@ -45,7 +50,7 @@ class ChildTracer(fx.Tracer):
         opened: the children that were.
     """
 
-    def __init__(self, opens: Callable[[nn.Module], bool]) -> None:
+    def __init__(self, opens: Callable[[nn.Module], bool] = only_chains) -> None:  # a graph from a file makes its tracer without arguments
         super().__init__()
         self.opens = opens
         self.opened: set[nn.Module] = set()
@@ -56,11 +61,6 @@ class ChildTracer(fx.Tracer):
             return True
         self.opened.add(m)
         return False
-
-
-def only_chains(module: nn.Module) -> bool:
-    """Return whether a module does nothing but call its children in turn."""
-    return type(module).forward is nn.Sequential.forward
 
 
 def trace(

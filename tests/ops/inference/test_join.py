@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import senet
+from oracles.pairwise import label, pairwise
 from senet.ops.backend import choose
 from senet.ops.inference.join import join
 
@@ -20,19 +21,25 @@ def parts(dtype: torch.dtype, layout: torch.memory_format, channels: int = 5) ->
     return y.to(dtype, memory_format=layout), s.to(torch.promote_types(dtype, torch.float32)), r.to(dtype, memory_format=layout)
 
 
-@pytest.mark.parametrize("backend", ["reference", None])
-@pytest.mark.parametrize("layout", FORMATS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("channels", [5, 16, 67])
-@pytest.mark.parametrize("relu", [True, False])
-@pytest.mark.parametrize("shortcut", [True, False])
-@pytest.mark.parametrize("gated", [True, False])
-def test_join_is_its_definition_and_writes_to_the_map(gated, shortcut, relu, channels, dtype, layout, backend):
-    y, s, r = parts(dtype, layout, channels)
+FACTORS = {
+    "backend": ["reference", None],
+    "layout": FORMATS,
+    "dtype": [torch.float32, torch.float64, torch.bfloat16],
+    "channels": [5, 16, 67],  # less than a vector, whole vectors, and a rest behind them
+    "relu": [True, False],
+    "shortcut": [True, False],
+    "gated": [True, False],
+}
+
+
+@pytest.mark.parametrize("case", pairwise(FACTORS, strength=3), ids=label)
+def test_join_is_its_definition_and_writes_to_the_map(case):
+    gated, shortcut, relu, dtype, layout = (case[key] for key in ("gated", "shortcut", "relu", "dtype", "layout"))
+    y, s, r = parts(dtype, layout, case["channels"])
     expected = y.double() * (s[..., None, None].double() if gated else 1) + (r.double() if shortcut else 0)
     expected = expected.relu() if relu else expected
     before = r.clone()
-    with nullcontext() if backend is None else senet.backend(backend):
+    with nullcontext() if case["backend"] is None else senet.backend(case["backend"]):
         found = join(y, s if gated else None, r if shortcut else None, relu=relu)
     assert found.data_ptr() == y.data_ptr()
     assert found.dtype == dtype

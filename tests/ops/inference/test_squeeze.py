@@ -1,5 +1,7 @@
 """The squeeze of a convolution's output from means of its input, against the mean of the output."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,10 @@ CASES = [((1, 1), (1, 1)), ((1, 1), (2, 2)), ((1, 1), (3, 2)), ((3, 3), (1, 1))]
 
 def drawn(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+
+
+def layer(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    return lambda z: F.linear(z, weight, bias)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -35,7 +41,9 @@ def test_the_means_of_the_taps_give_the_mean_of_the_output(kernel, stride, size,
 def test_the_lean_excitation_is_the_definition(gate, bias):
     z, w1, w2 = drawn(3, 8), drawn(2, 8), drawn(8, 2)
     b1, b2 = (drawn(2), drawn(8)) if bias else (None, None)
-    torch.testing.assert_close(excite_lean(z, (w1, b1), (w2, b2), gate), excite(z, w1, b1, w2, b2, gate), rtol=1e-15, atol=1e-15)
+    torch.testing.assert_close(
+        excite_lean(z, (w1, b1), (w2, b2), gate), excite(z, layer(w1, b1), layer(w2, b2), gate), rtol=1e-15, atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -55,7 +63,7 @@ def test_a_map_is_excited_as_its_means_are(images, channels, hidden, gate, dtype
     x = drawn(images, channels, 9, 11).to(dtype, memory_format=layout)
     wide = torch.promote_types(dtype, torch.float32)
     w1, b1, w2, b2 = (drawn(*shape) for shape in ((hidden, channels), (hidden,), (2 * channels, hidden), (2 * channels,)))
-    expected = excite(x.double().mean((2, 3)), w1, b1, w2, b2, gate)
+    expected = excite(x.double().mean((2, 3)), layer(w1, b1), layer(w2, b2), gate)
     found = excite_map(x, (w1.to(wide), b1.to(wide)), (w2.to(wide), b2.to(wide)), gate)
     assert found.dtype == wide
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
@@ -70,4 +78,4 @@ def test_layers_without_bias(threads):
         found = excite_map(x, (w1, None), (w2, None), "tanh")
     finally:
         torch.set_num_threads(before)
-    torch.testing.assert_close(found, excite(x.mean((2, 3)), w1, None, w2, None, "tanh"), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found, excite(x.mean((2, 3)), layer(w1), layer(w2), "tanh"), rtol=1e-12, atol=1e-12)

@@ -119,10 +119,23 @@ def test_a_compiler_sees_the_definition_of_norms_over_processes() -> None:
     assert "senet.tail" not in graphs.operators
 
 
-def test_exported_programs_hold_the_definition() -> None:
+def test_another_backend_is_compiled_anew() -> None:
+    graphs = Graphs()
+    x = torch.randn(2, 8, 5, 4)
+    run = torch.compile(Unit(*FORMS["identity"]).eval(), backend=graphs, fullgraph=True)
+    for name, calls in (("reference", 0), ("torch", 1), ("reference", 1), ("torch", 1)):
+        with backend(name):
+            run(x, x)
+        assert graphs.operators.count("senet.tail") == calls
+    run(x, x)  # of small maps, and nothing is asked for
+    assert graphs.operators.count("senet.tail") == 1
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_exported_programs_hold_the_definition(strict: bool) -> None:
     x = torch.randn(8, 8, 48, 48)
     with backend("torch"):
-        program = torch.export.export(Unit(*FORMS["identity"]).eval(), (x, x))
+        program = torch.export.export(Unit(*FORMS["identity"]).eval(), (x, x), strict=strict)
     assert not any("senet" in str(node.target) for node in program.graph.nodes)
 
 

@@ -16,7 +16,7 @@ NEEDED = ("_convolution_pointwise", "_reorder_convolution_weight")
 
 
 class Geometry(NamedTuple):
-    """Say how a kernel moves: each entry height, then width."""
+    """Motion of a kernel over a map: each entry height, then width."""
 
     padding: tuple[int, int]
     stride: tuple[int, int]

@@ -14,7 +14,7 @@ from senet.ops.passes.maps import layout, precision
 
 @dataclass(frozen=True)
 class Tiling:
-    """Say how large tiles are and how many programs a reduction is split into.
+    """Sizes of tiles, and how many programs a reduction is split into.
 
     Together with the shape it fixes the order of every sum, so results do not depend on the device nor on its load.
 
@@ -42,7 +42,7 @@ BYTE = 8
 
 @dataclass(frozen=True)
 class Grid:
-    """Lay tiles over maps (N, C, H, W): what kernels are told about a shape."""
+    """Tiles over maps (N, C, H, W): what kernels are told about a shape."""
 
     shape: torch.Size
     channels_last: bool
@@ -99,7 +99,7 @@ class Grid:
 
 
 class PixelGrid(Grid):
-    """Lay tiles so that a program has all channels of its positions, in one tile where they fit."""
+    """Tiles of which a program has all channels of its positions, in one tile where they fit."""
 
     @cached_property
     def columns(self) -> int:
