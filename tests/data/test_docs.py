@@ -1,4 +1,4 @@
-"""The page on data: its source is a file that runs, in Python and by its commands, and every source of the package is named."""
+"""The page on data: its source is a file, its commands run it, and every source of the package is named."""
 
 import re
 import shlex
@@ -11,17 +11,17 @@ from senet.data.source import SOURCES
 from senet.results.run_folder import RunFolder
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-FILE, USE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+FILES = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [shlex.split(line)[1:] for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 
 
-def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_its_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("stripes.py").write_text(FILE)
-    exec(compile(USE, "data.md", "exec"), {})
-    assert RunFolder.at("runs/stripes").result().metrics["top1"] > 90
+    for name, text in FILES:
+        Path(name).write_text(text)
     for words in COMMANDS:
         assert main(words) == 0, words
+    assert RunFolder.at("runs/again").result().metrics["top1"] > 90
     assert "512 training and 128 validation images of 2 classes" in " ".join(capsys.readouterr().out.split())
 
 

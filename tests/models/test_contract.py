@@ -45,7 +45,7 @@ COVERED = {
     "se_preresnet164": "se_preresnet20",
     "se_shake_even29_2x4x64d": "se_shake_shake26_2x32d",
 }
-"""Networks that tracing need not see, as it sees another of the same form."""
+"""Networks whose units have the form of another's."""
 
 RESIDUAL = [name for name in SMALL if "zero_init_residual" in PLAIN[name.removeprefix("se_")].options]
 
@@ -157,12 +157,6 @@ class TestContract:
         assert logits.dtype == torch.bfloat16
         assert logits.isfinite().all()
 
-    def test_profile_counts_every_block(self, name: str) -> None:
-        network = create(name, device="meta")
-        result = profile(network, input_size=(1, 3, SMALL[name], SMALL[name]), latency=False)
-        assert result.params == sum(p.numel() for p in network.parameters())
-        assert sum(row.share.params > 0 for row in result.blocks) == sum(path.endswith(".se") for path, _ in network.named_modules())
-
     def test_reset_classifier(self, model: Classifier, images: Tensor) -> None:
         model.reset_classifier(7)
         assert model(images).shape == (2, 7)
@@ -186,7 +180,15 @@ class TestContract:
 
 
 @pytest.mark.parametrize("name", [name for name in SMALL if name not in COVERED], scope="class")
-class TestTracing:
+class TestForms:
+    """What depends on the form of the units and not on their number."""
+
+    def test_profile_counts_every_block(self, name: str) -> None:
+        network = create(name, device="meta")
+        result = profile(network, input_size=(1, 3, SMALL[name], SMALL[name]), latency=False)
+        assert result.params == sum(p.numel() for p in network.parameters())
+        assert sum(row.share.params > 0 for row in result.blocks) == sum(path.endswith(".se") for path, _ in network.named_modules())
+
     def test_compiles_without_graph_breaks(self, short: Classifier, images: Tensor) -> None:
         torch.compiler.reset()  # else the sizes of the networks before make this one's symbolic
         compiled = torch.compile(short, backend="aot_eager", fullgraph=True)

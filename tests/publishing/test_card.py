@@ -15,8 +15,9 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 import senet
 from oracles.hub_server import HubServer
-from senet.publishing.card import Costs, Subject, model_card
+from senet.publishing.card import model_card
 from senet.publishing.papers import papers
+from senet.publishing.subject import Costs, Subject
 from senet.results.metric import Metric
 from senet.spec import InputSpec
 from senet.weights.store import WeightsMetadata

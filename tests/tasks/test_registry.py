@@ -36,3 +36,16 @@ def test_metrics_that_cannot_work_are_one_line(tmp_path: Path, metrics: str, mes
     path.write_text(f"from senet.tasks.task import Metric\n\nclass Mine:\n    metrics = {metrics}\n    def __init__(self, recipe): ...\n")
     with pytest.raises(UsageError, match=message):
         open_task(Recipe(task=f"{path}:Mine"))
+
+
+def test_a_task_that_lacks_something_fails_before_it_is_missed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    head = "from senet.tasks.image_task import ImageTask\nfrom senet.tasks.task import Metric\n\n"
+    body = "    metrics = (Metric('mae', 'error'),)\n    def __init__(self, recipe): ...\n    def loss(self, outputs, targets): ...\n"
+    path.write_text(f"{head}class Mine(ImageTask):\n{body}")
+    with pytest.raises(UsageError, match=r"lacks evaluator, noise, predict of senet\.tasks\.task\.Task; .*ImageTask has most of them$"):
+        open_task(Recipe(task=f"{path}:Mine"))
+    path = tmp_path / "bare.py"
+    path.write_text(f"{head}class Mine:\n{body}")
+    with pytest.raises(UsageError, match=r"lacks average, build, collate, .*image_classes, .*train_transform of"):
+        open_task(Recipe(task=f"{path}:Mine"))

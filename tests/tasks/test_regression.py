@@ -15,7 +15,8 @@ from made_runs import assert_same_run, tiny
 from senet.cli.main import main
 from senet.data.transforms import eval_transform
 from senet.errors import UsageError
-from senet.publishing.card import Costs, Subject, model_card
+from senet.publishing.card import model_card
+from senet.publishing.subject import Costs, Subject
 from senet.recipe import Recipe
 from senet.results.comparison import Result
 from senet.results.run_folder import RunFolder
@@ -113,6 +114,23 @@ def test_commands(run: RunFolder, tmp_path: Path, grey: Path, capsys: pytest.Cap
     assert capsys.readouterr().out.rstrip().endswith("% ink")
     assert main(["predict", str(grey), "--weights", str(run.path), "--task", TASK, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["predictions"][0].keys() == {"image", "ink", "error"}
+
+
+def test_comparison_and_report_speak_of_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("senet.comparison.measure.ROUNDS", 3)
+    result = senet.compare(tiny(**CHANGES, training__epochs=1), seeds=2, out=tmp_path, progress=False)
+    plain, se = ([RunFolder(Path(run.folder)).metrics()[-1]["val_mae"] for run in variant.runs] for variant in result.variants)
+    assert result.differences["SE"].by_seed == pytest.approx([b - a for a, b in zip(plain, se, strict=True)])
+    assert result.json is not None
+    assert result.page is not None
+    tree, page = json.loads(result.json.read_text()), result.page.read_text()
+    assert tree["variants"][0]["metrics"]["mae"]["by_seed"] == pytest.approx(plain)
+    assert [metric["higher_is_better"] for metric in tree["metrics"]] == [False]
+    assert result.variants[1].cost.params > result.variants[0].cost.params
+    for text in (page, result.summary, str(result.table().columns[1].header)):
+        assert "ean absolute error" in text
+        assert "top-1" not in text
+        assert "top1" not in text
 
 
 @pytest.mark.parametrize("words", [["eval"], ["predict", "image.png", "--weights"]], ids=" ".join)

@@ -171,6 +171,25 @@ def test_killed_before_the_checkpoint_the_epochs_row_is_not_doubled(tmp_path: Pa
     assert [row["epoch"] for row in RunFolder(tmp_path).metrics()] == [1, 2, 3]
 
 
+def test_a_checkpoint_of_the_first_format_is_taken_up(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Format 1 counted loss and hits, and recipes named no task."""
+    interrupt_before(monkeypatch, step=6)
+    with pytest.raises(Interrupted):
+        train(tiny(), folder=tmp_path / "run", progress=False)
+    monkeypatch.undo()
+    run = RunFolder(tmp_path / "run")
+    state = torch.load(run.checkpoint, weights_only=True)
+    tally = state["tally"]
+    loss, percent = tally.pop("sums").values()
+    assert loss > 0
+    assert percent > 0
+    torch.save(state | {"format": 1, "tally": tally | {"loss": loss, "hits": int(percent) // 100}}, run.checkpoint)
+    recipe = (run.path / "recipe.yaml").read_text()
+    (run.path / "recipe.yaml").write_text(recipe.replace("task: classification\n", ""))
+    train(resume=run.path, progress=False)
+    assert_same_run(run.path, whole)
+
+
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
     train(tiny(training__epochs=1), folder=tmp_path, progress=False)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

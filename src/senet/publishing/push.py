@@ -13,7 +13,8 @@ from torch import nn
 import senet
 from senet.errors import UsageError
 from senet.profiling import profile
-from senet.publishing.card import Costs, Subject, model_card
+from senet.publishing.card import model_card
+from senet.publishing.subject import Costs, Subject
 from senet.spec import InputSpec
 from senet.weights.hub import CARD, CONFIG, PREFIX, WEIGHTS, upload
 from senet.weights.store import WeightsMetadata, find_config, metadata_of, read_metadata, read_weights, save_weights

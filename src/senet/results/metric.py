@@ -80,5 +80,10 @@ class Metric:
         return POINTS.get(self.unit, self.unit)
 
 
-ACCURACIES = (Metric("top1", "top-1", "%", accuracy=True), Metric("top5", "top-5", "%", accuracy=True))
+def top_accuracy(k: int) -> Metric:
+    """Return the share of images, in percent, whose class is among the k that were found likeliest."""
+    return Metric(f"top{k}", f"top-{k}", "%", accuracy=True)
+
+
+ACCURACIES = (top_accuracy(1), top_accuracy(5))
 """The metrics of a file that names none: it was written when every task was classification."""

@@ -15,8 +15,11 @@ from torchmetrics.classification import MulticlassAccuracy
 from senet.data.batch import Batch
 from senet.data.source import DataSource
 from senet.recipe import Recipe
-from senet.results.metric import Metric
+from senet.results.metric import top_accuracy
 from senet.tasks.image_task import ImageTask, all_outputs, captioned, noise_images
+
+RANKS = (1, 5)
+"""Among how many of the likeliest classes the right one counts."""
 
 
 class Classification(ImageTask):
@@ -26,7 +29,7 @@ class Classification(ImageTask):
         label_smoothing: share of the target that is spread over all classes.
     """
 
-    metrics = (Metric("top1", "top-1", "%", accuracy=True), Metric("top5", "top-5", "%", accuracy=True))
+    metrics = tuple(map(top_accuracy, RANKS))
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
@@ -37,7 +40,7 @@ class Classification(ImageTask):
 
     def counts(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         """Return the images whose class came first, times 100: the mean over images is the accuracy in percent."""
-        return {"top1": (outputs.detach().argmax(1) == targets).sum() * 100.0}
+        return {self.metrics[0].name: (outputs.detach().argmax(1) == targets).sum() * 100.0}
 
     def image_classes(self, batch: Batch) -> Tensor:
         """Return the classes."""
@@ -73,13 +76,10 @@ class Accuracies:
     """
 
     def __init__(self, classes: int, device: torch.device) -> None:
-        ranks = {metric.name: k for metric, k in zip(Classification.metrics, (1, 5), strict=True)}
-        self._accuracies = {
-            name: MulticlassAccuracy(classes, min(k, classes), "micro", validate_args=False).to(device) for name, k in ranks.items()
-        }
-        self._loss, self._images = (
-            SumMetric(nan_strategy="disable").to(device) for _ in range(2)
-        )  # MeanMetric would drop its weights here
+        ranks = {top_accuracy(k).name: min(k, classes) for k in RANKS}
+        self._accuracies = {name: MulticlassAccuracy(classes, k, "micro", validate_args=False).to(device) for name, k in ranks.items()}
+        self._loss = SumMetric(nan_strategy="disable").to(device)  # not a mean: MeanMetric would drop its weights here
+        self._images = SumMetric(nan_strategy="disable").to(device)
 
     def update(self, outputs: Tensor, batch: Batch) -> None:
         """Add a batch and its log-probabilities."""

@@ -20,7 +20,7 @@ def open_task(recipe: Recipe) -> Task:
     """Return the task of a recipe: one of `TASKS`, or path/to/file.py:factory. Such a file is run; the factory takes the recipe.
 
     Raises:
-        UsageError: for an unknown name, or a factory whose task has no metrics or metrics that cannot be told apart.
+        UsageError: for an unknown name, or a factory whose task lacks something, or has metrics that cannot be told apart.
     """
     name = recipe.task
     task = _factory(name)(recipe)
@@ -31,6 +31,11 @@ def open_task(recipe: Recipe) -> Task:
     taken = [name for name in names if name in RESERVED | {"loss"} or names.count(name) > 1]
     if taken:
         raise UsageError(f"task {name} has a metric of the name {taken[0]!r}, which is taken; give it another")
+    missing = [part for part in dir(Task) if not part.startswith("_") and not hasattr(task, part)]
+    if missing:
+        raise UsageError(
+            f"task {name} lacks {', '.join(missing)} of senet.tasks.task.Task; senet.tasks.image_task.ImageTask has most of them"
+        )
     return task
 
 
