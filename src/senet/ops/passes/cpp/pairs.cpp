@@ -1,4 +1,8 @@
-// The passes of senet.ops.passes.pairs for CPUs: over branch u and shortcut r together, v = s u + r.
+// The passes of senet.ops.passes.protocol.PairKernels for CPUs: over branch u and shortcut r together, v = s u + r.
+//
+// Pointers, by name; T is a map's type, Wide<T> that of vectors and sums.
+//   maps (N, C, S) in either format: u, r, v, a = relu(k v + t), and their gradients du, dr, dv, da
+//   (N, C): s (gates), dz (through the squeeze); (C,): k, t, kb, kc, mu (means of v); out: sums (N, C), or (N, pieces, C)
 #include <torch/library.h>
 
 #include <array>

@@ -3,6 +3,11 @@
 // A pass takes blocks of positions with all their channels, small enough to stay in a cache: it first sums over the channels, for the gates or
 // their gradients, and then goes over the same elements again. In a block, runs are pixels (NHWC) or stretches of planes (NCHW), and one of the
 // two sums goes along runs, the other across them.
+//
+// Pointers, by name; T is a map's type, Wide<T> that of vectors and sums.
+//   maps (N, C, S) in either format: x and r (branch, shortcut), y (output, and mask of its ReLU), dy, g (behind the ReLU), dx
+//   (C,): k and t (scale, shift), w, rk and rt, mu and r_mu (means), kb, ks, kw; (N, C): s (gates of channels), ka, kc
+//   (N, S): ss or gates (of positions), d and dq (gradients of the gates and of their logits); sums (N, pieces, C), or (N, C)
 #include <torch/library.h>
 
 #include <tuple>

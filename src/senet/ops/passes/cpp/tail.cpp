@@ -1,7 +1,12 @@
-// The four passes of senet.ops.passes.protocol for CPUs.
+// The passes of senet.ops.passes.protocol.ChannelKernels for CPUs.
 //
 // A pass is written once, on vectors of a run; what belongs to a channel is then another value in each lane (NHWC) or one value in all of them
 // (NCHW).
+//
+// Pointers, by name; T is a map's type, Wide<T> that of vectors and sums.
+//   maps (N, C, S) in either format: x and r (branch, shortcut), y (output, and mask of its ReLU), dy, g (behind the ReLU), dx
+//   (N, C): k and t (scale, shift), ka and kc, p and m (means, centred squares); (C,): rk and rt, kb, mu and r_mu (means)
+//   (N, pieces, C): part_p, part_m; out: sums (N, C), or (N, pieces, C)
 #include <torch/library.h>
 
 #include <array>
