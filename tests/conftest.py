@@ -128,3 +128,14 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "another"))
     return tmp_path / "another"
+
+
+@pytest.fixture
+def own_kinds() -> Iterator[None]:
+    """Forget the kinds of block that a test registers."""
+    from senet.spec import KINDS
+
+    before = dict(KINDS)
+    yield
+    KINDS.clear()
+    KINDS.update(before)

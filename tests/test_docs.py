@@ -48,7 +48,7 @@ def commands(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: object) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: object, own_kinds: None) -> Path:
     """Return the working folder, which has what examples take for granted: a trained network, a recipe, a hub."""
     senet.save_weights(senet.create_model("se_preresnet20"), tmp_path / "runs" / "mine" / "best.safetensors")
     (tmp_path / "short.yaml").write_text("base: digits\nname: short\ntraining: {epochs: 1}\n")

@@ -4,8 +4,8 @@ What a kind of block is stands in its class alone: its options are the parameter
 a class is imported when its options are asked for.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import import_module
 from inspect import signature
@@ -209,6 +209,53 @@ class BlockSpec:
         offered = {name: value for name, value in defaults.items() if name in known and name not in self.options}
         accept = getattr(block_class(self.kind), "accept_defaults", None)
         return self.with_options(**(offered if accept is None else accept(self.options, offered)))
+
+
+BlockRule = Callable[[int, int, int], BlockSpec | None]
+"""(stage, index of the unit in its stage from 1, channels) -> its block, or None."""
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """What recalibrates a network: one value from the command line or a recipe to the network.
+
+    A plain network, block None, has no placement, stages and reduction: whatever is given for them is dropped.
+
+    Args:
+        block: "auto" = what the network's name says; None = nothing; a kind of block; a BlockSpec; or a rule.
+        placement: where the block sits in its residual unit.
+        stages: the stages that get a block, in the paper's numbering; None = all.
+        reduction: the block's reduction ratio, one number or `{stage: ratio}`; None = what the block says.
+    """
+
+    block: str | BlockSpec | BlockRule | None = "auto"
+    placement: str = "standard"
+    stages: tuple[int, ...] | None = None
+    reduction: int | dict[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.block is None:
+            for name, value in (("placement", "standard"), ("stages", None), ("reduction", None)):
+                object.__setattr__(self, name, value)
+
+    def with_block(self, block: str | BlockSpec | BlockRule | None) -> "Recalibration":
+        """Return the same with this block, a spec if it is a kind, of which the reduction has become a part.
+
+        Raises:
+            UsageError: for an unknown kind, or a reduction that is given twice or that no block is there to take.
+        """
+        spec = BlockSpec(block) if isinstance(block, str) else block
+        if self.reduction is None:
+            return replace(self, block=spec)
+        if not isinstance(spec, BlockSpec):
+            raise UsageError(f"reduction={self.reduction} needs a block of one kind, such as block='se'")
+        if {"reduction", "hidden"} & spec.options.keys():
+            raise UsageError(f"reduction={self.reduction} is given twice: the block has {spec.to_dict()}; leave one out")
+        return replace(self, block=spec.with_options(reduction=self.reduction), reduction=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the four as keyword arguments of `senet.create_model`."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
 
 @dataclass(frozen=True)

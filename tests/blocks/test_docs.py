@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from senet import BlockSpec, build_block
+from senet.blocks.kinds import FIELDS
+from senet.spec import KINDS
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "blocks").glob("*.md"))
 C, H = 64, 4  # r = 16 where the formula has h
@@ -22,7 +24,12 @@ FORMULAS = {
 
 
 def test_every_kind_has_its_page() -> None:
-    assert {page.stem for page in PAGES} == {"se", "sse", "scse", "cmpe_se"}
+    assert {page.stem for page in PAGES} == {*KINDS, "own"}
+
+
+def test_the_page_of_own_blocks_explains_every_field() -> None:
+    text = next(page for page in PAGES if page.stem == "own").read_text(encoding="utf-8")
+    assert [name for name in FIELDS if f"| `{name}" not in text] == []
 
 
 @pytest.mark.parametrize(("spec", "count"), FORMULAS.items(), ids=str)

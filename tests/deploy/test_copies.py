@@ -24,6 +24,16 @@ def test_two_optimised_networks_in_one_process():
     assert distance(senet.optimize(second)(x), expected[1]) < 1e-5
 
 
+def test_convolutions_keep_their_keys_and_blocks_move_to_them():
+    plain, form = network("se_resnet50").state_dict(), senet.optimize(network("se_resnet50")).state_dict()
+    convolutions = {key for key, value in plain.items() if value.ndim == 4}
+    assert {key for key, value in form.items() if value.ndim == 4} == convolutions
+    gates = {f"layer{stage}.{unit}.conv3.gate" for stage, units in enumerate((3, 4, 6, 3), 1) for unit in range(units)}
+    layers = {f"{gate}.{layer}.{part}" for gate in gates for layer in ("fc1", "fc2") for part in ("weight", "bias")}
+    biases = {key.replace("weight", "bias") for key in convolutions}
+    assert form.keys() == convolutions | biases | layers | {"fc.weight", "fc.bias"}
+
+
 def test_new_weights_are_seen():
     first, second = network("se_resnet18"), network("se_resnet18")
     with torch.no_grad():

@@ -6,9 +6,9 @@ import torch
 from senet import BlockSpec, CompetitiveSE, create_model, list_models
 from senet.errors import UsageError
 from senet.models.create import model_from_config
-from senet.models.recalibration import Recalibration
 from senet.models.registry import PLAIN
-from senet.spec import KINDS
+from senet.models.unit_blocks import UnitBlocks
+from senet.spec import KINDS, Recalibration
 
 STEM_BN = 32  # the BN after the stem that only the authors' Wide ResNets have
 COUNTS = {  # of the authors' code, run; WRN with its stem BN
@@ -208,4 +208,4 @@ def test_impossible_requests_say_what_is_allowed(name: str, options: dict, words
 
 def test_units_without_a_shortcut_refuse_to_compete() -> None:
     with pytest.raises(UsageError, match="not every unit of this network has: use 'se'"):
-        Recalibration(BlockSpec("cmpe_se")).build(1, 1, 16)
+        UnitBlocks(Recalibration(BlockSpec("cmpe_se"))).build(1, 1, 16)

@@ -11,8 +11,9 @@ from oracles import numpy_shake
 from oracles.weights import draw
 from senet import BlockSpec, create_model
 from senet.errors import UsageError
-from senet.models.recalibration import Recalibration
-from senet.models.shake_shake import EvenUnit, Layout, Shake, ShakeShake, ShakeUnit, TwoPathShortcut
+from senet.models.shake_shake import EvenUnit, Shake, ShakeLayout, ShakeShake, ShakeUnit, TwoPathShortcut
+from senet.models.unit_blocks import UnitBlocks
+from senet.spec import Recalibration
 
 IMAGES = 4000
 
@@ -20,8 +21,8 @@ IMAGES = 4000
 def small(unit: type[ShakeUnit], block: BlockSpec | None = None, **options: str) -> ShakeShake:
     """Return a network of two narrow units a stage, with lively weights, in float64 and evaluation mode."""
     shape = {"groups": 4, "base_width": 64} if unit is EvenUnit else {}
-    layout = Layout(unit, 2, 8, (16, 32, 64), shape)
-    model = ShakeShake(layout, 5, 3, Recalibration(block), **options)
+    layout = ShakeLayout(unit, 2, 8, (16, 32, 64), shape)
+    model = ShakeShake(layout, 5, 3, UnitBlocks(Recalibration(block)), **options)
     return draw(model.double(), last=r"branch\d\.bn[23]$", projection=r"downsample\.(bn|1)$").eval()
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from senet.errors import UsageError
 from senet.ops.hooks import has_hooks
 from senet.surgery.graph import ModuleGraph
-from senet.surgery.probe import SIZES, SMALL_SIZES, probe
+from senet.surgery.probe import SIDES, SMALL_SIDES, probe
 from senet.surgery.trace import Container, trace
 
 
@@ -62,7 +62,7 @@ def test_shapes_of_values_inside_a_forward() -> None:
     }
 
 
-@pytest.mark.parametrize(("small", "sizes"), [(False, SIZES), (True, SMALL_SIZES)])
+@pytest.mark.parametrize(("small", "sizes"), [(False, SIDES), (True, SMALL_SIDES)])
 def test_without_an_example_an_image_is_made_for_the_first_convolution(small: bool, sizes: tuple[int, ...]) -> None:
     model = Network().double()
     seen = probe(model, small=small)
@@ -89,7 +89,7 @@ def test_forwards_that_need_numbers_get_them_on_a_small_image() -> None:
 
     model = Decides()
     generator = torch.get_rng_state()
-    assert probe(model).calls[model.unit].args[0].shape == (2, 3, SMALL_SIZES[0], SMALL_SIZES[0])
+    assert probe(model).calls[model.unit].args[0].shape == (2, 3, SMALL_SIDES[0], SMALL_SIDES[0])
     assert torch.equal(torch.get_rng_state(), generator)
 
 

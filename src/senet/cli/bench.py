@@ -100,8 +100,8 @@ def _measured(args: Namespace, settings: Settings) -> "BenchResult":
     with Console(stderr=True).status(f"building {args.network}") as status, TemporaryDirectory() as folder:
         check_engines(engines, settings)
         recipe = build_recipe({"model": {}}, model_changes(args.changes)).model
-        options = {"block": recipe.block, "placement": recipe.placement, "stages": recipe.stages, "reduction": recipe.reduction}
-        work = workload(args.network, settings, Path(folder), batch=args.batch, size=args.size, **options, **recipe.options)
+        options = recipe.recalibration.to_dict() | recipe.options
+        work = workload(args.network, settings, Path(folder), batch=args.batch, size=args.size, **options)
         comparison = measure_network(work, engines, status.update)
     asked = {name: getattr(args, name) for name in ("network", "batch", "size")} | {"engines": engines or None} | args.changes
     return BenchResult(circumstances(settings.device, packages_of(engines)), asked | settings.to_dict(), (comparison,))

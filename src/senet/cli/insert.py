@@ -8,7 +8,7 @@ import yaml
 
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError
-from senet.spec import KINDS, PLACEMENTS, BlockSpec
+from senet.spec import KINDS, PLACEMENTS, BlockSpec, Recalibration
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ def run(args: Namespace) -> int:
     """Plan, and unless it is a dry run, insert, prove and write."""
     from senet.cli.printing import show
     from senet.insertion.insert import insert
-    from senet.insertion.sites import find_sites
+    from senet.insertion.sites import plan_sites
     from senet.models.create import create_model
     from senet.weights.load import load_weights
 
@@ -49,7 +49,7 @@ def run(args: Namespace) -> int:
     model = create_model(args.model, num_classes=args.num_classes, block=_block_of_host(args.model))
     if args.weights:
         load_weights(model, args.weights)
-    plan = find_sites(model, _block(args), placement=args.placement, stages=_stages(args.stages), existing=args.existing, at=args.at)
+    plan = plan_sites(model, _recalibration(args), existing=args.existing, at=args.at)
     if args.paths is not None or args.limit is not None:
         plan = plan.keep(paths=args.paths, limit=args.limit)
     if not args.dry_run:
@@ -60,11 +60,11 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _block(args: Namespace) -> BlockSpec:
+def _recalibration(args: Namespace) -> Recalibration:
     tree: Any = yaml.safe_load(args.block) if args.block.startswith("{") else {"kind": args.block}
     if args.reduction is not None:
         tree["reduction"] = yaml.safe_load(args.reduction)
-    return BlockSpec.from_dict(tree)
+    return Recalibration(BlockSpec.from_dict(tree), args.placement, _stages(args.stages))
 
 
 def _block_of_host(name: str) -> str | None:

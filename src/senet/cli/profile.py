@@ -64,7 +64,6 @@ def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tup
         images = metadata_of(model).input
     else:
         recipe = build_recipe({"model": {"name": name}}, model_changes(changes)).model
-        options = {"block": recipe.block, "placement": recipe.placement, "stages": recipe.stages, "reduction": recipe.reduction}
-        model, images = create_model(name, device=device, **options, **recipe.options), None
+        model, images = create_model(name, device=device, **recipe.recalibration.to_dict(), **recipe.options), None
     own: Any = getattr(model, "input_size", None)
     return model, own if images is None else (images.channels, images.size, images.size)

@@ -19,7 +19,7 @@ from senet.surgery.once import CalledOnce
 FRESH = {"relu", "cat", "concat", "add"}
 """Functions whose result nobody else holds."""
 
-WORDS = {"norm": "BN", "sum": "shortcut", "relu": "ReLU"}
+PART_NAMES = {"norm": "BN", "sum": "shortcut", "relu": "ReLU"}
 
 Exchange = Callable[[dict[nn.Module, nn.Module]], None]
 
@@ -79,7 +79,7 @@ def _fuse_convolutions(graph: ModuleGraph, epilogues: list[Epilogue], new: dict[
 def _words(epilogue: Epilogue, fused: FusedConv2d) -> tuple[str, ...]:
     folded = ", FC1 folded" if fused.gate is not None and fused.gate.folded else ""
     squeeze = "SE" if fused.gate is None else f"SE by its input's squeeze{folded}"
-    words = WORDS | {"gate": squeeze, "factor": f"factor {epilogue.gain:g}"}
+    words = PART_NAMES | {"gate": squeeze, "factor": f"factor {epilogue.gain:g}"}
     return tuple(words[role] for role in epilogue.parts)
 
 

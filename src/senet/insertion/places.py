@@ -42,7 +42,7 @@ def module_paths(model: nn.Module) -> dict[nn.Module, list[str]]:
     return paths
 
 
-def place(unit: Unit, cuts: tuple[Cut, ...], paths: Mapping[nn.Module, list[str]]) -> Place:
+def choose_place(unit: Unit, cuts: tuple[Cut, ...], paths: Mapping[nn.Module, list[str]]) -> Place:
     """Choose the first cut that a wrapper can make, else one that the rewritten container can make.
 
     Raises:

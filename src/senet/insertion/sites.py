@@ -9,14 +9,14 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from senet.errors import UsageError
 from senet.insertion.named import plan_named
-from senet.insertion.places import PlacementError, place
+from senet.insertion.places import PlacementError, choose_place
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.request import Request
 from senet.insertion.stages import stage_numbers
 from senet.insertion.units.find import Survey, survey
 from senet.insertion.units.residual import branch_width
 from senet.insertion.units.unit import Unit
-from senet.spec import BlockSpec, check_choice, check_placement
+from senet.spec import BlockSpec, Recalibration, check_choice, check_placement
 from senet.surgery.probe import probe
 
 EXISTING = ("skip", "add")
@@ -51,11 +51,25 @@ def find_sites(
     Raises:
         UsageError: if no site is found, the placement is impossible here, or the network cannot be run on the input.
     """
-    spec = block_spec(block)
+    recalibration = Recalibration(block_spec(block), placement, None if stages is None else tuple(stages))
+    return plan_sites(model, recalibration, example_input=example_input, existing=existing, at=at)
+
+
+def plan_sites(
+    model: nn.Module,
+    recalibration: Recalibration,
+    *,
+    example_input: Any = None,
+    existing: Literal["skip", "add"] = "skip",
+    at: str | type[nn.Module] | None = None,
+) -> InsertPlan:
+    """Do what `find_sites` does, with block, placement and stages as one value."""
+    spec, placement = recalibration.block, recalibration.placement
+    assert isinstance(spec, BlockSpec)
     check_placement(spec.kind, placement)
     check_choice("existing", existing, EXISTING)
     refuse_wrapped(model)
-    request = Request(model, spec, placement, stages, probe(model, example_input))
+    request = Request(model, spec, placement, recalibration.stages, probe(model, example_input))
     return _plan_units(request, existing) if at is None else plan_named(request, at)
 
 
@@ -112,7 +126,7 @@ def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) ->
     cuts = unit.cuts.get("pair" if request.sees_shortcut else request.placement, ())
     if not cuts:
         raise PlacementError(f"{container.path or request.name}: {_needs(request, unit)}")
-    chosen = place(unit, cuts, request.paths)
+    chosen = choose_place(unit, cuts, request.paths)
     cut, graph = chosen.cut, chosen.position == "graph"
     shape = request.seen.shape(unit.flow, cut.node)
     if len(shape) < 3:

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from senet.models.classifier import Classifier
 from senet.models.inception import Branches, Conv, ConvUnit, InceptionModule
-from senet.models.recalibration import Recalibration
 from senet.models.resnet import STEM_POOLS
+from senet.models.unit_blocks import UnitBlocks
 
 AVERAGE = partial(nn.AvgPool2d, 3, stride=1, padding=1, count_include_pad=True)
 MAXIMUM = partial(nn.MaxPool2d, 3, stride=1, padding=1)
 
 
 class HalvingMaxPool(nn.Module):
-    """Pool 3x3/2 from the first pixel on, to the size ceil(H / 2) x ceil(W / 2) of the padded 3x3/2 convolutions beside it.
+    """Max-pool 3x3/2 from the first pixel on, to the size ceil(H / 2) x ceil(W / 2) of the padded 3x3/2 convolutions beside it.
 
     The release's pool (ceil mode, no padding) gives one cell less where H or W is odd, and cannot be concatenated there; at even sizes
     both are the same.
@@ -82,16 +82,14 @@ class BNInception(Classifier):
         layout: stage -> name -> branches of the modules.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which module gets which block; "standard" is the only placement.
+        blocks: which module gets which block; "standard" is the only placement.
     """
 
     stage_names = {3: "stage3", 4: "stage4", 5: "stage5"}
 
-    def __init__(
-        self, layout: Mapping[int, Mapping[str, Branches]], num_classes: int, in_channels: int, recalibration: Recalibration
-    ) -> None:
+    def __init__(self, layout: Mapping[int, Mapping[str, Branches]], num_classes: int, in_channels: int, blocks: UnitBlocks) -> None:
         super().__init__()
-        recalibration.check(self.stage_names, ("standard",))
+        blocks.check(self.stage_names, ("standard",))
         self.conv1 = ConvUnit(in_channels, Conv(64, 7, stride=2))
         self.pool1 = nn.MaxPool2d(**STEM_POOLS["ceil"])
         self.conv2_reduce = ConvUnit(64, Conv(64))
@@ -101,7 +99,7 @@ class BNInception(Classifier):
         for stage, modules in layout.items():
             built = nn.Sequential()
             for index, (name, branches) in enumerate(modules.items(), 1):
-                module = InceptionModule(channels, branches, partial(recalibration.build, stage, index))
+                module = InceptionModule(channels, branches, partial(blocks.build, stage, index))
                 built.add_module(name, module)
                 channels = widths[module] = module.outputs
             self.add_module(self.stage_names[stage], built)

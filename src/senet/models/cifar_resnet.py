@@ -6,9 +6,9 @@ Shortcuts that change shape are 1x1 convolutions with BN (option B), as in pytor
 import torch
 from torch import Tensor, nn
 
-from senet.models.recalibration import Recalibration
 from senet.models.residual import BasicBlock, conv
 from senet.models.residual_net import ResidualNet
+from senet.models.unit_blocks import UnitBlocks
 
 VARIANTS = {f"cifar_resnet{depth}": (depth - 2) // 6 for depth in (20, 32, 44, 56, 110)}
 """Name -> units in each stage."""
@@ -21,19 +21,17 @@ class CifarResNet(ResidualNet):
         units: units in each stage.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         zero_init_residual: see `ResidualNet`.
     """
 
     stage_names = {1: "layer1", 2: "layer2", 3: "layer3"}
 
-    def __init__(
-        self, units: int, num_classes: int, in_channels: int, recalibration: Recalibration, *, zero_init_residual: bool = False
-    ) -> None:
+    def __init__(self, units: int, num_classes: int, in_channels: int, blocks: UnitBlocks, *, zero_init_residual: bool = False) -> None:
         super().__init__(zero_init_residual=zero_init_residual)
         self.conv1 = conv(in_channels, 16, 3)
         self.bn1 = nn.BatchNorm2d(16)
-        self.stack(BasicBlock, (units,) * 3, 16, (16, 32, 64), recalibration, stride=1)
+        self.stack(BasicBlock, (units,) * 3, 16, (16, 32, 64), blocks, stride=1)
         self.fc = nn.Linear(64, num_classes)
 
     def stem(self, x: Tensor) -> Tensor:

@@ -14,13 +14,18 @@ from senet.spec import BlockSpec, check_positive
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Say how a network was made: its name and every option, resolved.
+    """Name of a network and every option, resolved: how it was made.
 
     `name` carries the block's prefix, whichever way the block was asked for: "se_resnet50". Options are those of `create_model`.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def omitted(self) -> tuple[tuple[int, int], ...]:
+        """The units that have no block though the other options give them one: (stage, index in it from 1)."""
+        return tuple((int(stage), int(index)) for stage, index in self.options.get("omitted", ()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON.
@@ -37,7 +42,7 @@ class ModelConfig:
 
 
 class Classifier(nn.Module):
-    """Map images to logits through a stem, stages and a linear head.
+    """Network from images to logits: a stem, stages and a linear head.
 
     Sub-classes build `stem()`, the head and the stages named by `stage_names`, and may finish the features by `final`.
 
@@ -124,5 +129,8 @@ def _reset(parent: nn.Module, conv_init: Literal["fan_in", "fan_out"]) -> None:
                 nn.init.zeros_(module.bias)
         elif callable(reset := getattr(module, "reset_parameters", None)):
             reset()
+        elif any(tensor is not None for tensor in (*module._parameters.values(), *module._buffers.values())):
+            name = type(module).__name__
+            raise UsageError(f"{name} has tensors of its own and no reset_parameters(), with which networks initialise them")
         else:
             _reset(module, conv_init)

@@ -1,6 +1,7 @@
 """Networks from names, configurations and recipes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ from senet.errors import UsageError
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.features import FeatureMaps
 from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
-from senet.models.recalibration import BlockRule
 from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
 from senet.recipe import ModelRecipe
-from senet.spec import BlockSpec
+from senet.spec import BlockRule, BlockSpec, Recalibration
 from senet.weights.load import load_opened
 from senet.weights.source import Source
 
@@ -29,6 +29,7 @@ def create_model(
     placement: str = "standard",
     stages: tuple[int, ...] | None = None,
     reduction: int | dict[int, int] | None = None,
+    omitted: Collection[tuple[int, int]] = (),
     weights: str | Path | None = None,
     device: torch.device | str | None = None,
     features_only: bool = False,
@@ -49,6 +50,7 @@ def create_model(
             "inner" after the 3x3. Pre-activation networks have no ReLU here. cmpe_se blocks take "standard" only, relu(x' + SE(F(x), x')).
         stages: the stages that get a block, in the paper's numbering; None = all.
         reduction: the block's reduction ratio, one number or `{stage: ratio}`.
+        omitted: the units that get no block all the same: (stage, index in it from 1).
         weights: a file of weights, of this package or of another library ("timm:file.pth"), or the name of a release to fetch
             ("timm/legacy_seresnet50"), see `senet.load_weights`. The options that a release needs (v1_5, stem_pool, hidden widths) are
             applied; with another `num_classes` all but the head is loaded.
@@ -61,20 +63,36 @@ def create_model(
         UsageError: for an unknown name or option (the nearest is named), an impossible value, options that contradict each other, or
             weights that do not fit.
     """
-    if is_foreign(name) and (features_only or callable(block)):
-        raise UsageError(f"{name} is not of this package: it takes no features_only, and a block must be a kind or a BlockSpec")
-    build = create_foreign if is_foreign(name) else build_model
-    options |= {"num_classes": num_classes, "in_channels": in_channels}
-    options |= {"block": block, "placement": placement, "stages": stages, "reduction": reduction}
+    if is_foreign(name) and (features_only or omitted or callable(block)):
+        raise UsageError(f"{name} is not of this package: it takes no features_only, no omitted, and a block must be a kind or a BlockSpec")
+    options |= {"omitted": omitted} if omitted else {}
+    recalibration = Recalibration(block, placement, stages, reduction)
+    model = create_recalibrated(
+        name, recalibration, num_classes=num_classes, in_channels=in_channels, weights=weights, device=device, **options
+    )
+    return FeatureMaps(model, out_indices) if features_only and isinstance(model, Classifier) else model
+
+
+def create_recalibrated(
+    name: str,
+    recalibration: Recalibration,
+    *,
+    weights: str | Path | None = None,
+    device: torch.device | str | None = None,
+    **options: Any,
+) -> nn.Module:
+    """Create the network that `create_model` does, with what recalibrates it as one value."""
     opened = None if weights is None else Source.parse(weights).open()
     if opened is not None and not is_foreign(name):
-        needed = needed_options(opened, name, options)
-        name = split_name(name)[1] if "block" in needed else name
+        needed = needed_options(opened, name, options | {"block": recalibration.block})
+        if "block" in needed:
+            name, recalibration = split_name(name)[1], replace(recalibration, block=needed.pop("block"))
         options |= needed
-    model = build(name, device=device, **options)
+    build = create_foreign if is_foreign(name) else build_model
+    model = build(name, recalibration, device=device, **options)
     if opened is not None:
-        load_opened(model, opened, new_head=num_classes is not None)
-    return FeatureMaps(model, out_indices) if features_only and isinstance(model, Classifier) else model
+        load_opened(model, opened, new_head=options.get("num_classes") is not None)
+    return model
 
 
 def model_from_config(config: Mapping[str, Any], *, device: torch.device | str | None = None, plain: bool = False) -> nn.Module:
@@ -84,26 +102,18 @@ def model_from_config(config: Mapping[str, Any], *, device: torch.device | str |
     options = dict(config["options"])
     plans = options.pop("inserted", ())
     block, placement, stages = options.pop("block"), options.pop("placement"), options.pop("stages")
-    _, name = split_name(config["name"])
-    if block is not None and not plain:
-        options |= {"placement": placement, "stages": None if stages is None else tuple(stages)}
     spec = None if block is None or plain else BlockSpec.from_dict(block)
-    model = create_model(name, block=spec, device=device, **options)
+    if spec is None:
+        options.pop("omitted", None)
+    recalibration = Recalibration(spec, placement, None if stages is None else tuple(stages))
+    model = create_recalibrated(split_name(config["name"])[1], recalibration, device=device, **options)
     return model if plain else inserted(model, plans)
 
 
 def model_from_recipe(recipe: ModelRecipe, *, num_classes: int, in_channels: int, device: torch.device | str | None = None) -> nn.Module:
     """Create the network of a recipe for data with these classes and channels."""
-    return create_model(
-        recipe.name,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        block=recipe.block,
-        placement=recipe.placement,
-        stages=recipe.stages,
-        reduction=recipe.reduction,
-        device=device,
-        **recipe.options,
+    return create_recalibrated(
+        recipe.name, recipe.recalibration, num_classes=num_classes, in_channels=in_channels, device=device, **recipe.options
     )
 
 

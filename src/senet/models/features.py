@@ -7,7 +7,7 @@ from senet.models.classifier import Classifier
 
 
 class FeatureMaps(nn.Module):
-    """Return the maps that chosen levels give, coarsest last.
+    """Network that returns the maps of chosen levels, coarsest last.
 
     State-dict keys are the classifier's below `network.`, without its head.
 

@@ -13,8 +13,7 @@ from senet.insertion.insert import insert
 from senet.insertion.plan import InsertPlan
 from senet.models.classifier import ModelConfig
 from senet.models.libraries import LIBRARIES, from_file
-from senet.models.recalibration import with_reduction
-from senet.spec import BlockSpec
+from senet.spec import BlockSpec, Recalibration
 from senet.userfile import in_user_file, was_loaded
 
 INSERTION_OPTIONS = ("init", "existing", "at")
@@ -31,13 +30,10 @@ def is_foreign(name: str) -> bool:
 
 def create_foreign(
     name: str,
+    recalibration: Recalibration,
     *,
     num_classes: int | None = None,
     in_channels: int = 3,
-    block: str | BlockSpec | None = None,
-    placement: str = "standard",
-    stages: tuple[int, ...] | None = None,
-    reduction: int | dict[int, int] | None = None,
     device: torch.device | str | None = None,
     **options: Any,
 ) -> nn.Module:
@@ -45,12 +41,9 @@ def create_foreign(
 
     Args:
         name: timm/NAME, torchvision/NAME or path/to/file.py:factory. Only the last runs a user's code.
+        recalibration: what is inserted, and where, see `senet.find_sites`; block None or "auto" = nothing, as the library makes it.
         num_classes: width of the head; None = what the library or factory has.
         in_channels: channels of the images.
-        block: None or "auto" = as the library makes it; a kind of block or a BlockSpec is inserted.
-        placement: see `senet.find_sites`.
-        stages: see `senet.find_sites`.
-        reduction: the block's reduction ratio, one number or `{stage: ratio}`.
         device: where to put it.
         options: `init`, `existing` and `at` of `senet.insert`; `pretrained`, True or for torchvision the name of weights; the rest is the
             library's or the factory's own.
@@ -58,16 +51,13 @@ def create_foreign(
     Raises:
         UsageError: for an unknown name, a library that is not installed, options that it does not take, or an insertion that is impossible.
     """
-    if block is None:
-        placement, stages, reduction = "standard", None, None
-    spec = _spec(name, block, reduction)
-    if spec is None and (stages is not None or placement != "standard"):
-        raise UsageError(f"{name} is plain: stages and placement need a block, e.g. block='se'")
+    resolved = _resolved(name, recalibration)
+    spec, placement, stages = resolved.block, resolved.placement, resolved.stages
     own = {key: value for key, value in options.items() if key not in INSERTION_OPTIONS}
     model = _build(name, num_classes, in_channels, own)
     config = {"num_classes": num_classes, "in_channels": in_channels, "block": spec, "placement": placement, "stages": stages}
     _describe(model, ModelConfig(name, config | options), in_channels)
-    if spec is not None:
+    if isinstance(spec, BlockSpec):
         chosen: dict[str, Any] = {key: options[key] for key in INSERTION_OPTIONS if key in options}
         if own.get(PRETRAINED):
             chosen = {"init": "identity"} | chosen
@@ -93,7 +83,7 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
     fixed = {key: options.pop(key) for key in ("num_classes", "in_channels", "block", "placement", "stages")}
     own = {key: value for key, value in options.items() if key not in (*INSERTION_OPTIONS, PRETRAINED)}
     model = _build(name, fixed["num_classes"], fixed["in_channels"], own)
-    block = fixed["block"] if plain or fixed["block"] is None else _as_spec(fixed["block"])
+    block = fixed["block"] if plain or fixed["block"] is None else BlockSpec.from_dict(fixed["block"])
     stages = fixed["stages"] if fixed["stages"] is None else tuple(fixed["stages"])
     described = fixed | options | {"block": None if plain else block, "stages": stages}
     _describe(model, ModelConfig(name, described), fixed["in_channels"])
@@ -108,18 +98,14 @@ def inserted(model: nn.Module, plans: Iterable[Mapping[str, Any]]) -> nn.Module:
     return model
 
 
-def _spec(name: str, block: str | BlockSpec | None, reduction: int | dict[int, int] | None) -> BlockSpec | None:
-    if block is None or block == "auto":
-        if reduction is not None:
-            raise UsageError(f"reduction={reduction} needs a block: {name} is plain without block=, such as block='se'")
-        return None
-    return with_reduction(_as_spec(block), reduction)
-
-
-def _as_spec(block: Any) -> BlockSpec:
-    if isinstance(block, BlockSpec):
-        return block
-    return BlockSpec.from_dict(block if isinstance(block, Mapping) else {"kind": block})
+def _resolved(name: str, recalibration: Recalibration) -> Recalibration:
+    if recalibration.block not in (None, "auto"):
+        return recalibration.with_block(recalibration.block)
+    if recalibration.reduction is not None:
+        raise UsageError(f"reduction={recalibration.reduction} needs a block: {name} is plain without block=, such as block='se'")
+    if recalibration.stages is not None or recalibration.placement != "standard":
+        raise UsageError(f"{name} is plain: stages and placement need a block, e.g. block='se'")
+    return Recalibration(None)
 
 
 def _describe(model: nn.Module, config: ModelConfig, in_channels: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Conv:
-    """Say what one convolution is.
+    """Shape of one convolution.
 
     Args:
         outputs: channels of its map.
@@ -38,7 +38,7 @@ Branches = Mapping[str, Sequence[Layer]]
 
 
 class ConvUnit(nn.Module):
-    """Convolve without bias, normalise, rectify: (N, inputs, H, W) -> (N, outputs, H', W').
+    """Convolution without bias, BN and ReLU: (N, inputs, H, W) -> (N, outputs, H', W').
 
     Args:
         inputs: channels of the input.
@@ -57,7 +57,7 @@ class ConvUnit(nn.Module):
 
 
 class InceptionModule(nn.Module):
-    """Concatenate the maps of parallel branches and recalibrate the whole (Hu et al., 1709.01507, Figure 2).
+    """Parallel branches whose concatenated maps are recalibrated (Hu et al., 1709.01507, Figure 2).
 
     The block is the sub-module `se`; a plain module has none.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
 from senet.models.inception import Branches, Conv, ConvUnit, InceptionModule, concatenated, parallel, sequential
-from senet.models.recalibration import Recalibration
+from senet.models.unit_blocks import UnitBlocks
 from senet.ops.tail.call import residual_tail
 
 BN_EPS = 1e-3
@@ -36,7 +36,7 @@ STEM = (
 
 @dataclass(frozen=True)
 class Stage:
-    """Say what one stage is.
+    """Make-up of one stage.
 
     Args:
         first: branches of the module that it begins with.
@@ -85,7 +85,7 @@ VARIANTS = {
 
 
 class InceptionResidualUnit(nn.Module):
-    """Concatenate the maps of parallel branches, widen them by a 1x1 convolution `up`, recalibrate, scale, add, rectify.
+    """Parallel branches whose concatenated maps are widened by a 1x1 convolution `up`, recalibrated, scaled, added and rectified.
 
     The block is the sub-module `se`; a plain unit has none.
 
@@ -126,7 +126,7 @@ class InceptionResNet(Classifier):
         layout: the stages.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which module or unit gets which block; "standard" is the only placement.
+        blocks: which module or unit gets which block; "standard" is the only placement.
         counts: residual units in stages 3, 4 and 5. 10, 20, 10 is the authors' code and 13.2 GMACs; Hu et al. print 11.75, which
             5, 20, 5 would give.
         dropout: share of the pooled features that training drops.
@@ -142,18 +142,18 @@ class InceptionResNet(Classifier):
         layout: Mapping[int, Stage],
         num_classes: int,
         in_channels: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         counts: Sequence[int] = (10, 20, 10),
         dropout: float = 0.2,
     ) -> None:
         super().__init__(dropout=dropout)
         _check_counts(counts)
-        recalibration.check(self.stage_names, ("standard",))
+        blocks.check(self.stage_names, ("standard",))
         self.convolutions, channels = sequential(in_channels, STEM, eps=BN_EPS)
         widths = []
         for (number, stage), count in zip(layout.items(), counts, strict=True):
-            build = partial(recalibration.build, number)
+            build = partial(blocks.build, number)
             first = InceptionModule(channels, stage.first, partial(build, 1), eps=BN_EPS)
             channels = first.outputs
             ends = [number == max(layout) and index == count for index in range(1, count + 1)]

@@ -13,7 +13,7 @@ from senet.models.registry import list_models
 
 @dataclass(frozen=True)
 class ModelRow:
-    """Say what one network is: name, learnable parameters, those of its blocks, blocks, classes, (C, H, W) of its images."""
+    """Facts of one network: name, learnable parameters, those of its blocks, blocks, classes, (C, H, W) of its images."""
 
     name: str
     parameters: int
@@ -25,7 +25,7 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class ModelListing:
-    """Hold the rows that a pattern matched."""
+    """Rows of the networks that a pattern matched."""
 
     rows: tuple[ModelRow, ...]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from senet.models.classifier import Classifier
-from senet.models.recalibration import Recalibration
 from senet.models.residual import conv
+from senet.models.unit_blocks import UnitBlocks
 
 VARIANTS = {"mobilenet": ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))}
 """Name -> (channels, units) of each of the stages 1-5."""
@@ -16,7 +16,7 @@ STEM_WIDTH = 32
 
 
 class DepthwiseSeparable(nn.Module):
-    """A depthwise 3x3 and a pointwise convolution, each with BN and ReLU; the block, `se`, comes last.
+    """Depthwise 3x3 and pointwise convolution, each with BN and ReLU; the block, `se`, comes last.
 
     The paper on SE does not say where its block sits. Behind the pointwise convolutions it has the parameters and the operations that
     the paper prints (1709.01507v4, Table 3).
@@ -50,7 +50,7 @@ class MobileNet(Classifier):
         layout: channels and units of each stage.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         dropout: see `Classifier`.
     """
 
@@ -62,21 +62,21 @@ class MobileNet(Classifier):
         layout: Sequence[tuple[int, int]],
         num_classes: int,
         in_channels: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(dropout=dropout)
-        recalibration.check(self.stage_names, ("standard",))
+        blocks.check(self.stage_names, ("standard",))
         self.conv1 = conv(in_channels, STEM_WIDTH, 3, 2)
         self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
         self.feature_info = []
         inputs = STEM_WIDTH
         for (stage, name), (channels, count) in zip(self.stage_names.items(), layout, strict=True):
             stride = 1 if stage == 1 else 2
-            blocks = [recalibration.build(stage, index, channels) for index in range(1, count + 1)]
-            first = DepthwiseSeparable(inputs, channels, stride, blocks[0])
-            self.add_module(name, nn.Sequential(first, *(DepthwiseSeparable(channels, channels, 1, block) for block in blocks[1:])))
+            built = [blocks.build(stage, index, channels) for index in range(1, count + 1)]
+            first = DepthwiseSeparable(inputs, channels, stride, built[0])
+            self.add_module(name, nn.Sequential(first, *(DepthwiseSeparable(channels, channels, 1, block) for block in built[1:])))
             self.feature_info.append({"channels": channels, "stride": 2**stage})
             inputs = channels
         self.fc = nn.Linear(inputs, num_classes)

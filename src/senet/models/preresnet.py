@@ -7,17 +7,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from senet.models.recalibration import Recalibration
 from senet.models.residual import PreactivatedBasicBlock, PreactivatedBottleneck, PreactivatedStage, ResidualUnit, conv
 from senet.models.residual_net import ResidualNet
+from senet.models.unit_blocks import UnitBlocks
 from senet.spec import check_choice
 
 FIRST_SHORTCUTS = ("activated", "raw")
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Say which unit a network repeats, how often in each stage, how wide its 3x3 convolutions are, and how these are drawn.
+class PreResNetLayout:
+    """Unit that a network repeats, how often in each stage, the width of its 3x3 convolutions, and how these are initialised.
 
     `block_options` are the family's values for options that a block leaves None.
     """
@@ -29,18 +29,18 @@ class Layout:
     block_options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def wide(depth: int, factor: int) -> Layout:
+def wide(depth: int, factor: int) -> PreResNetLayout:
     """Return the layout of WRN-depth-factor: (depth - 4) / 6 units a stage, `factor` times as wide, drawn by fan-in as the authors do.
 
     CMPE-SE's code folds the channels of a WRN to as many rows as it is wide, and those of a ResNet to the block's own 16 columns.
     """
     widths = (16 * factor, 32 * factor, 64 * factor)
-    return Layout(PreactivatedBasicBlock, (depth - 4) // 6, widths, "fan_in", {"fold": "rows", "fold_size": factor})
+    return PreResNetLayout(PreactivatedBasicBlock, (depth - 4) // 6, widths, "fan_in", {"fold": "rows", "fold_size": factor})
 
 
 VARIANTS = {
-    **{f"preresnet{depth}": Layout(PreactivatedBasicBlock, (depth - 2) // 6) for depth in (20, 32, 44, 56, 110)},
-    "preresnet164": Layout(PreactivatedBottleneck, 18),
+    **{f"preresnet{depth}": PreResNetLayout(PreactivatedBasicBlock, (depth - 2) // 6) for depth in (20, 32, 44, 56, 110)},
+    "preresnet164": PreResNetLayout(PreactivatedBottleneck, 18),
     "wrn16_8": wide(16, 8),
     "wrn22_10": wide(22, 10),
     "wrn28_10": wide(28, 10),
@@ -54,7 +54,7 @@ class PreResNet(ResidualNet):
         layout: the units.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         v1_5: bottlenecks stride in the 3x3 convolution (pytorchcv, CMPE-SE's code) instead of the first 1x1 (the authors' code).
         first_shortcut: where the first unit's shortcut is the identity, it carries the "activated" map (He et al., appendix; networks of
             up to 110 layers) or the "raw" one (pytorchcv). Wide and bottleneck networks project there, and ignore it.
@@ -68,10 +68,10 @@ class PreResNet(ResidualNet):
 
     def __init__(
         self,
-        layout: Layout,
+        layout: PreResNetLayout,
         num_classes: int,
         in_channels: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         v1_5: bool = False,
         first_shortcut: str = "activated",
@@ -87,8 +87,8 @@ class PreResNet(ResidualNet):
         self.bn1 = nn.BatchNorm2d(16) if stem_bn else None
         outputs = [width * layout.unit.expansion for width in layout.widths]
         shared = first_shortcut == "activated"
-        recalibration = replace(recalibration, defaults=layout.block_options)
-        self.stack(layout.unit, (layout.count,) * 3, 16, outputs, recalibration, stride=1, v1_5=v1_5, shared_activation=shared)
+        blocks = replace(blocks, defaults=layout.block_options)
+        self.stack(layout.unit, (layout.count,) * 3, 16, outputs, blocks, stride=1, v1_5=v1_5, shared_activation=shared)
         self.bn = nn.BatchNorm2d(outputs[-1])
         self.fc = nn.Linear(outputs[-1], num_classes)
 

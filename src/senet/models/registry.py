@@ -1,7 +1,7 @@
 """Every network by name: list them, build them."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,8 +11,8 @@ import torch
 from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, senet154, shake_shake, shufflenet, vgg
 from senet.models.classifier import Classifier, ModelConfig
-from senet.models.recalibration import BlockRule, Recalibration, with_reduction
-from senet.spec import KINDS, BlockSpec, block_class, check_positive
+from senet.models.unit_blocks import UnitBlocks
+from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_positive
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Family:
     """Networks that are built alike, for one kind of data.
 
     Args:
-        network: called with (variant, num_classes, in_channels, recalibration, **options).
+        network: called with (variant, num_classes, in_channels, blocks, **options).
         variants: name -> what distinguishes the variant.
         num_classes: classes of the family's data set.
         image_size: side of its images, in pixels.
@@ -71,13 +71,11 @@ def list_models(pattern: str = "*") -> list[str]:
 
 def build_model(
     name: str,
+    recalibration: Recalibration,
     *,
     num_classes: int | None = None,
     in_channels: int = 3,
-    block: str | BlockSpec | BlockRule | None = "auto",
-    placement: str = "standard",
-    stages: tuple[int, ...] | None = None,
-    reduction: int | dict[int, int] | None = None,
+    omitted: Iterable[Iterable[int]] = (),
     device: torch.device | str | None = None,
     **options: Any,
 ) -> Classifier:
@@ -87,27 +85,25 @@ def build_model(
         UsageError: as `create_model` does.
     """
     kind, plain = split_name(name)
-    if block is None:
-        placement, stages, reduction = "standard", None, None
     family = PLAIN[plain]
-    if family.block is not None and block == "auto":
-        block = family.block
-    spec = resolve_block(name, kind, block, reduction)
+    resolved = resolve_block(name, kind, family, recalibration)
     known = family.options
     for option in options:
         if option not in known:
             raise UsageError(f"{plain} has no option {option!r}{nearest(option, known)}; it has: {', '.join(known)}")
-    if spec is None and (stages is not None or placement != "standard"):
-        raise UsageError(f"{name} is plain: stages and placement need a block, e.g. block='se'")
     classes = family.num_classes if num_classes is None else num_classes
     check_positive("num_classes", classes)
     check_positive("in_channels", in_channels)
+    blocks = UnitBlocks(resolved, tuple(map(_unit, omitted)))
+    if resolved.block is None and blocks.omitted:
+        raise UsageError(f"{name} is plain: omitted needs a block, e.g. block='se'")
     with torch.device("meta"):
-        model = family.network(family.variants[plain], classes, in_channels, Recalibration(spec, placement, stages), **options)
-    resolved = known | options | {"num_classes": classes, "in_channels": in_channels}
-    resolved |= {"block": spec, "placement": placement, "stages": stages}
-    prefix = f"{spec.kind}_" if isinstance(spec, BlockSpec) and family.block is None else ""
-    model.config = ModelConfig(prefix + plain, resolved)
+        model = family.network(family.variants[plain], classes, in_channels, blocks, **options)
+    blocks.check_omitted()
+    chosen = known | options | {"num_classes": classes, "in_channels": in_channels}
+    chosen |= {"block": resolved.block, "placement": resolved.placement, "stages": resolved.stages}
+    prefix = f"{resolved.block.kind}_" if isinstance(resolved.block, BlockSpec) and family.block is None else ""
+    model.config = ModelConfig(prefix + plain, chosen | ({"omitted": blocks.omitted} if blocks.omitted else {}))
     model.input_size = (in_channels, family.image_size, family.image_size)
     device = torch.get_default_device() if device is None else torch.device(device)
     if device.type != "meta":
@@ -131,23 +127,35 @@ def split_name(name: str) -> tuple[str | None, str]:
     return None, name
 
 
-def resolve_block(
-    name: str, kind: str | None, block: str | BlockSpec | BlockRule | None, reduction: int | dict[int, int] | None
-) -> BlockSpec | BlockRule | None:
-    """Settle which block a network gets, from its name's prefix, `block=` and `reduction=`.
+def resolve_block(name: str, kind: str | None, family: Family, recalibration: Recalibration) -> Recalibration:
+    """Return what recalibrates a network, from its name's prefix, its family and what is asked for.
 
     Raises:
         UsageError: if two of them speak of the same thing, or `reduction` has no block to act on.
     """
+    block = recalibration.block
     if kind is not None and block != "auto":
         plain = name.removeprefix(f"{kind}_")
         raise UsageError(f"{name!r} already names its block: drop block={block!r}, or create {plain!r} with it")
     if block == "auto":
-        block = kind
-    if isinstance(block, str):
-        block = BlockSpec(block)
-    if isinstance(block, BlockSpec):
-        return with_reduction(block, reduction)
-    if reduction is not None:
-        raise UsageError(f"reduction={reduction} needs a block of one kind: use se_{name}, or block='se'")
-    return block
+        block = family.block or kind
+        if block is None:
+            return _without_block(name, recalibration)
+    return recalibration.with_block(block)
+
+
+def _without_block(name: str, recalibration: Recalibration) -> Recalibration:
+    """Return the plain network's, where nothing else is asked of it."""
+    if recalibration.reduction is not None:
+        raise UsageError(f"reduction={recalibration.reduction} needs a block of one kind: use se_{name}, or block='se'")
+    if recalibration != Recalibration():
+        raise UsageError(f"{name} is plain: stages and placement need a block, e.g. block='se'")
+    return Recalibration(None)
+
+
+def _unit(numbers: Iterable[int]) -> tuple[int, int]:
+    try:
+        stage, index = numbers
+        return int(stage), int(index)
+    except (TypeError, ValueError):
+        raise UsageError(f"omitted holds units as (stage, index in it from 1), such as ((4, 3),); got {numbers!r}") from None

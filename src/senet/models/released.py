@@ -8,7 +8,7 @@ import torch
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
 from senet.models.registry import PLAIN, build_model, split_name
-from senet.spec import BlockSpec
+from senet.spec import BlockSpec, Recalibration
 from senet.weights.match import Match, find_release, is_evident, pick_release, plain, translations
 from senet.weights.releases.library import Release
 from senet.weights.source import OpenedWeights
@@ -64,7 +64,8 @@ def build_released(
 ) -> Classifier:
     """Build the network that a release names, with the options that it needs: a block among them stands for the name's own."""
     name = split_name(name)[1] if "block" in options else name
-    return build_model(name, num_classes=num_classes, device=device, **options)
+    others = {option: value for option, value in options.items() if option != "block"}
+    return build_model(name, Recalibration(options.get("block", "auto")), num_classes=num_classes, device=device, **others)
 
 
 def outline(name: str, options: Mapping[str, Any]) -> Classifier:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from senet.models.recalibration import Recalibration
+from senet.models.unit_blocks import UnitBlocks
 from senet.ops.hooks import has_hooks
 from senet.ops.tail.call import preactivated_tail, residual_tail
 from senet.ops.tail.fusible import gates_channels, is_traced
@@ -77,12 +77,12 @@ class ResidualUnit(nn.Module):
     last = ""
     """Name of the module whose weight scales the whole branch."""
 
-    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
+    def __init__(self, shape: UnitShape, blocks: UnitBlocks) -> None:
         super().__init__()
-        self.placement = recalibration.placement
+        self.placement = blocks.placement
         channels = {"pre": shape.inputs, "inner": shape.width(self.expansion)}.get(self.placement, shape.outputs)
         maps = max(1, shape.outputs // self.expansion // 16)  # the authors of CMPE-SE count by the width of an ungrouped 3x3
-        self.se: Any = recalibration.build(shape.stage, shape.index, channels, residual=True, maps=maps)
+        self.se: Any = blocks.build(shape.stage, shape.index, channels, residual=True, maps=maps)
         self.sees_shortcut = self.se is not None and self.se.sees_shortcut
 
     def recalibrate(self, placement: str, x: Tensor) -> Tensor:
@@ -105,8 +105,8 @@ class BasicBlock(ResidualUnit):
 
     last = "bn2"
 
-    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
-        super().__init__(shape, recalibration)
+    def __init__(self, shape: UnitShape, blocks: UnitBlocks) -> None:
+        super().__init__(shape, blocks)
         self.conv1 = conv(shape.inputs, shape.outputs, 3, shape.stride)
         self.bn1 = nn.BatchNorm2d(shape.outputs)
         self.conv2 = conv(shape.outputs, shape.outputs, 3)
@@ -132,8 +132,8 @@ class Bottleneck(ResidualUnit):
     expansion = 4
     last = "bn3"
 
-    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
-        super().__init__(shape, recalibration)
+    def __init__(self, shape: UnitShape, blocks: UnitBlocks) -> None:
+        super().__init__(shape, blocks)
         width = shape.width(self.expansion)
         narrow = width // 2 if shape.halved else width
         first, second = shape.bottleneck_strides
@@ -164,8 +164,8 @@ class PreactivatedUnit(ResidualUnit):
 
     preactivated = True
 
-    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
-        super().__init__(shape, recalibration)
+    def __init__(self, shape: UnitShape, blocks: UnitBlocks) -> None:
+        super().__init__(shape, blocks)
         self.shared_activation = shape.changes or shape.shared_activation
         self.bn1 = nn.BatchNorm2d(shape.inputs)
         self.downsample = conv(shape.inputs, shape.outputs, 1, shape.stride) if shape.changes else None
@@ -242,8 +242,8 @@ class PreactivatedBasicBlock(PreactivatedUnit):
 
     last = "conv2"
 
-    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
-        super().__init__(shape, recalibration)
+    def __init__(self, shape: UnitShape, blocks: UnitBlocks) -> None:
+        super().__init__(shape, blocks)
         self.conv1 = conv(shape.inputs, shape.outputs, 3, shape.stride)
         self.bn2 = nn.BatchNorm2d(shape.outputs)
         self.conv2 = conv(shape.outputs, shape.outputs, 3)
@@ -260,8 +260,8 @@ class PreactivatedBottleneck(PreactivatedUnit):
     expansion = 4
     last = "conv3"
 
-    def __init__(self, shape: UnitShape, recalibration: Recalibration) -> None:
-        super().__init__(shape, recalibration)
+    def __init__(self, shape: UnitShape, blocks: UnitBlocks) -> None:
+        super().__init__(shape, blocks)
         width = shape.outputs // self.expansion
         first, second = shape.bottleneck_strides
         self.conv1 = conv(shape.inputs, width, 1, first)

@@ -7,12 +7,12 @@ from typing import Any
 from torch import nn
 
 from senet.models.classifier import Classifier
-from senet.models.recalibration import Recalibration
 from senet.models.residual import ResidualUnit, UnitShape
+from senet.models.unit_blocks import UnitBlocks
 
 
 class ResidualNet(Classifier):
-    """Stack stages of residual units; every stage but the first halves the resolution.
+    """Network of stages of residual units; every stage but the first halves the resolution.
 
     Args:
         zero_init_residual: zero the weight that scales each branch (the last BN's gamma; the last convolution of a pre-activation unit), so
@@ -29,11 +29,11 @@ class ResidualNet(Classifier):
 
     def stack(
         self,
-        unit: Callable[[UnitShape, Recalibration], ResidualUnit],
+        unit: Callable[[UnitShape, UnitBlocks], ResidualUnit],
         counts: Sequence[int],
         inputs: int,
         outputs: Sequence[int],
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         stride: int,
         **shape: Any,
@@ -45,11 +45,11 @@ class ResidualNet(Classifier):
             counts: units in each stage.
             inputs: channels of the stem's map.
             outputs: channels of each stage.
-            recalibration: which unit gets which block.
+            blocks: which unit gets which block.
             stride: input pixels a cell of the stem's map.
             shape: further fields of the first unit's shape.
         """
-        recalibration.check(self.stage_names)
+        blocks.check(self.stage_names)
         self.feature_info = []
         first = UnitShape(min(self.stage_names), 1, inputs, outputs[0], **shape)
         for (stage, name), count, channels in zip(self.stage_names.items(), counts, outputs, strict=True):
@@ -58,7 +58,7 @@ class ResidualNet(Classifier):
                 stride *= 2
             repeated = replace(first, inputs=channels, stride=1, shared_activation=False)
             shapes = [first] + [replace(repeated, index=index) for index in range(2, count + 1)]
-            self.add_module(name, self.stage_type(*(unit(shape, recalibration) for shape in shapes)))
+            self.add_module(name, self.stage_type(*(unit(shape, blocks) for shape in shapes)))
             self.feature_info.append({"channels": channels, "stride": stride})
 
     def reset_parameters(self) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from senet.models.recalibration import Recalibration
 from senet.models.residual import BasicBlock, Bottleneck, ResidualUnit, conv
 from senet.models.residual_net import ResidualNet
+from senet.models.unit_blocks import UnitBlocks
 from senet.spec import check_choice
 
 STEM_POOLS = {
@@ -19,8 +19,8 @@ STEM_POOLS = {
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Say which unit a network repeats, how often in each stage, and further fields of the units' shape."""
+class ResNetLayout:
+    """Unit that a network repeats, how often in each stage, and further fields of the units' shape."""
 
     unit: type[ResidualUnit]
     counts: tuple[int, int, int, int]
@@ -28,16 +28,16 @@ class Layout:
 
 
 VARIANTS = {
-    "resnet18": Layout(BasicBlock, (2, 2, 2, 2)),
-    "resnet34": Layout(BasicBlock, (3, 4, 6, 3)),
-    "resnet50": Layout(Bottleneck, (3, 4, 6, 3)),
-    "resnet101": Layout(Bottleneck, (3, 4, 23, 3)),
-    "resnet152": Layout(Bottleneck, (3, 8, 36, 3)),
+    "resnet18": ResNetLayout(BasicBlock, (2, 2, 2, 2)),
+    "resnet34": ResNetLayout(BasicBlock, (3, 4, 6, 3)),
+    "resnet50": ResNetLayout(Bottleneck, (3, 4, 6, 3)),
+    "resnet101": ResNetLayout(Bottleneck, (3, 4, 23, 3)),
+    "resnet152": ResNetLayout(Bottleneck, (3, 8, 36, 3)),
 }
 GROUPED_VARIANTS = {
-    "resnext50_32x4d": Layout(Bottleneck, (3, 4, 6, 3), {"groups": 32, "base_width": 4}),
-    "resnext101_32x4d": Layout(Bottleneck, (3, 4, 23, 3), {"groups": 32, "base_width": 4}),
-    "resnext101_64x4d": Layout(Bottleneck, (3, 4, 23, 3), {"groups": 64, "base_width": 4}),
+    "resnext50_32x4d": ResNetLayout(Bottleneck, (3, 4, 6, 3), {"groups": 32, "base_width": 4}),
+    "resnext101_32x4d": ResNetLayout(Bottleneck, (3, 4, 23, 3), {"groups": 32, "base_width": 4}),
+    "resnext101_64x4d": ResNetLayout(Bottleneck, (3, 4, 23, 3), {"groups": 64, "base_width": 4}),
 }
 
 
@@ -49,7 +49,7 @@ class ImageNetResNet(ResidualNet):
         width: channels of that.
         layout: the units.
         num_classes: width of the head.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         stem_pool: "ceil" (the official release) or "pad" (torchvision).
         v1_5: bottlenecks stride in the 3x3 convolution.
         zero_init_residual: see `ResidualNet`.
@@ -62,9 +62,9 @@ class ImageNetResNet(ResidualNet):
         self,
         conv1: nn.Module,
         width: int,
-        layout: Layout,
+        layout: ResNetLayout,
         num_classes: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         stem_pool: str,
         v1_5: bool,
@@ -78,7 +78,7 @@ class ImageNetResNet(ResidualNet):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(**STEM_POOLS[stem_pool])
         outputs = [planes * layout.unit.expansion for planes in (64, 128, 256, 512)]
-        self.stack(layout.unit, layout.counts, width, outputs, recalibration, stride=4, v1_5=v1_5, **layout.shape)
+        self.stack(layout.unit, layout.counts, width, outputs, blocks, stride=4, v1_5=v1_5, **layout.shape)
         self.fc = nn.Linear(outputs[-1], num_classes)
 
     def stem(self, x: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class ResNet(ImageNetResNet):
         layout: the units.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         v1_5: bottlenecks stride in the 3x3 convolution (torchvision) instead of the first 1x1 (the paper).
         stem_pool: "ceil" (the official release) or "pad" (torchvision).
         zero_init_residual: see `ResidualNet`.
@@ -101,17 +101,17 @@ class ResNet(ImageNetResNet):
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ResNetLayout,
         num_classes: int,
         in_channels: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         v1_5: bool = False,
         stem_pool: str = "ceil",
         zero_init_residual: bool = False,
     ) -> None:
         chosen = {"v1_5": v1_5, "stem_pool": stem_pool, "zero_init_residual": zero_init_residual}
-        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, recalibration, **chosen)
+        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, blocks, **chosen)
 
 
 class ResNeXt(ImageNetResNet):
@@ -121,23 +121,23 @@ class ResNeXt(ImageNetResNet):
         layout: the units.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         stem_pool: "ceil" (the official release) or "pad" (torchvision).
         zero_init_residual: see `ResidualNet`.
     """
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ResNetLayout,
         num_classes: int,
         in_channels: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         stem_pool: str = "ceil",
         zero_init_residual: bool = False,
     ) -> None:
         chosen = {"v1_5": True, "stem_pool": stem_pool, "zero_init_residual": zero_init_residual}
-        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, recalibration, **chosen)
+        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, blocks, **chosen)
 
 
 def stem_convolution(in_channels: int) -> nn.Conv2d:

@@ -2,14 +2,14 @@
 
 from torch import nn
 
-from senet.models.recalibration import Recalibration
 from senet.models.residual import Bottleneck, conv
-from senet.models.resnet import ImageNetResNet, Layout
+from senet.models.resnet import ImageNetResNet, ResNetLayout
+from senet.models.unit_blocks import UnitBlocks
 
 STEM_WIDTH = 128
 
 VARIANTS = {
-    "senet154": Layout(Bottleneck, (3, 8, 36, 3), {"groups": 64, "base_width": 4, "halved": True, "projection_3x3": True}),
+    "senet154": ResNetLayout(Bottleneck, (3, 8, 36, 3), {"groups": 64, "base_width": 4, "halved": True, "projection_3x3": True}),
 }
 
 
@@ -22,7 +22,7 @@ class SENet154(ImageNetResNet):
         layout: the units.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         stem_pool: "ceil" (the official release) or "pad" (timm's `senet154`, pytorchcv).
         zero_init_residual: see `ResidualNet`.
         dropout: share of the pooled features that training drops.
@@ -30,17 +30,17 @@ class SENet154(ImageNetResNet):
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ResNetLayout,
         num_classes: int,
         in_channels: int,
-        recalibration: Recalibration,
+        blocks: UnitBlocks,
         *,
         stem_pool: str = "ceil",
         zero_init_residual: bool = False,
         dropout: float = 0.2,
     ) -> None:
         chosen = {"stem_pool": stem_pool, "zero_init_residual": zero_init_residual, "dropout": dropout}
-        super().__init__(_deep_stem(in_channels), STEM_WIDTH, layout, num_classes, recalibration, v1_5=True, **chosen)
+        super().__init__(_deep_stem(in_channels), STEM_WIDTH, layout, num_classes, blocks, v1_5=True, **chosen)
 
 
 def _deep_stem(in_channels: int) -> nn.Sequential:

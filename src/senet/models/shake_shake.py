@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from senet.errors import UsageError
-from senet.models.recalibration import Recalibration
 from senet.models.residual import ResidualUnit, UnitShape, conv
 from senet.models.residual_net import ResidualNet
+from senet.models.unit_blocks import UnitBlocks
 from senet.spec import BlockSpec, block_class, check_choice
 
 RECALIBRATED = {"mixed": ("standard", "post", "identity"), "branches": ("standard",)}
@@ -35,7 +35,7 @@ SHARES: Mapping[str, Callable[[Tensor], Tensor]] = {"shake": uniform_shares, "ev
 
 
 class Shake(nn.Module):
-    """Mix two branches in random shares (Gastaldi, 1705.07485, section 2.1; level "image").
+    """Mixture of two branches in random shares (Gastaldi, 1705.07485, section 2.1; level "image").
 
     In training an image's output is alpha u1 + (1 - alpha) u2 with alpha ~ U(0, 1), and its gradient flows back in the shares beta and
     1 - beta: "shake" draws beta ~ U(0, 1) independently of alpha, "even" has beta = 1/2. In evaluation the output is the mean.
@@ -63,7 +63,7 @@ class Shake(nn.Module):
 
 
 class TwoPathShortcut(nn.Module):
-    """Project the shortcut by two 1x1 convolutions to half the width each: one sees the map, the other the map shifted by one pixel.
+    """Projection of a shortcut by two 1x1 convolutions to half the width each: one sees the map, the other the map shifted by one pixel.
 
     Both take every `stride`-th pixel, and a BN follows their concatenation. The two are the groups of one convolution.
 
@@ -99,15 +99,15 @@ class ShakeUnit(ResidualUnit):
 
     Args:
         shape: what the unit maps from and to.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         recalibrate: "mixed" = one block on the mixture; "branches" = one block in each branch, before the mixture.
     """
 
     preactivated = True
     backward_shares = "shake"
 
-    def __init__(self, shape: UnitShape, recalibration: Recalibration, *, recalibrate: str = "mixed") -> None:
-        given = dict.fromkeys(RECALIBRATED, Recalibration()) | {recalibrate: recalibration}
+    def __init__(self, shape: UnitShape, blocks: UnitBlocks, *, recalibrate: str = "mixed") -> None:
+        given = dict.fromkeys(RECALIBRATED, UnitBlocks()) | {recalibrate: blocks}
         super().__init__(shape, given["mixed"])
         self.branch1, self.branch2 = (self.branch(shape, given["branches"]) for _ in range(2))
         self.mix = Shake(self.backward_shares)
@@ -121,14 +121,14 @@ class ShakeUnit(ResidualUnit):
         """Return the projection of a shortcut that changes."""
         return TwoPathShortcut(shape.inputs, shape.outputs, shape.stride)
 
-    def branch(self, shape: UnitShape, recalibration: Recalibration) -> nn.Sequential:
+    def branch(self, shape: UnitShape, blocks: UnitBlocks) -> nn.Sequential:
         """Return one branch without its first ReLU: convolutions with BN, ReLU between them, and the branch's own block if any."""
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for number, convolution in enumerate(self.convolutions(shape), start=1):
             if number > 1:
                 layers[f"relu{number - 1}"] = nn.ReLU()
             layers[f"conv{number}"], layers[f"bn{number}"] = convolution, nn.BatchNorm2d(convolution.out_channels)
-        block = recalibration.build(shape.stage, shape.index, shape.outputs)
+        block = blocks.build(shape.stage, shape.index, shape.outputs)
         return nn.Sequential(layers if block is None else layers | {"se": block})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -160,8 +160,8 @@ class EvenUnit(ShakeUnit):
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Say which unit a network repeats, how often in each stage, the channels of its stem and stages, and further fields of the shape."""
+class ShakeLayout:
+    """Unit that a network repeats, how often in each stage, the channels of its stem and stages, and further fields of the shape."""
 
     unit: type[ShakeUnit]
     count: int
@@ -170,8 +170,8 @@ class Layout:
     shape: Mapping[str, Any] = field(default_factory=dict)
 
 
-VARIANTS = {f"shake_shake26_2x{width}d": Layout(ShakeUnit, 4, 16, (width, 2 * width, 4 * width)) for width in (32, 64, 96)}
-EVEN_VARIANTS = {"shake_even29_2x4x64d": Layout(EvenUnit, 3, 64, (256, 512, 1024), {"groups": 4, "base_width": 64})}
+VARIANTS = {f"shake_shake26_2x{width}d": ShakeLayout(ShakeUnit, 4, 16, (width, 2 * width, 4 * width)) for width in (32, 64, 96)}
+EVEN_VARIANTS = {"shake_even29_2x4x64d": ShakeLayout(EvenUnit, 3, 64, (256, 512, 1024), {"groups": 4, "base_width": 64})}
 
 
 class ShakeShake(ResidualNet):
@@ -185,7 +185,7 @@ class ShakeShake(ResidualNet):
         layout: the units.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         recalibrate: "mixed" = one block on the mixture of the branches; "branches" = one block in each branch, before the mixture.
 
     Raises:
@@ -194,20 +194,18 @@ class ShakeShake(ResidualNet):
 
     stage_names = {1: "layer1", 2: "layer2", 3: "layer3"}
 
-    def __init__(
-        self, layout: Layout, num_classes: int, in_channels: int, recalibration: Recalibration, *, recalibrate: str = "mixed"
-    ) -> None:
+    def __init__(self, layout: ShakeLayout, num_classes: int, in_channels: int, blocks: UnitBlocks, *, recalibrate: str = "mixed") -> None:
         super().__init__()
         check_choice("recalibrate", recalibrate, tuple(RECALIBRATED))
-        recalibration.check(self.stage_names, RECALIBRATED[recalibrate])
-        block = recalibration.block
+        blocks.check(self.stage_names, RECALIBRATED[recalibrate])
+        block = blocks.block
         if recalibrate == "branches" and isinstance(block, BlockSpec) and block_class(block.kind).sees_shortcut:
             raise UsageError(f"{block.kind!r} weighs the mixture of the branches against the shortcut: use recalibrate='mixed'")
         self.preactivated = layout.unit.preactivated
         self.conv1 = conv(in_channels, layout.stem, 3)
         self.bn1 = nn.BatchNorm2d(layout.stem)
         unit = partial(layout.unit, recalibrate=recalibrate)
-        self.stack(unit, (layout.count,) * 3, layout.stem, layout.outputs, recalibration, stride=1, **layout.shape)
+        self.stack(unit, (layout.count,) * 3, layout.stem, layout.outputs, blocks, stride=1, **layout.shape)
         self.fc = nn.Linear(layout.outputs[-1], num_classes)
 
     def stem(self, x: Tensor) -> Tensor:

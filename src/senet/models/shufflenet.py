@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from senet.models.classifier import Classifier
-from senet.models.recalibration import Recalibration
 from senet.models.residual import conv
+from senet.models.unit_blocks import UnitBlocks
 from senet.ops.tail.call import residual_tail
 
 UNITS = (4, 8, 4)
@@ -17,14 +17,14 @@ STEM_WIDTH = 24
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Say into how many groups the pointwise convolutions are split, and how wide stage 2 is; each later stage is twice as wide."""
+class ShuffleLayout:
+    """Groups of the pointwise convolutions, and width of stage 2; each later stage is twice as wide."""
 
     groups: int
     width: int
 
 
-VARIANTS = {f"shufflenet_g{groups}": Layout(groups, width) for groups, width in ((1, 144), (2, 200), (3, 240), (4, 272), (8, 384))}
+VARIANTS = {f"shufflenet_g{groups}": ShuffleLayout(groups, width) for groups, width in ((1, 144), (2, 200), (3, 240), (4, 272), (8, 384))}
 """The networks of Table 1, "1x"."""
 
 
@@ -39,14 +39,12 @@ class ShuffleUnit(nn.Module):
         outputs: channels of the output.
         groups: groups of the first and of the last convolution.
         stride: 1 or 2.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         stage: the unit's stage.
         index: its place there, from 1.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, groups: tuple[int, int], stride: int, recalibration: Recalibration, stage: int, index: int
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, groups: tuple[int, int], stride: int, blocks: UnitBlocks, stage: int, index: int) -> None:
         super().__init__()
         width = outputs // 4
         new = outputs if stride == 1 else outputs - inputs
@@ -58,7 +56,7 @@ class ShuffleUnit(nn.Module):
         self.conv3 = conv(width, new, 1, groups=groups[1])
         self.bn3 = nn.BatchNorm2d(new)
         self.pool = None if stride == 1 else nn.AvgPool2d(3, stride, padding=1)
-        self.se = recalibration.build(stage, index, new)
+        self.se = blocks.build(stage, index, new)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
@@ -79,16 +77,16 @@ class ShuffleNet(Classifier):
         layout: groups and widths.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which unit gets which block.
+        blocks: which unit gets which block.
         dropout: see `Classifier`.
     """
 
     stage_names = {2: "layer1", 3: "layer2", 4: "layer3"}
     conv_init = "fan_in"  # the fan-out that torch computes ignores groups
 
-    def __init__(self, layout: Layout, num_classes: int, in_channels: int, recalibration: Recalibration, *, dropout: float = 0.0) -> None:
+    def __init__(self, layout: ShuffleLayout, num_classes: int, in_channels: int, blocks: UnitBlocks, *, dropout: float = 0.0) -> None:
         super().__init__(dropout=dropout)
-        recalibration.check(self.stage_names, ("standard",))
+        blocks.check(self.stage_names, ("standard",))
         self.conv1 = conv(in_channels, STEM_WIDTH, 3, 2)
         self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
@@ -97,9 +95,9 @@ class ShuffleNet(Classifier):
         for (stage, name), count in zip(self.stage_names.items(), UNITS, strict=True):
             channels = layout.width * 2 ** (stage - 2)
             groups = (1 if stage == 2 else layout.groups, layout.groups)
-            units = [ShuffleUnit(inputs, channels, groups, 2, recalibration, stage, 1)]
+            units = [ShuffleUnit(inputs, channels, groups, 2, blocks, stage, 1)]
             groups = (layout.groups, layout.groups)
-            units += [ShuffleUnit(channels, channels, groups, 1, recalibration, stage, index) for index in range(2, count + 1)]
+            units += [ShuffleUnit(channels, channels, groups, 1, blocks, stage, index) for index in range(2, count + 1)]
             self.add_module(name, nn.Sequential(*units))
             self.feature_info.append({"channels": channels, "stride": 2 ** (stage + 1)})
             inputs = channels

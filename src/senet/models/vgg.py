@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from senet.blocks.initialise import init_fan_in_
 from senet.models.classifier import Classifier
-from senet.models.recalibration import Recalibration
+from senet.models.unit_blocks import UnitBlocks
 
 VARIANTS = {
     "vgg11_bn": (1, 1, 2, 2, 2),
@@ -29,7 +29,7 @@ GRID = 7
 
 
 class RecalibratedReLU(nn.Module):
-    """A ReLU and the block behind it, the sub-module `se`."""
+    """ReLU and the block behind it, the sub-module `se`."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class RecalibratedReLU(nn.Module):
 
 
 class HiddenLinear(nn.Linear):
-    """A linear layer before a ReLU, drawn by fan-in (He et al., 1502.01852) so that a VGG can be trained from scratch."""
+    """Linear layer before a ReLU, initialised by fan-in (He et al., 1502.01852) so that a VGG can be trained from scratch."""
 
     def reset_parameters(self) -> None:
         """Draw the weights by fan-in and set the bias to 0."""
@@ -58,22 +58,20 @@ class VGG(Classifier):
         counts: convolutions in each stage.
         num_classes: width of the head.
         in_channels: channels of the images.
-        recalibration: which convolution gets which block.
+        blocks: which convolution gets which block.
         dropout: share of the hidden units that training drops, after each of the two hidden layers.
     """
 
     head = "classifier.6"
 
-    def __init__(
-        self, counts: Sequence[int], num_classes: int, in_channels: int, recalibration: Recalibration, *, dropout: float = 0.5
-    ) -> None:
+    def __init__(self, counts: Sequence[int], num_classes: int, in_channels: int, blocks: UnitBlocks, *, dropout: float = 0.5) -> None:
         super().__init__()
-        recalibration.check(range(1, len(counts) + 1), ("standard",))
+        blocks.check(range(1, len(counts) + 1), ("standard",))
         layers: list[nn.Module] = []
         pools, inputs = [], in_channels
         for stage, (count, channels) in enumerate(zip(counts, WIDTHS, strict=True), start=1):
             for index in range(1, count + 1):
-                block = recalibration.build(stage, index, channels)
+                block = blocks.build(stage, index, channels)
                 rectifier = nn.ReLU() if block is None else RecalibratedReLU(block)
                 layers += [nn.Conv2d(inputs, channels, 3, padding=1), nn.BatchNorm2d(channels), rectifier]
                 inputs = channels

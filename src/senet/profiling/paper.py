@@ -16,7 +16,7 @@ from senet.errors import UsageError
 from senet.measuring.counting import operations
 from senet.measuring.parts import block_paths
 from senet.models.classifier import Classifier
-from senet.models.registry import build_model
+from senet.models.create import create_model
 from senet.spec import BlockSpec
 
 DECIMAL_PREFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
@@ -74,7 +74,9 @@ class PaperRow:
         options = dict(self.options)
         if "block" in options:
             options["block"] = BlockSpec.from_dict(options["block"])
-        return build_model(self.model, device="meta", **options)
+        model = create_model(self.model, device="meta", **options)
+        assert isinstance(model, Classifier)
+        return model
 
 
 @dataclass(frozen=True)

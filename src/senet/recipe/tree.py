@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from senet.errors import UsageError
-from senet.spec import BlockSpec, Placement
+from senet.spec import BlockSpec, Placement, Recalibration
 from senet.userfile import in_user_file
 
 CLASSIFICATION = "classification"
@@ -19,7 +19,7 @@ CLASSIFICATION = "classification"
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """Which network, and what recalibrates it.
+    """A network, and what recalibrates it.
 
     Args:
         name: a registry name (`senet models`).
@@ -36,6 +36,11 @@ class ModelRecipe:
     stages: tuple[int, ...] | None = None
     reduction: int | dict[int, int] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def recalibration(self) -> Recalibration:
+        """What recalibrates the network: block, placement, stages and reduction as one value."""
+        return Recalibration(self.block, self.placement, self.stages, self.reduction)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from senet.surgery.trace import Container
 
-OPERATORS = ("add", "mul", "sub", "truediv")
+IN_PLACE = ("add", "mul", "sub", "truediv")
 
 
 class ModuleGraph:
@@ -83,7 +83,7 @@ class ModuleGraph:
         name, module = self.name(node), self.module(node)
         return (
             (name.endswith("_") and not name.endswith("__"))
-            or (node.op == "call_function" and name.startswith("i") and name[1:] in OPERATORS)
+            or (node.op == "call_function" and name.startswith("i") and name[1:] in IN_PLACE)
             or bool(node.kwargs.get("inplace"))
             or any(getattr(inner, "inplace", False) for inner in (() if module is None else module.modules()))
         )

@@ -19,10 +19,10 @@ from senet.surgery.preserve import evaluating, unchanged
 from senet.surgery.roles import CONVS
 from senet.surgery.trace import Container
 
-SIZES = (512, 224, 299, 64)
+SIDES = (512, 224, 299, 64)
 """Sides of the images tried when no example input is given; large ones first, where the strides show exactly."""
 
-SMALL_SIZES = (64, 128, 224, 299, 512)
+SMALL_SIDES = (64, 128, 224, 299, 512)
 """Sides tried where real numbers are computed."""
 
 
@@ -137,7 +137,7 @@ def _images(model: nn.Module, small: bool) -> list[tuple[Tensor]]:
         return []
     dimensions = len(conv.kernel_size)
     channels = declared[0] if declared else conv.in_channels
-    shapes = [(2, channels) + (size,) * dimensions for size in (SMALL_SIZES if small else SIZES)]
+    shapes = [(2, channels) + (size,) * dimensions for size in (SMALL_SIDES if small else SIDES)]
     if declared:
         shapes.insert(0 if small else len(shapes), (2, *declared))
     if dimensions == 3:

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from oracles.pairwise import label, pairwise
 from oracles.threads import same_bits
 from senet import ChannelSE, backend, create_model
 from senet.ops.backend import BUILDERS
@@ -59,10 +61,9 @@ def results(kernels: Kernels, x: Tensor, dy: Tensor, y: Tensor, r: Tensor) -> It
         yield f"spread {mask is not None} {by_x is not None}", kernels.spread(OutputGradient(dy, mask), x, Coefficients(k, by_x, t))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", LIMITS, ids=str)
-@pytest.mark.parametrize("channels", CHANNELS)
-def test_equal_the_definition_in_float64(passes: Kernels, channels: int, dtype: torch.dtype, layout: str) -> None:
+@pytest.mark.parametrize("case", pairwise({"channels": CHANNELS, "dtype": [*LIMITS], "layout": [*LAYOUTS]}), ids=label)
+def test_equal_the_definition_in_float64(passes: Kernels, case: dict[str, Any]) -> None:
+    channels, dtype, layout = case["channels"], case["dtype"], case["layout"]
     torch.manual_seed(0)
     for images, size in product((1, 3), SIZES):
         given = maps((images, channels, *size), dtype, LAYOUTS[layout])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from oracles.pairwise import label, pairwise
 from senet import ChannelSE, Gated, backend
 from senet.ops import backend as backends
 from senet.ops.passes.torch import TorchKernels
@@ -70,10 +71,9 @@ def run(name: str, modules: list[Any], x: Tensor, r: Tensor, dy: Tensor, relu: b
             yield from ((f"{name_of}.{key}", b) for key, b in module.named_buffers())
 
 
-@pytest.mark.parametrize("name", FUSED)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("form", FORMS, ids=str)
-def test_equals_the_definition(name: str, shape: tuple[int, ...], form: tuple) -> None:
+@pytest.mark.parametrize("case", pairwise({"form": FORMS, "shape": SHAPES, "name": FUSED}), ids=label)
+def test_equals_the_definition(case: dict[str, Any]) -> None:
+    form, shape, name = case["form"], case["shape"], case["name"]
     for layout, training in product(LAYOUTS.values(), (True, False)):
         torch.manual_seed(0)
         modules = parts(shape[1], form, training=training)

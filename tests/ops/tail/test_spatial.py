@@ -1,17 +1,19 @@
 """The fused tail of sSE and scSE equals autograd over the definition, in float64 and in half precision; its C++ passes equal torch's."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from oracles.pairwise import label, pairwise
 from oracles.threads import same_bits
 from senet import ChannelSE, ChannelSpatialSE, SpatialSE
+from senet.blocks.channel import Gate
 from senet.ops.backend import BUILDERS
 from senet.ops.passes.protocol import Kernels
 from senet.ops.passes.terms import Centred, Coefficients, GateOfPositions, Normalised, OutputGradient, PositionCoefficients, Shortcut
@@ -20,7 +22,6 @@ from senet.ops.tail.batchnorm import BatchNorm
 from senet.ops.tail.gates import Projection
 from senet.ops.tail.rows import SAVED, Saved
 from senet.ops.tail.spatial import SpatialTail
-from senet.spec import Gate
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 LIMITS = {torch.float64: 1e-13, torch.float32: 3e-6, torch.bfloat16: 4e-3, torch.float16: 1e-3}
@@ -52,9 +53,12 @@ FORMS = [
 SHAPES = [(3, 8, 5, 4), (1, 16, 7, 3), (2, 5, 1, 1), (2, 33, 9, 11), (1, 530, 3, 5), (2, 6, 27, 31)]
 
 
-@pytest.fixture(params=["torch", "cpp"])
+KERNELS: dict[str, Callable[[], Kernels]] = {"torch": TorchKernels, "cpp": lambda: cpp()}
+
+
+@pytest.fixture(params=KERNELS)
 def kernels(request: pytest.FixtureRequest) -> Kernels:
-    return TorchKernels() if request.param == "torch" else cpp()
+    return KERNELS[request.param]()
 
 
 @pytest.fixture
@@ -150,9 +154,9 @@ def by_formulas(unit: Unit, kernels: Kernels, x: Tensor, r: Tensor | None, dy: T
     return {key: value for key, value in named.items() if value is not None}
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("form", FORMS, ids=str)
-def test_equals_autograd_over_the_definition(kernels: Kernels, shape: tuple[int, ...], form: Form) -> None:
+@pytest.mark.parametrize("case", pairwise({"form": FORMS, "shape": SHAPES, "kernels": [*KERNELS]}), ids=label)
+def test_equals_autograd_over_the_definition(case: dict[str, Any]) -> None:
+    form, shape, kernels = case["form"], case["shape"], KERNELS[case["kernels"]]()
     for layout, training, shortcut_training in product(LAYOUTS.values(), (True, False), (True, False)):
         if shortcut_training != training and not (form.norm and form.shortcut == "projected"):
             continue
@@ -258,10 +262,9 @@ def maps(shape: tuple[int, ...], dtype: torch.dtype, layout: str) -> list[Tensor
     return [torch.randn(shape, dtype=torch.float64).to(dtype).to(memory_format=LAYOUTS[layout]) for _ in range(4)]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", LIMITS, ids=str)
-@pytest.mark.parametrize("channels", [1, 3, 17, 65, 600])
-def test_cpp_equals_torch_in_float64(passes: Kernels, channels: int, dtype: torch.dtype, layout: str) -> None:
+@pytest.mark.parametrize("case", pairwise({"channels": [1, 3, 17, 65, 600], "dtype": [*LIMITS], "layout": [*LAYOUTS]}), ids=label)
+def test_cpp_equals_torch_in_float64(passes: Kernels, case: dict[str, Any]) -> None:
+    channels, dtype, layout = case["channels"], case["dtype"], case["layout"]
     torch.manual_seed(0)
     for images, size in ((3, (1, 1)), (1, (3, 5)), (3, (9, 11)), (1, (37, 23))):
         given = maps((images, channels, *size), dtype, layout)

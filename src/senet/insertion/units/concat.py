@@ -18,7 +18,7 @@ def concat_units(flow: Flow) -> list[Unit]:
     """
     units = []
     for node in flow.nodes:
-        parts = concatenated(flow, node)
+        parts = concatenated_maps(flow, node)
         if len(parts) < 2 or (fork := flow.common_ancestor(parts)) is None:
             continue
         paths = {part: flow.path(fork, part) for part in parts}
@@ -39,7 +39,7 @@ def concat_units(flow: Flow) -> list[Unit]:
     ]
 
 
-def concatenated(flow: Flow, node: fx.Node) -> list[fx.Node]:
+def concatenated_maps(flow: Flow, node: fx.Node) -> list[fx.Node]:
     """Return the maps that a node concatenates along the channels, or an empty list."""
     if flow.name(node) not in roles.CONCATENATE:
         return []

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 from torch import fx
 
-from senet.insertion.units.concat import concatenated
+from senet.insertion.units.concat import concatenated_maps
 from senet.insertion.units.unit import Unit, all_users
 from senet.surgery.flow import Flow
 from senet.surgery.graph import operands
@@ -33,7 +33,7 @@ def skip_units(flows: Iterable[Flow]) -> list[Unit]:
 
 def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
     """Return those of the maps joined by a node that were not enlarged since the last joint; empty unless another was."""
-    parts = concatenated(flow, node) or (operands(node) if flow.is_add(node) else [])
+    parts = concatenated_maps(flow, node) or (operands(node) if flow.is_add(node) else [])
     enlarged = [part for part in parts if flow.upsamples(_since_joint(flow, part))]
     return [part for part in parts if part not in enlarged] if enlarged else []
 
@@ -44,7 +44,7 @@ def _since_joint(flow: Flow, node: fx.Node) -> list[fx.Node]:
     while queue:
         current = queue.pop()
         nodes.append(current)
-        if not concatenated(flow, current) and not flow.is_add(current):
+        if not concatenated_maps(flow, current) and not flow.is_add(current):
             queue += operands(current)
     return nodes
 

@@ -11,6 +11,13 @@ import triton.language as tl
 
 from senet.ops.passes.triton.tiles import existing, gradient, of_channels, offsets_in, place, split, store_rectified, values
 
+# Pointers, by the names of the arguments; sizes are those of `Grid`: channels = C, positions = S = H W, spans of `length` positions each.
+#   maps (N, C, S) in either format: x, r and b (the branch, the shortcut, what is added), dy and a (the gradient; what is scaled),
+#       g_out (the gradient behind the ReLU, if it is stored), out
+#   relu_mask: the map behind the ReLU, (N, C, S), or its bits, (N, S, row) or (N, C, row) bytes; mask: such bits, to be written
+#   vectors (C,): mu and r_mu (means), kb and kd;  (N, C): ka, kc, mean_of_all, m2_of_all
+#   parts (N, spans, C): mean, m2;  (K, N, spans, C): sums;  (K, N, C): sums_of_all
+
 
 @triton.jit
 def moments(
@@ -81,7 +88,7 @@ def merge_moments(
 
 @triton.jit
 def reduce(
-    dy, kept, row, x, mu, r, r_mu, g_kept, sums, images, channels, positions, c_stride, s_stride, spans, length,
+    dy, relu_mask, row, x, mu, r, r_mu, g_out, sums, images, channels, positions, c_stride, s_stride, spans, length,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
 ):  # fmt: skip
     """Store sum g, sum g (x - mu) and, unless r is None, sum g (r - r_mu) over each span, (2 or 3, N, spans, C), and g as it is met."""
@@ -103,14 +110,14 @@ def reduce(
         inside = existing(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
         at = place(image, s, first, size, c_stride, s_stride)
         g = gradient(
-            dy, kept, row, image, s, stop, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+            dy, relu_mask, row, image, s, stop, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
         )  # fmt: skip
         total += g
         by_x += g * (values(x, at, offsets, inside, wide) - x_mean)
         if r is not None:
             by_r += g * (values(r, at, offsets, inside, wide) - r_mean)
-        if g_kept is not None:
-            tl.store(g_kept + at + offsets, g, mask=inside)
+        if g_out is not None:
+            tl.store(g_out + at + offsets, g, mask=inside)
 
     c = first + tl.arange(0, CHANNELS)
     to = (image * spans + span) * channels + c
@@ -130,7 +137,7 @@ def merge_sums(sums, sums_of_all, maps, channels, spans, SPANS: tl.constexpr, BL
 
 @triton.jit
 def affine(
-    a, kept, row, ka, kc, b, kb, kd, out, mask, channels, positions, c_stride, s_stride, tiles,
+    a, relu_mask, row, ka, kc, b, kb, kd, out, mask, channels, positions, c_stride, s_stride, tiles,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """Store f(ka a + kc + b') and its mask, a as in `gradient`, b' = kb b + kd (kb None = 1, kd None = 0), b, or nothing.
@@ -146,7 +153,7 @@ def affine(
     offsets = offsets_in(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
 
     v = gradient(
-        a, kept, row, image, start, positions, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+        a, relu_mask, row, image, start, positions, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
     )  # fmt: skip
     v *= of_channels(ka, image * channels, first, channels, wide, CHANNELS, AXIS)
     v += of_channels(kc, image * channels, first, channels, wide, CHANNELS, AXIS)

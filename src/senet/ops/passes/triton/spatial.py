@@ -13,6 +13,12 @@ import triton.language as tl
 
 from senet.ops.passes.triton.tiles import existing, gradient, of_channels, of_positions, offsets_in, place, split, store_rectified, values
 
+# Pointers, by the names of the arguments; sizes are those of `Grid`: channels = C, positions = S = H W, spans of `length` positions each.
+#   maps (N, C, S) in either format: x and r (branch and shortcut), y, dy, g_out (the gradient behind the ReLU, if it is stored), out
+#   relu_mask: the map behind the ReLU, or its bits, (N, S, row) or (N, C, row) bytes; mask: such bits, to be written
+#   vectors (C,): k, t, w, rk, rt, mu, r_mu, kb, ks, kw;  (N, C): s, ka, kc;  (1,): bias;  (N, S): gates, dq
+#   parts (5 or 6, N, spans, C): sums
+
 
 @triton.jit
 def apply_positions(
@@ -65,7 +71,7 @@ def apply_positions(
 
 @triton.jit
 def reduce_positions(
-    dy, kept, row, x, mu, k, t, gates, r, r_mu, g_kept, dq, sums, images, channels, positions, c_stride, s_stride, spans, length,
+    dy, relu_mask, row, x, mu, k, t, gates, r, r_mu, g_out, dq, sums, images, channels, positions, c_stride, s_stride, spans, length,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """Store dq = ss (1 - ss) sum_c g (k x + t) of each position, (N, S), sums over each span of positions, and g as it is met.
@@ -97,13 +103,13 @@ def reduce_positions(
             inside = existing(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
             at = place(image, s, first, size, c_stride, s_stride)
             g = gradient(
-                dy, kept, row, image, s, stop, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+                dy, relu_mask, row, image, s, stop, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
             )  # fmt: skip
             tile = values(x, at, offsets, inside, wide)
             u = tile * of_channels(k, 0, first, channels, wide, CHANNELS, AXIS) + of_channels(t, 0, first, channels, wide, CHANNELS, AXIS)
             by_u += g * u
-            if g_kept is not None:
-                tl.store(g_kept + at + offsets, g, mask=inside)
+            if g_out is not None:
+                tl.store(g_out + at + offsets, g, mask=inside)
         gate = of_positions(gates, image * positions, s, stop, wide, POSITIONS, AXIS)
         slope = tl.expand_dims(tl.sum(by_u, axis=1 - AXIS), 1 - AXIS) * gate * (1 - gate)
         p = tl.expand_dims(s + tl.arange(0, POSITIONS), 1 - AXIS)
@@ -114,7 +120,7 @@ def reduce_positions(
             at = place(image, s, first, size, c_stride, s_stride)
             if not WHOLE:
                 g = gradient(
-                    dy, kept, row, image, s, stop, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+                    dy, relu_mask, row, image, s, stop, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
                 )  # fmt: skip
                 tile = values(x, at, offsets, inside, wide)
             d = tile - of_channels(mu, 0, first, channels, wide, CHANNELS, AXIS)
@@ -154,7 +160,7 @@ def _store_sums(
 
 @triton.jit
 def spread_positions(
-    dy, kept, row, x, ka, kb, kc, ks, kw, gates, dq, out, channels, positions, c_stride, s_stride, tiles,
+    dy, relu_mask, row, x, ka, kb, kc, ks, kw, gates, dq, out, channels, positions, c_stride, s_stride, tiles,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
 ):  # fmt: skip
     """Store (ka + ks ss) g + kw dq + kb x + kc, kb None = 0; ka and kc are (N, C), ks, kw and kb (C,), ss and dq (N, S)."""
@@ -168,7 +174,7 @@ def spread_positions(
     slope = of_positions(dq, image * positions, start, positions, wide, POSITIONS, AXIS)
 
     v = gradient(
-        dy, kept, row, image, start, positions, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+        dy, relu_mask, row, image, start, positions, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
     )  # fmt: skip
     by_gate = of_channels(ks, 0, first, channels, wide, CHANNELS, AXIS) * gate
     v *= of_channels(ka, image * channels, first, channels, wide, CHANNELS, AXIS) + by_gate

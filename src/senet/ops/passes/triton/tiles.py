@@ -65,18 +65,18 @@ def of_positions(v, at, start, stop, WIDE: tl.constexpr, POSITIONS: tl.constexpr
 
 @triton.jit
 def gradient(
-    dy, kept, row, image, start, stop, first, channels, positions, at, offsets, inside,
+    dy, relu_mask, row, image, start, stop, first, channels, positions, at, offsets, inside,
     WIDE: tl.constexpr, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
 ):  # fmt: skip
-    """Load g: dy where the ReLU was open, else 0. `kept` says where: a map by its positive values, a mask by its bits, None everywhere."""
+    """Load g: dy where the ReLU was open, else 0. `relu_mask` says where: a map by positive values, bits, None everywhere."""
     g = tl.load(dy + at + offsets, mask=inside, other=0.0)
-    if kept is not None:
-        if kept.dtype.element_ty == tl.uint8:
+    if relu_mask is not None:
+        if relu_mask.dtype.element_ty == tl.uint8:
             to, there = _bytes(image, start, stop, first, channels, positions, row, CHANNELS, POSITIONS, AXIS)
-            packed = tl.load(kept + to, mask=there, other=0).to(tl.int32)
+            packed = tl.load(relu_mask + to, mask=there, other=0).to(tl.int32)
             opened = tl.reshape(packed[:, :, None] >> tl.arange(0, 8)[None, None, :] & 1, inside.shape) != 0
         else:
-            opened = tl.load(kept + at + offsets, mask=inside, other=0.0) > 0
+            opened = tl.load(relu_mask + at + offsets, mask=inside, other=0.0) > 0
         g = tl.where(opened, g, 0.0)
     return g.to(WIDE)
 

@@ -1,6 +1,6 @@
 """Which unit of a network gets which block."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,27 +8,35 @@ from torch import nn
 
 from senet.blocks.build import build_block
 from senet.errors import UsageError
-from senet.spec import PLACEMENTS, BlockSpec, block_class, check_choice, check_placement
-
-BlockRule = Callable[[int, int, int], BlockSpec | None]
-"""(stage, index of the unit in its stage from 1, channels) -> its block, or None."""
+from senet.spec import PLACEMENTS, BlockRule, BlockSpec, Recalibration, block_class, check_choice, check_placement
 
 
 @dataclass(frozen=True)
-class Recalibration:
-    """Give every residual unit its block, or none.
+class UnitBlocks:
+    """Blocks of the units of a network: each unit asks for its own as it is built.
 
     Args:
-        block: one spec for all units, a rule that decides for each, or None for the plain network.
-        placement: where the block sits in its unit.
-        stages: stages that get a block, in the paper's numbering; None = all.
-        defaults: what the network's family has for options that a spec leaves None.
+        recalibration: what recalibrates the network, its block resolved to a spec, a rule, or None for the plain network.
+        omitted: the units, (stage, index from 1), that get no block whatever `recalibration` says.
+        defaults: what the network's family has for options that a spec does not set.
     """
 
-    block: BlockSpec | BlockRule | None = None
-    placement: str = "standard"
-    stages: Collection[int] | None = None
+    recalibration: Recalibration = field(default_factory=lambda: Recalibration(None))
+    omitted: Collection[tuple[int, int]] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    asked: dict[tuple[int, int], None] = field(default_factory=dict, compare=False, repr=False)
+    """The units that have asked, in order."""
+
+    @property
+    def block(self) -> BlockSpec | BlockRule | None:
+        """One spec for all units, a rule that decides for each, or None."""
+        assert not isinstance(self.recalibration.block, str)
+        return self.recalibration.block
+
+    @property
+    def placement(self) -> str:
+        """Where a block sits in its unit."""
+        return self.recalibration.placement
 
     def check(self, known: Collection[int], placements: tuple[str, ...] = PLACEMENTS) -> None:
         """Raise UsageError unless the network has the placement, the block can sit there, and `known` has all the stages that are named."""
@@ -37,12 +45,21 @@ class Recalibration:
             raise UsageError(f"this network takes the placement {' or '.join(placements)} only, got {self.placement!r}")
         if isinstance(self.block, BlockSpec):
             check_placement(self.block.kind, self.placement)
+        stages = self.recalibration.stages
         values = self.block.options.values() if isinstance(self.block, BlockSpec) else ()
-        named = set(self.stages or ()).union(*(value for value in values if isinstance(value, dict)))
+        named = set(stages or ()).union(*(value for value in values if isinstance(value, dict)))
         if unknown := sorted(named - set(known)):
             raise UsageError(f"this network has no stage {unknown[0]}; its stages are {', '.join(map(str, known))}")
-        if self.stages is not None and not self.stages:
+        if stages is not None and not stages:
             raise UsageError("stages is empty: give the stages that get a block, None for all, or block=None for the plain network")
+
+    def check_omitted(self) -> None:
+        """Raise UsageError unless all omitted units have asked for a block: the network, which is built by now, has them."""
+        for stage, index in self.omitted:
+            if (stage, index) not in self.asked:
+                counts = {number: sum(unit[0] == number for unit in self.asked) for number, _ in self.asked}
+                units = ", ".join(f"{count} in stage {number}" for number, count in counts.items())
+                raise UsageError(f"omitted names unit {index} of stage {stage}, which this network does not have; it has {units}")
 
     def build(self, stage: int, index: int, channels: int, *, residual: bool = False, **defaults: Any) -> nn.Module | None:
         """Build the block of unit `index` (from 1) of `stage`, or return None if it gets none.
@@ -57,7 +74,9 @@ class Recalibration:
         Raises:
             UsageError: if the block cannot sit there, or cannot be built for that many channels.
         """
-        if self.block is None or (self.stages is not None and stage not in self.stages):
+        self.asked[stage, index] = None
+        stages = self.recalibration.stages
+        if self.block is None or (stages is not None and stage not in stages) or (stage, index) in self.omitted:
             return None
         spec = self.block if isinstance(self.block, BlockSpec) else self.block(stage, index, channels)
         if spec is None:
@@ -69,16 +88,3 @@ class Recalibration:
                 "which not every unit of this network has: use 'se'"
             )
         return build_block(spec.at_stage(stage).with_defaults(**(defaults | dict(self.defaults))), channels)
-
-
-def with_reduction(spec: BlockSpec, reduction: int | dict[int, int] | None) -> BlockSpec:
-    """Return the spec with this reduction.
-
-    Raises:
-        UsageError: if both say one.
-    """
-    if reduction is None:
-        return spec
-    if {"reduction", "hidden"} & spec.options.keys():
-        raise UsageError(f"reduction={reduction} is given twice: the block has {spec.to_dict()}; leave one out")
-    return spec.with_options(reduction=reduction)
