@@ -62,7 +62,7 @@ def test_maps_come_before_each_pool() -> None:
     x = torch.randn(1, 3, 37, 53)
     features = create_model("se_vgg11_bn", num_classes=2, features_only=True).eval()
     model = create_model("se_vgg11_bn", num_classes=2, device="meta").eval()
-    model.load_state_dict(features.network.state_dict(), assign=True)
+    model.features.load_state_dict(features.network.features.state_dict(), assign=True)
     maps = [x]
     for layer in model.features[:-1]:
         x = layer(x)
