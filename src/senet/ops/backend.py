@@ -27,6 +27,8 @@ class _Request:
 
 
 _asked_last = _Request()
+_open: dict[object, str] = {}
+"""The requests that hold in some thread, in their order."""
 
 
 class Choice(NamedTuple):
@@ -53,13 +55,14 @@ def backend(name: str) -> Iterator[None]:
         UsageError: for another name. Tensors that the backend cannot take raise it where it is used.
     """
     check_choice("backend", name, (REFERENCE, *BUILDERS))
-    token, before = _asked.set(name), _asked_last.name
-    _asked_last.name = name
+    token, request = _asked.set(name), object()
+    _open[request] = _asked_last.name = name
     try:
         yield
     finally:
         _asked.reset(token)
-        _asked_last.name = before
+        del _open[request]
+        _asked_last.name = next(reversed(_open.values()), None)  # threads may leave in another order than they came
 
 
 def asked() -> str | None:

@@ -1,0 +1,41 @@
+"""Which backend is asked for, in threads that come and go in any order."""
+
+from threading import Event, Thread
+
+import pytest
+import torch
+
+from senet import backend
+from senet.ops.backend import asked
+
+
+def test_a_request_holds_for_its_thread() -> None:
+    found = []
+    with backend("reference"):
+        thread = Thread(target=lambda: found.append(asked()))
+        thread.start()
+        thread.join()
+        assert (found, asked()) == ([None], "reference")
+    assert asked() is None
+
+
+def test_compiled_code_forgets_requests_whose_threads_leave_before_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    first_in, second_in, first_out = Event(), Event(), Event()
+
+    def first() -> None:
+        with backend("reference"):
+            first_in.set()
+            second_in.wait(10)
+        first_out.set()
+
+    thread = Thread(target=first)
+    thread.start()
+    first_in.wait(10)
+    assert asked() == "reference"
+    with backend("cpp"):
+        second_in.set()
+        first_out.wait(10)
+        assert asked() == "cpp"
+    thread.join()
+    assert asked() is None
