@@ -39,7 +39,7 @@ format: $(READY)
 
 lock: $(READY)
 	$(LOCK) pyproject.toml --all-extras -o requirements.lock
-	$(LOCK) pyproject.toml --group floor -o requirements-floor.lock
+	$(LOCK) pyproject.toml --extra train --group floor -o requirements-floor.lock
 	printf 'uv\n' | $(LOCK) - -o requirements-uv.lock
 
 setup: $(READY)

@@ -8,42 +8,25 @@ from pathlib import Path
 import pytest
 
 import senet
+from pages import FENCE, PAGES, ROOT, examples, name_of, shell_lines, write_file
 from senet.cli.arguments import command_parser
 from senet.cli.main import COMMANDS
 from senet.recipe import list_recipes, load_recipe
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-FENCE = re.compile(r"^```(?P<language>[a-z]*)(?P<mark>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 OPEN = re.compile(r"[\[\]|]|\.\.\.|^senet COMMAND| --?[\w-]+$")
 """What a command in the text has that is only spoken of."""
-FILE = re.compile(r"# (\w+\.py)\n")
-"""The first line of an example that is a file of its own."""
 NO_RUN = re.compile(r" no-run: .{10,}")
 """The mark of an example that cannot run here, and why."""
 NOT_RUN = {"README.md": 1, "docs/blocks/sse.md": 1, "docs/blocks/cmpe_se.md": 1}
 """How many examples of a page have that mark."""
-ELSEWHERE = {"docs/data.md": "tests/data/test_docs.py", "docs/tasks.md": "tests/tasks/test_docs.py"}
-"""Pages whose examples are files with commands that use them -> the test that runs both, and looks at what comes out."""
 SHORTER = {"README.md": ('senet.compare("digits", ', 'senet.compare("short.yaml", seeds=1, ')}
 """What an example runs instead, in a test."""
-
-
-def name_of(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
-
-def examples(page: Path, language: str) -> list[tuple[str, str]]:
-    """Return the mark and the text of each fenced block of a language."""
-    found = FENCE.finditer(page.read_text(encoding="utf-8"))
-    return [(match["mark"], match["text"]) for match in found if match["language"] == language]
 
 
 def commands(page: Path) -> list[str]:
     """Return the commands of a page: lines of its shell blocks, and whole commands in its text, not just names and flags."""
     text = page.read_text(encoding="utf-8")
-    lines = [line for language in ("sh", "bash", "console") for _, block in examples(page, language) for line in block.splitlines()]
-    lines += [code for code in re.findall(r"`(senet \w+ [^`]+)`", FENCE.sub("", text)) if not OPEN.search(code)]
+    lines = shell_lines(page) + [code for code in re.findall(r"`(senet \w+ [^`]+)`", FENCE.sub("", text)) if not OPEN.search(code)]
     return [line.removeprefix("$ ") for line in lines]
 
 
@@ -58,7 +41,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: object, own_kind
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # in huggingface_hub, of its own HTTP library
-@pytest.mark.parametrize("page", [page for page in PAGES if examples(page, "python") and name_of(page) not in ELSEWHERE], ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page, "python")], ids=name_of)
 def test_python_runs(page: Path, place: Path, capsys: pytest.CaptureFixture) -> None:
     """The blocks of a page run one after the other, as a reader would type them; those that begin with a file's name are that file."""
     names: dict[str, object] = {}
@@ -67,9 +50,7 @@ def test_python_runs(page: Path, place: Path, capsys: pytest.CaptureFixture) -> 
     assert len(marks) == NOT_RUN.get(name_of(page), 0)
     long, short = SHORTER.get(name_of(page), ("", ""))
     for mark, text in examples(page, "python"):
-        if file := FILE.match(text):
-            Path(file[1]).write_text(text)
-        elif not mark:
+        if not write_file(text) and not mark:
             exec(compile(text.replace(long, short) if long else text, name_of(page), "exec"), names)
     assert long in page.read_text(encoding="utf-8")
     assert not re.search(r"<(bound method|function|built-in)|<[\w.]+ object at 0x", capsys.readouterr().out)
@@ -100,17 +81,10 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", ELSEWHERE)
-def test_examples_of_other_pages_run_elsewhere(page: str) -> None:
-    test = (ROOT / ELSEWHERE[page]).read_text(encoding="utf-8")
-    assert f'"{Path(page).name}"' in test
-    assert "exec(compile(" in test
-
-
 def test_a_printed_method_would_be_seen(place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     page = place / "page.md"
     page.write_text("```python\nprint(''.join)\n```\n")
-    monkeypatch.setitem(globals(), "ROOT", place)
+    monkeypatch.setattr("pages.ROOT", place)
     with pytest.raises(AssertionError):
         test_python_runs(page, place, capsys)
 

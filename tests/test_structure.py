@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import senet
@@ -25,6 +26,19 @@ OUTSIDE = {
     "openvino": {"benchmarking"},
     "pytorchcv": {"benchmarking"},
 }
+
+SAME_IN_SEVERAL = {
+    "VARIANTS": "a family's networks",
+    "STEM_WIDTH": "channels of a family's stem",
+    "URL": "where a library released its weights",
+    "open_source": "how a source of images is opened",
+    "add_arguments": "how a command declares its flags",
+    "run": "how a command runs",
+    "log": "the package's logger",
+    "merge_moments": "merging means and centred squares: of spans, by a kernel and its launch, and of processes",
+    "merge_sums": "merging sums of spans: a kernel and its launch",
+}
+"""Public names that several modules define -> the one concept that each implements."""
 
 
 def imports(path: Path) -> set[str]:
@@ -70,6 +84,39 @@ def test_every_module_has_its_place() -> None:
 def test_no_child_of_the_package_is_named_as_a_public_function() -> None:
     children = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert children & set(senet.__all__) == set()
+
+
+def defined(path: Path) -> set[str]:
+    """Return the public names of the classes, functions and values that a module defines."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
+
+
+def defined_in_several(paths: list[Path]) -> dict[str, list[Path]]:
+    homes = defaultdict(list)
+    for path in paths:
+        for name in defined(path):
+            homes[name].append(path)
+    return {name: found for name, found in homes.items() if len(found) > 1}
+
+
+def test_a_name_has_one_meaning() -> None:
+    found = defined_in_several(FILES)
+    assert {name: paths for name, paths in found.items() if name not in SAME_IN_SEVERAL} == {}
+    assert SAME_IN_SEVERAL.keys() - found.keys() == set(), "not defined in several modules"
+
+
+def test_a_second_meaning_would_be_seen(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    first.write_text("WIDTHS, _HIDDEN = (1, 2), 3\nSTEPS: int = 1\n\ndef convert(x): ...\n")
+    second.write_text("WIDTHS = ()\n_HIDDEN = 4\nSTEPS = 2\n\nclass convert: ...\n")
+    assert defined_in_several([first, second]).keys() == {"WIDTHS", "STEPS", "convert"}
 
 
 def test_vague_names_are_not_used() -> None:

@@ -1,14 +1,13 @@
 """The pages of the blocks: there is one for each, and what they count is so."""
 
-from pathlib import Path
-
 import pytest
 
+from pages import DOCS
 from senet import BlockSpec, build_block
 from senet.blocks.kinds import FIELDS
 from senet.spec import KINDS
 
-PAGES = sorted((Path(__file__).parents[2] / "docs" / "blocks").glob("*.md"))
+BLOCK_PAGES = sorted((DOCS / "blocks").glob("*.md"))
 C, H = 64, 4  # r = 16 where the formula has h
 FORMULAS = {
     BlockSpec("se", bias=False): 2 * C * H,
@@ -24,11 +23,11 @@ FORMULAS = {
 
 
 def test_every_kind_has_its_page() -> None:
-    assert {page.stem for page in PAGES} == {*KINDS, "own"}
+    assert {page.stem for page in BLOCK_PAGES} == {*KINDS, "own"}
 
 
 def test_the_page_of_own_blocks_explains_every_field() -> None:
-    text = next(page for page in PAGES if page.stem == "own").read_text(encoding="utf-8")
+    text = next(page for page in BLOCK_PAGES if page.stem == "own").read_text(encoding="utf-8")
     assert [name for name in FIELDS if f"| `{name}" not in text] == []
 
 

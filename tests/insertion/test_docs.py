@@ -1,12 +1,11 @@
 """The counts on the page on insertion are those of the contract."""
 
-from pathlib import Path
-
 import pytest
 
 from foreign.hosts import HOSTS
+from pages import DOCS
 
-PAGE = Path(__file__).parents[2] / "docs" / "insertion.md"
+PAGE = DOCS / "insertion.md"
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,23 @@
-"""The page on networks: its network is a file that its commands take."""
+"""The page on networks: its network is a file that its Python and its commands take."""
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
 
-from senet.cli.main import main
+from pages import DOCS, examples, run_commands, write_file
 
-PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
-FILE, USE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-COMMANDS = [shlex.split(line)[1:] for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+PAGE = DOCS / "models.md"
 
 
-def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_its_python_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("small.py").write_text(FILE)
-    exec(compile(USE, "models.md", "exec"), {})
-    assert capsys.readouterr().out == USE.partition("# ")[2]
-    for words in COMMANDS:
-        assert main(words) == 0, words
+    (_, file), (_, use) = examples(PAGE, "python")
+    assert write_file(file)
+    exec(compile(use, PAGE.name, "exec"), {})
+    assert capsys.readouterr().out == use.partition("# ")[2]
+
+
+def test_its_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_commands(PAGE)
     assert (tmp_path / "runs" / "compare-digits" / "report.html").exists()

@@ -29,6 +29,12 @@ def test_senet154_is_recalibrated_by_itself() -> None:
         assert again.state_dict().keys() == model.state_dict().keys()
 
 
+def test_a_family_has_defaults_of_its_own() -> None:
+    assert create_model("senet154", device="meta").config.options["dropout"] == 0.2
+    assert create_model("senet154", device="meta").dropout == 0.2
+    assert create_model("senet154", device="meta", dropout=0.5).dropout == 0.5
+
+
 def test_wildcards() -> None:
     assert list_models("se_resnet?01") == ["se_resnet101"]
     assert list_models("nothing*") == []
@@ -52,6 +58,9 @@ def test_wildcards() -> None:
         ("resnet50", {"block": "cbam"}, "unknown block 'cbam'"),
         ("resnet50", {"stem_pool": "none"}, "allowed: ceil, pad"),
         ("resnet50", {"num_classes": 0}, "num_classes must be"),
+        ("resnet50", {"dropout": 0.2}, "resnet50 has no option 'dropout'"),
+        ("resnext50_32x4d", {"v1_5": False}, "resnext50_32x4d has no option 'v1_5'"),
+        ("senet154", {"v1_5": False}, "it has: stem_pool, zero_init_residual, dropout"),
         ("preresnet20", {"first_shortcut": "x"}, "allowed: activated, raw"),
         ("resnet50", {"features_only": True, "out_indices": (4,)}, "4 maps"),
     ],

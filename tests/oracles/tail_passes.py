@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from oracles.passes import LAYOUTS
 from senet import ChannelSE, backend
 from senet.ops.backend import choose
 from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
@@ -23,7 +24,8 @@ from senet.ops.tail.rows import Saved, TailTensors
 SMALL = (8, 16, 128, 128, 8, 16)
 """A tiling with which maps of a few positions have several tiles and spans."""
 
-LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
+LIMITS = {torch.float64: (1e-12, 1e-12), torch.float32: (3e-6, 3e-6), torch.float16: (1e-3, 1e-5), torch.bfloat16: (8e-3, 1e-5)}
+"""The largest errors of maps and of vectors. Triton's interpreter cuts bfloat16 off where a device rounds."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,13 @@ class Case:
         """Return maps."""
         made = (torch.randn(self.shape, device=self.device).to(self.dtype) for _ in range(count))
         return [v.contiguous(memory_format=LAYOUTS[self.layout]) for v in made]
+
+
+def check(case: Case, found: dict[str, float]) -> None:
+    """Raise AssertionError unless the errors of what a case computes are within the limits of its type."""
+    of_map, of_vector = LIMITS[case.dtype]
+    beyond = {key: error for key, error in found.items() if not error <= (of_map if key in ("y", "x", "r") else of_vector)}
+    assert not beyond, (case, beyond)
 
 
 @cache

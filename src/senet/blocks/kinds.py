@@ -24,8 +24,8 @@ FIELDS = {
 """What the class of a block has to say -> what that is; a property or a class attribute, methods where it says so."""
 
 METHODS = ("start_as_identity", "tail_gates")
-TYPES: dict[str, Any] = {"title": str, "paper": (tuple, type(None)), "sees_shortcut": bool, "has_channel_gates": bool}
-RESERVED = ("auto", "none", "plain")
+ATTRIBUTE_TYPES: dict[str, Any] = {"title": str, "paper": (tuple, type(None)), "sees_shortcut": bool, "has_channel_gates": bool}
+RESERVED_KINDS = ("auto", "none", "plain")
 
 
 def register_block(kind: str, cls: type[nn.Module]) -> None:
@@ -41,7 +41,7 @@ def register_block(kind: str, cls: type[nn.Module]) -> None:
     Raises:
         UsageError: if the name is taken, or the class leaves out or contradicts something, which is named.
     """
-    if not isinstance(kind, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or kind in RESERVED:
+    if not isinstance(kind, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or kind in RESERVED_KINDS:
         raise UsageError(f"a kind of block is named in lower-case letters, digits and underscores, such as 'eca'; got {kind!r}")
     if kind in KINDS and KINDS[kind] is not cls:
         raise UsageError(f"the kind {kind!r} is taken by {block_class(kind).__name__}: choose another name")
@@ -69,7 +69,7 @@ def _check_fields(cls: Any) -> None:
         value = getattr_static(cls, name)
         if name in METHODS and not callable(value):
             raise UsageError(f"{name!r} of {cls.__name__} must be a method: {about}")
-        if name in TYPES and not isinstance(value, (TYPES[name], property)):
+        if name in ATTRIBUTE_TYPES and not isinstance(value, (ATTRIBUTE_TYPES[name], property)):
             raise UsageError(f"{name!r} of {cls.__name__} is {value!r}, and should say {about}")
     if not cls.placements or set(cls.placements) - set(PLACEMENTS):
         raise UsageError(f"'placements' of {cls.__name__} are {cls.placements!r}; allowed: {', '.join(PLACEMENTS)}")

@@ -12,7 +12,7 @@ from senet.errors import UsageError
 from senet.ops.hooks import has_hooks
 
 PLAIN_LAYERS = (nn.Linear, nn.Conv2d)
-WIDTHS = (("out_features", "in_features"), ("out_channels", "in_channels"))
+WIDTH_ATTRIBUTES = (("out_features", "in_features"), ("out_channels", "in_channels"))
 
 
 def is_plain_layer(layer: nn.Module) -> bool:
@@ -74,7 +74,7 @@ def widths(layer: nn.Module) -> tuple[int, int]:
     if weight is not None and weight.ndim > 1:
         return weight.shape[0], weight.shape[1]
     for module in layer.modules():
-        for names in WIDTHS:
+        for names in WIDTH_ATTRIBUTES:
             outputs, inputs = (getattr(module, name, None) for name in names)
             if isinstance(outputs, int) and isinstance(inputs, int):
                 return outputs, inputs

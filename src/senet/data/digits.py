@@ -6,7 +6,7 @@ from senet.data.samplers import occurrences
 from senet.data.source import ArrayImages, DataSource, input_spec
 from senet.recipe import DataRecipe
 
-MEAN, STD = (0.305,), (0.376,)
+DIGITS_MEAN, DIGITS_STD = (0.305,), (0.376,)
 """Over the training images, in 0..1."""
 
 
@@ -23,5 +23,5 @@ def open_source(recipe: DataRecipe) -> DataSource:
         train=ArrayImages("digits train", pixels[~val], labels[~val]),
         val=ArrayImages("digits val", pixels[val], labels[val]),
         classes=tuple("0123456789"),
-        input=input_spec(recipe, size=8, mean=MEAN, std=STD),
+        input=input_spec(recipe, size=8, mean=DIGITS_MEAN, std=DIGITS_STD),
     )

@@ -12,9 +12,6 @@ from senet.errors import UsageError
 from senet.recipe import DataRecipe
 from senet.weights.releases.library import IMAGENET
 
-MEAN, STD = IMAGENET.mean, IMAGENET.std
-"""ImageNet's, as torchvision and fb.resnet.torch have them."""
-
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
@@ -110,7 +107,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
         train=FolderImages(root, "train", classes),
         val=FolderImages(root, "val", classes),
         classes=classes,
-        input=input_spec(recipe, size=224, mean=MEAN, std=STD, resize_share=256 / 224),
+        input=input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224),
     )
 
 

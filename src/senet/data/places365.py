@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from senet.data.folder import MEAN, STD, ImageFiles
+from senet.data.folder import ImageFiles
 from senet.data.source import DataSource, input_spec
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
+from senet.weights.releases.library import IMAGENET
 
 CATEGORIES = "categories_places365.txt"
 LISTS = {
@@ -57,7 +58,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
         train=train,
         val=_listed_images(root / LISTS["val"], _folder(root, "val"), len(classes)),
         classes=classes,
-        input=input_spec(recipe, size=224, mean=MEAN, std=STD, resize_share=256 / 224),
+        input=input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224),
     )
 
 

@@ -59,7 +59,7 @@ def class_aware(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return order
 
 
-ORDERS: dict[str, Callable[[Any, np.random.Generator], np.ndarray]] = {"shuffle": shuffle, "class_aware": class_aware}
+SAMPLE_ORDERS: dict[str, Callable[[Any, np.random.Generator], np.ndarray]] = {"shuffle": shuffle, "class_aware": class_aware}
 
 
 class EpochSampler:
@@ -70,7 +70,7 @@ class EpochSampler:
 
     Args:
         targets: the target of each training image; for "class_aware", (N,) classes.
-        order: one of `ORDERS`.
+        order: one of `SAMPLE_ORDERS`.
         batch_size: images in a batch, over all processes.
         seed: the recipe's seed.
         rank: this process.
@@ -86,7 +86,7 @@ class EpochSampler:
         self.batch_size = min(batch_size, len(targets) - len(targets) % world)
         if not self.batch_size:
             raise UsageError(f"{len(targets)} training images are too few for {world} processes")
-        self.targets, self.order, self.seed, self.rank, self.world = targets, ORDERS[order], seed, rank, world
+        self.targets, self.order, self.seed, self.rank, self.world = targets, SAMPLE_ORDERS[order], seed, rank, world
         self.epoch = self.start = 0
 
     def __len__(self) -> int:

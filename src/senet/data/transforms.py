@@ -18,7 +18,7 @@ from senet.recipe import DataRecipe
 from senet.spec import InputSpec
 
 MODES = {1: "L", 3: "RGB"}
-ORDERS = {"rgb": slice(None), "bgr": slice(None, None, -1)}
+CHANNEL_SLICES = {"rgb": slice(None), "bgr": slice(None, None, -1)}
 """Order of the channels that the network sees -> how they follow from Pillow's."""
 BILINEAR = Image.Resampling.BILINEAR
 
@@ -44,7 +44,7 @@ class TrainTransform:
         else:
             image = centre_crop(resize_shorter(image, self.spec.resize), size)
         jitter = random.uniform(-recipe.jitter, recipe.jitter, self.spec.channels) if recipe.jitter else None
-        x = normalise(image, self.spec, jitter)
+        x = normalise_pixels(image, self.spec, jitter)
         if recipe.flip and random.random() < 0.5:
             x = x[:, :, ::-1]
         if recipe.crop == "pad":
@@ -65,7 +65,7 @@ class EvalTransform:
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Return (C, size, size) float32 for one crop, (crops, C, size, size) for more."""
         views = self.crops(resize_shorter(image, self.spec.resize), self.spec.size)
-        tensors = [torch.from_numpy(normalise(view, self.spec)) for view in views]
+        tensors = [torch.from_numpy(normalise_pixels(view, self.spec)) for view in views]
         return tensors[0] if len(tensors) == 1 else torch.stack(tensors)
 
 
@@ -145,7 +145,7 @@ def random_resized_crop(
     return image.crop((left, top, left + w, top + h)).resize((side, side), BILINEAR)
 
 
-def normalise(image: Image.Image, spec: InputSpec, jitter: np.ndarray | None = None) -> np.ndarray:
+def normalise_pixels(image: Image.Image, spec: InputSpec, jitter: np.ndarray | None = None) -> np.ndarray:
     """Return (value / 255 - mean) / std per channel, as (C, H, W) float32 in the spec's order of channels.
 
     Args:
@@ -155,7 +155,7 @@ def normalise(image: Image.Image, spec: InputSpec, jitter: np.ndarray | None = N
     """
     mode = MODES[spec.channels]
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)[ORDERS[spec.order]].astype(np.float32, order="C")
+    x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)[CHANNEL_SLICES[spec.order]].astype(np.float32, order="C")
     scale, shift = _scale_and_shift(spec)
     x *= scale
     x += shift if jitter is None else shift + scale * per_channel(jitter)

@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from senet.models.classifier import Classifier
-from senet.models.inception import Branches, Conv, ConvUnit, InceptionModule
+from senet.models.inception import AVERAGE, Branches, Conv, ConvUnit, InceptionModule
 from senet.models.resnet import STEM_POOLS
 from senet.models.unit_blocks import UnitBlocks
 
-AVERAGE = partial(nn.AvgPool2d, 3, stride=1, padding=1, count_include_pad=True)
-MAXIMUM = partial(nn.MaxPool2d, 3, stride=1, padding=1)
+SAME_MAX_POOL = partial(nn.MaxPool2d, 3, stride=1, padding=1)
 
 
 class HalvingMaxPool(nn.Module):
@@ -68,7 +67,7 @@ VARIANTS = {
         },
         5: {
             "a": _mixed(352, (192, 320), (160, 224), 128),
-            "b": _mixed(352, (192, 320), (192, 224), 128, MAXIMUM),
+            "b": _mixed(352, (192, 320), (192, 224), 128, SAME_MAX_POOL),
         },
     }
 }

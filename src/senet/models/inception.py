@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+AVERAGE = partial(nn.AvgPool2d, 3, stride=1, padding=1)
+"""Makes a 3x3 average-pool that keeps the resolution; zeros of the padding count, unless asked otherwise."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,10 @@ class Conv:
         return (0, 0) if self.valid else (height // 2, width // 2)
 
 
-Layer = Conv | Callable[[], nn.Module]
+BranchLayer = Conv | Callable[[], nn.Module]
 """A convolution with BN and ReLU, or what makes a layer that keeps the channels (a pool)."""
 
-Branches = Mapping[str, Sequence[Layer]]
+Branches = Mapping[str, Sequence[BranchLayer]]
 """Name -> layers of each branch, in the order of concatenation."""
 
 
@@ -91,7 +95,7 @@ def parallel(inputs: int, branches: Branches, *, eps: float) -> tuple[nn.ModuleD
     return built, total
 
 
-def sequential(inputs: int, layers: Sequence[Layer], *, eps: float) -> tuple[nn.Sequential, int]:
+def sequential(inputs: int, layers: Sequence[BranchLayer], *, eps: float) -> tuple[nn.Sequential, int]:
     """Build layers one after the other, and return them with the channels of the last map."""
     built = nn.Sequential()
     for layer in layers:

@@ -13,24 +13,23 @@ from torch import Tensor, nn
 
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
-from senet.models.inception import Branches, Conv, ConvUnit, InceptionModule, concatenated, parallel, sequential
+from senet.models.inception import AVERAGE, Branches, Conv, ConvUnit, InceptionModule, concatenated, parallel, sequential
 from senet.models.unit_blocks import UnitBlocks
 from senet.ops.tail.call import residual_tail
 
 BN_EPS = 1e-3
 """The authors' epsilon (TF-slim), with which the public weights were trained."""
 
-AVERAGE = partial(nn.AvgPool2d, 3, stride=1, padding=1, count_include_pad=False)
-MAXIMUM = partial(nn.MaxPool2d, 3, stride=2)
+REDUCTION_POOL = partial(nn.MaxPool2d, 3, stride=2)
 
 STEM = (
     Conv(32, 3, stride=2, valid=True),
     Conv(32, 3, valid=True),
     Conv(64, 3),
-    MAXIMUM,
+    REDUCTION_POOL,
     Conv(80),
     Conv(192, 3, valid=True),
-    MAXIMUM,
+    REDUCTION_POOL,
 )
 
 
@@ -56,7 +55,7 @@ VARIANTS = {
                 "1x1": [Conv(96)],
                 "5x5": [Conv(48), Conv(64, 5)],
                 "double_3x3": [Conv(64), Conv(96, 3), Conv(96, 3)],
-                "pool": [AVERAGE, Conv(64)],
+                "pool": [partial(AVERAGE, count_include_pad=False), Conv(64)],
             },
             unit={"1x1": [Conv(32)], "3x3": [Conv(32), Conv(32, 3)], "double_3x3": [Conv(32), Conv(48, 3), Conv(64, 3)]},
             scale=0.17,
@@ -65,7 +64,7 @@ VARIANTS = {
             first={
                 "3x3": [Conv(384, 3, stride=2, valid=True)],
                 "double_3x3": [Conv(256), Conv(256, 3), Conv(384, 3, stride=2, valid=True)],
-                "pool": [MAXIMUM],
+                "pool": [REDUCTION_POOL],
             },
             unit={"1x1": [Conv(192)], "7x7": [Conv(128), Conv(160, (1, 7)), Conv(192, (7, 1))]},
             scale=0.10,
@@ -75,7 +74,7 @@ VARIANTS = {
                 "3x3": [Conv(256), Conv(384, 3, stride=2, valid=True)],
                 "narrow_3x3": [Conv(256), Conv(288, 3, stride=2, valid=True)],
                 "double_3x3": [Conv(256), Conv(288, 3), Conv(320, 3, stride=2, valid=True)],
-                "pool": [MAXIMUM],
+                "pool": [REDUCTION_POOL],
             },
             unit={"1x1": [Conv(192)], "3x3": [Conv(192), Conv(224, (1, 3)), Conv(256, (3, 1))]},
             scale=0.20,

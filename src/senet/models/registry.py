@@ -2,14 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 
 from senet.errors import UsageError, nearest
-from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, senet154, shake_shake, shufflenet, vgg
+from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, shake_shake, shufflenet, vgg
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.unit_blocks import UnitBlocks
 from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_positive
@@ -26,6 +26,8 @@ class Family:
         image_size: side of its images, in pixels.
         has_shortcuts: whether its units add a shortcut, which blocks that see it need.
         block: the kind of block that its networks have by themselves; their names take no prefix.
+        defaults: of its options, where they are not the network's own.
+        fixed: options of the network that the family does not have, and their values.
     """
 
     network: Callable[..., Classifier]
@@ -34,22 +36,28 @@ class Family:
     image_size: int
     has_shortcuts: bool = True
     block: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:
         """The family's own options and their defaults."""
         parameters = inspect.signature(self.network).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        of_network = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        return {name: self.defaults.get(name, value) for name, value in of_network.items() if name not in self.fixed}
 
     def takes(self, kind: str) -> bool:
         """Return whether its names take a kind of block as prefix."""
         return self.block is None and (self.has_shortcuts or not block_class(kind).sees_shortcut)
 
 
+STRIDE_IN_3X3 = {"v1_5": True}
 FAMILIES = (
-    Family(resnet.ResNet, resnet.VARIANTS, num_classes=1000, image_size=224),
-    Family(resnet.ResNeXt, resnet.GROUPED_VARIANTS, num_classes=1000, image_size=224),
-    Family(senet154.SENet154, senet154.VARIANTS, num_classes=1000, image_size=224, block="se"),
+    Family(resnet.ResNet, resnet.VARIANTS, num_classes=1000, image_size=224, fixed={"dropout": 0.0}),
+    Family(resnet.ResNet, resnet.GROUPED_VARIANTS, num_classes=1000, image_size=224, fixed=STRIDE_IN_3X3 | {"dropout": 0.0}),
+    Family(
+        resnet.ResNet, resnet.SENET_VARIANTS, num_classes=1000, image_size=224, block="se", defaults={"dropout": 0.2}, fixed=STRIDE_IN_3X3
+    ),
     Family(vgg.VGG, vgg.VARIANTS, num_classes=1000, image_size=224, has_shortcuts=False),
     Family(mobilenet.MobileNet, mobilenet.VARIANTS, num_classes=1000, image_size=224, has_shortcuts=False),
     Family(shufflenet.ShuffleNet, shufflenet.VARIANTS, num_classes=1000, image_size=224, has_shortcuts=False),
@@ -98,7 +106,7 @@ def build_model(
     if resolved.block is None and blocks.omitted:
         raise UsageError(f"{name} is plain: omitted needs a block, e.g. block='se'")
     with torch.device("meta"):
-        model = family.network(family.variants[plain], classes, in_channels, blocks, **options)
+        model = family.network(family.variants[plain], classes, in_channels, blocks, **family.fixed, **known | options)
     blocks.check_omitted()
     chosen = known | options | {"num_classes": classes, "in_channels": in_channels}
     chosen |= {"block": resolved.block, "placement": resolved.placement, "stages": resolved.stages}

@@ -1,6 +1,6 @@
-"""ImageNet ResNets (He et al., 1512.03385) and ResNeXts (Xie et al., 1611.05431), plain or with SE (Hu et al., 1709.01507)."""
+"""ImageNet ResNets (He et al., 1512.03385), ResNeXts (Xie et al., 1611.05431) and SENet-154 (Hu et al., 1709.01507), plain or with SE."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,35 @@ STEM_POOLS = {
 """The release's max-pool (no padding, ceil mode) and torchvision's: same sizes at 224, windows shifted by one pixel."""
 
 
+def single_convolution(in_channels: int, width: int) -> nn.Module:
+    """Return the 7x7/2 convolution that ResNets begin with."""
+    return conv(in_channels, width, 7, 2)
+
+
+def three_convolutions(in_channels: int, width: int) -> nn.Module:
+    """Return the 3x3/2 and two 3x3 convolutions that SENet-154 begins with; the first two have half the width, BN and ReLU."""
+    half = width // 2
+    first = (conv(in_channels, half, 3, 2), nn.BatchNorm2d(half), nn.ReLU())
+    return nn.Sequential(*first, conv(half, half, 3), nn.BatchNorm2d(half), nn.ReLU(), conv(half, width, 3))
+
+
 @dataclass(frozen=True)
 class ResNetLayout:
-    """Unit that a network repeats, how often in each stage, and further fields of the units' shape."""
+    """Units and stem of a network.
+
+    Args:
+        unit: the residual unit that it repeats.
+        counts: how often in each stage.
+        shape: further fields of the units' shape.
+        stem: makes the stem up to its last convolution, from the channels of images and the stem's width.
+        stem_width: channels of that convolution.
+    """
 
     unit: type[ResidualUnit]
     counts: tuple[int, int, int, int]
     shape: Mapping[str, Any] = field(default_factory=dict)
+    stem: Callable[[int, int], nn.Module] = single_convolution
+    stem_width: int = 64
 
 
 VARIANTS = {
@@ -39,65 +61,29 @@ GROUPED_VARIANTS = {
     "resnext101_32x4d": ResNetLayout(Bottleneck, (3, 4, 23, 3), {"groups": 32, "base_width": 4}),
     "resnext101_64x4d": ResNetLayout(Bottleneck, (3, 4, 23, 3), {"groups": 64, "base_width": 4}),
 }
+"""Their bottlenecks stride in the 3x3 convolution."""
+HALVED = {"groups": 64, "base_width": 4, "halved": True, "projection_3x3": True}
+SENET_VARIANTS = {"senet154": ResNetLayout(Bottleneck, (3, 8, 36, 3), HALVED, three_convolutions, 128)}
+"""A ResNeXt-152 64x4d with SE, modified in five places (Hu et al., v4, appendix; the release's SENet-154.prototxt): a stem of three 3x3
+convolutions, bottlenecks with a halved first 1x1, which stride in the 3x3, 3x3 projections in stages 3-5 and dropout before the head.
+Stage 2, which does not stride, has 1x1 projections, as in the release."""
 
 
-class ImageNetResNet(ResidualNet):
+class ResNet(ResidualNet):
     """Stem and max-pool to a quarter of the resolution, then stages 2-5 of residual units.
 
     Args:
-        conv1: the stem up to its last convolution.
-        width: channels of that.
-        layout: the units.
-        num_classes: width of the head.
-        blocks: which unit gets which block.
-        stem_pool: "ceil" (the official release) or "pad" (torchvision).
-        v1_5: bottlenecks stride in the 3x3 convolution.
-        zero_init_residual: see `ResidualNet`.
-        dropout: see `Classifier`.
-    """
-
-    stage_names = {2: "layer1", 3: "layer2", 4: "layer3", 5: "layer4"}
-
-    def __init__(
-        self,
-        conv1: nn.Module,
-        width: int,
-        layout: ResNetLayout,
-        num_classes: int,
-        blocks: UnitBlocks,
-        *,
-        stem_pool: str,
-        v1_5: bool,
-        zero_init_residual: bool,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__(zero_init_residual=zero_init_residual, dropout=dropout)
-        check_choice("stem_pool", stem_pool, tuple(STEM_POOLS))
-        self.conv1 = conv1
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(**STEM_POOLS[stem_pool])
-        outputs = [planes * layout.unit.expansion for planes in (64, 128, 256, 512)]
-        self.stack(layout.unit, layout.counts, width, outputs, blocks, stride=4, v1_5=v1_5, **layout.shape)
-        self.fc = nn.Linear(outputs[-1], num_classes)
-
-    def stem(self, x: Tensor) -> Tensor:
-        """Map images (N, in_channels, H, W) to (N, width, H / 4, W / 4)."""
-        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
-
-
-class ResNet(ImageNetResNet):
-    """ResNet-18/34/50/101/152: stem 7x7/2 with 64 channels.
-
-    Args:
-        layout: the units.
+        layout: the stem and the units.
         num_classes: width of the head.
         in_channels: channels of the images.
         blocks: which unit gets which block.
-        v1_5: bottlenecks stride in the 3x3 convolution (torchvision) instead of the first 1x1 (the paper).
-        stem_pool: "ceil" (the official release) or "pad" (torchvision).
+        v1_5: bottlenecks stride in the 3x3 convolution (torchvision; every network of grouped ones) instead of the first 1x1 (the paper).
+        stem_pool: "ceil" (the official release) or "pad" (torchvision; timm's and pytorchcv's `senet154`).
         zero_init_residual: see `ResidualNet`.
+        dropout: share of the pooled features that training drops.
     """
+
+    stage_names = {2: "layer1", 3: "layer2", 4: "layer3", 5: "layer4"}
 
     def __init__(
         self,
@@ -109,37 +95,18 @@ class ResNet(ImageNetResNet):
         v1_5: bool = False,
         stem_pool: str = "ceil",
         zero_init_residual: bool = False,
+        dropout: float = 0.0,
     ) -> None:
-        chosen = {"v1_5": v1_5, "stem_pool": stem_pool, "zero_init_residual": zero_init_residual}
-        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, blocks, **chosen)
+        super().__init__(zero_init_residual=zero_init_residual, dropout=dropout)
+        check_choice("stem_pool", stem_pool, tuple(STEM_POOLS))
+        self.conv1 = layout.stem(in_channels, layout.stem_width)
+        self.bn1 = nn.BatchNorm2d(layout.stem_width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(**STEM_POOLS[stem_pool])
+        outputs = [planes * layout.unit.expansion for planes in (64, 128, 256, 512)]
+        self.stack(layout.unit, layout.counts, layout.stem_width, outputs, blocks, stride=4, v1_5=v1_5, **layout.shape)
+        self.fc = nn.Linear(outputs[-1], num_classes)
 
-
-class ResNeXt(ImageNetResNet):
-    """ResNeXt-50/101: a ResNet of grouped bottlenecks, which stride in the 3x3 convolution.
-
-    Args:
-        layout: the units.
-        num_classes: width of the head.
-        in_channels: channels of the images.
-        blocks: which unit gets which block.
-        stem_pool: "ceil" (the official release) or "pad" (torchvision).
-        zero_init_residual: see `ResidualNet`.
-    """
-
-    def __init__(
-        self,
-        layout: ResNetLayout,
-        num_classes: int,
-        in_channels: int,
-        blocks: UnitBlocks,
-        *,
-        stem_pool: str = "ceil",
-        zero_init_residual: bool = False,
-    ) -> None:
-        chosen = {"v1_5": True, "stem_pool": stem_pool, "zero_init_residual": zero_init_residual}
-        super().__init__(stem_convolution(in_channels), 64, layout, num_classes, blocks, **chosen)
-
-
-def stem_convolution(in_channels: int) -> nn.Conv2d:
-    """Return the 7x7/2 convolution with 64 channels that ResNets begin with."""
-    return conv(in_channels, 64, 7, 2)
+    def stem(self, x: Tensor) -> Tensor:
+        """Map images (N, in_channels, H, W) to (N, stem_width, H / 4, W / 4)."""
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))

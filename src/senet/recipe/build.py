@@ -16,7 +16,7 @@ from senet.recipe.tree import Recipe
 from senet.recipe.values import MismatchError, convert
 from senet.spec import options_of
 
-T = TypeVar("T")
+Fields = TypeVar("Fields")
 
 
 def build_recipe(tree: Any, overrides: Mapping[str, Any] | None = None, *, where: str = "recipe") -> Recipe:
@@ -72,7 +72,7 @@ def _check_names(tree: Mapping[str, Any], cls: type, prefix: str, where: str) ->
             _check_names(value, hints[name], f"{prefix}{name}.", where)
 
 
-def _built(cls: type[T], tree: Mapping[str, Any], prefix: str, where: str) -> T:
+def _built(cls: type[Fields], tree: Mapping[str, Any], prefix: str, where: str) -> Fields:
     """Build a dataclass, and those in its fields, from nested plain data whose names are checked already."""
     hints = get_type_hints(cls)
     values: dict[str, Any] = {}

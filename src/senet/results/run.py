@@ -42,7 +42,7 @@ class RunResult:
     def from_dict(cls, tree: Mapping[str, Any]) -> "RunResult":
         """Build a result from what `to_dict` returned; one without `about` holds accuracies."""
         fields = {name: tree[name] for name in ("epochs", "best_epoch", "final", "seconds")}
-        metrics = {name: value for name, value in tree.items() if name not in RESERVED}
+        metrics = {name: value for name, value in tree.items() if name not in RESERVED_METRICS}
         about = tree.get("about")
         described = [metric for metric in ACCURACIES if metric.name in metrics] if about is None else map(Metric.from_dict, about)
         return cls(folder=Path(tree["folder"]), metrics=metrics, about=tuple(described), **fields)
@@ -64,5 +64,5 @@ class RunResult:
         return table
 
 
-RESERVED = frozenset(RunResult.__dataclass_fields__) | {"images", "corrupt"}
+RESERVED_METRICS = frozenset(RunResult.__dataclass_fields__) | {"images", "corrupt"}
 """Names that a metric cannot have: they mean something else in the plain data of a run or an evaluation."""

@@ -18,7 +18,7 @@ COUNTS = frozenset({"epoch", "step", "corrupt"})
 Beside them stand `lr`, the epoch's last rate; `seconds`, which covers training and validation; `images_per_second` of training alone; and
 the task's: `train_<name>` and `val_<name>` for the loss and each metric."""
 
-Row = Mapping[str, float]
+MetricsRow = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class RunFolder:
         write_text(self._recipe, recipe.to_yaml())
         write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
 
-    def write_metrics(self, rows: Sequence[Row]) -> None:
+    def write_metrics(self, rows: Sequence[MetricsRow]) -> None:
         """Write metrics.csv anew: resuming from an older checkpoint cannot leave rows of epochs that are trained again.
 
         Args:

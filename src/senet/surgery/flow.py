@@ -140,7 +140,7 @@ class Flow(ModuleGraph):
             passed = self.passed(node)
             if passed is not None:
                 node = passed[0]
-            elif shapes and self.name(node) in roles.SHAPE and operands(node):
+            elif shapes and self.name(node) in roles.RESHAPES and operands(node):
                 node = operands(node)[0]
             else:
                 return node

@@ -31,7 +31,7 @@ DROP = {"dropout", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout"}
 SELECT = {"getitem", "chunk", "split", "tensor_split", "narrow", "view", "reshape", "flatten", "transpose", "permute", "contiguous"}
 """Operations that move numbers without changing any."""
 
-SHAPE = SELECT | {"expand", "expand_as", "unsqueeze", "squeeze", "type_as", "to", "type", "float", "half"}
+RESHAPES = SELECT | {"expand", "expand_as", "unsqueeze", "squeeze", "type_as", "to", "type", "float", "half"}
 
 
 def is_wide(conv: nn.Module) -> bool:

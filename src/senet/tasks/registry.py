@@ -5,7 +5,7 @@ from importlib import import_module
 
 from senet.errors import UsageError, choice_error
 from senet.recipe import Recipe
-from senet.results.run import RESERVED
+from senet.results.run import RESERVED_METRICS
 from senet.tasks.task import Metric, Task
 from senet.userfile import in_user_file, load_function
 
@@ -28,7 +28,7 @@ def open_task(recipe: Recipe) -> Task:
     if not metrics or not all(isinstance(metric, Metric) for metric in metrics):
         raise UsageError(f"task {name} must have `metrics`: a tuple of at least one senet.tasks.task.Metric, the first one primary")
     names = [metric.name for metric in metrics]
-    taken = [name for name in names if name in RESERVED | {"loss"} or names.count(name) > 1]
+    taken = [name for name in names if name in RESERVED_METRICS | {"loss"} or names.count(name) > 1]
     if taken:
         raise UsageError(f"task {name} has a metric of the name {taken[0]!r}, which is taken; give it another")
     missing = [part for part in dir(Task) if not part.startswith("_") and not hasattr(task, part)]

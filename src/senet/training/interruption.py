@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+Element = TypeVar("Element")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AGREE_EVERY = 10
@@ -64,7 +64,7 @@ class Interruption:
         if self.signum:
             raise Interrupted(self.signum)
 
-    def guard(self, items: Iterable[T]) -> Iterator[T]:
+    def guard(self, items: Iterable[Element]) -> Iterator[Element]:
         """Pass items on and check after each; several processes, whose shares may differ in length, are left to finish."""
         for item in items:
             yield item

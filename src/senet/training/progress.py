@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeE
 
 from senet.measuring.numbers import amount
 from senet.results.metric import Metric
-from senet.results.run_folder import Row
+from senet.results.run_folder import MetricsRow
 
 WORDS = 75
 """Columns of the terminal that stand beside a bar."""
@@ -116,7 +116,7 @@ class RunProgress:
         """Print a line above the bar."""
         self._progress.say(line)
 
-    def epoch(self, row: Row, primary: Metric) -> None:
+    def epoch(self, row: MetricsRow, primary: Metric) -> None:
         """Show a finished epoch: its row of metrics.csv, and of the metrics the primary one."""
         value, unit, decimals = row[primary.column], primary.unit, primary.decimals
         self._reached = f"  {primary.title} {amount(value, unit, max(decimals - 1, 0))}"

@@ -37,7 +37,7 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """Return the learning rate of one iteration, counted from 0 over the whole run."""
-        return self.lr * SHAPES[self.recipe.name](self, step) * self._warmup(step)
+        return self.lr * SCHEDULES[self.recipe.name](self, step) * self._warmup(step)
 
     def observe(self, val_loss: float) -> None:
         """Take note of an epoch's validation loss; "plateau" lowers the rate after `patience` epochs that brought no lower one."""
@@ -91,5 +91,5 @@ def _plateau(schedule: Schedule, step: int) -> float:
     return schedule.recipe.gamma**schedule.drops
 
 
-SHAPES: dict[str, Callable[[Schedule, int], float]] = {"constant": _constant, "step": _step, "cosine": _cosine, "plateau": _plateau}
+SCHEDULES: dict[str, Callable[[Schedule, int], float]] = {"constant": _constant, "step": _step, "cosine": _cosine, "plateau": _plateau}
 """Name of a schedule -> factor on the learning rate at a step."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from oracles.pairwise import label, pairwise
+from oracles.passes import LAYOUTS, compared, random_maps
 from oracles.threads import same_bits
 from senet import ChannelSE, backend, create_model
 from senet.ops.backend import BUILDERS
@@ -24,7 +25,6 @@ from senet.ops.tail.call import residual_tail
 
 CHANNELS = (1, 3, 17, 65, 513)
 SIZES = ((1, 1), (3, 5), (9, 11), (37, 23))
-LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 LIMITS = {torch.float64: 1e-13, torch.float32: 2e-6, torch.bfloat16: 4e-3, torch.float16: 1e-3}
 """Type of the maps -> largest error of a result, relative to its norm: rounding of sums, or of the maps that are written."""
 
@@ -35,10 +35,6 @@ def passes() -> Kernels:
     if kernels is None:
         pytest.skip(f"the C++ operators cannot run here: {reason}")
     return kernels
-
-
-def maps(shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format, count: int = 4) -> list[Tensor]:
-    return [torch.randn(shape, dtype=torch.float64).to(dtype).to(memory_format=layout) for _ in range(count)]
 
 
 def results(kernels: Kernels, x: Tensor, dy: Tensor, y: Tensor, r: Tensor) -> Iterator[tuple[str, Tensor | None]]:
@@ -66,15 +62,9 @@ def test_equal_the_definition_in_float64(passes: Kernels, case: dict[str, Any]) 
     channels, dtype, layout = case["channels"], case["dtype"], case["layout"]
     torch.manual_seed(0)
     for images, size in product((1, 3), SIZES):
-        given = maps((images, channels, *size), dtype, LAYOUTS[layout])
+        given = random_maps((images, channels, *size), dtype, layout)
         want = dict(results(TorchKernels(), *(v.double() for v in given)))
-        for key, value in results(passes, *given):
-            exact = want[key]
-            if value is None or exact is None:
-                assert value is exact, key
-                continue
-            error = float((value.double() - exact).norm() / exact.norm().clamp_min(images * channels))  # sums may cancel
-            assert error < LIMITS[dtype], (key, images, size, error)
+        for value, _ in compared(results(passes, *given), want, LIMITS[dtype], images * channels):
             if value.ndim == 4:
                 assert value.dtype == dtype
                 assert value.is_contiguous(memory_format=LAYOUTS[layout])
@@ -83,7 +73,7 @@ def test_equal_the_definition_in_float64(passes: Kernels, case: dict[str, Any]) 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_pieces_of_a_large_image_are_combined(passes: Kernels, layout: str) -> None:
     torch.manual_seed(0)
-    given = maps((1, 5, 181, 179), torch.float64, LAYOUTS[layout])  # several pieces in either layout, of unequal size
+    given = random_maps((1, 5, 181, 179), torch.float64, layout)  # several pieces in either layout, of unequal size
     want = dict(results(TorchKernels(), *given))
     for key, value in results(passes, *given):
         torch.testing.assert_close(value, want[key], rtol=1e-11, atol=1e-10, msg=key)
@@ -103,7 +93,7 @@ def test_a_large_mean_does_not_cancel(passes: Kernels, layout: str, mean: float)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_threads_change_no_bit(passes: Kernels, layout: str) -> None:
     torch.manual_seed(0)
-    small, large = maps((5, 65, 33, 31), torch.float32, LAYOUTS[layout]), maps((1, 24, 181, 179), torch.float32, LAYOUTS[layout])
+    small, large = random_maps((5, 65, 33, 31), torch.float32, layout), random_maps((1, 24, 181, 179), torch.float32, layout)
     assert same_bits(lambda: [value for given in (small, large) for _, value in results(passes, *given) if value is not None])
 
 
@@ -161,7 +151,7 @@ def test_maps_that_are_not_dense(passes: Kernels) -> None:
 
 
 def test_operators_keep_the_rules_of_torch(passes: Kernels) -> None:
-    x, dy, y, r = maps((2, 6, 5, 4), torch.float32, torch.channels_last)
+    x, dy, y, r = random_maps((2, 6, 5, 4), torch.float32, "NHWC")
     k, b = torch.randn(2, 6), torch.randn(6)
     operators = torch.ops.senet_cpp
     for operator, arguments in (

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from oracles import ahead_of_time, tail_passes
-from oracles.tail_passes import LAYOUTS, Case
+from oracles.passes import LAYOUTS
+from oracles.tail_passes import LIMITS, Case, check
 from senet import backend
 from senet.errors import UsageError
 from senet.ops.backend import choose
@@ -30,20 +31,12 @@ FORMS = [  # norm, the shortcut's norm, gate, ReLU
     Case(None, None, "tanh", False),
 ]
 SHAPES = [(1, 9, 7, 3), (3, 5, 1, 1), (1, 1, 5, 5), (2, 33, 3, 5)]
-LIMITS = {torch.float64: (1e-12, 1e-12), torch.float32: (3e-6, 3e-6), torch.float16: (1e-3, 1e-5), torch.bfloat16: (8e-3, 1e-5)}
-"""The largest errors of maps and of vectors. Triton's interpreter cuts bfloat16 off where a device rounds."""
 
 Interpret = Callable[..., Any]
 
 
 def name(case: Case) -> str:
     return f"{case.norm}-{case.r_norm}-{case.gate}-{'relu' if case.relu else 'sum'}"
-
-
-def check(case: Case, found: dict[str, float]) -> None:
-    of_map, of_vector = LIMITS[case.dtype]
-    beyond = {key: error for key, error in found.items() if not error <= (of_map if key in ("y", "x", "r") else of_vector)}
-    assert not beyond, (case, beyond)
 
 
 class TestInterpreted:

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from oracles import ahead_of_time, spatial_passes, tail_passes
+from oracles.passes import LAYOUTS
 from oracles.spatial_passes import SHORTCUTS
-from oracles.tail_passes import LAYOUTS, Case
+from oracles.tail_passes import LIMITS, Case, check
 
 pytest.importorskip("triton")
 
@@ -24,16 +25,8 @@ FORMS = [  # the shortcut, whether channels are gated too, ReLU
     ("projected", True, False),
 ]
 TAILS = [Case("batch", "batch", "sigmoid", True), Case("running", None, None, True)]
-LIMITS = {torch.float64: (1e-12, 1e-12), torch.float32: (3e-6, 3e-6), torch.float16: (1e-3, 1e-5), torch.bfloat16: (8e-3, 1e-5)}
-"""The largest errors of maps and of vectors. Triton's interpreter cuts bfloat16 off where a device rounds."""
 
 Interpret = Callable[..., Any]
-
-
-def check(case: Case, found: dict[str, float]) -> None:
-    of_map, of_vector = LIMITS[case.dtype]
-    beyond = {key: error for key, error in found.items() if not error <= (of_map if key in ("y", "x", "r") else of_vector)}
-    assert not beyond, (case, beyond)
 
 
 class TestInterpreted:

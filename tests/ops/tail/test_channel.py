@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from oracles.pairwise import label, pairwise
+from oracles.passes import LAYOUTS
 from senet import ChannelSE, Gated, backend
 from senet.ops import backend as backends
 from senet.ops.passes.torch import TorchKernels
@@ -17,7 +18,6 @@ from senet.ops.tail.call import residual_tail
 from senet.ops.tail.fusible import TailModules, takes
 
 SHAPES = [(3, 8, 5, 4), (1, 16, 7, 3), (2, 5, 1, 1), (2, 33, 9, 11)]
-LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 FORMS = [  # norm, projection, gate, ReLU
     (True, False, "sigmoid", True),
     (True, True, "sigmoid", True),

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from oracles.tail_passes import LAYOUTS, Case, lively, operands
+from oracles.passes import LAYOUTS
+from oracles.tail_passes import Case, lively, operands
 from senet import ChannelSE, Gated, backend, create_model
 from senet.ops import backend as backends
 from senet.ops.passes.torch import TorchKernels

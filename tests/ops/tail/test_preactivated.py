@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from oracles.tail_passes import LAYOUTS
+from oracles.passes import LAYOUTS
 from oracles.threads import same_bits
 from senet import ChannelSE, backend, create_model
 from senet.ops import backend as backends

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from oracles.pairwise import label, pairwise
+from oracles.passes import LAYOUTS, compared, random_maps
 from oracles.threads import same_bits
 from senet import ChannelSE, ChannelSpatialSE, SpatialSE
 from senet.blocks.channel import Gate
@@ -23,7 +24,6 @@ from senet.ops.tail.gates import Projection
 from senet.ops.tail.rows import SAVED, Saved
 from senet.ops.tail.spatial import SpatialTail
 
-LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 LIMITS = {torch.float64: 1e-13, torch.float32: 3e-6, torch.bfloat16: 4e-3, torch.float16: 1e-3}
 """Type of the maps -> largest error of what a pass returns, relative to its norm: rounding of sums, or of the maps that are written."""
 
@@ -258,24 +258,14 @@ def results(kernels: Kernels, x: Tensor, dy: Tensor, y: Tensor, r: Tensor) -> It
         yield f"dx {mask is not None} {by_x is not None}", dx
 
 
-def maps(shape: tuple[int, ...], dtype: torch.dtype, layout: str) -> list[Tensor]:
-    return [torch.randn(shape, dtype=torch.float64).to(dtype).to(memory_format=LAYOUTS[layout]) for _ in range(4)]
-
-
 @pytest.mark.parametrize("case", pairwise({"channels": [1, 3, 17, 65, 600], "dtype": [*LIMITS], "layout": [*LAYOUTS]}), ids=label)
 def test_cpp_equals_torch_in_float64(passes: Kernels, case: dict[str, Any]) -> None:
     channels, dtype, layout = case["channels"], case["dtype"], case["layout"]
     torch.manual_seed(0)
     for images, size in ((3, (1, 1)), (1, (3, 5)), (3, (9, 11)), (1, (37, 23))):
-        given = maps((images, channels, *size), dtype, layout)
+        given = random_maps((images, channels, *size), dtype, layout)
         want = dict(results(TorchKernels(), *(v.double() for v in given)))
-        for key, value in results(passes, *given):
-            exact = want[key]
-            if value is None or exact is None:
-                assert value is exact, key
-                continue
-            error = float((value.double() - exact).norm() / exact.norm().clamp_min(images * channels))  # sums may cancel
-            assert error < LIMITS[dtype], (key, images, size, error)
+        for value, exact in compared(results(passes, *given), want, LIMITS[dtype], images * channels):
             assert value.shape == exact.shape
             if value.shape == given[0].shape and channels > 1:
                 assert value.dtype == dtype
@@ -288,7 +278,7 @@ def test_cpp_equals_torch_in_float64(passes: Kernels, case: dict[str, Any]) -> N
 def test_pieces_of_a_large_image_are_combined(passes: Kernels, layout: str) -> None:
     torch.manual_seed(0)
     for shape in ((1, 5, 181, 179), (1, 300, 23, 37)):  # several pieces in either layout, of unequal size
-        given = maps(shape, torch.float64, layout)
+        given = random_maps(shape, torch.float64, layout)
         want = dict(results(TorchKernels(), *given))
         for key, value in results(passes, *given):
             torch.testing.assert_close(value, want[key], rtol=1e-11, atol=1e-10, msg=key)
@@ -297,7 +287,7 @@ def test_pieces_of_a_large_image_are_combined(passes: Kernels, layout: str) -> N
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_threads_change_no_bit(passes: Kernels, layout: str) -> None:
     torch.manual_seed(0)
-    given = [maps(shape, torch.float32, layout) for shape in ((5, 65, 33, 31), (1, 24, 181, 179), (3, 520, 9, 31))]
+    given = [random_maps(shape, torch.float32, layout) for shape in ((5, 65, 33, 31), (1, 24, 181, 179), (3, 520, 9, 31))]
     assert same_bits(lambda: [value for row in given for _, value in results(passes, *row) if value is not None])
 
 
@@ -319,7 +309,7 @@ def test_gates_saturate(passes: Kernels) -> None:
 
 
 def test_operators_keep_the_rules_of_torch(passes: Kernels) -> None:
-    x, dy, y, r = maps((2, 6, 5, 4), torch.float32, "NHWC")
+    x, dy, y, r = random_maps((2, 6, 5, 4), torch.float32, "NHWC")
     v = vectors(x)
     operators = torch.ops.senet_cpp
     affine, shortcut = (v["scale"], v["shift"]), (r, v["r_scale"], v["r_shift"])

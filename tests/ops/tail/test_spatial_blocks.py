@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from oracles.tail_passes import LAYOUTS
+from oracles.passes import LAYOUTS
 from senet import ChannelSpatialSE, Gated, SpatialSE, backend, create_model
 from senet.ops import backend as backends
 from senet.ops.passes.torch import TorchKernels

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from senet.ops.inference.memory import is_direct
 
-OPERATORS = torch.ops.mkldnn
+MKLDNN = torch.ops.mkldnn
 NEEDED = ("_convolution_pointwise", "_reorder_convolution_weight")
 
 
@@ -34,14 +34,14 @@ def available(x: Tensor, weight: Tensor) -> bool:
         return False
     if x.device.type != "cpu" or x.dtype != weight.dtype or x.dtype not in (torch.float32, torch.bfloat16) or x.ndim != 4 or not x.numel():
         return False
-    if not (torch.backends.mkldnn.is_available() and all(hasattr(OPERATORS, name) for name in NEEDED)):
+    if not (torch.backends.mkldnn.is_available() and all(hasattr(MKLDNN, name) for name in NEEDED)):
         return False
-    return x.dtype == torch.float32 or OPERATORS._is_mkldnn_bf16_supported()
+    return x.dtype == torch.float32 or MKLDNN._is_mkldnn_bf16_supported()
 
 
 def pack(weight: Tensor, geometry: Geometry, shape: torch.Size) -> Tensor:
     """Return a copy of a weight (O, I / groups, kh, kw) in the layout that is best for maps of this shape; it serves others too."""
-    return OPERATORS._reorder_convolution_weight(weight.detach(), *geometry.lists(), list(shape))
+    return MKLDNN._reorder_convolution_weight(weight.detach(), *geometry.lists(), list(shape))
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, shortcut: Tensor | None = None, *, relu: bool) -> Tensor:
@@ -56,6 +56,6 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry,
         relu: whether a ReLU ends it.
     """
     if shortcut is None:
-        return OPERATORS._convolution_pointwise(x, weight, bias, *geometry.lists(), "relu" if relu else "none", [], "")
+        return MKLDNN._convolution_pointwise(x, weight, bias, *geometry.lists(), "relu" if relu else "none", [], "")
     end = "relu" if relu else None
-    return OPERATORS._convolution_pointwise.binary(x, shortcut, weight, bias, *geometry.lists(), "add", 1.0, end, [], "")
+    return MKLDNN._convolution_pointwise.binary(x, shortcut, weight, bias, *geometry.lists(), "add", 1.0, end, [], "")

@@ -9,7 +9,7 @@ from senet.ops.passes.maps import layout
 from senet.ops.passes.protocol import Kernels, PairKernels
 from senet.ops.tail.form import Form
 from senet.ops.tail.preactivated import COUNT, PreactivatedSaved, PreactivatedTail
-from senet.ops.tail.rows import SAVED, Row, Saved, TailTensors
+from senet.ops.tail.rows import SAVED, Saved, TailTensors, TensorRow
 
 FIRST_ONLY = "the fused residual tail has a first derivative only, and no batching rule; use senet.backend('reference')"
 
@@ -18,7 +18,7 @@ class TailFunction(torch.autograd.Function):
     """Tail of a unit: y, and mean and variance of each normalisation that used the batch's, for the running averages."""
 
     @staticmethod
-    def forward(ctx: Any, kernels: Kernels, form: Form, x: Tensor, r: Tensor | None, *tensors: Tensor | None) -> Row:
+    def forward(ctx: Any, kernels: Kernels, form: Form, x: Tensor, r: Tensor | None, *tensors: Tensor | None) -> TensorRow:
         """Compute `Output.row`; x and r are (N, C, H, W), tensors a row of `TailTensors`."""
         named = TailTensors(*tensors)
         with torch.autocast(x.device.type, enabled=False):
@@ -30,7 +30,7 @@ class TailFunction(torch.autograd.Function):
         return row
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Row:
+    def backward(ctx: Any, *gradients: Tensor) -> TensorRow:
         """Return the gradients of x, r and the tensors."""
         if torch.is_grad_enabled():
             raise RuntimeError(FIRST_ONLY)
@@ -52,7 +52,7 @@ class PreactivatedFunction(torch.autograd.Function):
     """Tail of a pre-activation unit: v, a, and mean and variance of the batch, None if the normalisation does not use them."""
 
     @staticmethod
-    def forward(ctx: Any, kernels: PairKernels, form: Form, u: Tensor, r: Tensor, *tensors: Tensor | None) -> Row:
+    def forward(ctx: Any, kernels: PairKernels, form: Form, u: Tensor, r: Tensor, *tensors: Tensor | None) -> TensorRow:
         """Compute `PreactivatedOutput.row`; u and r are (N, C, H, W), tensors a row of `TailTensors`."""
         named = TailTensors(*tensors)
         with torch.autocast(u.device.type, enabled=False):
@@ -65,7 +65,7 @@ class PreactivatedFunction(torch.autograd.Function):
         return row
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> Row:
+    def backward(ctx: Any, *gradients: Tensor | None) -> TensorRow:
         """Return the gradients of u, r and the tensors."""
         if torch.is_grad_enabled():
             raise RuntimeError(FIRST_ONLY)

@@ -15,7 +15,7 @@ from torch import Tensor
 from senet.ops.passes.protocol import Kernels
 from senet.ops.passes.terms import Centred, Coefficients, OutputGradient
 from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, normalise, through_statistics, times
-from senet.ops.tail.gates import Excitation, excitation_gradients, excite, with_gain
+from senet.ops.tail.gates import Excitation, excite_backward, excite_forward, with_gain
 from senet.ops.tail.rows import Gradients, Output, Saved, TailTensors
 from senet.ops.tail.shortcut import is_passed_on, normalised_shortcut, projected, shortcut_gradients
 
@@ -40,7 +40,7 @@ class ChannelTail:
         """Map x (N, C, H, W) and the shortcut, a map of that shape or None, to y."""
         means, normalization, statistics = normalise(kernels, x, self.norm, squeeze=self.gate is not None)
         shift = normalization.shift(self.norm or IDENTITY)
-        excited = None if self.gate is None else excite(self.gate, normalization.scale * means + shift)
+        excited = None if self.gate is None else excite_forward(self.gate, normalization.scale * means + shift)
         s = means.new_ones(()) if self.gate is None or excited is None else with_gain(excited.gates, self.gate)
         scale, shift = (torch.broadcast_to(s * v, means.shape).contiguous() for v in (normalization.scale, shift))
         shortcut, of_shortcut, shortcut_statistics = normalised_shortcut(kernels, r, self.shortcut_norm)
@@ -62,7 +62,7 @@ class ChannelTail:
         if self.gate is not None and saved.excited is not None:
             s = with_gain(saved.excited.gates, self.gate)
             dgates = times(of_gx, norm.gamma) + (0 if norm.beta is None else norm.beta * of_g)
-            gate = excitation_gradients(self.gate, saved.excited, dgates)
+            gate = excite_backward(self.gate, saved.excited, dgates)
         dbeta, dgamma = s * of_g, s * of_gx
         if gate is not None:
             dbeta = dbeta + gate.squeeze

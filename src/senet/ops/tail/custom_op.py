@@ -15,9 +15,9 @@ from senet.ops.passes.maps import layout, precision
 from senet.ops.passes.protocol import Kernels
 from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.form import SCHEMA, Form
-from senet.ops.tail.rows import SAVED, TENSORS, Row, Saved, TailTensors
+from senet.ops.tail.rows import SAVED, TENSORS, Saved, TailTensors, TensorRow
 
-VECTORS = SAVED[3:]
+SAVED_VECTORS = SAVED[3:]
 """Names of what is saved beside maps and mask: what the forward operator returns of it."""
 OPTIONAL = ", ".join(f"Tensor? {name}" for name in TENSORS)
 OPTIONS = ", ".join((*SCHEMA, "str backend"))
@@ -28,7 +28,7 @@ BACKWARD = (
 )
 
 
-def tail_by_name(backend: str, form: Form, x: Tensor, r: Tensor | None, *tensors: Tensor | None) -> Row:
+def tail_by_name(backend: str, form: Form, x: Tensor, r: Tensor | None, *tensors: Tensor | None) -> TensorRow:
     """Compute what `TailFunction` does, as an operator that a compiler keeps whole."""
     results = torch.ops.senet.tail(x, r, *tensors, *form.arguments(), backend)
     found = dict(zip(_present(form, TailTensors(*tensors)), results[1:], strict=False))
@@ -43,7 +43,7 @@ def _present(form: Form, tensors: TailTensors) -> list[str]:
     there = {"var": form.use_batch, "shortcut_var": form.shortcut_use_batch, "position_gates": tensors.position_weight is not None}
     there |= dict.fromkeys(("shortcut_mean", "shortcut_inverse_std", "shortcut_scale"), projected)
     there |= dict.fromkeys(("squeeze", "hidden", "channel_gates"), gated)
-    return [name for name in ("var", "shortcut_var", *VECTORS) if there.get(name, True)]
+    return [name for name in ("var", "shortcut_var", *SAVED_VECTORS) if there.get(name, True)]
 
 
 @torch.library.custom_op("senet::tail", mutates_args=(), schema=FORWARD)
@@ -92,7 +92,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     present = _present(ctx.form, tensors)
     found = dict(zip(present, output[1:], strict=False))
     mask = None if not ctx.form.relu else output[-1] if len(output) > 1 + len(present) else output[0]
-    saved = (x, None if ctx.form.shortcut_use_batch is None else r, mask, *(found.get(name) for name in VECTORS))
+    saved = (x, None if ctx.form.shortcut_use_batch is None else r, mask, *(found.get(name) for name in SAVED_VECTORS))
     ctx.save_for_backward(*saved, *tensors.parameters())
     ctx.has_shortcut = r is not None
 

@@ -6,7 +6,7 @@ from typing import Any
 from senet.ops.tail.batchnorm import BatchNorm
 from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.gates import Excitation, Gates, Projection
-from senet.ops.tail.rows import Row, TailTensors
+from senet.ops.tail.rows import TailTensors, TensorRow
 from senet.ops.tail.spatial import SpatialTail
 
 Tail = ChannelTail | SpatialTail
@@ -82,7 +82,7 @@ def tail_of(norm: BatchNorm | None, gates: Gates, shortcut_norm: BatchNorm | Non
 
 def tensors_of(tail: Tail) -> TailTensors:
     """Return the tensors of a tail."""
-    rows: list[Row] = [
+    rows: list[TensorRow] = [
         (None,) * 4 if n is None else (n.gamma, n.beta, n.running_mean, n.running_var) for n in (tail.norm, tail.shortcut_norm)
     ]
     rows.append((None,) * 4 if tail.gate is None else (tail.gate.w1, tail.gate.b1, tail.gate.w2, tail.gate.b2))

@@ -14,11 +14,11 @@ from senet.ops.tail.autograd import TailFunction
 from senet.ops.tail.batchnorm import LAYERS
 from senet.ops.tail.custom_op import tail_by_name
 from senet.ops.tail.gates import Gates
-from senet.ops.tail.rows import Row
+from senet.ops.tail.rows import TensorRow
 
 Map = Callable[[Tensor], Tensor]
 
-TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+MAP_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """Types of maps that the fused operator takes."""
 
 WORTHWHILE = 2**17
@@ -46,7 +46,7 @@ class TailModules:
 
 def takes(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> bool:
     """Return whether the fused operator computes just what these parts would, and has something to save."""
-    if branch.ndim != 4 or branch.dtype not in TYPES or branch.numel() == 0:
+    if branch.ndim != 4 or branch.dtype not in MAP_DTYPES or branch.numel() == 0:
         return False
     if (shortcut is not None and shortcut.shape != branch.shape) or (modules.norm is None and modules.recalibrate is None):
         return False
@@ -91,7 +91,7 @@ def is_traced(*maps: Any) -> bool:
     return torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
-Run = Callable[..., Row]
+Run = Callable[..., TensorRow]
 """Computes what `TailFunction` does from a form, the maps and the tensors."""
 
 

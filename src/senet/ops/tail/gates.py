@@ -63,7 +63,7 @@ class ExcitationGradients:
     weights: dict[str, Tensor]
 
 
-def excite(excitation: Excitation, squeeze: Tensor) -> Excited:
+def excite_forward(excitation: Excitation, squeeze: Tensor) -> Excited:
     """Compute the gates of squeezed maps (N, C)."""
     w1, b1, w2, b2 = (None if v is None else v.to(squeeze.dtype) for v in (excitation.w1, excitation.b1, excitation.w2, excitation.b2))
     assert w1 is not None
@@ -72,7 +72,7 @@ def excite(excitation: Excitation, squeeze: Tensor) -> Excited:
     return Excited(squeeze, hidden, GATE[excitation.name](linear(hidden, w2, b2)))
 
 
-def excitation_gradients(excitation: Excitation, excited: Excited, dgates: Tensor) -> ExcitationGradients:
+def excite_backward(excitation: Excitation, excited: Excited, dgates: Tensor) -> ExcitationGradients:
     """Return the gradients of an excitation, given that of its gates with their gain, (N, C)."""
     dlogits = with_gain(dgates * DERIVATIVES[excitation.name](excited.gates), excitation)
     dhidden = (dlogits @ excitation.w2.to(dlogits.dtype)) * (excited.hidden > 0)

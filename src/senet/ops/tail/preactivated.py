@@ -13,8 +13,8 @@ from torch import Tensor
 from senet.ops.passes.protocol import PairKernels
 from senet.ops.passes.terms import PairCoefficients, PairGradient
 from senet.ops.tail.batchnorm import BatchNorm, Normalization, Statistics, normalization, through_statistics
-from senet.ops.tail.gates import Excitation, Excited, excitation_gradients, excite, with_gain
-from senet.ops.tail.rows import Gradients, Row, TailTensors
+from senet.ops.tail.gates import Excitation, Excited, excite_backward, excite_forward, with_gain
+from senet.ops.tail.rows import Gradients, TailTensors, TensorRow
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PreactivatedOutput:
     saved: PreactivatedSaved
     statistics: Statistics | None
 
-    def row(self) -> Row:
+    def row(self) -> TensorRow:
         """Return v, a, and mean and variance of the batch."""
         statistics = (None, None) if self.statistics is None else (self.statistics.mean, self.statistics.var)
         return (self.saved.v, self.saved.a, *statistics)
@@ -78,7 +78,7 @@ class PreactivatedTail:
     def forward(self, kernels: PairKernels, u: Tensor, r: Tensor) -> PreactivatedOutput:
         """Map branch and shortcut (N, C, H, W) to v and a."""
         moments = kernels.pair_moments(u, r)
-        excited = excite(self.gate, moments.u)
+        excited = excite_forward(self.gate, moments.u)
         s = with_gain(excited.gates, self.gate)
         means, squares = s * moments.u + moments.r, s * s * moments.uu + 2 * s * moments.ur + moments.rr
         found, statistics = normalization(self.norm, means, squares, u.shape[2] * u.shape[3])
@@ -103,6 +103,6 @@ class PreactivatedTail:
         dgates = found.scale * sums.gu + sums.dvu + constant * positions * squeeze
         if by_v is not None:
             dgates = dgates + by_v * (saved.uv + positions * saved.means * squeeze)
-        gate = excitation_gradients(self.gate, saved.excited, dgates)
+        gate = excite_backward(self.gate, saved.excited, dgates)
         dr, du = kernels.spread_pair(gradient, PairCoefficients(found.scale, by_v, constant, s, gate.squeeze / positions))
         return Gradients(du, dr, TailTensors(dgamma, dbeta, **gate.weights))

@@ -8,7 +8,7 @@ from torch import Tensor
 from senet.ops.tail.batchnorm import Normalization, Statistics
 from senet.ops.tail.gates import Excited
 
-Row = tuple[Tensor | None, ...]
+TensorRow = tuple[Tensor | None, ...]
 """Tensors in a fixed order; None where a tail has none."""
 
 
@@ -48,13 +48,13 @@ class TailTensors:
     position_weight: Tensor | None = None
     position_bias: Tensor | None = None
 
-    def row(self) -> Row:
+    def row(self) -> TensorRow:
         """Return them in the order of the fields."""
         norms = self.gamma, self.beta, self.running_mean, self.running_var
         shortcut = self.shortcut_gamma, self.shortcut_beta, self.shortcut_running_mean, self.shortcut_running_var
         return (*norms, *shortcut, self.w1, self.b1, self.w2, self.b2, self.position_weight, self.position_bias)
 
-    def parameters(self) -> Row:
+    def parameters(self) -> TensorRow:
         """Return them as a row without the running statistics, which the backward pass has no use for and which the step changes."""
         norms = self.gamma, self.beta, None, None, self.shortcut_gamma, self.shortcut_beta, None, None
         return (*norms, self.w1, self.b1, self.w2, self.b2, self.position_weight, self.position_bias)
@@ -104,7 +104,7 @@ class Saved:
     position_gates: Tensor | None
     has_shortcut: bool
 
-    def row(self) -> Row:
+    def row(self) -> TensorRow:
         """Return the tensors in the order of `SAVED`."""
         n, s, e = self.normalization, self.shortcut_normalization, self.excited
         shortcut = (None, None, None) if s is None else (s.mean, s.inverse_std, s.scale)
@@ -138,7 +138,7 @@ class Output:
     statistics: Statistics | None
     shortcut_statistics: Statistics | None
 
-    def row(self) -> Row:
+    def row(self) -> TensorRow:
         """Return y, and mean and variance of the branch and of the shortcut."""
         means = (None, None) if self.statistics is None else (self.statistics.mean, self.statistics.var)
         shortcut = (None, None) if self.shortcut_statistics is None else (self.shortcut_statistics.mean, self.shortcut_statistics.var)

@@ -15,7 +15,7 @@ from torch import Tensor
 from senet.ops.passes.protocol import Kernels
 from senet.ops.passes.terms import Coefficients, GateOfPositions, Normalised, OutputGradient, PositionCoefficients
 from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, normalise, through_statistics, times
-from senet.ops.tail.gates import Excitation, Projection, excitation_gradients, excite, with_gain
+from senet.ops.tail.gates import Excitation, Projection, excite_backward, excite_forward, with_gain
 from senet.ops.tail.rows import Gradients, Output, Saved, TailTensors
 from senet.ops.tail.shortcut import is_passed_on, normalised_shortcut, projected, shortcut_gradients
 
@@ -44,7 +44,7 @@ class SpatialTail:
         scale, shift = normalization.scale, normalization.shift(self.norm or IDENTITY)
         excited, s = None, None
         if self.gate is not None:
-            excited = excite(self.gate, scale * means + shift)
+            excited = excite_forward(self.gate, scale * means + shift)
             s = with_gain(excited.gates, self.gate)
         w, bias = self.projection.weight.to(means.dtype), self.projection.bias
         b = (w * shift).sum() if bias is None else (w * shift).sum() + bias.to(means.dtype)
@@ -74,7 +74,7 @@ class SpatialTail:
             s = with_gain(saved.excited.gates, self.gate)
             of_gx = sums.gx * normalization.inverse_std
             dgates = times(of_gx, norm.gamma) + (0 if norm.beta is None else norm.beta * sums.g)
-            gate = excitation_gradients(self.gate, saved.excited, dgates)
+            gate = excite_backward(self.gate, saved.excited, dgates)
             dbeta = dbeta + s * sums.g + gate.squeeze
             dgamma = dgamma + s * of_gx + gate.squeeze * (saved.means - normalization.mean) * normalization.inverse_std
         dbeta, dgamma = dbeta.sum(0) + w * db, dgamma.sum(0)

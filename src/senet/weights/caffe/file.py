@@ -42,9 +42,10 @@ NAME, TYPE, BLOBS = 1, 2, 7
 """LayerParameter's fields that are read."""
 
 LEGACY_DIMS = (1, 2, 3, 4)
-FLOATS, SHAPE, DOUBLES = 5, 7, 8
-NUMBERS = {FLOATS: torch.float32, DOUBLES: torch.float64}
-RUNS = {FLOATS << 3 | FIXED32: FLOATS, DOUBLES << 3 | FIXED64: DOUBLES}
+DATA, BLOB_SHAPE, DOUBLE_DATA = 5, 7, 8
+"""BlobProto's fields that are read: the four legacy dims, or a shape, and the numbers in either precision."""
+NUMBERS = {DATA: torch.float32, DOUBLE_DATA: torch.float64}
+RUNS = {DATA << 3 | FIXED32: DATA, DOUBLE_DATA << 3 | FIXED64: DOUBLE_DATA}
 """Key byte of a number that stands alone, not packed with others -> its field."""
 
 SIGNATURES = {
@@ -151,7 +152,7 @@ def _blob(message: memoryview) -> Tensor:
         number, value, position = field(message, position)
         if number in numbers and isinstance(value, memoryview):
             numbers[number] += value
-        elif number == SHAPE and isinstance(value, memoryview):
+        elif number == BLOB_SHAPE and isinstance(value, memoryview):
             _add_dims(value, dims)
         elif number in LEGACY_DIMS and isinstance(value, int):
             legacy[number] = to_signed(value)
@@ -171,7 +172,7 @@ def _add_dims(shape: memoryview, dims: list[int]) -> None:
 
 
 def _tensor(numbers: Mapping[int, bytearray], dims: Sequence[int]) -> Tensor:
-    number = DOUBLES if numbers[DOUBLES] else FLOATS  # as Caffe itself decides
+    number = DOUBLE_DATA if numbers[DOUBLE_DATA] else DATA  # as Caffe itself decides
     dtype, data = NUMBERS[number], numbers[number]
     count, rest = divmod(len(data), dtype.itemsize)
     if rest:

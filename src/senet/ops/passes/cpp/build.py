@@ -15,14 +15,15 @@ from time import perf_counter
 
 import torch
 
-from senet.ops.passes.cpp.kernels import CppKernels, register_shapes
+from senet.ops.passes.cpp.kernels import CppKernels
+from senet.ops.passes.cpp.operators import register_fakes
 
-SOURCES = tuple(sorted(Path(__file__).parent.glob("*.cpp")))
+CPP_FILES = tuple(sorted(Path(__file__).parent.glob("*.cpp")))
 HEADERS = tuple(sorted(Path(__file__).parent.glob("*.h")))
-VECTORS = ("-mfma", "-mf16c")
-WIDTHS = {
-    "AVX512": ("-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *VECTORS),
-    "AVX2": ("-DCPU_CAPABILITY=AVX2", "-DCPU_CAPABILITY_AVX2", "-mavx2", *VECTORS),
+VECTOR_FLAGS = ("-mfma", "-mf16c")
+CAPABILITY_FLAGS = {
+    "AVX512": ("-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *VECTOR_FLAGS),
+    "AVX2": ("-DCPU_CAPABILITY=AVX2", "-DCPU_CAPABILITY_AVX2", "-mavx2", *VECTOR_FLAGS),
 }
 """What torch finds this processor capable of -> the flags by which its vectors are compiled so; others take torch's portable vectors."""
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", *(("-fopenmp",) if sys.platform == "linux" else ()))
@@ -34,7 +35,7 @@ log = logging.getLogger("senet")
 @cache
 def kernels() -> tuple[CppKernels | None, str]:
     """Return the passes, built if they are not yet; or None and why, in one line."""
-    flags = (*FLAGS, *WIDTHS.get(torch.backends.cpu.get_cpu_capability(), ()))
+    flags = (*FLAGS, *CAPABILITY_FLAGS.get(torch.backends.cpu.get_cpu_capability(), ()))
     try:
         library = _folder() / f"senet_cpp_{_key(flags)}" / "senet_cpp.so"
         if library.exists():
@@ -43,7 +44,7 @@ def kernels() -> tuple[CppKernels | None, str]:
             _build(library, flags)
     except (OSError, RuntimeError, CalledProcessError) as error:
         return None, _reason(error)
-    register_shapes()
+    register_fakes()
     return CppKernels(), ""
 
 
@@ -55,7 +56,7 @@ def _folder() -> Path:
 
 def _key(flags: tuple[str, ...]) -> str:
     """Return a digest of all that the library depends on."""
-    files = (part for path in (*SOURCES, *HEADERS) for part in (path.name, path.read_text(encoding="utf-8")))
+    files = (part for path in (*CPP_FILES, *HEADERS) for part in (path.name, path.read_text(encoding="utf-8")))
     parts = (*files, torch.__version__, platform.machine(), sys.version, os.environ.get("CXX", ""), *flags)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -74,7 +75,7 @@ def _build(library: Path, flags: tuple[str, ...]) -> None:
         _need("ninja", "pip install ninja")
         from torch.utils import cpp_extension
 
-        sources = [str(path) for path in SOURCES]
+        sources = [str(path) for path in CPP_FILES]
         cpp_extension.load("built", sources, extra_cflags=list(flags), build_directory=str(folder), is_python_module=False)
     mine = folder / f"{os.getpid()}.so"
     shutil.copyfile(folder / "built.so", mine)

@@ -2,15 +2,12 @@
 
 from typing import cast
 
-import torch
 from torch import Tensor
 
-from senet.ops.passes.cpp.pair_kernels import CppPairKernels, register_pair_shapes
-from senet.ops.passes.cpp.spatial_kernels import CppSpatialKernels, register_spatial_shapes
-from senet.ops.passes.maps import precision
+from senet.ops.passes.cpp.operators import OPERATORS
+from senet.ops.passes.cpp.pair_kernels import CppPairKernels
+from senet.ops.passes.cpp.spatial_kernels import CppSpatialKernels
 from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
-
-OPERATORS = torch.ops.senet_cpp
 
 
 class CppKernels(CppPairKernels, CppSpatialKernels):
@@ -46,37 +43,3 @@ class CppKernels(CppPairKernels, CppSpatialKernels):
         """See `ChannelKernels`."""
         by_g, by_x, constant = coefficients.by_g, coefficients.by_x, coefficients.constant
         return cast(Tensor, OPERATORS.spread(gradient.dy, gradient.relu_mask, x, by_g, by_x, constant))
-
-
-def register_shapes() -> None:
-    """Tell torch what the operators return, for tensors without data."""
-    for name, shapes in SHAPES.items():
-        torch.library.register_fake(f"senet_cpp::{name}", shapes)
-    register_pair_shapes()
-    register_spatial_shapes()
-
-
-def _moments(x: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
-    return _sums(x), _sums(x)
-
-
-def _apply(x: Tensor, *rest: Tensor | bool | None) -> Tensor:
-    return torch.empty_like(x)
-
-
-def _reduce(
-    dy: Tensor, y: Tensor | None, x: Tensor, mu: Tensor, r: Tensor | None, r_mu: Tensor | None, keep: bool
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    return _sums(x), _sums(x), None if r_mu is None else _sums(x), torch.empty_like(x) if keep else None
-
-
-def _spread(dy: Tensor, y: Tensor | None, x: Tensor, *rest: Tensor | None) -> Tensor:
-    return torch.empty_like(x)
-
-
-SHAPES = {"moments": _moments, "apply": _apply, "reduce": _reduce, "spread": _spread}
-"""Operator -> what it returns for tensors without data; arguments are named as in `tail.cpp`."""
-
-
-def _sums(x: Tensor) -> Tensor:
-    return x.new_empty(x.shape[:2], dtype=precision(x))

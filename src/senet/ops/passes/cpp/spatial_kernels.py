@@ -2,10 +2,9 @@
 
 from typing import cast
 
-import torch
 from torch import Tensor
 
-from senet.ops.passes.maps import precision
+from senet.ops.passes.cpp.operators import OPERATORS
 from senet.ops.passes.terms import (
     Centred,
     Coefficients,
@@ -16,8 +15,6 @@ from senet.ops.passes.terms import (
     PositionSums,
     Shortcut,
 )
-
-OPERATORS = torch.ops.senet_cpp
 
 
 class CppSpatialKernels:
@@ -47,31 +44,3 @@ class CppSpatialKernels:
         of_channels = coefficients.by_g, coefficients.by_x, coefficients.constant
         of_positions = positions.by_gq, positions.by_dl, positions.gates, positions.dl
         return cast(Tensor, OPERATORS.spread_positions(gradient.dy, gradient.relu_mask, x, *of_channels, *of_positions))
-
-
-def register_spatial_shapes() -> None:
-    """Tell torch what the operators return, for tensors without data."""
-    for name, shapes in SHAPES.items():
-        torch.library.register_fake(f"senet_cpp::{name}", shapes)
-
-
-def _apply_positions(x: Tensor, *rest: Tensor | bool | None) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), _positions(x)
-
-
-def _reduce_positions(dy: Tensor, y: Tensor | None, x: Tensor, *rest: Tensor | bool | None) -> tuple[Tensor | None, ...]:
-    *_, r_mu, keep = rest
-    sums = [x.new_empty(x.shape[:2], dtype=precision(x)) for _ in range(6)]
-    return *sums[:5], None if r_mu is None else sums[5], _positions(x), torch.empty_like(x) if keep else None
-
-
-def _spread_positions(dy: Tensor, *rest: Tensor | None) -> Tensor:
-    return torch.empty_like(dy)
-
-
-SHAPES = {"apply_positions": _apply_positions, "reduce_positions": _reduce_positions, "spread_positions": _spread_positions}
-"""Operator -> what it returns for tensors without data; arguments are named as in `spatial.cpp`."""
-
-
-def _positions(x: Tensor) -> Tensor:
-    return x.new_empty((len(x), 1, *x.shape[2:]), dtype=precision(x))
