@@ -53,7 +53,7 @@ def residual_tail(
         u = block(u, x) if pairwise else block(u)
     elif block is not None and placement == "identity":
         x = block(x)
-    y = torch.relu(x + u) if relu else x + u
+    y = torch.relu(u + x) if relu else u + x
     return block(y) if block is not None and placement == "post" else y
 
 
