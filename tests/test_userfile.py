@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from senet.errors import UsageError
-from senet.userfile import load_function, was_loaded
+from senet.userfile import load_function, place_in_user_file, was_loaded
 
 CODE = """
 from __future__ import annotations
@@ -91,3 +91,14 @@ def test_a_file_that_fails_is_run_again(tmp_path: Path) -> None:
         load_function(f"{path}:make", "pair")
     path.write_text("def make():\n    return 1\n")
     assert load_function(f"{path}:make", "pair")() == 1
+
+
+def test_an_error_is_placed_in_the_innermost_line_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("import json\n\ndef outer():\n    return inner()\n\ndef inner():\n    return json.loads('{')\n")
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        load_function(f"{path}:outer", "pair")()
+    assert place_in_user_file(caught.value) == "mine.py, line 7"
+    with pytest.raises(ZeroDivisionError) as elsewhere:
+        print(1 / 0)
+    assert place_in_user_file(elsewhere.value) is None

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from importlib import util
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 from zlib import crc32
@@ -11,6 +12,7 @@ from zlib import crc32
 from senet.errors import UsageError, nearest
 
 _modules: dict[Path, ModuleType] = {}
+_files: set[Path] = set()
 _named: set[str] = set()
 
 
@@ -22,6 +24,13 @@ def in_user_file(name: str) -> bool:
 def was_loaded(name: str) -> bool:
     """Return whether this process was told to load `name`, so that a checkpoint may ask for it again."""
     return name in _named
+
+
+def place_in_user_file(error: BaseException) -> str | None:
+    """Return "file.py, line 3" for the innermost line of a user's file that an error passed through; None if it passed through none."""
+    files = {str(path) for path in _files}
+    frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in files]
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else None
 
 
 def load_function(name: str, what: str, *, imported: bool = False) -> Callable[..., Any]:
@@ -49,6 +58,7 @@ def _module(path: Path, what: str) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"there is no file {str(path)!r}: a {what} of your own is named path/to/file.py:function")
     place = path.resolve()
+    _files.add(place)
     if place not in _modules:
         spec = util.spec_from_file_location(f"senet_user_{path.stem}_{crc32(bytes(place)):08x}", place)
         assert spec is not None

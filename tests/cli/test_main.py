@@ -55,6 +55,39 @@ def test_wrong_words_get_one_line(words: list[str], message: str, capsys: pytest
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def task(recipe):\n    raise ValueError('one\\n  two')", "senet train: ValueError: one two (mine.py, line 2)"),
+        ("import no_such_library\n", "senet train: ModuleNotFoundError: No module named 'no_such_library' (mine.py, line 1)"),
+        ("def task(:\n", "senet train: SyntaxError: invalid syntax (mine.py, line 1)"),
+    ],
+    ids=["exception", "import", "syntax"],
+)
+def test_an_error_of_a_users_file_is_one_line_that_says_where(
+    code: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "mine.py").write_text(code)
+    assert run("train", "digits", "--task", f"{tmp_path}/mine.py:task", "--folder", str(tmp_path / "run")) == 1
+    assert capsys.readouterr().err == f"{message}\n"
+
+
+@pytest.mark.parametrize("command", [["eval"], ["predict", "image.png", "--weights"]], ids=["eval", "predict"])
+def test_a_device_is_checked_first(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from senet.models.create import create_model
+    from senet.weights.store import save_weights
+
+    save_weights(create_model("cifar_resnet20"), tmp_path / "net.safetensors")
+    data = ["--data.name", "digits"] if command == ["eval"] else []
+    assert run(*command, str(tmp_path / "net.safetensors"), "--device", "foo", *data) == 2
+    assert "unknown device 'foo'; allowed: cpu" in capsys.readouterr().err
+
+
+def test_a_copy_into_a_folder_that_is_missing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run("recipes", "copy", "digits", str(tmp_path / "missing" / "mine.yaml")) == 2
+    assert "No such file or directory; give a file in a folder that is there" in capsys.readouterr().err
+
+
 def test_short_numbers_are_numbers() -> None:
     from senet.cli.arguments import add_recipe, command_parser, recipe_of
 

@@ -31,3 +31,8 @@ def test_another_size_keeps_the_share_of_the_image() -> None:
 def test_a_scale_below_the_crop_is_one_line() -> None:
     with pytest.raises(UsageError, match="scale 7 is below the crop's size 8"):
         view_transform(SPEC, Views(scales=(7,)))
+
+
+def test_a_size_below_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="size must be at least 1 pixel, got 0"):
+        view_transform(SPEC, Views(size=0))

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from senet.cli.arguments import CommandParser, add_json
+from senet.cli.arguments import CommandParser, add_json, device_of
 from senet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
         crops=args.crops,
         scales=scales,
         size=args.size,
-        device=args.device,
+        device=device_of(args.device) if args.device else None,
         watch=iter if args.quiet else lambda batches: with_progress(batches, "evaluating"),
     )
     show(result, as_json=args.json)

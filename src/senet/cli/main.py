@@ -5,6 +5,7 @@ import traceback
 from importlib import import_module
 
 from senet.errors import UsageError, nearest
+from senet.userfile import place_in_user_file
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -70,9 +71,15 @@ def main(argv: list[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         code = getattr(error, "exit_code", WRONG_USAGE if isinstance(error, UsageError) else FAILED)
-        kind = "" if isinstance(error, UsageError) or hasattr(error, "exit_code") else f"{type(error).__name__}: "
-        print(f"senet {name}: {kind}{error}", file=sys.stderr)
+        expected = isinstance(error, UsageError) or hasattr(error, "exit_code")
+        print(f"senet {name}: {error if expected else _one_line(error)}", file=sys.stderr)
         return code
+
+
+def _one_line(error: Exception) -> str:
+    """Return the kind of an unforeseen error, its message, and where in a user's own file it happened."""
+    place = place_in_user_file(error)
+    return " ".join(f"{type(error).__name__}: {error}{f' ({place})' if place else ''}".split())
 
 
 def _run(name: str, words: list[str]) -> int:

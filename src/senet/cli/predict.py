@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_json
+from senet.cli.arguments import CommandParser, add_json, device_of
 from senet.errors import UsageError
 
 
@@ -26,7 +26,14 @@ def run(args: Namespace) -> int:
 
     failed = False
     found = []
-    for prediction in predict(args.weights, args.images, task=args.task, top_k=args.top_k, crops=args.crops, device=args.device):
+    for prediction in predict(
+        args.weights,
+        args.images,
+        task=args.task,
+        top_k=args.top_k,
+        crops=args.crops,
+        device=device_of(args.device) if args.device else None,
+    ):
         if prediction.error is not None:
             failed = True
             print(f"cannot read {prediction.error}", file=sys.stderr)

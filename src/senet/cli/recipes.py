@@ -62,5 +62,7 @@ def _copy(args: Namespace) -> int:
             file.write(text)
     except FileExistsError:
         raise UsageError(f"{str(path)!r} exists and is not overwritten; give another file name") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}; give a file in a folder that is there") from None
     print(path)
     return 0

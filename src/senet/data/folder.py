@@ -27,7 +27,8 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
             with Image.open(path) as image:
                 return (_eight_bits(image) if image.mode.startswith("I") else image).convert("RGB")
     except Exception as error:  # what a damaged file raises depends on its format
-        raise UnreadableImageError(f"{os.fspath(path)}: {' '.join(str(error).split())}") from error
+        reason = getattr(error, "strerror", None) or str(error)  # a system error's text repeats the path
+        raise UnreadableImageError(f"{os.fspath(path)}: {' '.join(reason.split())}") from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -26,6 +26,8 @@ REPLACEMENTS = 16
 class DataError(Exception):
     """Data that a run cannot go on with."""
 
+    exit_code = 1
+
 
 class CorruptLog:
     """Unreadable images of a run.

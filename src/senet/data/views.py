@@ -43,8 +43,10 @@ def view_transform(spec: InputSpec, views: Views) -> Callable[[Image.Image], Ten
     """Return image -> (C, size, size) float32 for one view, (views, C, size, size) for more.
 
     Raises:
-        UsageError: for an unknown name of crops, or a scale below the size of the crop.
+        UsageError: for an unknown name of crops, a size below 1, or a scale below the size of the crop.
     """
+    if views.size is not None and views.size < 1:
+        raise UsageError(f"the crop's size must be at least 1 pixel, got {views.size}")
     side = views.size or spec.size
     scales = views.scales or (max(side, round(spec.resize * side / spec.size)),)
     for scale in scales:

@@ -60,7 +60,7 @@ class RunResult:
             table.add_row(
                 name, str(epoch), *(f"{values[metric.name]:.{metric.decimals}f}" for metric in self.about), f"{values['loss']:.4f}"
             )
-        table.caption = f"{self.epochs} epochs in {self.seconds:.0f} s"
+        table.caption = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''} in {self.seconds:.0f} s"
         return table
 
 
