@@ -15,7 +15,7 @@ from benchmarks.registry import created, in_layout
 from benchmarks.run import COMMITTED, RESULTS, result_path
 from benchmarks.table import breakdown_table
 from senet.atomic import write_text
-from senet.measuring.machine import circumstances
+from senet.measuring.machine import bench_environment
 from senet.measuring.steps import TrainingStep, cross_entropy_of
 
 NETWORK, SIZE = "resnet50", (8, 3, 224, 224)
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    facts = circumstances(sources=COMMITTED)
+    facts = bench_environment(sources=COMMITTED)
     images, labels = torch.randn(SIZE).to(memory_format=torch.channels_last), torch.randint(10, SIZE[:1])
     columns = {}
     for name, (block, tails) in FORMS.items():

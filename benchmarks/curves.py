@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.run import COMMITTED, HERE, RESULTS, result_path
 from senet import backend
 from senet.atomic import write_text
-from senet.measuring.machine import circumstances
+from senet.measuring.machine import bench_environment
 from senet.measuring.numbers import plural
 from senet.recipe import Recipe, load_recipe
 from senet.report.picture import write_picture
@@ -115,7 +115,7 @@ def measured(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """Train with each backend and seed, write the curves and return what was written."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    facts = circumstances(sources=COMMITTED)
+    facts = bench_environment(sources=COMMITTED)
     with Console(stderr=True).status(NETWORK) as status:
         curves: Losses = {
             name: [losses(curve_recipe(args.root, seed), name, args.steps, status.update) for seed in range(args.seeds)] for name in names

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 
 class SE(nn.Module):
+    """Gates of channels and the map that they rescale."""
+
     def __init__(self, channels: int, reduction: int = 16):
         super().__init__()
         self.fc1 = nn.Linear(channels, channels // reduction)
@@ -19,6 +21,8 @@ class SE(nn.Module):
 
 
 class PreactUnit(nn.Module):
+    """Pre-activation unit with SE behind its branch."""
+
     def __init__(self, inputs: int, outputs: int, stride: int, first: bool):
         super().__init__()
         self.bn1 = nn.BatchNorm2d(inputs)
@@ -40,7 +44,7 @@ class PreactUnit(nn.Module):
 
 
 class SEPreResNet20(nn.Module):
-    """The names of its parameters are those of `create_model("se_preresnet20")`."""
+    """SE-PreResNet-20 whose parameters have the names of those of `create_model("se_preresnet20")`."""
 
     def __init__(self, in_channels: int = 3, num_classes: int = 10):
         super().__init__()

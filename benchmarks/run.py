@@ -17,7 +17,7 @@ from senet.atomic import write_text
 from senet.benchmarking.result import Comparison
 from senet.benchmarking.run import Status, measure
 from senet.benchmarking.settings import Settings
-from senet.measuring.machine import PACKAGE, circumstances
+from senet.measuring.machine import PACKAGE, bench_environment
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in args.names or REGISTRY:
         torch.manual_seed(0)
         benchmark = REGISTRY[name]
-        facts = circumstances(packages=benchmark.packages, sources=COMMITTED)
+        facts = bench_environment(packages=benchmark.packages, sources=COMMITTED)
         with Console(stderr=True).status(name) as status:
             found = measured(benchmark, settings, status.update)
         if found.interrupted:  # what is short of its rounds is shown, but does not replace a result

@@ -38,7 +38,7 @@ QUANTITIES: dict[str, tuple[str, str, Callable[[Tree, str], float | None]]] = {
 
 
 def table(pattern: str, what: str = "time", only: str | None = None) -> str:
-    """Return what all results whose file matches a wildcard say, of one column or of all, as Markdown, with the circumstances below."""
+    """Return what all results whose file matches a wildcard say, of one column or of all, as Markdown, with their environment below."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "benchmarks" / "results").glob(f"{pattern}.*.json"))]
     return (breakdown_table(read) if what == "breakdown" else _ratio_table(read, what, only)) or NOT_YET
 
@@ -54,7 +54,7 @@ def _ratio_table(read: list[Tree], what: str, only: str | None) -> str:
     rounds = sorted({timing["rounds"] for result in found for timing in result["timings"].values()})
     spread = f"{rounds[0]} to {rounds[-1]}" if len(rounds) > 1 else str(rounds[0])
     over = f" over {spread} interleaved rounds" if how.startswith("medians") else ""
-    return "\n".join([*lines, "", _circumstances(found, f"{how}{over}", "run"), ""])
+    return "\n".join([*lines, "", _provenance(found, f"{how}{over}", "run"), ""])
 
 
 def breakdown_table(read: list[Tree]) -> str:
@@ -67,7 +67,7 @@ def breakdown_table(read: list[Tree]) -> str:
             "| " + " | ".join([row, *(f"{column[row]:.0f}" for column in columns.values())]) + " |" for row in next(iter(columns.values()))
         ]
         lines += ["| " + " | ".join(["all", *(f"{sum(column.values()):.0f}" for column in columns.values())]) + " |"]
-        lines += ["", _circumstances([result], f"mean of {result['steps']} steps under the profiler of torch", "breakdown"), ""]
+        lines += ["", _provenance([result], f"mean of {result['steps']} steps under the profiler of torch", "breakdown"), ""]
     return "\n".join(lines)
 
 
@@ -75,7 +75,7 @@ def _cell(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
 
 
-def _circumstances(found: Sequence[Tree], how: str, command: str) -> str:
+def _provenance(found: Sequence[Tree], how: str, command: str) -> str:
     """Say where, when and how the results were found; those of one table are of one machine."""
     first = found[0]
     dates = sorted({result["date"][:10] for result in found})

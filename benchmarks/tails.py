@@ -19,7 +19,7 @@ from senet.blocks.build import build_block
 from senet.cli.arguments import device_of, shape_of
 from senet.cli.printing import show
 from senet.errors import UsageError
-from senet.measuring.machine import circumstances
+from senet.measuring.machine import bench_environment
 from senet.measuring.steps import FLOATS, InferenceStep, TrainingStep
 from senet.ops.backend import BUILDERS, REFERENCE, fastest
 from senet.ops.tail.call import residual_tail
@@ -103,7 +103,7 @@ def measured(shapes: Sequence[Sequence[int]], block: BlockSpec, backends: Sequen
             if comparisons[-1].interrupted:
                 break
     asked = {"block": block.to_dict(), "backends": list(backends), "shapes": [list(shape) for shape in shapes]}
-    return BenchResult(circumstances(settings.device), asked | settings.to_dict(), tuple(comparisons))
+    return BenchResult(bench_environment(settings.device), asked | settings.to_dict(), tuple(comparisons))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 from senet.data.samplers import SampleKey, sample_random
 from senet.data.transforms import (
     centre_crop,
-    cut_out,
+    cutout,
     eval_transform,
     random_resized_crop,
     random_window,
@@ -123,7 +123,7 @@ def test_cutout_blanks_one_square_around_any_pixel(side):
     centres = np.zeros((32, 32), int)
     for random in draws(500):
         x = np.ones((3, 32, 32), np.float32)
-        cut_out(x, side, random)
+        cutout(x, side, random)
         rows, columns = np.nonzero(x[0] == 0)
         assert x.sum() == x.size - 3 * len(rows)
         height, width = np.ptp(rows) + 1, np.ptp(columns) + 1

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from senet.deploy.fold import as_matrix, fold_norm, fold_squeeze, pays
+from senet.deploy.fold import as_matrix, fold_norm, fold_squeeze, saves_weights
 
 
 def normalised(channels: int, affine: bool) -> nn.BatchNorm2d:
@@ -79,5 +79,5 @@ def test_gates_are_folded_in_float32_at_least():
 def test_folding_pays_by_count(kernel, inputs, outputs, groups, hidden, expected):
     conv, fc = nn.Conv2d(inputs, outputs, kernel, groups=groups), nn.Linear(outputs, hidden)
     together, apart = hidden * inputs * kernel**2, conv.weight.numel() + fc.weight.numel()
-    assert pays(conv.weight, groups, fc) is (together < apart)
+    assert saves_weights(conv.weight, groups, fc) is (together < apart)
     assert (together < apart) is expected

@@ -5,11 +5,11 @@ import sys
 import torch
 
 from senet.measuring import machine
-from senet.measuring.machine import circumstances, commit, device_name, processor, run_environment, version_of
+from senet.measuring.machine import bench_environment, commit, device_name, processor, run_environment, version_of
 
 
-def test_circumstances_say_on_what_and_with_what():
-    found = circumstances(packages=("timm", "nowhere-to-be-found"))
+def test_the_environment_says_on_what_and_with_what():
+    found = bench_environment(packages=("timm", "nowhere-to-be-found"))
     assert set(found) == {"device", "threads", "versions", "commit", "date"}
     assert set(found["versions"]) == {"python", "torch", "senet", "timm"}
     assert found["device"]

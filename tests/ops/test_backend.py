@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from senet import backend
-from senet.ops.backend import asked
+from senet.ops.backend import requested
 
 
 def test_a_request_holds_for_its_thread() -> None:
     found = []
     with backend("reference"):
-        thread = Thread(target=lambda: found.append(asked()))
+        thread = Thread(target=lambda: found.append(requested()))
         thread.start()
         thread.join()
-        assert (found, asked()) == ([None], "reference")
-    assert asked() is None
+        assert (found, requested()) == ([None], "reference")
+    assert requested() is None
 
 
 def test_compiled_code_forgets_requests_whose_threads_leave_before_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,10 +32,10 @@ def test_compiled_code_forgets_requests_whose_threads_leave_before_later_ones(mo
     thread = Thread(target=first)
     thread.start()
     first_in.wait(10)
-    assert asked() == "reference"
+    assert requested() == "reference"
     with backend("cpp"):
         second_in.set()
         first_out.wait(10)
-        assert asked() == "cpp"
+        assert requested() == "cpp"
     thread.join()
-    assert asked() is None
+    assert requested() is None

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from senet.recipe.values import MismatchError, convert, hint_in_words, parse_text
+from senet.recipe.values import MismatchError, convert, describe_hint, parse_text
 from senet.spec import BlockSpec
 
 Crop = Literal["none", "pad"]
@@ -73,8 +73,8 @@ def test_a_mismatch_says_what_is_expected_and_what_came(value: object, hint: Any
 
 
 def test_hints_in_words() -> None:
-    assert hint_in_words(tuple[str, str]) == "a list of 2 strings"
-    assert hint_in_words(int | str | None) == "int, str or null"
+    assert describe_hint(tuple[str, str]) == "a list of 2 strings"
+    assert describe_hint(int | str | None) == "int, str or null"
 
 
 @pytest.mark.parametrize(

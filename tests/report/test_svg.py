@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, strategies as st
 
-from senet.report.svg import Drawing, Scale, series, spread_apart, tick_label, tick_step
+from senet.report.svg import Drawing, Scale, separate_labels, series, tick_label, tick_step
 
 spans = st.floats(1e-6, 1e9)
 
@@ -45,7 +45,7 @@ def test_scale_maps_ends_to_ends_even_when_they_are_one() -> None:
 
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=8))
 def test_labels_are_kept_apart_in_their_order(wanted: list[float]) -> None:
-    placed = spread_apart(wanted, 16, 0, 200)
+    placed = separate_labels(wanted, 16, 0, 200)
     by_place = sorted(placed)
     assert all(after - before >= 16 - 1e-6 for before, after in itertools.pairwise(by_place))
     for i, first in enumerate(wanted):

@@ -78,11 +78,11 @@ def test_the_way_back_goes_over_what_only_scales_drops_or_permutes() -> None:
     flow = flow_of(lambda m, x: m.conv(x).permute(0, 2, 3, 1).mul(2).permute(0, 3, 1, 2) * m.gain + x)
     *_, total, _ = flow.nodes
     branch = total.all_input_nodes[0]
-    steps = flow.back(branch, total)
+    steps = flow.trace_back(branch, total)
     assert [(step.node.name, step.axis) for step in steps] == [("conv", 1), ("permute", 3), ("mul", 3), ("permute_1", 1), ("mul_1", 1)]
     assert [step.user.name for step in steps] == ["permute", "mul", "permute_1", "mul_1", "add"]
     assert flow.source(branch).name == "conv"
-    assert [step.node.name for step in flow.back(branch, total, stop=steps[3].node)] == ["permute_1", "mul_1"]
+    assert [step.node.name for step in flow.trace_back(branch, total, stop=steps[3].node)] == ["permute_1", "mul_1"]
 
 
 def test_layers_are_counted_without_those_of_gates() -> None:
@@ -102,10 +102,10 @@ def test_layers_are_counted_without_those_of_gates() -> None:
     assert Flow(container, gates={outer.gate}).layers(Flow(container).nodes) == 1
 
 
-def test_enlarging_is_known_by_name_or_from_a_run() -> None:
+def test_upsampling_is_known_by_name_or_from_a_run() -> None:
     flow = flow_of(lambda m, x: m.up(F.interpolate(m.conv(x), scale_factor=2)))
     x, conv, interpolate, up, _ = flow.nodes
     assert not flow.upsamples([x, conv, up])
     assert flow.upsamples([interpolate])
     module = flow.container.module
-    assert Flow(flow.container, enlarging={module.get_submodule("up")}).upsamples([up])
+    assert Flow(flow.container, upsampling={module.get_submodule("up")}).upsamples([up])

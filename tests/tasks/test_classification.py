@@ -11,7 +11,7 @@ from torch import nn
 from senet.data.batch import Batch
 from senet.data.source import DataSource, open_data
 from senet.recipe import DataRecipe, Recipe, TrainingRecipe
-from senet.tasks.classification import Accuracies, Classification, Guess, Guesses, create
+from senet.tasks.classification import Accuracies, Classification, ClassProbability, TopClasses, create
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_accuracies_count_whatever_the_batches(classes: int) -> None:
 
 def test_predictions_read_and_draw() -> None:
     found = Classification().predict(torch.tensor([[0.2, 0.7, 0.1]]).log(), ("cat", "dog", "eel"), top_k=2)
-    assert found == Guesses((Guess("dog", pytest.approx(0.7)), Guess("cat", pytest.approx(0.2))))
+    assert found == TopClasses((ClassProbability("dog", pytest.approx(0.7)), ClassProbability("cat", pytest.approx(0.2))))
     assert str(found) == "dog 70.0 %  cat 20.0 %"
     assert str(Classification().predict(torch.zeros(1, 2), None, top_k=1)).startswith("0 ")
     image = Image.new("L", (90, 40), 128)

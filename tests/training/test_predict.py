@@ -10,7 +10,7 @@ from PIL import Image
 from senet.errors import UsageError
 from senet.models.create import create_model
 from senet.spec import InputSpec
-from senet.tasks.classification import Guess, Guesses
+from senet.tasks.classification import ClassProbability, TopClasses
 from senet.training.predict import ImagePrediction, predict
 from senet.weights.store import save_weights
 
@@ -25,8 +25,8 @@ def saved(path: Path, channels: int = 3, seed: int = 0, **metadata) -> Path:
     return path
 
 
-def guesses(found: ImagePrediction) -> tuple[Guess, ...]:
-    assert isinstance(found.prediction, Guesses)
+def guesses(found: ImagePrediction) -> tuple[ClassProbability, ...]:
+    assert isinstance(found.prediction, TopClasses)
     return found.prediction.guesses
 
 

@@ -19,7 +19,7 @@ def shown(terminal: bool, runs: int = 1, enabled: bool = True, width: int = 140)
         if runs > 1:
             progress.skip("plain, seed 1/2")
         with progress.run("se, seed 1/2", epochs=2, steps=10) as bar:
-            bar.say("cannot read a.jpg")
+            bar.print("cannot read a.jpg")
             bar.update(5, 1, 0.75)
             bar.epoch(ROW, Metric("top1", "top-1", "%"))
     return stream.getvalue()

@@ -57,7 +57,7 @@ class Comparison:
 
     def overhead(self, engine: str) -> Ratio:
         """Return an engine's recalibrated time over its plain time; median and quartiles are those of the comparison's clock."""
-        mine, base = (_on(self.clock, self.timings[name]) for name in self.pairs[engine])
+        mine, base = (_timing_of(self.clock, self.timings[name]) for name in self.pairs[engine])
         return ratio(mine, base)
 
     def within_limit(self) -> bool:
@@ -77,7 +77,7 @@ class Comparison:
         for name, timing in self.timings.items():
             engine = self._engine_of(name)
             paired = ["", ""] if engine is None else _spread(self.overhead(engine))
-            ratio = "" if name == self.base else f"{_by(self.clock, self.ratios[name]):.3f}"
+            ratio = "" if name == self.base else f"{_ratio_of(self.clock, self.ratios[name]):.3f}"
             spread = f"{milliseconds(timing.low)}-{milliseconds(timing.high)}"
             table.add_row(name, milliseconds(timing.median), spread, milliseconds(timing.cpu), *(paired if self.pairs else ()), ratio)
         return table
@@ -141,18 +141,18 @@ class BenchResult:
     """Outcome of a run of `senet bench`.
 
     Args:
-        circumstances: device, threads, versions, commit and date.
+        environment: device, threads, versions, commit and date.
         settings: what was asked for.
         comparisons: what was measured.
     """
 
-    circumstances: Mapping[str, Any]
+    environment: Mapping[str, Any]
     settings: Mapping[str, Any]
     comparisons: tuple[Comparison, ...]
 
     def table(self) -> Group:
-        """Return the tables, and below them the circumstances."""
-        facts = self.circumstances
+        """Return the tables, and below them the environment."""
+        facts = self.environment
         threads = plural(facts["threads"], "thread")
         versions = ", ".join(f"{name} {found}" for name, found in facts["versions"].items())
         where = f"{facts['device']}, {threads}; {versions}; commit {facts['commit'] or 'unknown'}; {facts['date']}"
@@ -161,7 +161,7 @@ class BenchResult:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
         return {
-            **self.circumstances,
+            **self.environment,
             "settings": dict(self.settings),
             "comparisons": [comparison.to_dict() for comparison in self.comparisons],
         }
@@ -179,12 +179,12 @@ def comparisons_of(tree: Mapping[str, Any]) -> tuple[Comparison, ...]:
     return tuple(map(Comparison.from_dict, found))
 
 
-def _on(clock: str, timing: Timing) -> Timing:
+def _timing_of(clock: str, timing: Timing) -> Timing:
     """Return a timing whose wall clock is the one asked for, so that its median and quartiles are."""
     return Timing(timing.cpus, timing.cpus) if clock == "cpu" else timing
 
 
-def _by(clock: str, found: Ratio) -> float:
+def _ratio_of(clock: str, found: Ratio) -> float:
     return found.cpu if clock == "cpu" else found.median
 
 

@@ -91,7 +91,7 @@ def _measured(args: Namespace, settings: Settings) -> "BenchResult":
     from senet.benchmarking.result import BenchResult
     from senet.benchmarking.run import measure_network
     from senet.benchmarking.workload import workload
-    from senet.measuring.machine import circumstances
+    from senet.measuring.machine import bench_environment
 
     device_of(settings.device)
     if args.threads is not None:
@@ -104,7 +104,7 @@ def _measured(args: Namespace, settings: Settings) -> "BenchResult":
         work = workload(args.network, settings, Path(folder), batch=args.batch, size=args.size, **options)
         comparison = measure_network(work, engines, status.update)
     asked = {name: getattr(args, name) for name in ("network", "batch", "size")} | {"engines": engines or None} | args.changes
-    return BenchResult(circumstances(settings.device, packages_of(engines)), asked | settings.to_dict(), (comparison,))
+    return BenchResult(bench_environment(settings.device, packages_of(engines)), asked | settings.to_dict(), (comparison,))
 
 
 def _read(path: str) -> "tuple[dict[str, Any], tuple[Comparison, ...]]":

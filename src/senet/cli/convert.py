@@ -33,7 +33,7 @@ class Conversion:
         table.add_row("network", self.model)
         table.add_row("parameters", f"{self.parameters:,}")
         table.add_row("classes", f"{len(self.classes)}: {self.classes[0]} ... {self.classes[-1]}" if self.classes else "not known")
-        table.add_row("images", _in_words(self.input))
+        table.add_row("images", _describe_input(self.input))
         return table
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _names(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
 
 
-def _in_words(spec: "InputSpec | None") -> str:
+def _describe_input(spec: "InputSpec | None") -> str:
     if spec is None:
         return "not known"
     mean, std = (", ".join(f"{255 * value:.1f}" for value in values) for values in (spec.mean, spec.std))

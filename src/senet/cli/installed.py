@@ -30,7 +30,7 @@ class Package:
         """What is wrong with it in a few words, or an empty string."""
         if self.found is None:
             return f"{self.name}{self.bounds} is missing"
-        if not all(_holds(self.found, bound) for bound in self.bounds.split(",") if bound):
+        if not all(_satisfies(self.found, bound) for bound in self.bounds.split(",") if bound):
             return f"{self.name} is {self.found}, needs {self.bounds}"
         return ""
 
@@ -48,7 +48,7 @@ def _look_up(wanted: Iterable[tuple[str, str]]) -> tuple[Package, ...]:
     return tuple(Package(name, bounds, version_of(name)) for name, bounds in wanted)
 
 
-def _holds(found: str, bound: str) -> bool:
+def _satisfies(found: str, bound: str) -> bool:
     """Compare the numbers of two releases; the bounds of this project are `>=` and `<`."""
     if bound.startswith(">="):
         return _numbers(found) >= _numbers(bound[2:])

@@ -65,9 +65,9 @@ def compare(
     with Progress(len(variants) * seeds, enabled=progress) as shown:
         runs = train_missing(variants, numbers, folder, shown)
         first = [runs[variant.label][0].weights for variant in variants]
-        shown.say("timing the networks, in turn")
+        shown.print("timing the networks, in turn")
         costs = measure_costs(prepared, first)
-        shown.say("recording excitations")
+        shown.print("recording excitations")
         panels = [measure_excitations(*entry) for entry in zip(prepared, first, strict=True)]
 
     result = Result(

@@ -23,7 +23,7 @@ OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.redu
 
 @dataclass(frozen=True)
 class Variant:
-    """Name one member of a comparison.
+    """Member of a comparison.
 
     Args:
         label: what tables and charts call it.
@@ -75,7 +75,7 @@ def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> l
         raise UsageError("seed is not a field to vary: every variant is trained with the same seeds; say how many with --seeds")
     if len(varied.get("task", ())) > 1:
         raise UsageError("task is not a field to vary: variants are compared by the metrics of one task; set it for all with --task")
-    if "model.block" not in varied and any(map(of_the_block, varied)) and is_plain(recipe):
+    if "model.block" not in varied and any(map(is_block_field, varied)) and is_plain(recipe):
         varied = DEFAULT_VARY | varied
     shared = {path: values[0] for path, values in varied.items() if len(values) == 1}
     recipe = override(recipe, shared)
@@ -111,7 +111,7 @@ def make_variant(recipe: Recipe, changes: dict[str, Any]) -> Variant:
     """Apply the changes to the recipe and name the outcome."""
     plain = changes["model.block"] is None if "model.block" in changes else is_plain(recipe)
     if plain:
-        changes = {path: value for path, value in changes.items() if not of_the_block(path)}
+        changes = {path: value for path, value in changes.items() if not is_block_field(path)}
     label = ", ".join(describe_change(path, value) for path, value in changes.items())
     return Variant(label, changes, override(recipe, changes | OF_THE_BLOCK if plain else changes))
 
@@ -126,7 +126,7 @@ def describe_change(path: str, value: Any) -> str:
     return f"{path.rpartition('.')[2].replace('_', ' ')} {'none' if value is None else value}"
 
 
-def of_the_block(path: str) -> bool:
+def is_block_field(path: str) -> bool:
     """Return whether a field says something about the block, so that a plain network has no use for it."""
     return path in OF_THE_BLOCK or path.startswith("model.block.")
 

@@ -51,7 +51,7 @@ class TrainTransform:
             x = random_window(x, recipe.pad, random)
         x = np.ascontiguousarray(x)
         if recipe.cutout:
-            cut_out(x, recipe.cutout, random)
+            cutout(x, recipe.cutout, random)
         return torch.from_numpy(x)
 
 
@@ -182,7 +182,7 @@ def random_window(x: np.ndarray, pad: int, random: np.random.Generator) -> np.nd
     return padded[:, top : top + height, left : left + width]
 
 
-def cut_out(x: np.ndarray, side: int, random: np.random.Generator) -> None:
+def cutout(x: np.ndarray, side: int, random: np.random.Generator) -> None:
     """Set a square of (C, H, W) to zero, in place; its centre is any pixel, so it may hang over the edge (DeVries and Taylor 2017)."""
     top, left = random.integers(x.shape[1]) - side // 2, random.integers(x.shape[2]) - side // 2
     x[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0

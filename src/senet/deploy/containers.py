@@ -58,10 +58,10 @@ def default_graph(path: str, module: nn.Module) -> ModuleGraph:
     """
     parameters = signature(module).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    graph, _ = trace(module, given=defaults or None, opens=_opens)
+    graph, _ = trace(module, given=defaults or None, opens=_is_transparent)
     exact = not defaults and all(p.kind in POSITIONAL for p in parameters)
     return ModuleGraph(Container(path, module, graph, defaults, exact))
 
 
-def _opens(module: nn.Module) -> bool:
+def _is_transparent(module: nn.Module) -> bool:
     return only_chains(module) or (type(module) is Gated and module.on == "output" and module.axis == 1)

@@ -51,7 +51,7 @@ def fold_squeeze(weight: Tensor, bias: Tensor | None, groups: int, fc: nn.Linear
     return (w1 @ as_matrix(weight.double(), groups)).to(dtype), None if shift is None else shift.to(dtype)
 
 
-def pays(weight: Tensor, groups: int, fc: nn.Linear) -> bool:
+def saves_weights(weight: Tensor, groups: int, fc: nn.Linear) -> bool:
     """Return whether one layer from the means to the hidden units has fewer weights than the convolution and `fc` one after the other."""
     together = fc.out_features * weight[0].numel() * groups
     return together < weight.numel() + fc.weight.numel()

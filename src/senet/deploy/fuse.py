@@ -45,7 +45,7 @@ def fuse(graph: ModuleGraph, once: CalledOnce, exchange: Exchange) -> list[Fusio
         epilogues = [epilogue for epilogue in epilogues if epilogue.nodes]
     new: dict[nn.Module, nn.Module] = {}
     rows = [*_fuse_convolutions(graph, epilogues, new, swap=not as_graph), *_fuse_blocks(graph, epilogues, once, new)]
-    rows += _say_what_is_left(graph, epilogues, once)
+    rows += _unfused_rows(graph, epilogues, once)
     exchange(new)
     if as_graph:
         exchange({graph.container.module: _as_graph(graph, epilogues)})
@@ -93,7 +93,7 @@ def _fuse_blocks(graph: ModuleGraph, epilogues: list[Epilogue], once: CalledOnce
         in_place = len(value.users) == 1 and _is_fresh(graph, value)
         new[block] = LeanSE(block, in_place=in_place)
         done = "rescales in place" if in_place else "fewer operations"
-        rows.append(Fusion(graph.module_path(node), type(block).__name__, (done,), _why_late(graph, value)))
+        rows.append(Fusion(graph.module_path(node), type(block).__name__, (done,), _late_squeeze_reason(graph, value)))
     return rows
 
 
@@ -109,7 +109,7 @@ def _is_fresh(graph: ModuleGraph, value: fx.Node) -> bool:
     return graph.name(value) in FRESH and not graph.mutates(value)
 
 
-def _why_late(graph: ModuleGraph, value: fx.Node) -> str:
+def _late_squeeze_reason(graph: ModuleGraph, value: fx.Node) -> str:
     """Return why a block's squeeze has to read the map that it rescales."""
     module = graph.module(value)
     while type(module) in BATCH_NORMS:
@@ -122,7 +122,7 @@ def _why_late(graph: ModuleGraph, value: fx.Node) -> str:
     return "no convolution lies directly before it"
 
 
-def _say_what_is_left(graph: ModuleGraph, epilogues: list[Epilogue], once: CalledOnce) -> list[Fusion]:
+def _unfused_rows(graph: ModuleGraph, epilogues: list[Epilogue], once: CalledOnce) -> list[Fusion]:
     rows = []
     for node in _remaining(graph, epilogues):
         module = graph.called(node)
@@ -131,11 +131,11 @@ def _say_what_is_left(graph: ModuleGraph, epilogues: list[Epilogue], once: Calle
         elif is_target(module) and module not in once:
             rows.append(Fusion(graph.module_path(node), type(module).__name__, kept="it is called more than once, or has hooks"))
         elif type(module) in BATCH_NORMS:
-            rows.append(Fusion(graph.module_path(node), type(module).__name__, kept=_why_unfolded(graph, node)))
+            rows.append(Fusion(graph.module_path(node), type(module).__name__, kept=_unfolded_reason(graph, node)))
     return rows
 
 
-def _why_unfolded(graph: ModuleGraph, node: fx.Node) -> str:
+def _unfolded_reason(graph: ModuleGraph, node: fx.Node) -> str:
     value = node.all_input_nodes[0]
     if getattr(graph.module(node), "running_mean", None) is None:
         return "it has no running statistics"

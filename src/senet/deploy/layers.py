@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from senet.blocks.precision import precise, without_autocast
-from senet.deploy.fold import fold_squeeze, input_is_smaller, pays
+from senet.deploy.fold import fold_squeeze, input_is_smaller, saves_weights
 from senet.deploy.gates import excitation_of
 from senet.ops import reference
 from senet.ops.inference.join import join
@@ -35,7 +35,7 @@ class CommutedGate(nn.Module):
         self.gain = gain
         self.kernel = conv.kernel_size
         self.stride = (conv.stride[0], conv.stride[1])
-        self.folded = pays(conv.weight, conv.groups, fc1)
+        self.folded = saves_weights(conv.weight, conv.groups, fc1)
         folded = fold_squeeze(conv.weight.detach(), conv.bias, conv.groups, fc1) if self.folded else _precise(gate.w1, gate.b1)
         self.fc1, self.fc2 = linear(*folded), linear(*_precise(gate.w2, gate.b2))
 

@@ -43,14 +43,14 @@ def optimize(model: nn.Module) -> nn.Module:
     for graph in reversed(graphs):  # a container's graph holds its children as they are then
         rows += fuse(graph, once, partial(replace_modules, holder))
     optimized = holder[0].eval().requires_grad_(False)
-    rows += _overlooked(optimized, {row.path for row in rows})
+    rows += _unseen_rows(optimized, {row.path for row in rows})
     report = FusionReport(type(model).__name__, tuple(sorted(rows, key=lambda row: order[row.path])))
     optimized.report = report  # pyright: ignore[reportArgumentType] - a plain attribute
     return optimized
 
 
-def _overlooked(optimized: nn.Module, known: set[str]) -> Iterator[Fusion]:
-    """Give a row for every block and normalisation that is there still, and that no graph shows."""
+def _unseen_rows(optimized: nn.Module, known: set[str]) -> Iterator[Fusion]:
+    """Yield a row for every block and normalisation that is there still, and that no graph shows."""
     inside: tuple[str, ...] = ()
     for path, module in optimized.named_modules():
         if path.startswith(inside) or not is_target(module):

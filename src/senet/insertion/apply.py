@@ -11,9 +11,9 @@ from senet.errors import UsageError
 from senet.insertion.check import Host, check_plan
 from senet.insertion.gated import Gated
 from senet.insertion.plan import InsertPlan, Site
-from senet.insertion.remove import take_out
+from senet.insertion.remove import unwrap_blocks
 from senet.insertion.rewrite import Edit, Rewritten
-from senet.insertion.verify import Inserted, prove
+from senet.insertion.verify import Inserted, verify
 from senet.surgery.probe import probe
 from senet.surgery.replace import replace_modules
 
@@ -35,10 +35,10 @@ def apply(model: nn.Module, plan: InsertPlan, example_input: Any = None, *, proo
             raise UsageError(
                 f"{type(model).__name__} does not work with wrapped modules, its forward reads their attributes: {error}"
             ) from error
-        notes = prove(inserted, seen.calls)
+        notes = verify(inserted, seen.calls)
         return replace(plan, sites=tuple(replace(entry.site, note=notes[entry.block] or entry.site.note) for entry in inserted))
     except BaseException:
-        take_out(model, {entry.block for entry in inserted}.__contains__)
+        unwrap_blocks(model, {entry.block for entry in inserted}.__contains__)
         raise
 
 

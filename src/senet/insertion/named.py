@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from senet.errors import UsageError
-from senet.insertion.patterns import compile_pattern, near_misses
+from senet.insertion.patterns import close_matches, compile_pattern
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.request import Request
 from senet.insertion.stages import stage_numbers
@@ -26,7 +26,7 @@ def plan_named(request: Request, at: str | type[nn.Module]) -> InsertPlan:
     meant = _matching(request.model, at)
     shapes = {path: _shape(request, path, module) for path, module in meant.items()}
     stages = stage_numbers(request, [(path, shape, "module") for path, shape in shapes.items()])
-    wanted = [(path, stage) for path, stage in zip(meant, stages, strict=True) if request.wants(stage)]
+    wanted = [(path, stage) for path, stage in zip(meant, stages, strict=True) if request.includes(stage)]
     if not wanted:
         raise UsageError(request.only_elsewhere(stages))
     return InsertPlan(request.name, tuple(_site(request, path, stage, shapes[path][1]) for path, stage in wanted))
@@ -72,5 +72,5 @@ def _matching(model: nn.Module, at: str | type[nn.Module]) -> dict[str, nn.Modul
         at, names, kind = at.__name__, sorted({type(module).__name__ for module in named.values()}), at
         fits = {path: module for path, module in named.items() if isinstance(module, kind)}
     if not fits:
-        raise UsageError(f"no module matches {at!r}; {near_misses(at, names)}")
+        raise UsageError(f"no module matches {at!r}; {close_matches(at, names)}")
     return fits

@@ -19,7 +19,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         raise UsageError(f"{pattern!r} is not a regular expression: {error}") from error
 
 
-def near_misses(pattern: str, names: Collection[str], count: int = 5) -> str:
+def close_matches(pattern: str, names: Collection[str], count: int = 5) -> str:
     """Return the names that come nearest to a pattern, in words."""
     plain = re.sub(r"\\[dws][*+?]?|[\\^$()\[\]|*+?]|\.[*+]", "", pattern)
     close = get_close_matches(plain, names, n=count, cutoff=0.4) or list(names)[:count]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from senet.errors import UsageError
-from senet.insertion.patterns import compile_pattern, near_misses
+from senet.insertion.patterns import close_matches, compile_pattern
 from senet.spec import BlockSpec
 
 
@@ -111,7 +111,7 @@ class InsertPlan:
         if paths is not None:
             kept = tuple(site for site in sites if compile_pattern(paths).search(site.path))
             if not kept:
-                raise UsageError(f"no path matches {paths!r}; {near_misses(paths, [site.path for site in sites])}")
+                raise UsageError(f"no path matches {paths!r}; {close_matches(paths, [site.path for site in sites])}")
             sites = kept
         if limit is not None and limit < 1:
             raise UsageError(f"limit must be at least 1, got {limit}")

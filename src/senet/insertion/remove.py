@@ -19,17 +19,17 @@ def remove(model: nn.Module) -> None:
     """
     if not any(isinstance(module, Gated | Rewritten) for module in model.modules()):
         raise UsageError(f"there is nothing to remove: {type(model).__name__} has no inserted blocks")
-    take_out(model, lambda block: True)
+    unwrap_blocks(model, lambda block: True)
     set_plans(model, [])
 
 
-def take_out(model: nn.Module, chosen: Callable[[nn.Module], bool]) -> None:
+def unwrap_blocks(model: nn.Module, chosen: Callable[[nn.Module], bool]) -> None:
     """Put hosts and original containers back in the place of what holds one of the chosen blocks, the outermost first."""
-    while holders := [module for module in model.modules() if module is not model and any(map(chosen, held_blocks(module)))]:
+    while holders := [module for module in model.modules() if module is not model and any(map(chosen, inserted_blocks_of(module)))]:
         replace_modules(model, {holder: _inner(holder) for holder in holders})
 
 
-def held_blocks(module: nn.Module) -> list[nn.Module]:
+def inserted_blocks_of(module: nn.Module) -> list[nn.Module]:
     """Return the blocks that a module holds because they were inserted there."""
     if isinstance(module, Rewritten):
         return module.blocks

@@ -44,7 +44,7 @@ class Request:
         """Module -> all its paths."""
         return module_paths(self.model)
 
-    def wants(self, stage: int) -> bool:
+    def includes(self, stage: int) -> bool:
         """Return whether sites of a stage are wanted."""
         return self.stages is None or stage in self.stages
 

@@ -103,7 +103,7 @@ def _plan_units(request: Request, existing: str) -> InsertPlan:
     sites: list[Site] = []
     faults = []
     for index, (unit, stage) in enumerate(zip(found.units, stages, strict=True)):
-        if (index in found.recalibrated and existing == "skip") or not request.wants(stage):
+        if (index in found.recalibrated and existing == "skip") or not request.includes(stage):
             continue
         try:
             site = _site(request, unit, stage, sites)
@@ -112,7 +112,7 @@ def _plan_units(request: Request, existing: str) -> InsertPlan:
         else:
             sites.append(replace(site, existing=index in found.recalibrated))
     if not sites:
-        raise UsageError(_why_none(request, found, existing, faults, stages))
+        raise UsageError(_no_site_reason(request, found, existing, faults, stages))
     return InsertPlan(request.name, tuple(_once(sites)), notes=_notes(found, existing, faults))
 
 
@@ -159,9 +159,9 @@ def _block(request: Request, unit: Unit, stage: int) -> BlockSpec:
     return spec if width is None else spec.with_defaults(maps=max(1, width // 16))
 
 
-def _why_none(request: Request, found: Survey, existing: str, faults: list[str], stages: list[int]) -> str:
+def _no_site_reason(request: Request, found: Survey, existing: str, faults: list[str], stages: list[int]) -> str:
     """Return why there is no site."""
-    if stages and not any(map(request.wants, stages)):
+    if stages and not any(map(request.includes, stages)):
         return request.only_elsewhere(stages)
     if faults:
         return f"placement {request.placement!r} is impossible in {request.name}: {faults[0]}"

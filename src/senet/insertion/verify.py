@@ -30,7 +30,7 @@ class Inserted:
     container: nn.Module
 
 
-def prove(inserted: Sequence[Inserted], calls: Mapping[nn.Module, Arguments]) -> dict[nn.Module, str]:
+def verify(inserted: Sequence[Inserted], calls: Mapping[nn.Module, Arguments]) -> dict[nn.Module, str]:
     """Prove each block inside its smallest container, in evaluation mode, on random inputs of the shapes that the container gets.
 
     Args:

@@ -12,7 +12,7 @@ Log = list[tuple[str, Reading]]
 """(path of the part that ran until the reading, reading); the first entry is the reading at the start. "" is the network itself."""
 
 
-def take_readings(run: Callable[[], object], model: nn.Module, paths: Collection[str], read: Callable[[], Reading]) -> Log[Reading]:
+def record_readings(run: Callable[[], object], model: nn.Module, paths: Collection[str], read: Callable[[], Reading]) -> Log[Reading]:
     """Take a reading whenever a part of a network begins or ends.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from senet.measuring.attribution import growth_by_part, take_readings
+from senet.measuring.attribution import growth_by_part, record_readings
 from senet.measuring.parts import block_paths, owner
 from senet.measuring.saved import SavedBytes
 from senet.ops.backend import REFERENCE, backend
@@ -79,7 +79,7 @@ def operations(model: nn.Module, x: Tensor, paths: Collection[str] = ()) -> tupl
     handles = [gated.register_forward_pre_hook(count_gate) for gated in names]
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            log = take_readings(lambda: model(x), model, paths, counter.get_total_flops)
+            log = record_readings(lambda: model(x), model, paths, counter.get_total_flops)
     finally:
         for handle in handles:
             handle.remove()
@@ -99,5 +99,5 @@ def _saved_bytes(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter
         backend(REFERENCE),
         SavedBytes((*model.parameters(), *buffers.values())) as saved,
     ):
-        log = take_readings(lambda: outputs.append(functional_call(model, buffers, (x,))), model, paths, lambda: saved.total)
+        log = record_readings(lambda: outputs.append(functional_call(model, buffers, (x,))), model, paths, lambda: saved.total)
     return Counter({path: int(amount) // len(x) for path, amount in growth_by_part(log).items()})

@@ -42,7 +42,7 @@ def prepare_process() -> None:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 
-def circumstances(device: str = "cpu", packages: Iterable[str] = (), sources: Iterable[str | Path] = (PACKAGE,)) -> dict[str, Any]:
+def bench_environment(device: str = "cpu", packages: Iterable[str] = (), sources: Iterable[str | Path] = (PACKAGE,)) -> dict[str, Any]:
     """Return on what, with what and when something is measured, ready for JSON.
 
     Args:

@@ -16,7 +16,7 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{'+' if value > 0 else MINUS}{text}"
 
 
-def amount(value: float, unit: str = "", digits: int = 2) -> str:
+def with_unit(value: float, unit: str = "", digits: int = 2) -> str:
     """Write a figure with its unit: "0.28 points"."""
     return f"{value:.{digits}f} {unit}".rstrip()
 
@@ -44,7 +44,7 @@ def compact(value: float) -> str:
     """Write a number in three figures with a decimal prefix: 272474 is "272 k", 40.58e6 is "40.6 M"."""
     for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= limit:
-            return f"{_three(value / limit)}{unit}"
+            return f"{_three_digits(value / limit)}{unit}"
     return f"{value:.0f}"
 
 
@@ -56,7 +56,7 @@ def compact_bytes(value: float) -> str:
 
 def milliseconds(seconds: float) -> str:
     """Write a time for a column of milliseconds: "0.05", "3.86", "11.3", "128"."""
-    return _three(seconds * 1e3)
+    return _three_digits(seconds * 1e3)
 
 
 def plural(number: int, noun: str) -> str:
@@ -68,10 +68,10 @@ def duration(seconds: float) -> str:
     """Write a time: "1.25 ms", "3.4 s"."""
     for limit, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if seconds >= limit:
-            return f"{_three(seconds / limit)} {unit}"
-    return f"{_three(seconds * 1e9)} ns"
+            return f"{_three_digits(seconds / limit)} {unit}"
+    return f"{_three_digits(seconds * 1e9)} ns"
 
 
-def _three(value: float) -> str:
+def _three_digits(value: float) -> str:
     """Write three digits, but no more than two decimals; the limits are where rounding adds a digit."""
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"

@@ -24,7 +24,7 @@ def identify(opened: OpenedWeights) -> Match:
         UsageError: if none fits, or several that differ.
     """
     text = opened.source.text
-    fitting = [match for match in translations(opened, _like) if match.fits() and is_evident(opened, match)]
+    fitting = [match for match in translations(opened, _outline_of) if match.fits() and is_evident(opened, match)]
     if not fitting:
         raise UsageError(
             f"{text!r} does not say which network it fits; create_model(name, weights={text!r}) loads it into a named one, "
@@ -39,7 +39,7 @@ def needed_options(opened: OpenedWeights, name: str, given: Mapping[str, Any]) -
     Raises:
         UsageError: if the user gave another value for one of them, or no release fits.
     """
-    match = None if opened.is_native else find_release(opened, full_name(name, given["block"]), _like)
+    match = None if opened.is_native else find_release(opened, full_name(name, given["block"]), _outline_of)
     if match is None:
         return {}
     needed = dict(match.release.options)
@@ -76,6 +76,6 @@ def outline(name: str, options: Mapping[str, Any]) -> Classifier:
     return outlines[key]
 
 
-def _like(release: Release) -> Classifier | None:
+def _outline_of(release: Release) -> Classifier | None:
     """Return what a network's file should look like; files of blocks alone fit no network."""
     return outline(release.model, release.options) if release.model else None

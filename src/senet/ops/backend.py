@@ -16,8 +16,8 @@ from senet.ops.passes.torch import CompiledKernels
 from senet.spec import check_choice
 
 REFERENCE = "reference"
-UNASKED = "best"
-_asked: ContextVar[str | None] = ContextVar("backend", default=None)
+UNREQUESTED = "best"
+_requested: ContextVar[str | None] = ContextVar("backend", default=None)
 
 
 class _Request:
@@ -26,7 +26,7 @@ class _Request:
     name: str | None = None
 
 
-_asked_last = _Request()
+_last_requested = _Request()
 _open: dict[object, str] = {}
 """The requests that hold in some thread, in their order."""
 
@@ -55,24 +55,24 @@ def backend(name: str) -> Iterator[None]:
         UsageError: for another name. Tensors that the backend cannot take raise it where it is used.
     """
     check_choice("backend", name, (REFERENCE, *BUILDERS))
-    token, request = _asked.set(name), object()
-    _open[request] = _asked_last.name = name
+    token, request = _requested.set(name), object()
+    _open[request] = _last_requested.name = name
     try:
         yield
     finally:
-        _asked.reset(token)
+        _requested.reset(token)
         del _open[request]
-        _asked_last.name = next(reversed(_open.values()), None)  # threads may leave in another order than they came
+        _last_requested.name = next(reversed(_open.values()), None)  # threads may leave in another order than they came
 
 
-def asked() -> str | None:
+def requested() -> str | None:
     """Return the name of the backend that is asked for here, if one is."""
-    return _asked_last.name if torch.compiler.is_compiling() else _asked.get()
+    return _last_requested.name if torch.compiler.is_compiling() else _requested.get()
 
 
-def asked_or_best(device: str) -> str:
+def requested_or_best(device: str) -> str:
     """Return the backend's name for a compiler, which cannot ask whether it runs here: one asked for, "best", or the definition's."""
-    return asked() or (UNASKED if device in BEST else REFERENCE)
+    return requested() or (UNREQUESTED if device in BEST else REFERENCE)
 
 
 def choose(x: Tensor) -> Choice:
@@ -81,7 +81,7 @@ def choose(x: Tensor) -> Choice:
     Raises:
         UsageError: if `backend` asked for one that cannot run here.
     """
-    return named(asked() or UNASKED, x.device.type)
+    return named(requested() or UNREQUESTED, x.device.type)
 
 
 def named(name: str, device: str) -> Choice:
@@ -92,7 +92,7 @@ def named(name: str, device: str) -> Choice:
     """
     if name == REFERENCE:
         return Choice(REFERENCE, None, "asked for")
-    if name != UNASKED:
+    if name != UNREQUESTED:
         kernels, reason = BUILDERS[name](device)
         if kernels is None:
             raise UsageError(f"the backend {name!r} cannot run here: {reason}; use senet.backend({REFERENCE!r})")

@@ -13,7 +13,7 @@ from senet.errors import UsageError
 from senet.insertion.gated import Gated
 from senet.insertion.remove import remove
 from senet.insertion.rewrite import Rewritten
-from senet.measuring.attribution import growth_by_part, take_readings
+from senet.measuring.attribution import growth_by_part, record_readings
 from senet.measuring.counting import Cost, count
 from senet.measuring.device import synchronize
 from senet.measuring.numbers import plural
@@ -126,7 +126,7 @@ def _timed_passes(model: nn.Module, x: Tensor, parts: Collection[str], rounds: i
 
     passes = []
     for _ in range(rounds + 1):
-        log = take_readings(run, model, parts, clocks)
+        log = record_readings(run, model, parts, clocks)
         walls, cpus = (growth_by_part([(path, reading[clock]) for path, reading in log]) for clock in (0, 1))
         passes.append({path: (walls[path], cpus[path]) for path in walls})
     return passes[1:]  # the first warms up

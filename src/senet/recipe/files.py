@@ -50,7 +50,7 @@ def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) 
     """
     tree: dict[str, Any] = {}
     for file in reversed(recipe_files(source)):
-        tree = _laid_over(tree, file.tree)
+        tree = _overridden(tree, file.tree)
     return build_recipe(tree, overrides, where=f"recipe {source}")
 
 
@@ -125,6 +125,6 @@ def _read(source: str | Path) -> RecipeFile:
     return RecipeFile(str(source), text, own, str(Path(source).parent / base) if beside else base)
 
 
-def _laid_over(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+def _overridden(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     sections = {name: {**base[name], **value} for name, value in fields.items() if isinstance(value, Mapping) and name in base}
     return {**base, **fields, **sections}

@@ -22,7 +22,7 @@ class MismatchError(ValueError):
 
     def __init__(self, value: object, hint: Any) -> None:
         close = nearest(value, get_args(hint)) if get_origin(hint) is Literal else ""
-        super().__init__(f"expected {hint_in_words(hint)}, got {value if value != '' else repr(value)}{close}")
+        super().__init__(f"expected {describe_hint(hint)}, got {value if value != '' else repr(value)}{close}")
 
 
 def convert(value: Any, hint: Any) -> Any:
@@ -61,7 +61,7 @@ def parse_text(text: str) -> Any:
         return text
 
 
-def hint_in_words(hint: Any) -> str:
+def describe_hint(hint: Any) -> str:
     """Return in words what a type hint allows: "int or null", "a list of 2 floats"."""
     arguments = get_args(hint)
     if is_dataclass(hint):
@@ -70,12 +70,12 @@ def hint_in_words(hint: Any) -> str:
         return f"one of {', '.join(map(repr, arguments))}"
     if get_origin(hint) is tuple:
         count = "" if arguments[-1] is ... else f"{len(arguments)} "
-        return f"a list of {count}{PLURALS.get(arguments[0], hint_in_words(arguments[0]))}"
+        return f"a list of {count}{PLURALS.get(arguments[0], describe_hint(arguments[0]))}"
     if get_origin(hint) is dict:
-        key, value = map(hint_in_words, arguments)
+        key, value = map(describe_hint, arguments)
         return f"a mapping of {key} to {value}"
     if get_origin(hint) in (Union, UnionType):
-        *first, last = map(hint_in_words, arguments)
+        *first, last = map(describe_hint, arguments)
         return f"{', '.join(first)} or {last}"
     return {NoneType: "null", Any: "anything"}.get(hint) or hint.__name__
 

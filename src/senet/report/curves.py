@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from textwrap import wrap
 
-from senet.report.svg import LETTER, Drawing, Scale, fit, series, spread_apart, tick_label, tick_step
+from senet.report.svg import LETTER, Drawing, Scale, fit, separate_labels, series, tick_label, tick_step
 from senet.results.comparison import Result, VariantResult
 
 LABEL_LETTERS = 18
@@ -81,7 +81,7 @@ def learning_chart(result: Result, column: str, title: str, *, floor: float | No
 
     wanted = [y(min(max(c.mean[-1], low), high)) for c in curves.values()]
     gap = 16.0 * max(len(lines) for lines in labels.values())
-    for place, (label, at) in enumerate(zip(curves, spread_apart(wanted, gap, 36, 262), strict=True)):
+    for place, (label, at) in enumerate(zip(curves, separate_labels(wanted, gap, 36, 262), strict=True)):
         for line, words in enumerate(labels[label]):
             drawing.text((x.end + 10, at + 4 + 14 * line), words, class_=f"label {series(place)}")
     return drawing

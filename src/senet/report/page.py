@@ -73,7 +73,7 @@ def render(result: Result) -> str:
 
 
 def title(result: Result) -> str:
-    """Ask the question that the comparison answers."""
+    """Return the question that the comparison answers."""
     if len(result.variants) == 2 and result.baseline.label == "plain":
         return f"What does {result.variants[1].label} buy on {result.data.name}?"
     fields = dict.fromkeys(path.rpartition(".")[2].replace("_", " ") for variant in result.variants for path in variant.changes)

@@ -21,7 +21,7 @@ def series(place: int) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """Map values of data linearly to pixels.
+    """Linear map from values of data to pixels.
 
     Args:
         low: the value at pixel `start`.
@@ -48,7 +48,7 @@ class Scale:
 
 
 class Drawing:
-    """Collect the elements of one figure and write it with an alternative in words.
+    """One figure: its elements, written as SVG with an alternative in words.
 
     Args:
         width: width of the view box, in CSS pixels at natural size.
@@ -128,7 +128,7 @@ def tick_label(value: float, step: float) -> str:
     return f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def spread_apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def separate_labels(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Move positions as little as a single sweep can so that neighbours are at least `gap` apart, inside low..high."""
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
     placed = list(wanted)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from senet.measuring.numbers import amount, signed
+from senet.measuring.numbers import signed, with_unit
 
 POINTS = {"%": "points"}
 """Unit of a metric -> unit of its differences, where the two are not the same."""
@@ -60,7 +60,7 @@ class Metric:
 
     def difference(self, value: float) -> str:
         """Write the size of a difference with its unit: "0.28 points"."""
-        return amount(abs(value), self._points, self.decimals)
+        return with_unit(abs(value), self._points, self.decimals)
 
     def signed(self, value: float) -> str:
         """Write a difference with its sign and without its unit: "+0.28"."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from senet.atomic import write_text
 from senet.errors import UsageError
-from senet.measuring.numbers import amount
+from senet.measuring.numbers import with_unit
 from senet.recipe import NO_EFFECT, Recipe, load_recipe
 from senet.results.run import RunResult
 
@@ -138,7 +138,7 @@ def resumed_run(folder: str | Path, recipe: Recipe | None) -> tuple[RunFolder, R
     if run.is_finished():
         result = run.result()
         primary = result.about[0]
-        reached = f"{primary.title} {amount(result.metrics[primary.name], primary.unit, primary.decimals)}"
+        reached = f"{primary.title} {with_unit(result.metrics[primary.name], primary.unit, primary.decimals)}"
         raise UsageError(f"the run in {str(folder)!r} is finished: {result.epochs} epochs, {reached}; nothing to resume")
     if recipe is None:
         return run, saved

@@ -17,7 +17,7 @@ def summarise(result: Result) -> str:
     if len(result.variants) == 2:
         label, difference = next(iter(result.differences.items()))
         return f"{SENTENCES[difference.finding](label, difference, result)} {cost_sentence(result.variants[1], result)}"
-    return _several(result)
+    return _several_variants(result)
 
 
 def verdict(result: Result) -> str:
@@ -56,11 +56,11 @@ def _supported(label: str, difference: Difference, result: Result) -> str:
     )
 
 
-def _unclear(label: str, difference: Difference, result: Result) -> str:
+def _inconclusive(label: str, difference: Difference, result: Result) -> str:
     metric = result.primary
     return (
         f"The data does not tell {label} and {result.baseline.label} apart: over {len(result.seeds)} seeds, "
-        f"{metric.title}{metric.direction} with {label} is {_beside(difference, metric)} on average, "
+        f"{metric.title}{metric.direction} with {label} is {_compared(difference, metric)} on average, "
         f"and the 95 % interval, {interval(difference, metric)}, includes 0."
     )
 
@@ -72,7 +72,7 @@ def _one_seed(label: str, difference: Difference, result: Result) -> str:
     )
 
 
-def _no_spread(label: str, difference: Difference, result: Result) -> str:
+def _no_variance(label: str, difference: Difference, result: Result) -> str:
     return (
         f"The data supports no conclusion: {_scored(label, difference, result)} with each of "
         f"{len(result.seeds)} seeds, and without any spread there is no interval. Train more seeds, or validate on more images."
@@ -82,13 +82,13 @@ def _no_spread(label: str, difference: Difference, result: Result) -> str:
 SENTENCES: dict[str, Callable[[str, Difference, Result], str]] = {
     "higher": _supported,
     "lower": _supported,
-    "unclear": _unclear,
+    "unclear": _inconclusive,
     "one seed": _one_seed,
-    "no spread": _no_spread,
+    "no spread": _no_variance,
 }
 
 
-def _several(result: Result) -> str:
+def _several_variants(result: Result) -> str:
     base, count, metric = result.baseline.label, len(result.differences), result.primary
     if len(result.seeds) == 1:
         return f"One seed supports no conclusion about any of the {count} variants. Train more seeds, for example --seeds 3."
@@ -119,10 +119,10 @@ def interval(difference: Difference, metric: Metric) -> str:
 def _scored(label: str, difference: Difference, result: Result) -> str:
     metric, than = result.primary, "as" if difference.mean == 0 else "than"
     told = f" in {metric.title}{metric.direction}" if metric.direction else ""
-    return f"{label} scored {_beside(difference, metric)} {than} {result.baseline.label}{told}"
+    return f"{label} scored {_compared(difference, metric)} {than} {result.baseline.label}{told}"
 
 
-def _beside(difference: Difference, metric: Metric) -> str:
+def _compared(difference: Difference, metric: Metric) -> str:
     if difference.mean == 0:
         return "exactly as high"
     return f"{metric.difference(difference.mean)} {'higher' if difference.mean > 0 else 'lower'}"

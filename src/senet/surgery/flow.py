@@ -33,13 +33,13 @@ class Flow(ModuleGraph):
     Args:
         container: the container.
         gates: the modules of the network that recalibrate already; their layers are not counted.
-        enlarging: the modules whose output is larger than their input.
+        upsampling: the modules whose output is larger than their input.
     """
 
-    def __init__(self, container: Container, gates: Collection[nn.Module] = (), enlarging: Collection[nn.Module] = ()) -> None:
+    def __init__(self, container: Container, gates: Collection[nn.Module] = (), upsampling: Collection[nn.Module] = ()) -> None:
         super().__init__(container)
         self.gate_modules = gates
-        self.enlarging = enlarging
+        self.upsampling = upsampling
 
     def layers(self, nodes: Collection[fx.Node]) -> int:
         """Count the convolutions and linear layers in nodes."""
@@ -94,7 +94,7 @@ class Flow(ModuleGraph):
 
     def upsamples(self, nodes: Collection[fx.Node]) -> bool:
         """Return whether one of the nodes enlarges its map."""
-        return any(self.name(node) in roles.UPSAMPLE or self.module(node) in self.enlarging for node in nodes)
+        return any(self.name(node) in roles.UPSAMPLE or self.module(node) in self.upsampling for node in nodes)
 
     def pools(self, node: fx.Node) -> bool:
         """Return whether a node averages its map over windows, or takes the maximum."""
@@ -121,7 +121,7 @@ class Flow(ModuleGraph):
             return (maps[0], None) if len(maps) == 1 else None
         return None
 
-    def back(self, node: fx.Node, user: fx.Node, stop: fx.Node | None = None) -> list[Step]:
+    def trace_back(self, node: fx.Node, user: fx.Node, stop: fx.Node | None = None) -> list[Step]:
         """Walk from a use of a value back over what only passes it on.
 
         Returns:

@@ -44,7 +44,7 @@ class Probe:
     image: int = 0
     traced: dict[nn.Module, dict[fx.Node, tuple[int, ...]]] = field(default_factory=dict)
 
-    def enlarging(self) -> set[nn.Module]:
+    def upsampling(self) -> set[nn.Module]:
         """Return the modules whose output is larger than their first input."""
         pairs = (
             (module, tensors(self.calls[module].args), output) for module, output in self.outputs.items() if isinstance(output, Tensor)

@@ -55,12 +55,12 @@ class Classification(ImageTask):
         """Return a fresh evaluator of log-probabilities."""
         return Accuracies(len(source.classes), device)
 
-    def predict(self, outputs: Tensor, classes: Sequence[str] | None, *, top_k: int = 5) -> "Guesses":
+    def predict(self, outputs: Tensor, classes: Sequence[str] | None, *, top_k: int = 5) -> "TopClasses":
         """Return the likeliest classes of one image, from its log-probabilities (1, classes); unnamed classes are numbered."""
         probabilities = outputs[0].exp()
         values, indices = probabilities.topk(min(top_k, len(probabilities)))
         names = [str(classes[index] if classes else index) for index in indices.tolist()]
-        return Guesses(tuple(map(Guess, names, values.tolist())))
+        return TopClasses(tuple(map(ClassProbability, names, values.tolist())))
 
     def noise(self, source: DataSource, count: int) -> Batch:
         """Return noise whose classes come in turn."""
@@ -95,7 +95,7 @@ class Accuracies:
 
 
 @dataclass(frozen=True)
-class Guess:
+class ClassProbability:
     """One class and its probability."""
 
     name: str
@@ -103,10 +103,10 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class Guesses:
+class TopClasses:
     """Likeliest classes of an image, by falling probability."""
 
-    guesses: tuple[Guess, ...]
+    guesses: tuple[ClassProbability, ...]
 
     def __str__(self) -> str:
         """Return the classes with their probabilities in one line."""
@@ -118,7 +118,7 @@ class Guesses:
 
     def draw(self, image: Image.Image) -> Image.Image:
         """Return the image in RGB with the classes below it, one a line."""
-        return captioned(image, [str(Guesses((guess,))) for guess in self.guesses])
+        return captioned(image, [str(TopClasses((guess,))) for guess in self.guesses])
 
 
 def create(recipe: Recipe) -> Classification:

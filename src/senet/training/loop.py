@@ -88,7 +88,7 @@ def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, 
     state.begin_pass()
     for batch in job.batches.epoch(state.epoch, start=state.batch):
         for name in job.unreadable(batch.corrupt):
-            bar.say(f"cannot read {name}; another image takes its place")
+            bar.print(f"cannot read {name}; another image takes its place")
         images, targets, _ = job.to_device(batch)
         losses, outputs = train_step(job, network, images, targets)
         state.count_step(losses, job.task.counts(outputs, targets), len(images))

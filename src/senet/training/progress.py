@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from senet.measuring.numbers import amount
+from senet.measuring.numbers import with_unit
 from senet.results.metric import Metric
 from senet.results.run_folder import MetricsRow
 
@@ -55,7 +55,7 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self._bars.stop()
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line, above the bars if there are any."""
         if self.enabled:
             self._console.print(line, markup=False, soft_wrap=True)
@@ -64,7 +64,7 @@ class Progress:
         """Count a run that need not be trained again."""
         self._done += 1
         self.show_all(0.0)
-        self.say(f"{label}: done before")
+        self.print(f"{label}: done before")
 
     @contextmanager
     def run(self, label: str, *, epochs: int, steps: int, done: int = 0) -> "Iterator[RunProgress]":
@@ -112,28 +112,29 @@ class RunProgress:
         self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}  loss {loss:.3f}{self._reached}")
         self._progress.show_all(step / self._total)
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line above the bar."""
-        self._progress.say(line)
+        self._progress.print(line)
 
     def epoch(self, row: MetricsRow, primary: Metric) -> None:
         """Show a finished epoch: its row of metrics.csv, and of the metrics the primary one."""
         value, unit, decimals = row[primary.column], primary.unit, primary.decimals
-        self._reached = f"  {primary.title} {amount(value, unit, max(decimals - 1, 0))}"
+        self._reached = f"  {primary.title} {with_unit(value, unit, max(decimals - 1, 0))}"
         self.update(int(row["step"]), int(row["epoch"]), row["train_loss"])
         if self._task is None:
-            figures = f"train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  {primary.title} {amount(value, unit, decimals)}"
+            losses = f"train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}"
+            figures = f"{losses}  {primary.title} {with_unit(value, unit, decimals)}"
             spent = f"{row['seconds']:.1f} s{self._left(int(row['step']))}"
-            self._progress.say(f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  {figures}  {spent}")
+            self._progress.print(f"{self._label}  epoch {int(row['epoch'])}/{self._epochs}  {figures}  {spent}")
 
     def _left(self, step: int) -> str:
         taken = step - self._first
         if taken == 0:  # resumed at the end of an epoch: nothing yet to judge the speed by
             return ""
-        return f", {_clock((time.monotonic() - self._began) * (self._total - step) / taken)} left"
+        return f", {_format_duration((time.monotonic() - self._began) * (self._total - step) / taken)} left"
 
 
-def _clock(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

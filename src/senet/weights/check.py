@@ -35,10 +35,10 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Col
 def check_tensors(source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Raise UsageError, naming the tensors, unless the same names with the same shapes are given and wanted."""
     if any(mismatches(given, wanted).values()):
-        raise misfit(source, given, wanted)
+        raise mismatch_error(source, given, wanted)
 
 
-def misfit(source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> UsageError:
+def mismatch_error(source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> UsageError:
     """Return the error that names the tensors which do not fit."""
     faults = mismatches(given, wanted)
     found = [f"{len(names)} {what}: {_listed(names)}" for what, names in faults.items() if names]

@@ -24,7 +24,7 @@ NORM_NAMES: tuple[Rule, ...] = ((r"conv(\d*)$", r"bn\1"), (r"\d+$", lambda m: st
 def fold_input(
     tensors: Tensors, spec: InputSpec, to: str = "rgb", *, conv: str | None = None, norm: str | None = None
 ) -> tuple[Tensors, InputSpec]:
-    """Return a network's tensors for images as `to` says, with the same outputs, and what it expects now.
+    """Return a network's tensors for images as `to` says, with the same outputs, and what it then expects.
 
     "rgb" takes values in 0..1 less the network's own mean colour, not divided: the outputs are the same to rounding.
 

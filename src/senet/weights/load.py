@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,7 +79,8 @@ def load_opened(
     text = opened.source.text
     own = model.state_dict()
     config = find_config(model)
-    match = None if opened.is_native else find_release(opened, config.name if config else "", lambda release: _like(model, release))
+    expected = partial(_expected_network, model)
+    match = None if opened.is_native else find_release(opened, config.name if config else "", expected)
     if match is None:
         tensors, metadata = opened.tensors, opened.metadata
         if config is not None and metadata.config is not None:
@@ -117,7 +119,7 @@ def change_input(model: nn.Module, to: str) -> None:
     model.weights_metadata = replace(metadata, input=spec)  # pyright: ignore[reportArgumentType] - modules take any attribute
 
 
-def _like(model: nn.Module, release: Release) -> nn.Module | None:
+def _expected_network(model: nn.Module, release: Release) -> nn.Module | None:
     """Return what a release's file should look like: the model, if that is a block of its kind, else the network that it is made for."""
     if not release.model:
         return model if is_of_kind(model, release) else None

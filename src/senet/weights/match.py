@@ -14,7 +14,7 @@ from senet.blocks.kinds import is_block
 from senet.errors import UsageError
 from senet.spec import BlockSpec, block_class, options_of
 from senet.weights import imagenet
-from senet.weights.check import differences, misfit, mismatches, short
+from senet.weights.check import differences, mismatch_error, mismatches, short
 from senet.weights.releases.library import Library, Release, Tensors, rename
 from senet.weights.source import OpenedWeights
 from senet.weights.store import WeightsMetadata, find_config
@@ -85,7 +85,7 @@ def find_release(opened: OpenedWeights, name: str, like: Like) -> Match | None:
     candidates = translations(opened, like, name)
     fitting = [match for match in candidates if match.fits() and is_evident(opened, match)]
     if not fitting and opened.source.library is not None:
-        raise _misfit(opened.source.library, opened, name, candidates)
+        raise _no_match_error(opened.source.library, opened, name, candidates)
     return pick_release(opened, fitting) if fitting else None
 
 
@@ -161,7 +161,7 @@ def plain(value: object) -> object:
     return value.to_dict() if isinstance(value, BlockSpec) else value
 
 
-def _misfit(library: Library, opened: OpenedWeights, name: str, candidates: list[Match]) -> UsageError:
+def _no_match_error(library: Library, opened: OpenedWeights, name: str, candidates: list[Match]) -> UsageError:
     """Return the error for a file that is not what the user says: the library has no such network, or the tensors are others."""
     if not candidates and name and any(release.model == name for release in library.releases):
         return UsageError(
@@ -173,7 +173,7 @@ def _misfit(library: Library, opened: OpenedWeights, name: str, candidates: list
         return UsageError(f"no weights of {library.name} fit {name or 'this module'}; they fit: {', '.join(known)}")
     states = [(match.tensors, match.like.state_dict()) for match in candidates]
     given, wanted = min(states, key=lambda pair: sum(map(len, mismatches(*pair).values())))
-    return misfit(opened.source.text, given, wanted)
+    return mismatch_error(opened.source.text, given, wanted)
 
 
 def _check_block(text: str, match: Match, block: nn.Module) -> None:

@@ -131,7 +131,7 @@ class OpenedWeights:
         return self.source.library is None and self.metadata.config is not None
 
     def releases(self, model: str | None = None) -> Iterator[tuple[Library, Release]]:
-        """Give the releases that the file may hold; `model` keeps those of one network of ours."""
+        """Yield the releases that the file may hold; `model` keeps those of one network of ours."""
         libraries = PUBLISHERS.values() if self.source.library is None else (self.source.library,)
         for library in libraries:
             for release in library.releases:

@@ -41,12 +41,12 @@ def survey(model: nn.Module, seen: Probe) -> Survey:
     traced, unread = containers(model, seen.calls)
     gates = gate_modules(model, traced)
     gate_paths = [path for path, module in model.named_modules() if module in gates]
-    enlarging = seen.enlarging()
-    flows = [Flow(container, gates, enlarging) for container in traced if not inside(container.path, gate_paths)]
+    upsampling = seen.upsampling()
+    flows = [Flow(container, gates, upsampling) for container in traced if not inside(container.path, gate_paths)]
     units = _innermost([unit for flow in flows for unit in residual_units(flow)])
-    units += _apart(_innermost([unit for flow in flows for unit in concat_units(flow)]), units)
-    units += _apart([unit for flow in flows for unit in depthwise_units(flow)], units)
-    units += _apart(_innermost(skip_units(flows)), units)
+    units += _disjoint(_innermost([unit for flow in flows for unit in concat_units(flow)]), units)
+    units += _disjoint([unit for flow in flows for unit in depthwise_units(flow)], units)
+    units += _disjoint(_innermost(skip_units(flows)), units)
     units = units or [unit for flow in flows for unit in chain_units(flow)]
     order = {flow: index for index, flow in enumerate(flows)}
     units.sort(key=lambda unit: (order[unit.flow], unit.flow.index[unit.value]))
@@ -59,7 +59,7 @@ def _innermost(units: list[Unit]) -> list[Unit]:
     return [unit for unit in units if not _contains(unit, units)]
 
 
-def _apart(units: Iterable[Unit], others: Collection[Unit]) -> list[Unit]:
+def _disjoint(units: Iterable[Unit], others: Collection[Unit]) -> list[Unit]:
     """Leave out units that are part of others or contain them."""
     return [unit for unit in units if not _contains(unit, others) and not any(_contains(other, [unit]) for other in others)]
 

@@ -41,10 +41,10 @@ def _unit(flow: Flow, total: fx.Node, branch: fx.Node, shortcut: fx.Node, fork: 
     if following is not None and flow.is_activation(following):
         end = following
     cuts = {
-        "standard": tuple(Cut(step.node, frozenset({step.user}), step.axis) for step in flow.back(branch, total, fork)),
+        "standard": tuple(Cut(step.node, frozenset({step.user}), step.axis) for step in flow.trace_back(branch, total, fork)),
         "pre": (Cut(fork, frozenset(user for user in fork.users if user in path)),),
         "post": (all_users(flow, end),),
-        "identity": tuple(Cut(step.node, frozenset({step.user}), step.axis) for step in flow.back(shortcut, total, fork)),
+        "identity": tuple(Cut(step.node, frozenset({step.user}), step.axis) for step in flow.trace_back(shortcut, total, fork)),
         "inner": inner_cuts(flow, path, fork),
         "pair": (Cut(branch, frozenset({total}), shortcut=shortcut),),
     }

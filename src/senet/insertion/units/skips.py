@@ -34,11 +34,11 @@ def skip_units(flows: Iterable[Flow]) -> list[Unit]:
 def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
     """Return those of the maps joined by a node that were not enlarged since the last joint; empty unless another was."""
     parts = concatenated_maps(flow, node) or (operands(node) if flow.is_add(node) else [])
-    enlarged = [part for part in parts if flow.upsamples(_since_joint(flow, part))]
+    enlarged = [part for part in parts if flow.upsamples(_nodes_since_merge(flow, part))]
     return [part for part in parts if part not in enlarged] if enlarged else []
 
 
-def _since_joint(flow: Flow, node: fx.Node) -> list[fx.Node]:
+def _nodes_since_merge(flow: Flow, node: fx.Node) -> list[fx.Node]:
     """Return a node and what leads to it, back to the last sums and concatenations."""
     nodes, queue = [], [node]
     while queue:

@@ -41,7 +41,7 @@ class TorchKernels:
 
     def reduce(self, gradient: OutputGradient, branch: Centred, shortcut: Centred | None, store_gradient: bool) -> GradientSums:
         """See `ChannelKernels`."""
-        g = behind_relu(gradient)
+        g = relu_gradient(gradient)
         wide = g.to(branch.mean.dtype)
         gr = None if shortcut is None else (wide * (shortcut.map - over_positions(shortcut.mean))).sum((2, 3))
         stored = (g.clone() if g is gradient.dy else g) if store_gradient else None
@@ -50,7 +50,7 @@ class TorchKernels:
     def spread(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients) -> Tensor:
         """See `ChannelKernels`."""
         by_g, by_x, constant = (coefficients.by_g, coefficients.by_x, coefficients.constant)
-        dx = torch.addcmul(over_positions(constant), behind_relu(gradient).to(by_g.dtype), over_positions(by_g))
+        dx = torch.addcmul(over_positions(constant), relu_gradient(gradient).to(by_g.dtype), over_positions(by_g))
         return (dx if by_x is None else torch.addcmul(dx, x.to(by_x.dtype), over_positions(by_x))).to(x.dtype)
 
     def apply_positions(
@@ -71,7 +71,7 @@ class TorchKernels:
         """See `SpatialKernels`."""
         x = branch.map
         sums = self.reduce(gradient, Centred(x, branch.mean), shortcut, store_gradient)
-        g = behind_relu(gradient).to(branch.mean.dtype)
+        g = relu_gradient(gradient).to(branch.mean.dtype)
         u = torch.addcmul(over_positions(branch.shift), x.to(branch.scale.dtype), over_positions(branch.scale))
         dl = (g * u).sum(1, keepdim=True) * gates * (1 - gates)
         centred, gated = x - over_positions(branch.mean), g * gates
@@ -89,7 +89,7 @@ class TorchKernels:
     def spread_positions(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients, positions: PositionCoefficients) -> Tensor:
         """See `SpatialKernels`."""
         by_g, by_x, constant = (coefficients.by_g, coefficients.by_x, coefficients.constant)
-        g = behind_relu(gradient).to(by_g.dtype)
+        g = relu_gradient(gradient).to(by_g.dtype)
         dx = g * torch.addcmul(over_positions(by_g), positions.gates, over_positions(positions.by_gq))
         dx = torch.addcmul(dx, positions.dl, over_positions(positions.by_dl)) + over_positions(constant)
         return (dx if by_x is None else torch.addcmul(dx, x.to(by_x.dtype), over_positions(by_x))).to(x.dtype)
@@ -144,7 +144,7 @@ def joined(v: Tensor, shortcut: Shortcut | None, relu: bool) -> Tensor:
     return torch.relu_(v) if relu else v
 
 
-def behind_relu(gradient: OutputGradient) -> Tensor:
+def relu_gradient(gradient: OutputGradient) -> Tensor:
     """Return g, in a new map unless there is no ReLU."""
     return gradient.dy if gradient.relu_mask is None else positive(gradient.dy, gradient.relu_mask)
 

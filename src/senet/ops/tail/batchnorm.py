@@ -133,10 +133,10 @@ def normalization(norm: BatchNorm, means: Tensor, squares: Tensor, positions: in
         mean = zero if norm.running_mean is None else norm.running_mean.to(means.dtype)
         var = zero + 1 if norm.running_var is None else norm.running_var.to(means.dtype)
     inverse_std = torch.rsqrt(var + norm.eps)
-    return Normalization(mean, inverse_std, times(inverse_std, norm.gamma)), statistics
+    return Normalization(mean, inverse_std, scaled_by(inverse_std, norm.gamma)), statistics
 
 
-def through_statistics(
+def statistics_gradient(
     norm: BatchNorm, normalization: Normalization, dbeta: Tensor, dgamma: Tensor, count: int
 ) -> tuple[Tensor | None, Tensor]:
     """Return by_x and constant, (C,), of what the batch's mean and variance add to the gradient of x: by_x x + constant.
@@ -155,7 +155,7 @@ def through_statistics(
     return by_x, -normalization.scale * dbeta / total - by_x * normalization.mean
 
 
-def times(v: Tensor, factor: Tensor | None) -> Tensor:
+def scaled_by(v: Tensor, factor: Tensor | None) -> Tensor:
     """Multiply by a factor; None = 1."""
     return v if factor is None else v * factor
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from senet.ops.passes.protocol import Kernels
 from senet.ops.passes.terms import Centred, Coefficients, OutputGradient
-from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, normalise, through_statistics, times
+from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, normalise, scaled_by, statistics_gradient
 from senet.ops.tail.gates import Excitation, excite_backward, excite_forward, with_gain
 from senet.ops.tail.rows import Gradients, Output, Saved, TailTensors
 from senet.ops.tail.shortcut import is_passed_on, normalised_shortcut, projected, shortcut_gradients
@@ -61,14 +61,14 @@ class ChannelTail:
         s, gate = torch.ones_like(of_g), None
         if self.gate is not None and saved.excited is not None:
             s = with_gain(saved.excited.gates, self.gate)
-            dgates = times(of_gx, norm.gamma) + (0 if norm.beta is None else norm.beta * of_g)
+            dgates = scaled_by(of_gx, norm.gamma) + (0 if norm.beta is None else norm.beta * of_g)
             gate = excite_backward(self.gate, saved.excited, dgates)
         dbeta, dgamma = s * of_g, s * of_gx
         if gate is not None:
             dbeta = dbeta + gate.squeeze
             dgamma = dgamma + gate.squeeze * (saved.means - normalization.mean) * normalization.inverse_std
         dbeta, dgamma = dbeta.sum(0), dgamma.sum(0)
-        by_x, constant = through_statistics(norm, normalization, dbeta, dgamma, len(x) * positions)
+        by_x, constant = statistics_gradient(norm, normalization, dbeta, dgamma, len(x) * positions)
         constant = constant.expand_as(of_g) if gate is None else constant + normalization.scale * gate.squeeze / positions
         dx = kernels.spread(gradient, x, Coefficients((normalization.scale * s).contiguous(), by_x, constant.contiguous()))
         dr, shortcut_dgamma, shortcut_dbeta = shortcut_gradients(kernels, self.shortcut_norm, saved, gradient, sums)

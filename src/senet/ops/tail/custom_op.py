@@ -49,7 +49,7 @@ def _present(form: Form, tensors: TailTensors) -> list[str]:
 @torch.library.custom_op("senet::tail", mutates_args=(), schema=FORWARD)
 def _tail(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
     """Compute y, what `_present` says, and the ReLU's mask if that is not y itself."""
-    tensors, form, backend = _taken_apart(rest)
+    tensors, form, backend = _split_arguments(rest)
     with torch.autocast(x.device.type, enabled=False):
         output = form.tail(tensors).forward(_kernels(backend, x), x, r)
     y, _, var, _, shortcut_var = output.row()
@@ -60,7 +60,7 @@ def _tail(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
 
 @_tail.register_fake
 def _(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
-    tensors, form, backend = _taken_apart(rest)
+    tensors, form, backend = _split_arguments(rest)
     of_map = {"means": x.shape[:2], "squeeze": x.shape[:2], "channel_gates": x.shape[:2]}
     of_map |= {"position_gates": (len(x), 1, *x.shape[2:]), "hidden": (len(x), 0 if tensors.w1 is None else len(tensors.w1))}
     vectors = [x.new_empty(of_map.get(name, x.shape[1:2]), dtype=precision(x)) for name in _present(form, tensors)]
@@ -71,7 +71,7 @@ def _(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
 @torch.library.custom_op("senet::tail_backward", mutates_args=(), schema=BACKWARD)
 def _tail_backward(dy: Tensor, *rest: Any) -> list[Tensor]:
     """Compute the gradients of x, of the shortcut unless it is dy, and of the parameters that are there."""
-    saved, (tensors, form, backend) = _saved(rest), _taken_apart(rest[len(SAVED) : -1])
+    saved, (tensors, form, backend) = _saved(rest), _split_arguments(rest[len(SAVED) : -1])
     with torch.autocast(dy.device.type, enabled=False):
         of_y = dy.contiguous(memory_format=layout(saved.x))
         found = form.tail(tensors).backward(_kernels(backend, dy), of_y, saved)
@@ -81,14 +81,14 @@ def _tail_backward(dy: Tensor, *rest: Any) -> list[Tensor]:
 
 @_tail_backward.register_fake
 def _(dy: Tensor, *rest: Any) -> list[Tensor]:
-    saved, (tensors, form, _) = _saved(rest), _taken_apart(rest[len(SAVED) : -1])
+    saved, (tensors, form, _) = _saved(rest), _split_arguments(rest[len(SAVED) : -1])
     maps = 1 + _has_own(form, saved.has_shortcut)
     return [*(_map_like(saved.x) for _ in range(maps)), *(torch.empty_like(v) for v in tensors.row() if v is not None)]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     x, r, *rest = inputs
-    tensors, ctx.form, ctx.backend = _taken_apart(rest)
+    tensors, ctx.form, ctx.backend = _split_arguments(rest)
     present = _present(ctx.form, tensors)
     found = dict(zip(present, output[1:], strict=False))
     mask = None if not ctx.form.relu else output[-1] if len(output) > 1 + len(present) else output[0]
@@ -112,7 +112,7 @@ def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Tensor | N
 _tail.register_autograd(_differentiate, setup_context=_save)
 
 
-def _taken_apart(rest: Sequence[Any]) -> tuple[TailTensors, Form, str]:
+def _split_arguments(rest: Sequence[Any]) -> tuple[TailTensors, Form, str]:
     """Return tensors, form and backend out of the arguments that follow the maps."""
     tensors, options = rest[: len(TENSORS)], rest[len(TENSORS) :]
     return TailTensors(*tensors), Form(*options[:-1]), options[-1]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from senet.ops.backend import REFERENCE, asked, asked_or_best, choose
+from senet.ops.backend import REFERENCE, choose, requested, requested_or_best
 from senet.ops.hooks import is_bare
 from senet.ops.tail.autograd import TailFunction
 from senet.ops.tail.batchnorm import LAYERS
@@ -55,7 +55,7 @@ def takes(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> bool
 
 def is_worthwhile(branch: Tensor, norm: Any) -> bool:
     """Return whether maps are large enough for the fused operator, or nobody is to ask: processes have to agree on what they compute."""
-    return branch.numel() >= WORTHWHILE or asked() is not None or isinstance(norm, nn.SyncBatchNorm)
+    return branch.numel() >= WORTHWHILE or requested() is not None or isinstance(norm, nn.SyncBatchNorm)
 
 
 def gates_of(recalibrate: Any, gain: float = 1.0) -> Gates:
@@ -106,9 +106,9 @@ def implementation(branch: Tensor, modules: TailModules) -> Run | None:
 def _in_a_graph(branch: Tensor, modules: TailModules) -> Run | None:
     if any(isinstance(norm, nn.SyncBatchNorm) for norm in (modules.norm, modules.shortcut_norm)):  # an operator cannot be given processes
         return None
-    name = asked_or_best(branch.device.type)
+    name = requested_or_best(branch.device.type)
     if name == REFERENCE or not (
-        torch.is_grad_enabled() or asked() is not None
+        torch.is_grad_enabled() or requested() is not None
     ):  # without gradients a compiler fuses the definition itself
         return None
     return partial(tail_by_name, name)

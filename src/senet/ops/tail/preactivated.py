@@ -12,7 +12,7 @@ from torch import Tensor
 
 from senet.ops.passes.protocol import PairKernels
 from senet.ops.passes.terms import PairCoefficients, PairGradient
-from senet.ops.tail.batchnorm import BatchNorm, Normalization, Statistics, normalization, through_statistics
+from senet.ops.tail.batchnorm import BatchNorm, Normalization, Statistics, normalization, statistics_gradient
 from senet.ops.tail.gates import Excitation, Excited, excite_backward, excite_forward, with_gain
 from senet.ops.tail.rows import Gradients, TailTensors, TensorRow
 
@@ -98,7 +98,7 @@ class PreactivatedTail:
         gradient = PairGradient(saved.v, saved.a, da, dv)
         sums = kernels.reduce_pair(gradient, found.mean, saved.u)
         dbeta, dgamma = sums.g.sum(0), found.inverse_std * sums.gv.sum(0)
-        by_v, constant = through_statistics(self.norm, found, dbeta, dgamma, len(saved.u) * positions)
+        by_v, constant = statistics_gradient(self.norm, found, dbeta, dgamma, len(saved.u) * positions)
         squeeze, s = saved.excited.squeeze, with_gain(saved.excited.gates, self.gate)
         dgates = found.scale * sums.gu + sums.dvu + constant * positions * squeeze
         if by_v is not None:

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from senet.ops.passes.protocol import Kernels
 from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
-from senet.ops.tail.batchnorm import BatchNorm, Normalization, Statistics, normalise, through_statistics
+from senet.ops.tail.batchnorm import BatchNorm, Normalization, Statistics, normalise, statistics_gradient
 from senet.ops.tail.rows import Saved
 
 
@@ -46,6 +46,6 @@ def shortcut_gradients(
     if norm is None or normalization is None or r is None or sums.gr is None:
         return gradient.dy if saved.has_shortcut else None, None, None
     dbeta, dgamma = sums.g.sum(0), (sums.gr * normalization.inverse_std).sum(0)
-    by_x, constant = through_statistics(norm, normalization, dbeta, dgamma, r.numel() // r.shape[1])
+    by_x, constant = statistics_gradient(norm, normalization, dbeta, dgamma, r.numel() // r.shape[1])
     by_g, constant = (v.expand_as(sums.g).contiguous() for v in (normalization.scale, constant))
     return kernels.spread(gradient, r, Coefficients(by_g, by_x, constant)), dgamma, dbeta

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from senet.ops.passes.protocol import Kernels
 from senet.ops.passes.terms import Coefficients, GateOfPositions, Normalised, OutputGradient, PositionCoefficients
-from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, normalise, through_statistics, times
+from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, normalise, scaled_by, statistics_gradient
 from senet.ops.tail.gates import Excitation, Projection, excite_backward, excite_forward, with_gain
 from senet.ops.tail.rows import Gradients, Output, Saved, TailTensors
 from senet.ops.tail.shortcut import is_passed_on, normalised_shortcut, projected, shortcut_gradients
@@ -73,12 +73,12 @@ class SpatialTail:
         if self.gate is not None and saved.excited is not None:
             s = with_gain(saved.excited.gates, self.gate)
             of_gx = sums.gx * normalization.inverse_std
-            dgates = times(of_gx, norm.gamma) + (0 if norm.beta is None else norm.beta * sums.g)
+            dgates = scaled_by(of_gx, norm.gamma) + (0 if norm.beta is None else norm.beta * sums.g)
             gate = excite_backward(self.gate, saved.excited, dgates)
             dbeta = dbeta + s * sums.g + gate.squeeze
             dgamma = dgamma + s * of_gx + gate.squeeze * (saved.means - normalization.mean) * normalization.inverse_std
         dbeta, dgamma = dbeta.sum(0) + w * db, dgamma.sum(0)
-        by_x, constant = through_statistics(norm, normalization, dbeta, dgamma, len(x) * positions)
+        by_x, constant = statistics_gradient(norm, normalization, dbeta, dgamma, len(x) * positions)
         constant = constant.expand_as(s) if gate is None else constant + scale * gate.squeeze / positions
         of_channels = Coefficients((scale * s).contiguous(), by_x, constant.contiguous())
         dx = kernels.spread_positions(gradient, x, of_channels, PositionCoefficients(q, sums.dl, by_gq=scale, by_dl=scale * w))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from senet.errors import UsageError
-from senet.weights.caffe.protobuf import FIXED32, FIXED64, FieldValue, MalformedError, field, fields, integers, take_run, to_signed
+from senet.weights.caffe.protobuf import FIXED32, FIXED64, FieldValue, MalformedError, field, fields, integers, read_unpacked, to_signed
 from senet.weights.check import short
 
 MOST = 20_000
@@ -91,10 +91,10 @@ def parse(contents: bytes | mmap.mmap, source: str = "buffer") -> dict[str, Laye
     try:
         return _network(memoryview(contents))
     except MalformedError as error:
-        raise UsageError(f"{source!r} is not a .caffemodel: it {_what_it_is(contents[:64], error)}") from None
+        raise UsageError(f"{source!r} is not a .caffemodel: it {_describe_contents(contents[:64], error)}") from None
 
 
-def _what_it_is(start: bytes, error: MalformedError) -> str:
+def _describe_contents(start: bytes, error: MalformedError) -> str:
     if start[8:9] == b"{":
         return "looks like a safetensors file"
     found = (f"is {what}" for known, what in SIGNATURES.items() if start.lstrip().startswith(known))
@@ -147,7 +147,7 @@ def _blob(message: memoryview) -> Tensor:
     position = 0
     while position < len(message):
         if alone := RUNS.get(message[position]):
-            position = take_run(message, position, NUMBERS[alone].itemsize, numbers[alone])
+            position = read_unpacked(message, position, NUMBERS[alone].itemsize, numbers[alone])
             continue
         number, value, position = field(message, position)
         if number in numbers and isinstance(value, memoryview):

@@ -11,7 +11,7 @@ LONGEST_VARINT = 10
 FIRST_STEP = 64
 
 FieldValue = int | memoryview | None
-"""A field's integer, its bytes, or None where it is a number of fixed length, which `take_run` reads."""
+"""A field's integer, its bytes, or None where it is a number of fixed length, which `read_unpacked` reads."""
 
 
 class MalformedError(ValueError):
@@ -19,7 +19,7 @@ class MalformedError(ValueError):
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, FieldValue]]:
-    """Give the number and the value of each field.
+    """Yield the number and the value of each field.
 
     Raises:
         MalformedError: if a field does not end inside the message, or is none.
@@ -75,7 +75,7 @@ def to_signed(value: int) -> int:
 
 
 def integers(value: FieldValue) -> Iterator[int]:
-    """Give the signed integers of a repeated field, packed (bytes) or one by one."""
+    """Yield the signed integers of a repeated field, packed (bytes) or one by one."""
     if isinstance(value, int):
         yield to_signed(value)
     elif value is not None:
@@ -85,7 +85,7 @@ def integers(value: FieldValue) -> Iterator[int]:
             yield to_signed(integer)
 
 
-def take_run(message: memoryview, position: int, size: int, numbers: bytearray) -> int:
+def read_unpacked(message: memoryview, position: int, size: int, numbers: bytearray) -> int:
     """Append the numbers of `size` bytes that follow one another under the key byte at `position`; return where they end.
 
     The search for the end looks at twice as many numbers each time, so it costs in proportion to the run, whatever comes after it.

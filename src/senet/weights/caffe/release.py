@@ -123,7 +123,7 @@ def _affine(layer: LayerBlobs) -> Tensors | None:
 
 
 def _is_vector(blob: Tensor) -> bool:
-    """Whether a blob is (n) or, as old files write it, (1, 1, 1, n)."""
+    """Return whether a blob is (n) or, as old files write it, (1, 1, 1, n)."""
     return blob.shape[:-1].numel() == 1
 
 

@@ -71,8 +71,8 @@ def _build(library: Path, flags: tuple[str, ...]) -> None:
     log.info("building the C++ operators for CPUs in %s: half a minute, once", folder)
     began = perf_counter()
     with _scripts_on_path():
-        _need(os.environ.get("CXX", "c++"), "a C++ compiler, such as g++")
-        _need("ninja", "pip install ninja")
+        _require(os.environ.get("CXX", "c++"), "a C++ compiler, such as g++")
+        _require("ninja", "pip install ninja")
         from torch.utils import cpp_extension
 
         sources = [str(path) for path in CPP_FILES]
@@ -94,7 +94,7 @@ def _scripts_on_path() -> Iterator[None]:
         os.environ["PATH"] = before
 
 
-def _need(tool: str, remedy: str) -> None:
+def _require(tool: str, remedy: str) -> None:
     if shutil.which(tool) is None:
         raise FileNotFoundError(f"{tool} is not found ({remedy})")
 

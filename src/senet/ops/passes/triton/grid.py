@@ -136,11 +136,11 @@ def grid_of(kind: type[Kind], x: Tensor, tiling: Tiling, *, summed: bool) -> Kin
     """Return how maps like x are cut, for sums or for another map."""
     channels_last = layout(x) == torch.channels_last
     elements = tiling.mapped if channels_last and not summed else tiling.elements
-    return _lay(kind, x.shape, channels_last, tiling, elements * torch.float32.itemsize // precision(x).itemsize)
+    return _make_grid(kind, x.shape, channels_last, tiling, elements * torch.float32.itemsize // precision(x).itemsize)
 
 
 @lru_cache(1024)
-def _lay(kind: type[Kind], shape: torch.Size, channels_last: bool, tiling: Tiling, elements: int) -> Kind:
+def _make_grid(kind: type[Kind], shape: torch.Size, channels_last: bool, tiling: Tiling, elements: int) -> Kind:
     return kind(shape, channels_last, tiling, elements)
 
 

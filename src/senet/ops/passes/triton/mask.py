@@ -28,7 +28,7 @@ def row(relu_mask: Tensor | None) -> int:
     return relu_mask.shape[-1] if relu_mask is not None and has_bits(relu_mask) else 0
 
 
-def alike(relu_mask: Tensor | None, *maps: Tensor | None) -> tuple[Any, ...]:
+def in_one_format(relu_mask: Tensor | None, *maps: Tensor | None) -> tuple[Any, ...]:
     """Return a ReLU's mask and maps in one memory format, that of the bits or else of the first map; maps that have it are not copied."""
     first = maps[0]
     assert first is not None

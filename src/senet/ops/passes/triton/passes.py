@@ -9,7 +9,7 @@ from senet.ops.passes.maps import layout, precision
 from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
 from senet.ops.passes.triton import kernels
 from senet.ops.passes.triton.grid import Grid, Tiling, dense, grid_of, launch
-from senet.ops.passes.triton.mask import alike, empty_mask, row
+from senet.ops.passes.triton.mask import empty_mask, in_one_format, row
 from senet.ops.passes.triton.parts import merge_moments, merge_sums
 from senet.ops.passes.triton.spatial_passes import TritonSpatialKernels
 
@@ -41,7 +41,7 @@ class TritonKernels(TritonSpatialKernels):
     def apply(self, x: Tensor, scale: Tensor, shift: Tensor, shortcut: Shortcut | None, relu: bool) -> tuple[Tensor, Tensor | None]:
         """See `ChannelKernels`."""
         r, r_scale, r_shift = (None, None, None) if shortcut is None else (shortcut.map, shortcut.scale, shortcut.shift)
-        _, x, r = alike(None, x, r)
+        _, x, r = in_one_format(None, x, r)
         mask, y = empty_mask(x) if relu else None, torch.empty_like(x)
         self._affine((x, None, row(mask), *dense(scale, shift), r, *dense(r_scale, r_shift), y, mask), relu)
         return y, mask
@@ -52,14 +52,14 @@ class TritonKernels(TritonSpatialKernels):
 
     def rescale_(self, y: Tensor, gates: Tensor, shortcut: Tensor | None, relu: bool) -> None:
         """Overwrite y (N, C, H, W) by f(gates y + shortcut), with gates (N, C) and the shortcut a map or nothing; y is dense."""
-        _, _, r = alike(None, y, shortcut)
+        _, _, r = in_one_format(None, y, shortcut)
         gates = gates.to(precision(y))
         self._affine((y, None, 0, *dense(gates, torch.zeros_like(gates)), r, None, None, y, None), relu)
 
     def reduce(self, gradient: OutputGradient, branch: Centred, shortcut: Centred | None, store_gradient: bool) -> GradientSums:
         """See `ChannelKernels`."""
         r, r_mean = (None, None) if shortcut is None else (shortcut.map, shortcut.mean)
-        mask, x, dy, r = alike(gradient.relu_mask, branch.map, gradient.dy, r)
+        mask, x, dy, r = in_one_format(gradient.relu_mask, branch.map, gradient.dy, r)
         grid = self._grid(x, summed=True)
         spans, length = grid.spans
         sums = x.new_empty(2 + (r is not None), len(x), spans, x.shape[1], dtype=precision(x))
@@ -72,7 +72,7 @@ class TritonKernels(TritonSpatialKernels):
     def spread(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients) -> Tensor:
         """See `ChannelKernels`."""
         by_g, by_x, constant = coefficients.by_g, coefficients.by_x, coefficients.constant
-        mask, dy, added = alike(gradient.relu_mask, gradient.dy, None if by_x is None else x)
+        mask, dy, added = in_one_format(gradient.relu_mask, gradient.dy, None if by_x is None else x)
         dx = torch.empty_like(dy)
         self._affine((dy, mask, row(mask), *dense(by_g, constant), added, *dense(by_x), None, dx, None), False)
         return dx

@@ -16,7 +16,7 @@ from senet.ops.passes.terms import (
 )
 from senet.ops.passes.triton import spatial
 from senet.ops.passes.triton.grid import Grid, PixelGrid, Tiling, dense, grid_of, launch
-from senet.ops.passes.triton.mask import alike, empty_mask, row
+from senet.ops.passes.triton.mask import empty_mask, in_one_format, row
 from senet.ops.passes.triton.parts import merge_sums
 
 
@@ -34,7 +34,7 @@ class TritonSpatialKernels:
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """See `SpatialKernels`."""
         r, r_scale, r_shift = (None, None, None) if shortcut is None else (shortcut.map, shortcut.scale, shortcut.shift)
-        _, x, r = alike(None, branch.map, r)
+        _, x, r = in_one_format(None, branch.map, r)
         grid = grid_of(PixelGrid, x, self.tiling, summed=False)
         y, mask, q = torch.empty_like(x), empty_mask(x) if relu else None, _gates(x)
         vectors = dense(branch.scale, branch.shift, gate.weight, gate.bias, gate.channels)
@@ -47,7 +47,7 @@ class TritonSpatialKernels:
     ) -> PositionSums:
         """See `SpatialKernels`."""
         r, r_mean = (None, None) if shortcut is None else (shortcut.map, shortcut.mean)
-        mask, x, dy, r = alike(gradient.relu_mask, branch.map, gradient.dy, r)
+        mask, x, dy, r = in_one_format(gradient.relu_mask, branch.map, gradient.dy, r)
         grid = grid_of(PixelGrid, x, self.tiling, summed=True)
         spans, length = grid.spans
         sums = x.new_empty(5 + (r is not None), len(x), spans, x.shape[1], dtype=precision(x))
@@ -61,7 +61,7 @@ class TritonSpatialKernels:
     def spread_positions(self, gradient: OutputGradient, x: Tensor, coefficients: Coefficients, positions: PositionCoefficients) -> Tensor:
         """See `SpatialKernels`."""
         by_g, by_x, constant = coefficients.by_g, coefficients.by_x, coefficients.constant
-        mask, dy, added = alike(gradient.relu_mask, gradient.dy, None if by_x is None else x)
+        mask, dy, added = in_one_format(gradient.relu_mask, gradient.dy, None if by_x is None else x)
         grid, dx = grid_of(Grid, dy, self.tiling, summed=False), torch.empty_like(dy)
         vectors = dense(by_g, by_x, constant, positions.by_gq, positions.by_dl, positions.gates, positions.dl)
         given = (dy, mask, row(mask), added, *vectors, dx)
