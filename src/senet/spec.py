@@ -154,10 +154,11 @@ class BlockSpec:
         check_kind(kind)
         given = {name: value for name, value in options.items() if value is not None}
         known = known_options(kind) if given else {}
-        for name, value in given.items() if known is not None else ():
-            if name not in known:
-                raise UsageError(f"{kind!r} blocks have no option {name!r}; they have: {', '.join(known)}")
-            known[name].check(name, value)
+        if known is not None:
+            for name, value in given.items():
+                if name not in known:
+                    raise UsageError(f"{kind!r} blocks have no option {name!r}; they have: {', '.join(known)}")
+                known[name].check(name, value)
         if {"reduction", "hidden"} <= given.keys():
             raise UsageError("give either reduction or hidden, not both: hidden is the width, reduction is channels / width")
         if known and given and (check := getattr(block_class(kind), "check_options", None)) is not None:
