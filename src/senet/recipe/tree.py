@@ -23,7 +23,7 @@ class ModelRecipe:
 
     Args:
         name: a registry name (`senet models`).
-        block: "auto" (what the name says), null for the plain network, a kind of block, or a BlockSpec.
+        block: "auto" (what the name says), null for the plain network, a kind of block or path/to/file.py:Class, or a BlockSpec.
         placement: where the block sits in its residual unit.
         stages: the stages that get a block, in the paper's numbering; null = all.
         reduction: reduction ratio, one number or one per stage; null = the kind's default.
