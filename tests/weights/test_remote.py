@@ -24,7 +24,7 @@ NAME = f"network-{DIGEST}.pth"
 
 
 class Server(ThreadingHTTPServer):
-    """Answer with the files it holds, and list what was asked for; a file of None breaks the answer off."""
+    """A server of the files it holds, and a list of what was asked for; a file of None breaks the answer off."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
