@@ -244,7 +244,7 @@ BlockRule = Callable[[int, int, int], BlockSpec | None]
 
 @dataclass(frozen=True)
 class Recalibration:
-    """What recalibrates a network: one value from the command line or a recipe to the network.
+    """Recalibration of a network: one value from the command line or a recipe to the network.
 
     A plain network, block None, has no placement, stages and reduction: whatever is given for them is dropped.
 

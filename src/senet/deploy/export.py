@@ -34,7 +34,7 @@ class Check:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was exported.
+    """Outcome of an export.
 
     Args:
         file: the file.
