@@ -1,10 +1,13 @@
 """Imports point one way, the facade is lazy, and no module hides a public function."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+
+import pytest
 
 import senet
 from senet.cli.main import COMMANDS
@@ -143,6 +146,43 @@ def test_the_facade_lists_what_type_checkers_see() -> None:
 
 def test_unknown_names_are_missing() -> None:
     assert not hasattr(senet, "create_modle")
+
+
+VERB_AND_OBJECT = re.compile(r"\w+ (a|an|the|every|each|all|what|how|whether|its|one|several)\b")
+CLAUSE = re.compile(r"(What|How|Where|Who|Why|Whether|Which)\b")
+
+
+def wrong_docstrings(path: Path) -> list[str]:
+    """Say which classes are not described by a noun phrase, and which functions not by an imperative."""
+    wrong = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        text = (ast.get_docstring(node) or "") if isinstance(node, ast.ClassDef | ast.FunctionDef) else ""
+        is_class = isinstance(node, ast.ClassDef)
+        is_value = isinstance(node, ast.FunctionDef) and any("property" in ast.unparse(entry) for entry in node.decorator_list)
+        if (CLAUSE.match(text) and not is_value) or (is_class and VERB_AND_OBJECT.match(text)):
+            wrong.append(f"{path.name}: {text.splitlines()[0]}")
+    return wrong
+
+
+def test_classes_are_described_by_noun_phrases_and_functions_by_imperatives() -> None:
+    assert [line for path in FILES for line in wrong_docstrings(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "wrong"),
+    [
+        ("class", "Hold a map.", True),
+        ("class", "What was found.", True),
+        ("class", "Map of gates.", False),
+        ("def", "Hold a map.", False),
+        ("def", "Whether a map is held.", True),
+        ("@property\ndef", "Whether a map is held.", False),
+    ],
+)
+def test_a_docstring_of_the_other_kind_would_be_seen(kind: str, text: str, wrong: bool, tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(f'{kind} name{"(x)" if "def" in kind else ""}:\n    """{text}"""\n')
+    assert bool(wrong_docstrings(file)) is wrong
 
 
 LIGHT = """

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from senet.errors import UsageError, choice_error
+from senet.userfile import in_user_file, was_loaded
 
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -42,18 +43,23 @@ def check_positive(what: str, value: object) -> None:
 
 
 def check_kind(kind: object) -> None:
-    """Raise UsageError, with the nearest name, unless `kind` is known."""
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise UsageError(f"{choice_error('block', kind, KINDS)}; a block of your own: senet.register_block({str(kind)!r}, its class)")
+    """Raise UsageError, with the nearest name, unless `kind` is known or is a class in a user's file."""
+    if not isinstance(kind, str) or not (kind in KINDS or in_user_file(kind)):
+        raise UsageError(
+            f"{choice_error('block', kind, KINDS)}; a block of your own: senet.register_block({str(kind)!r}, its class), "
+            "or its class by name, path/to/file.py:Class"
+        )
 
 
 def block_class(kind: str) -> Any:
-    """Return the class of a kind's blocks, see `senet.blocks.kinds.Block`.
+    """Return the class of a kind's blocks, see `senet.blocks.kinds.FIELDS`; for path/to/file.py:Class that file is run, once.
 
     Raises:
-        UsageError: for an unknown kind.
+        UsageError: for an unknown kind, or a class that is not there or lacks something.
     """
     check_kind(kind)
+    if in_user_file(kind):
+        return import_module("senet.blocks.kinds").class_in_file(kind)
     if isinstance(home := KINDS[kind], str):
         module, _, name = home.partition(":")
         KINDS[kind] = getattr(import_module(module), name)
@@ -100,6 +106,11 @@ def options_of(kind: str) -> Mapping[str, Option]:
     return constructor_options(block_class(kind))
 
 
+def known_options(kind: str) -> Mapping[str, Option] | None:
+    """Return the options of a kind; None if its class is in a user's file that nothing has run yet: it is built, and checked, later."""
+    return None if in_user_file(kind) and not was_loaded(kind) else options_of(kind)
+
+
 @cache
 def constructor_options(cls: Any) -> Mapping[str, Option]:
     """Return the options of a class: every parameter of its constructor but the first, the channels."""
@@ -128,7 +139,7 @@ class BlockSpec:
     `reduction={3: 8, 4: 16}`.
 
     Args:
-        kind: which recalibration, one of `KINDS`.
+        kind: which recalibration, one of `KINDS`; or path/to/file.py:Class, whose options are checked when the first such block is built.
         options: the kind's own, the parameters of its class: `reduction`, `hidden`, `squeeze`, `gate` and `bias` of "se", ...
 
     Raises:
@@ -142,20 +153,21 @@ class BlockSpec:
     def __init__(self, kind: str = "se", **options: Any) -> None:
         check_kind(kind)
         given = {name: value for name, value in options.items() if value is not None}
-        known = options_of(kind) if given else {}
-        for name, value in given.items():
-            if name not in known:
-                raise UsageError(f"{kind!r} blocks have no option {name!r}; they have: {', '.join(known)}")
-            known[name].check(name, value)
+        known = known_options(kind) if given else {}
+        if known is not None:
+            for name, value in given.items():
+                if name not in known:
+                    raise UsageError(f"{kind!r} blocks have no option {name!r}; they have: {', '.join(known)}")
+                known[name].check(name, value)
         if {"reduction", "hidden"} <= given.keys():
             raise UsageError("give either reduction or hidden, not both: hidden is the width, reduction is channels / width")
-        if given and (check := getattr(block_class(kind), "check_options", None)) is not None:
+        if known and given and (check := getattr(block_class(kind), "check_options", None)) is not None:
             check(given)
         object.__setattr__(self, "kind", kind)
-        object.__setattr__(self, "options", {name: given[name] for name in known if name in given})
+        object.__setattr__(self, "options", {name: given[name] for name in (sorted(given) if known is None else known) if name in given})
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in ("kind", "options") or name not in options_of(self.kind):
+        if name.startswith("_") or name in ("kind", "options") or name not in (known_options(self.kind) or self.options):
             raise AttributeError(f"a BlockSpec has no option {name!r}")
         return self.options.get(name)
 
@@ -175,14 +187,29 @@ class BlockSpec:
         """
         kind = tree.get("kind", "se")
         check_kind(kind)
-        if len(tree) > ("kind" in tree):
+        if len(tree) > ("kind" in tree) and (known := known_options(kind)) is not None:
             for name in tree:
-                check_choice("field of a block", name, ("kind", *options_of(kind)))
+                check_choice("field of a block", name, ("kind", *known))
         values: dict[str, Any] = dict(tree)
         for name, value in tree.items():
             if isinstance(value, Mapping):
                 values[name] = {int(stage): width for stage, width in value.items()}
         return cls(**values)
+
+    @classmethod
+    def from_saved(cls, tree: Mapping[str, Any]) -> "BlockSpec":
+        """Build a spec from what a file of weights or a plan holds.
+
+        Raises:
+            UsageError: as `from_dict` does, or if the block is one of a user's file that was not named in this process.
+        """
+        kind = tree.get("kind", "se")
+        if isinstance(kind, str) and in_user_file(kind) and not was_loaded(kind):
+            raise UsageError(
+                f"this needs blocks of {kind}, and a file of weights or a plan is no reason to run that code: "
+                f"name it yourself first, --block {kind} or senet.spec.block_class({kind!r})"
+            )
+        return cls.from_dict(tree)
 
     def with_options(self, **options: Any) -> "BlockSpec":
         """Return the spec with these options set, beside or in the place of its own."""
@@ -217,7 +244,7 @@ BlockRule = Callable[[int, int, int], BlockSpec | None]
 
 @dataclass(frozen=True)
 class Recalibration:
-    """What recalibrates a network: one value from the command line or a recipe to the network.
+    """Recalibration of a network: one value from the command line or a recipe to the network.
 
     A plain network, block None, has no placement, stages and reduction: whatever is given for them is dropped.
 

@@ -8,7 +8,7 @@ from senet.measuring.steps import TrainingStep
 
 
 class Squares(nn.Module):
-    """Compute (weight * x)^2, which keeps x, the weight and the product."""
+    """The function (weight * x)^2, which keeps x, the weight and the product."""
 
     def __init__(self, length: int):
         super().__init__()

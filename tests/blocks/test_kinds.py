@@ -57,7 +57,11 @@ def test_a_forgotten_field_is_named(name: str) -> None:
         ({"title": None}, "'title' of Changed is None"),
         ({"placements": ("standard", "middle")}, "'placements' of Changed are .*middle.*allowed: standard, pre, post, identity, inner"),
         ({"placements": ()}, "'placements' of Changed are"),
+        ({"placements": "standard"}, "'placements' of Changed is 'standard'"),
         ({"sees_shortcut": 1}, "'sees_shortcut' of Changed is 1"),
+        ({"squeezed_maps": "one"}, "'squeezed_maps' of Changed is 'one'"),
+        ({"scaled_maps": None}, "'scaled_maps' of Changed is None"),
+        ({"stateless_options": ("kernel",)}, "'stateless_options' of Changed is \\('kernel',\\)"),
         ({"sees_shortcut": True, "placements": PLACEMENTS}, "sees the shortcut, so that 'standard' is its only placement"),
         ({"gate": None}, "has channel gates, but no method 'gate'"),
         ({"start_as_identity": 2.0}, "'start_as_identity' of Changed must be a method"),
@@ -107,6 +111,21 @@ def test_a_name_is_taken_once() -> None:
     with pytest.raises(UsageError, match=r"a sub-class of torch.nn.Module, got <built-in method relu"):
         register_block("relu", torch.relu)  # pyright: ignore[reportArgumentType]
     assert ECA in block_types()
+
+
+def test_a_class_that_is_defined_again_takes_the_place_of_the_first() -> None:
+    first, second = changed(), changed(title="again")
+    register_block("eca", first)
+    model = senet.create_model("eca_cifar_resnet20")
+    register_block("eca", second)
+    assert senet.BlockSpec("eca", kernel=5).kernel == 5
+    blocks = [module for module in model.modules() if is_block(module)]
+    assert {type(block) for block in blocks} == {first}
+    again = senet.create_model("eca_cifar_resnet20")
+    assert {type(module) for module in again.modules() if is_block(module)} == {second}
+    assert [row.kind for row in senet.profile(model, latency=False).blocks] == [
+        row.kind for row in senet.profile(again, latency=False).blocks
+    ]
 
 
 class Weighted(ECA):

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -129,10 +130,9 @@ def test_the_inference_form_leaves_changed_layers_alone(change: str) -> None:
     block = model.layer1[1].se  # pyright: ignore[reportIndexIssue, reportAttributeAccessIssue]
     CHANGES[change](block.fc1)
     images = torch.randn(2, 3, 16, 16)
-    with torch.no_grad():  # torch cannot copy a weight that is pruned with a gradient
-        want = model(images)
-        optimized = senet.optimize(model)
-        torch.testing.assert_close(optimized(images), want, rtol=1e-4, atol=1e-4)
+    want = model(images)  # with a gradient, so that a pruned weight is no leaf, which torch does not copy
+    optimized = senet.optimize(model)
+    torch.testing.assert_close(optimized(images), want, rtol=1e-4, atol=1e-4)
     kept = {row.path: row.kept for row in optimized.report.kept}  # pyright: ignore[reportAttributeAccessIssue]
     assert "hooks, parametrisations or wrappers" in kept["layer1.1.se"]
 
@@ -166,6 +166,65 @@ def test_changed_layers_of_half_weights_compute_in_float32(change: str, dtype: t
     assert all(tensor.dtype == dtype for tensor in half.state_dict().values())
     want = half.double().gate(*(x.double() for x in inputs))  # pyright: ignore[reportCallIssue]
     torch.testing.assert_close(gate.double(), want, rtol=2e-2 if change == "weight norm" else 1e-4, atol=1e-4)
+
+
+def replica(module: nn.Module) -> Any:
+    """Return a replica of a module as `nn.DataParallel` makes it, whose parameters are plain tensors."""
+    copied = module._replicate_for_data_parallel()
+    copied._former_parameters = {}
+    for name, child in module._modules.items():
+        copied._modules[name] = None if child is None else replica(child)
+    for name, parameter in module._parameters.items():
+        if parameter is None:
+            copied._parameters[name] = None
+        else:
+            copied._former_parameters[name] = parameter.clone()
+            setattr(copied, name, copied._former_parameters[name])
+    return copied
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", SPECS)
+def test_replicas_for_several_devices(name: str, dtype: torch.dtype) -> None:
+    block, inputs = built(SPECS[name]).to(dtype), inputs_of(SPECS[name], dtype)
+    copied = replica(block)
+    assert list(copied.parameters()) == []
+    assert torch.equal(copied(*inputs), block(*inputs))
+    copied(*inputs).sum().backward()
+    assert all(parameter.grad is not None for parameter in block.parameters())
+
+
+@pytest.mark.parametrize("inserted", [False, True], ids=["zoo", "inserted"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("change", [*CHANGES, "wrapped", "hook of the block"])
+def test_networks_run_changed_layers_whatever_the_backend(change: str, training: bool, inserted: bool) -> None:
+    torch.manual_seed(0)
+    model: Any = senet.create_model("cifar_resnet20", block=None if inserted else SPECS["se"])
+    if inserted:
+        senet.insert(model, SPECS["se"])
+    blocks = [module for module in model.modules() if isinstance(module, senet.ChannelSE)]
+    images = torch.randn(4, 3, 32, 32)
+    for parameter in blocks[1].parameters():
+        torch.nn.init.uniform_(parameter, 0.1, 0.5)
+
+    def outputs(backend: Literal["reference", "cpp"]) -> Tensor:
+        model.load_state_dict(state)
+        with senet.backend(backend):
+            return model.train(training)(images)
+
+    state = copy.deepcopy(model.state_dict())
+    before = outputs("reference").detach()
+    if change == "wrapped":
+        blocks[1].fc1 = LowRank(blocks[1].fc1)
+    elif change == "hook of the block":
+        blocks[1].register_forward_hook(double)
+    else:
+        CHANGES[change](blocks[1].fc1)
+    state = copy.deepcopy(model.state_dict())
+    want = outputs("reference")
+    torch.testing.assert_close(outputs("cpp"), want, rtol=1e-3, atol=1e-3)
+    if change != "wrapped":  # whose change begins at random
+        assert not torch.allclose(want, before, rtol=1e-5, atol=1e-6)
 
 
 def test_power_iterations_of_half_weights_are_kept() -> None:

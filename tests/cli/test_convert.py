@@ -1,6 +1,7 @@
 """`senet convert` on real files of other libraries: what it writes, and what it refuses."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,6 @@ def file(theirs: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> s
     path = tmp_path_factory.mktemp("weights") / "network.pth"
     torch.save(theirs.state_dict(), path)
     return str(path)
-
-
-def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(["convert", *words]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    return error
 
 
 def test_the_network_is_found_out(theirs: torch.nn.Module, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,11 +55,11 @@ def test_class_names_travel_to_predictions(file: str, tmp_path: Path, capsys: py
     assert [guess["probability"] for guess in numbered] == [guess["probability"] for guess in named]
 
 
-def test_files_that_do_not_tell_need_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_do_not_tell_need_a_name(tmp_path: Path, refused: Callable[..., str]) -> None:
     bare, target = tmp_path / "bare.pth", tmp_path / "out.safetensors"
     own = senet.create_model("se_preresnet20", num_classes=3)
     torch.save(own.state_dict(), bare)
-    assert "does not say which network it fits" in refused([str(bare), "--to", str(target)], capsys)
+    assert "does not say which network it fits" in refused("convert", bare, "--to", target)
     assert main(["convert", str(bare), "--to", str(target), "--model", "se_preresnet20", "--num-classes", "3"]) == 0
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(senet.from_pretrained(target)(x), own.eval()(x))
@@ -96,10 +90,10 @@ def test_folded_input_sees_the_same_images(file: str, tmp_path: Path) -> None:
         (["{file}", "--to", "out.safetensors", "--model", "se_resnet5"], "did you mean 'se_resnet50'"),
     ],
 )
-def test_refusals(words: list[str], message: str, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refusals(words: list[str], message: str, file: str, tmp_path: Path, refused: Callable[..., str]) -> None:
     there = tmp_path / "there.safetensors"
     there.write_text("one\n")
     filled = [word.format(file=file, there=there) for word in words]
-    assert message in refused(filled, capsys)
+    assert message in refused("convert", *filled)
     assert there.read_text() == "one\n"
     assert not Path("out.safetensors").exists()

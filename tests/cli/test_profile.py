@@ -59,11 +59,8 @@ def test_weights_say_their_network_and_images(tmp_path, capsys, as_folder):
         (["se_preresnet20", "--placement", "before"], "model.placement"),
     ],
 )
-def test_wrong_words_get_one_line(words, message, capsys):
-    assert main(["profile", *words]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert message in err
+def test_wrong_words_get_one_line(words, message, refused):
+    assert message in refused("profile", *words)
 
 
 def test_a_folder_with_the_name_of_a_network_does_not_hide_it(tmp_path, monkeypatch, capsys):

@@ -14,7 +14,7 @@ from foreign import networks
 
 @dataclass(frozen=True)
 class Host:
-    """Say what is known of one network.
+    """Facts of one network.
 
     Args:
         build: makes it, with random weights.

@@ -98,7 +98,7 @@ class DoubleConv(nn.Sequential):
 
 
 class Up(nn.Module):
-    """Enlarge, join with the skip, convolve."""
+    """Enlargement, concatenation with the skip, convolutions."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ EXACT = 0.0
 
 @dataclass(frozen=True)
 class Case:
-    """Hold one host before and after the insertion; tests do not change it."""
+    """One host before and after the insertion; tests do not change it."""
 
     host: Host
     plain: nn.Module

@@ -41,7 +41,7 @@ def test_recipes_train_inserted_networks(name: str, model: dict[str, object], tm
     again = senet.from_pretrained(weights)
     assert any(isinstance(module, senet.ChannelSE) for module in again.modules())
     measured = senet.evaluate([again], DataRecipe(name="digits", image_size=8))
-    assert measured.top1 == pytest.approx(result.top1)
+    assert measured.metrics["top1"] == pytest.approx(result.metrics["top1"])
 
 
 def test_a_trained_network_goes_on_with_blocks_only_and_comes_back() -> None:

@@ -16,7 +16,7 @@ from senet.errors import UsageError
 
 
 class Bypassed(nn.Module):
-    """Takes the weight of its last BN instead of calling it."""
+    """A unit that takes the weight of its last BN instead of calling it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Bypassed(nn.Module):
 
 
 class ReadsAttributes(nn.Module):
-    """Asks its unit for an attribute that a wrapper does not have."""
+    """A container that asks its unit for an attribute that a wrapper does not have."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class ReadsAttributes(nn.Module):
 
 
 class Detached(nn.Module):
-    """Cuts the gradient of its unit."""
+    """A container that cuts the gradient of its unit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class DetachedUnits(nn.Module):
 
 
 class Outer(nn.Module):
-    """Holds one unit."""
+    """A container of one unit."""
 
     def __init__(self, unit: nn.Module) -> None:
         super().__init__()

@@ -209,7 +209,7 @@ def test_plain_chains_get_a_block_behind_every_activation() -> None:
 
 
 class Striding(nn.Module):
-    """Join a pooled map with branches made from the same map: a unit of ShuffleNet, or a module of an Inception."""
+    """A pooled map joined with branches made from the same map: a unit of ShuffleNet, or a module of an Inception."""
 
     def __init__(self, pool: Callable[[Tensor], Tensor], *depths: int) -> None:
         super().__init__()

@@ -181,7 +181,7 @@ class TestContract:
 
 @pytest.mark.parametrize("name", [name for name in SMALL if name not in COVERED], scope="class")
 class TestForms:
-    """What depends on the form of the units and not on their number."""
+    """All that depends on the form of the units and not on their number."""
 
     def test_profile_counts_every_block(self, name: str) -> None:
         network = create(name, device="meta")

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Hopper:
-    """Stand in for the driver of a device that is not there: triton asks it what to compile for."""
+    """Stand-in for the driver of a device that is not there: triton asks it what to compile for."""
 
     def get_current_target(self) -> Any:
         from triton.backends.compiler import GPUTarget

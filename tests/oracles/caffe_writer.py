@@ -75,7 +75,7 @@ def network(layers: Sequence[CaffeLayer], style: Style = Style()) -> bytes:
 
 
 class ReleaseWriter:
-    """Give the layers of one of the release's networks from a state dict of ours, as arrays.
+    """Writer of the layers of one of the release's networks from a state dict of ours, as arrays.
 
     Args:
         state: the state dict.

@@ -29,7 +29,7 @@ class Repo:
 
 
 class HubServer(ThreadingHTTPServer):
-    """Serve repositories that live in memory; `requests` lists the methods and paths that were asked for."""
+    """Server of repositories that live in memory; `requests` lists the methods and paths that were asked for."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -57,7 +57,7 @@ class HubServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answer requests; the names of the headers and fields are those of the hub's API."""
+    """Answers to requests; the names of the headers and fields are those of the hub's API."""
 
     protocol_version = "HTTP/1.1"
     server: HubServer  # pyright: ignore[reportIncompatibleVariableOverride] - no other server uses it

@@ -30,7 +30,7 @@ LIMITS = {torch.float64: (1e-12, 1e-12), torch.float32: (3e-6, 3e-6), torch.floa
 
 @dataclass(frozen=True)
 class Case:
-    """What is computed: statistics of the norms ("batch", "running" or none), gate, ReLU; on which maps, where, by which tiling."""
+    """The computation: statistics of the norms ("batch", "running" or none), gate, ReLU; on which maps, where, by which tiling."""
 
     norm: str | None
     r_norm: str | None

@@ -20,7 +20,7 @@ def test_every_module_goes_back_to_its_own_mode() -> None:
 
 
 class Remembers(nn.Module):
-    """Keeps what it has seen, in attributes, in a dictionary and in a buffer's entry."""
+    """A module that keeps what it has seen, in attributes, in a dictionary and in a buffer's entry."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ def test_counts_sum_up_to_an_accuracy_in_percent() -> None:
 
 
 class Says(nn.Module):
-    """Give fixed logits for each image, told apart by its first pixel."""
+    """A network with fixed logits for each image, told apart by its first pixel."""
 
     def __init__(self, logits: torch.Tensor) -> None:
         super().__init__()

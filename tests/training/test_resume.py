@@ -136,7 +136,7 @@ def test_an_interruption_while_validating_is_taken_up_there(whole: Path, tmp_pat
 
 
 class Killed(BaseException):
-    """Stand for a power cut: nothing may be saved after it."""
+    """A power cut: nothing may be saved after it."""
 
 
 @pytest.mark.parametrize("save_steps", [None, 3])

@@ -47,7 +47,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 def test_predictions(images: Path, files: dict[str, Path]) -> None:
     photographs = sorted(images.rglob("*.png"))
-    found = {name: [guess for image in predict(path, photographs) for guess in image.guesses] for name, path in files.items()}
+    found = {name: [guess for image in predict(path, photographs) for guess in image.prediction.guesses] for name, path in files.items()}
     probabilities = {name: [guess.probability for guess in guesses] for name, guesses in found.items()}
     assert [guess.name for guess in found["bgr"]] == [guess.name for guess in found["rgb"]]
     assert probabilities["bgr"] == pytest.approx(probabilities["rgb"], rel=1e-5)
@@ -56,6 +56,6 @@ def test_predictions(images: Path, files: dict[str, Path]) -> None:
 
 def test_evaluation(images: Path, files: dict[str, Path]) -> None:
     data = open_data(DataRecipe(name="folder", root=str(images), workers=0))
-    losses = {name: evaluate(path, data, workers=0).loss for name, path in files.items()}
+    losses = {name: evaluate(path, data, workers=0).metrics["loss"] for name, path in files.items()}
     assert losses["bgr"] == pytest.approx(losses["rgb"], rel=1e-5)
     assert losses["wrong"] != pytest.approx(losses["rgb"], rel=1e-2)

@@ -48,7 +48,7 @@ def refused(load, source: object) -> str:
 
 
 class Bomb:
-    """Unpickled, it makes the folder "exploded"."""
+    """An object that, unpickled, makes the folder "exploded"."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("mkdir exploded",)

@@ -24,7 +24,7 @@ NAME = f"network-{DIGEST}.pth"
 
 
 class Server(ThreadingHTTPServer):
-    """Answer with the files it holds, and list what was asked for; a file of None breaks the answer off."""
+    """A server of the files it holds, and a list of what was asked for; a file of None breaks the answer off."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -147,10 +147,10 @@ def test_a_copy_made_by_other_means_is_used(server: Server, cache: Path) -> None
 def test_a_release_is_fetched_by_its_name(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = oracle("moskomule", "se_resnet20")
     content, digest = saved(theirs.state_dict())
-    (release,) = [r for r in source.LIBRARIES["moskomule"].releases if r.name == "se_resnet20"]
+    (release,) = [r for r in source.PUBLISHERS["moskomule"].releases if r.name == "se_resnet20"]
     name = f"se_resnet20-{digest}.pth"
     served = Release(release.model, release.name, release.rules, release.options, url=server.url(name), digest=digest)
-    monkeypatch.setitem(source.LIBRARIES, "moskomule", Library("moskomule", (served, *source.LIBRARIES["moskomule"].releases)))
+    monkeypatch.setitem(source.PUBLISHERS, "moskomule", Library("moskomule", (served, *source.PUBLISHERS["moskomule"].releases)))
     server.files[name] = content
     for _ in range(2):
         model = create_model("se_cifar_resnet20", weights="moskomule/se_resnet20").eval()

@@ -15,7 +15,7 @@ BATCH = {"training": 32, "inference": 1}
 
 @dataclass(frozen=True)
 class Settings:
-    """How something is measured.
+    """Settings of a measurement.
 
     Args:
         mode: "training" (forward, cross-entropy and backward; no optimiser, which does not differ) or "inference".

@@ -1,6 +1,7 @@
 """The kinds of block: what each has to say of itself, and how users add their own."""
 
 import re
+from collections.abc import Mapping
 from inspect import getattr_static, signature
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 
 from senet.errors import UsageError
 from senet.spec import KINDS, PLACEMENTS, block_class, constructor_options
+from senet.userfile import load_function
 
 FIELDS = {
     "title": "how tables write it: 'SE'",
@@ -24,8 +26,20 @@ FIELDS = {
 """What the class of a block has to say -> what that is; a property or a class attribute, methods where it says so."""
 
 METHODS = ("start_as_identity", "tail_gates")
-ATTRIBUTE_TYPES: dict[str, Any] = {"title": str, "paper": (tuple, type(None)), "sees_shortcut": bool, "has_channel_gates": bool}
+ATTRIBUTE_TYPES: dict[str, Any] = {
+    "title": str,
+    "paper": (tuple, type(None)),
+    "sees_shortcut": bool,
+    "has_channel_gates": bool,
+    "placements": (tuple, list),
+    "squeezed_maps": int,
+    "scaled_maps": int,
+    "stateless_options": Mapping,
+}
 RESERVED_KINDS = ("auto", "none", "plain")
+
+_in_files: dict[str, type[nn.Module]] = {}
+_replaced: list[type[nn.Module]] = []
 
 
 def register_block(kind: str, cls: type[nn.Module]) -> None:
@@ -33,6 +47,9 @@ def register_block(kind: str, cls: type[nn.Module]) -> None:
 
     Its constructor takes the channels first and then its options, each with a default: they become the options of
     `BlockSpec(kind, ...)`. What else the class has to say is in `FIELDS`, see docs/blocks/own.md.
+
+    A class of the same name and module takes the place of the one before it, as when the cell of a notebook runs again; blocks that were
+    built from that one stay blocks. A class in a file that commands are to use needs no registration: path/to/file.py:Class is a kind.
 
     Args:
         kind: name of the kind, and prefix of networks that have it: "eca" gives "eca_resnet50".
@@ -43,23 +60,47 @@ def register_block(kind: str, cls: type[nn.Module]) -> None:
     """
     if not isinstance(kind, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or kind in RESERVED_KINDS:
         raise UsageError(f"a kind of block is named in lower-case letters, digits and underscores, such as 'eca'; got {kind!r}")
-    if kind in KINDS and KINDS[kind] is not cls:
-        raise UsageError(f"the kind {kind!r} is taken by {block_class(kind).__name__}: choose another name")
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        raise UsageError(f"a block is a sub-class of torch.nn.Module, got {cls!r}")
-    _check_fields(cls)
-    _check_constructor(cls)
+    known = block_class(kind) if kind in KINDS else cls
+    if known is not cls and _home(known) != _home(cls):
+        raise UsageError(f"the kind {kind!r} is taken by {known.__name__}: choose another name")
+    _check_class(cls)
+    if known is not cls:
+        _replaced.append(known)
     KINDS[kind] = cls
+
+
+def class_in_file(kind: str) -> type[nn.Module]:
+    """Run a user's file, once, and return the class of path/to/file.py:Class.
+
+    Raises:
+        UsageError: if it is not there, or leaves out or contradicts something, which is named.
+    """
+    if kind not in _in_files:
+        cls: Any = load_function(kind, "block")
+        _check_class(cls)
+        _in_files[kind] = cls
+    return _in_files[kind]
 
 
 def block_types() -> tuple[type[nn.Module], ...]:
     """Return the classes of all kinds."""
-    return tuple(block_class(kind) for kind in KINDS)
+    return (*(block_class(kind) for kind in KINDS), *_in_files.values(), *_replaced)
 
 
 def is_block(module: object) -> bool:
     """Return whether a module is a block of some kind."""
     return isinstance(module, block_types())
+
+
+def _home(cls: Any) -> tuple[str, str]:
+    return getattr(cls, "__module__", ""), getattr(cls, "__qualname__", "")
+
+
+def _check_class(cls: Any) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise UsageError(f"a block is a sub-class of torch.nn.Module, got {cls!r}")
+    _check_fields(cls)
+    _check_constructor(cls)
 
 
 def _check_fields(cls: Any) -> None:

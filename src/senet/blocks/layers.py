@@ -1,6 +1,6 @@
 """How blocks call their layers: as modules, so that pruning, parametrisations, hooks and wrappers of a layer take effect."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,10 @@ def call(layer: nn.Module, z: Tensor) -> Tensor:
     if type(layer) is nn.Linear and is_plain_layer(layer):
         return linear(z, layer.weight.to(z.dtype), None if layer.bias is None else layer.bias.to(z.dtype))
     buffers = {name: buffer for name, buffer in layer.named_buffers() if buffer.is_floating_point()}
-    state = {name: tensor.to(z.dtype) for name, tensor in (*layer.named_parameters(), *buffers.items())}
+    parameters = {
+        f"{path}.{name}".lstrip("."): tensor for path, module in layer.named_modules() for name, tensor in own_parameters(module).items()
+    }
+    state = {name: tensor.to(z.dtype) for name, tensor in (*parameters.items(), *buffers.items()) if tensor is not None}
     out = functional_call(layer, state, (z,))
     if layer.training:
         with torch.no_grad():
@@ -52,11 +55,17 @@ def call(layer: nn.Module, z: Tensor) -> Tensor:
     return out
 
 
+def own_parameters(module: nn.Module) -> Mapping[str, Tensor | None]:
+    """Return the parameters of a module, not of those inside; a replica of `nn.DataParallel` has them as plain tensors."""
+    return module.__dict__.get("_former_parameters") or module._parameters
+
+
 def numbers(layer: nn.Module) -> Iterable[Tensor]:
     """Return the floating-point parameters and buffers of a layer."""
     if not layer._modules and not layer._buffers:  # the usual case, without a search
-        return [tensor for tensor in layer._parameters.values() if tensor is not None]
-    return [tensor for tensor in (*layer.parameters(), *layer.buffers()) if tensor.is_floating_point()]
+        return [tensor for tensor in own_parameters(layer).values() if tensor is not None]
+    parameters = (tensor for module in layer.modules() for tensor in own_parameters(module).values() if tensor is not None)
+    return [tensor for tensor in (*parameters, *layer.buffers()) if tensor.is_floating_point()]
 
 
 def gate_type(layer: nn.Module, *maps: Tensor) -> torch.dtype:
@@ -70,7 +79,7 @@ def widths(layer: nn.Module) -> tuple[int, int]:
     Raises:
         UsageError: if nothing in the module says them.
     """
-    weight = layer._parameters.get("weight")
+    weight = own_parameters(layer).get("weight")
     if weight is not None and weight.ndim > 1:
         return weight.shape[0], weight.shape[1]
     for module in layer.modules():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from senet.cli.arguments import CommandParser, add_json, device_of
 from senet.errors import UsageError
+from senet.spec import block_class
 
 if TYPE_CHECKING:
     from senet.recipe import DataRecipe
@@ -23,14 +24,17 @@ def add_arguments(parser: CommandParser) -> None:
     parser.takes_recipe = True
     parser.epilog = (
         "The images are those that the first weights were validated on; flags change that: --data.name folder --data.root DIR. "
-        "A task or data source of your own runs only if it is named: --task FILE.py:FACTORY, --data.name FILE.py:SOURCE."
+        "A task, data source or block of your own runs only if it is named: --task FILE.py:FACTORY, --data.name FILE.py:SOURCE, "
+        "--block FILE.py:CLASS."
     )
 
 
 def run(args: Namespace) -> int:
     """Evaluate, and print one row."""
     scales = _pixels(args.scales)
-    task = args.changes.pop("task", None)
+    task, block = args.changes.pop("task", None), args.changes.pop("model.block", None)
+    if block is not None:
+        block_class(block)
     data = _data(args)
     from senet.cli.printing import show, with_progress
     from senet.training.evaluate import evaluate
@@ -63,7 +67,7 @@ def _data(args: Namespace) -> "DataRecipe":
 
     if foreign := [name for name in args.changes if not name.startswith("data.")]:
         raise UsageError(
-            f"an evaluation has no field {foreign[0]!r}; allowed: --task and fields of the data, --data.root, --data.workers, ..."
+            f"an evaluation has no field {foreign[0]!r}; allowed: --task, --block and fields of the data, --data.root, --data.workers, ..."
         )
     from senet.results.run_folder import RunFolder
     from senet.userfile import in_user_file

@@ -5,6 +5,7 @@ from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json, device_of
 from senet.errors import UsageError
+from senet.spec import block_class
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -12,6 +13,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("images", nargs="+", help="image files, colour or grey, of any size")
     parser.add_argument("--weights", action="append", help="a weights file or run folder; given several times, predictions are averaged")
     parser.add_argument("--task", help="what the weights predict, if that is a task of your own: FILE.py:FACTORY (runs that file)")
+    parser.add_argument("--block", help="the block of the weights, if that is one of your own: FILE.py:CLASS (runs that file)")
     parser.add_argument("--top-k", type=int, default=5, help="how many answers to give, where the task ranks several")
     parser.add_argument("--crops", default="centre", help="centre, or ten: corners and centre, each mirrored too")
     parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
@@ -24,6 +26,8 @@ def run(args: Namespace) -> int:
         raise UsageError("give --weights: a weights file, or the folder of a run")
     from senet.training.predict import predict
 
+    if args.block is not None:
+        block_class(args.block)
     failed = False
     found = []
     for prediction in predict(

@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 
 
 class Printable(Protocol):
-    """What a command shows: a frozen result with a table and plain data."""
+    """Output of a command: a frozen result with a table and plain data."""
 
     def table(self) -> RenderableType:
         """Return the result as a rich table, or several."""

@@ -13,6 +13,7 @@ import yaml
 from senet.errors import UsageError
 from senet.recipe import Recipe, field_path, list_recipes, load_recipe, override
 from senet.spec import KINDS, block_class
+from senet.userfile import in_user_file
 
 DEFAULT_VARY: dict[str, list[Any]] = {"model.block": [None, "se"]}
 
@@ -121,7 +122,7 @@ def describe_change(path: str, value: Any) -> str:
         if isinstance(value, Mapping):
             options = " ".join(f"{name}={option}" for name, option in value.items() if name != "kind")
             return f"{describe_change(path, value.get('kind', 'se'))} {options}".strip()
-        return "plain" if value is None else block_class(value).title if value in KINDS else str(value)
+        return "plain" if value is None else block_class(value).title if value in KINDS or in_user_file(str(value)) else str(value)
     return f"{path.rpartition('.')[2].replace('_', ' ')} {'none' if value is None else value}"
 
 

@@ -21,7 +21,7 @@ EvalPair = Callable[[Image.Image, Any], tuple[Any, Any]]
 
 
 class Preparation(Protocol):
-    """How images and targets become batches; every task is one."""
+    """Path of images and targets into batches; every task is one."""
 
     def train_transform(self, recipe: DataRecipe, spec: InputSpec) -> TrainPair:
         """Return what augments a training image together with its target; its random numbers are those that it is given, no others."""

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from senet.atomic import replacing
 from senet.deploy.optimize import optimize as optimized
 from senet.errors import UsageError, choice_error
+from senet.surgery.duplicate import duplicate
 
 TOLERANCE = 1e-3
 """Largest difference of the logits, relative to the largest of them, that a file may show (engines sum in other orders)."""
@@ -34,7 +34,7 @@ class Check:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was exported.
+    """Outcome of an export.
 
     Args:
         file: the file.
@@ -101,7 +101,7 @@ def export(
         example_input = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
     if len(example_input) < 2:
         raise UsageError("example_input needs two images or more: one would fix the batch size to 1")
-    reference = deepcopy(model).eval()
+    reference = duplicate(model).eval()
     network = optimized(reference) if optimize else reference
     auto = torch.export.Dim.AUTO
     with _quiet("torch.fx.experimental.symbolic_shapes"):

@@ -1,6 +1,5 @@
 """The inference form of a network: what follows a convolution becomes part of it, and blocks know their gates before it runs."""
 
-import copy
 from collections.abc import Iterator
 from functools import partial
 
@@ -10,6 +9,7 @@ from senet.deploy.containers import graphs_of, is_target
 from senet.deploy.fuse import fuse
 from senet.deploy.report import Fusion, FusionReport
 from senet.errors import UsageError
+from senet.surgery.duplicate import duplicate
 from senet.surgery.once import CalledOnce
 from senet.surgery.replace import replace_modules
 
@@ -35,7 +35,7 @@ def optimize(model: nn.Module) -> nn.Module:
     """
     if any(tensor.device.type == "meta" for tensor in (*model.parameters(), *model.buffers())):
         raise UsageError(f"{type(model).__name__} is on the meta device and has no weights yet: load them, then optimise")
-    holder = nn.Sequential(copy.deepcopy(model).eval().requires_grad_(False))
+    holder = nn.Sequential(duplicate(model).eval().requires_grad_(False))
     order = {path: index for index, (path, _) in enumerate(model.named_modules(remove_duplicate=False))}
     graphs, untraced = graphs_of(holder[0])
     rows = [Fusion(path, kind, kept=f"its forward cannot be traced: {reason}") for path, (kind, reason) in untraced.items()]

@@ -9,7 +9,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Fusion:
-    """What became of one module.
+    """Fate of one module.
 
     Args:
         path: its place in the network.
@@ -26,7 +26,7 @@ class Fusion:
 
 @dataclass(frozen=True)
 class FusionReport:
-    """What was fused, and what was not and why.
+    """Modules that were fused, and those that were not and why.
 
     Args:
         model: class of the network.

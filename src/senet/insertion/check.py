@@ -19,7 +19,7 @@ from senet.surgery.trace import container_of
 
 @dataclass(frozen=True)
 class Host:
-    """What a site names: the module to wrap or rewrite, how the network calls it, and the container of its unit."""
+    """Module that a site names, to be wrapped or rewritten, with the arguments of its call and the container of its unit."""
 
     module: nn.Module
     call: Arguments

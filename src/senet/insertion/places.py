@@ -15,7 +15,7 @@ IN_ORDER = ("chain", "depthwise")
 
 @dataclass(frozen=True)
 class Place:
-    """How a cut is made.
+    """Way to make a cut.
 
     Args:
         path: the module that is wrapped, or whose forward is rewritten.

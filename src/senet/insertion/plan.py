@@ -190,5 +190,5 @@ def _site(tree: Mapping[str, Any]) -> Site:
     if unknown := set(tree) - {entry.name for entry in fields(Site)}:
         raise UsageError(f"a site of a plan has no field {min(unknown)!r}")
     values: dict[str, Any] = dict(tree) | {name: tuple(tree.get(name, ())) for name in ("aliases", "users")}
-    values["block"] = BlockSpec.from_dict(tree["block"])
+    values["block"] = BlockSpec.from_saved(tree["block"])
     return Site(**values)

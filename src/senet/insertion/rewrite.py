@@ -15,7 +15,7 @@ from senet.surgery.trace import Container, trace
 
 @dataclass(frozen=True)
 class Edit:
-    """What to put where in a graph.
+    """Block and the place in a graph where it goes.
 
     Args:
         name: name of the block's sub-module.

@@ -102,7 +102,7 @@ def model_from_config(config: Mapping[str, Any], *, device: torch.device | str |
     options = dict(config["options"])
     plans = options.pop("inserted", ())
     block, placement, stages = options.pop("block"), options.pop("placement"), options.pop("stages")
-    spec = None if block is None or plain else BlockSpec.from_dict(block)
+    spec = None if block is None or plain else BlockSpec.from_saved(block)
     if spec is None:
         options.pop("omitted", None)
     recalibration = Recalibration(spec, placement, None if stages is None else tuple(stages))

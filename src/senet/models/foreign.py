@@ -83,7 +83,7 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
     fixed = {key: options.pop(key) for key in ("num_classes", "in_channels", "block", "placement", "stages")}
     own = {key: value for key, value in options.items() if key not in (*INSERTION_OPTIONS, PRETRAINED)}
     model = _build(name, fixed["num_classes"], fixed["in_channels"], own)
-    block = fixed["block"] if plain or fixed["block"] is None else BlockSpec.from_dict(fixed["block"])
+    block = fixed["block"] if plain or fixed["block"] is None else BlockSpec.from_saved(fixed["block"])
     stages = fixed["stages"] if fixed["stages"] is None else tuple(fixed["stages"])
     described = fixed | options | {"block": None if plain else block, "stages": stages}
     _describe(model, ModelConfig(name, described), fixed["in_channels"])

@@ -110,7 +110,8 @@ def build_model(
     blocks.check_omitted()
     chosen = known | options | {"num_classes": classes, "in_channels": in_channels}
     chosen |= {"block": resolved.block, "placement": resolved.placement, "stages": resolved.stages}
-    prefix = f"{resolved.block.kind}_" if isinstance(resolved.block, BlockSpec) and family.block is None else ""
+    kind = resolved.block.kind if isinstance(resolved.block, BlockSpec) and family.block is None else None
+    prefix = f"{kind}_" if kind in KINDS else ""
     model.config = ModelConfig(prefix + plain, chosen | ({"omitted": blocks.omitted} if blocks.omitted else {}))
     model.input_size = (in_channels, family.image_size, family.image_size)
     device = torch.get_default_device() if device is None else torch.device(device)

@@ -16,7 +16,7 @@ from senet.ops.tail.fusible import gates_channels, is_traced
 
 @dataclass(frozen=True)
 class UnitShape:
-    """What one unit maps from and to.
+    """Widths, strides and forms of one unit.
 
     Args:
         stage: stage in the paper's numbering.
@@ -205,7 +205,7 @@ class PreactivatedUnit(ResidualUnit):
 
 @dataclass(frozen=True)
 class Carry:
-    """What a pre-activation unit hands to the next one.
+    """Maps that a pre-activation unit hands to the next one.
 
     Args:
         total: the sum of branch and shortcut, (N, C, H, W).

@@ -1,7 +1,6 @@
 """Measure a network: count, then time it against its plain twin, then time its parts."""
 
 from collections.abc import Callable, Collection, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from time import perf_counter, process_time
 from typing import TypeVar
@@ -23,6 +22,7 @@ from senet.measuring.timing import Timing, interleave
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.create import model_from_config
 from senet.profiling.result import PartRow, Profile
+from senet.surgery.duplicate import duplicate
 
 Placed = TypeVar("Placed", Tensor, nn.Module)
 Seconds = dict[str, tuple[float, float]]
@@ -55,7 +55,7 @@ def profile(
         UsageError: if the model does not say its input size and none is given, or a length is below 1.
     """
     size = _input_size(model, input_size)
-    network, twin = deepcopy(model), _plain_twin(model)
+    network, twin = duplicate(model), _plain_twin(model)
     x = _placed_like(model, torch.randn(size, generator=torch.Generator().manual_seed(0)))
     timings: dict[str, Timing] = {}
     if latency:
@@ -81,7 +81,7 @@ def _input_size(model: nn.Module, input_size: Sequence[int] | None) -> tuple[int
 
 def _plain_twin(model: nn.Module) -> nn.Module | None:
     if any(isinstance(module, Gated | Rewritten) for module in model.modules()):
-        twin = deepcopy(model)
+        twin = duplicate(model)
         remove(twin)
         return twin
     if not isinstance(model, Classifier) or not block_paths(model):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from senet.spec import KINDS, block_class
+from senet.userfile import in_user_file, was_loaded
 
 Paper = tuple[str, str]
 """Authors with the title, and number in arXiv."""
@@ -35,7 +36,11 @@ NETWORKS: dict[str, Paper] = {
 
 
 def papers(name: str, kinds: Iterable[str] = ()) -> list[Paper]:
-    """Return the papers behind a network of the registry, such as "se_resnet50", and behind blocks of these kinds, each once."""
+    """Return the papers behind a network of the registry, such as "se_resnet50", and behind blocks of these kinds, each once.
+
+    A block of a user's file has its paper where that file was named; citing it is no reason to run the file.
+    """
     plain = re.sub(rf"^({'|'.join(KINDS)})_", "", name)
+    classes = [block_class(kind) for kind in kinds if not in_user_file(kind) or was_loaded(kind)]
     network = [paper for begin, paper in NETWORKS.items() if plain.startswith(begin)]
-    return list(dict.fromkeys([*network, *(paper for kind in kinds if (paper := block_class(kind).paper) is not None)]))
+    return list(dict.fromkeys([*network, *(paper for cls in classes if (paper := cls.paper) is not None)]))

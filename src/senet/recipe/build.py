@@ -14,7 +14,7 @@ from senet.errors import UsageError, nearest
 from senet.recipe.paths import field_path, set_field
 from senet.recipe.tree import Recipe
 from senet.recipe.values import MismatchError, convert
-from senet.spec import options_of
+from senet.spec import known_options
 
 Fields = TypeVar("Fields")
 
@@ -49,7 +49,8 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def _check_options(tree: Mapping[str, Any], prefix: str, where: str) -> None:
-    known = ("kind", *options_of(tree.get("kind", "se")))
+    options = known_options(tree.get("kind", "se"))
+    known = ("kind", *(tree if options is None else options))
     for name in tree:
         if name not in known:
             allowed = ", ".join(prefix + option for option in known)

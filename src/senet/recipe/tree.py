@@ -23,7 +23,7 @@ class ModelRecipe:
 
     Args:
         name: a registry name (`senet models`).
-        block: "auto" (what the name says), null for the plain network, a kind of block, or a BlockSpec.
+        block: "auto" (what the name says), null for the plain network, a kind of block or path/to/file.py:Class, or a BlockSpec.
         placement: where the block sits in its residual unit.
         stages: the stages that get a block, in the paper's numbering; null = all.
         reduction: reduction ratio, one number or one per stage; null = the kind's default.
@@ -45,7 +45,7 @@ class ModelRecipe:
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """Which images, and how they are augmented and batched.
+    """Images, and the way they are augmented and batched.
 
     Args:
         name: the source of the images: digits, cifar10, cifar100, folder, places365, or a function of your own, path/to/file.py:function.
@@ -118,7 +118,7 @@ class OptimRecipe:
 
 @dataclass(frozen=True)
 class ScheduleRecipe:
-    """How the learning rate moves.
+    """Course of the learning rate.
 
     Args:
         name: constant; step (x gamma at each milestone); cosine (per iteration, to 0); plateau (x gamma when validation loss stalls).
@@ -143,7 +143,7 @@ class ScheduleRecipe:
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How long and how to train.
+    """Length and manner of training.
 
     Args:
         epochs: passes over the training images (an upper limit for the plateau schedule).

@@ -44,7 +44,7 @@ class SeedRun:
 
 @dataclass(frozen=True)
 class VariantResult:
-    """What was found about one variant.
+    """Findings about one variant.
 
     Args:
         label: what tables and charts call it.

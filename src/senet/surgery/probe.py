@@ -28,7 +28,7 @@ SMALL_SIDES = (64, 128, 224, 299, 512)
 
 @dataclass
 class Probe:
-    """What a run of a network showed.
+    """Findings of a run of a network.
 
     Attributes:
         calls: module -> arguments of its first call, in the order of the calls.
@@ -87,14 +87,16 @@ class _Recorder(nn.Module):
         """Run the graph on the values of its placeholders."""
         shapes = self.shapes
 
-        class Run(fx.Interpreter):
+        class ShapeInterpreter(fx.Interpreter):
+            """Interpreter that notes the shape of every tensor."""
+
             def run_node(self, n: fx.Node) -> Any:
                 value = super().run_node(n)
                 if isinstance(value, Tensor):
                     shapes[n] = tuple(value.shape)
                 return value
 
-        return Run(self.inner, graph=self.graph, garbage_collect_values=False).run(*args, enable_io_processing=False)
+        return ShapeInterpreter(self.inner, graph=self.graph, garbage_collect_values=False).run(*args, enable_io_processing=False)
 
 
 def probe(model: nn.Module, example: Any = None, *, small: bool = False) -> Probe:

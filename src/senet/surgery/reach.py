@@ -15,7 +15,7 @@ from senet.surgery.preserve import evaluating, unchanged
 
 
 class Effect(Enum):
-    """What a module's output does to the output of the container around it."""
+    """Effect of a module's output on the output of the container around it."""
 
     ACTS = "it reaches the output, and gets a gradient"
     ZERO_INPUT = "it does, but is given zeros only"

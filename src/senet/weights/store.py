@@ -25,7 +25,7 @@ PICKLES = (b"PK\x03\x04", b"\x80\x02")
 
 @dataclass(frozen=True)
 class WeightsMetadata:
-    """What a file says about its weights; a field is None where it is silent.
+    """Statements of a file about its weights; a field is None where it is silent.
 
     Args:
         source: path of the file.

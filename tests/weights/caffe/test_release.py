@@ -116,7 +116,7 @@ def test_a_photograph_through_predict_is_as_in_caffe(release: Path, tmp_path: Pa
     wanted = {name_of[place]: probability for place, probability in enumerate(in_caffe.softmax(0).tolist())}
     tolerance = 0.02 if convention == "imagenet" else 1e-3  # float32; at the border the padding has another colour
     assert max(wanted.values()) > 0.002  # twice what a network gives that sees nothing
-    assert {guess.name: guess.probability for guess in found.guesses} == pytest.approx(wanted, rel=tolerance)
+    assert {guess.name: guess.probability for guess in found.prediction.guesses} == pytest.approx(wanted, rel=tolerance)
 
 
 def test_the_report_names_the_release(release: Path) -> None:

@@ -18,7 +18,7 @@ from senet.surgery.trace import containers
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found in a network.
+    """Units and blocks that were found in a network.
 
     Args:
         units: the units, in the order of execution.

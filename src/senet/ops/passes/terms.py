@@ -121,7 +121,7 @@ class PositionSums(GradientSums):
 
 @dataclass(frozen=True)
 class PositionCoefficients:
-    """What gated positions add to a map's gradient: by_gq g q + by_dl dl.
+    """Terms that gated positions add to a map's gradient: by_gq g q + by_dl dl.
 
     Args:
         gates: q, (N, 1, H, W).
@@ -149,7 +149,7 @@ class PairMoments:
 
 @dataclass(frozen=True)
 class PairGradient:
-    """What a pre-activation tail returned, v and a = relu(scale v + shift), and the gradients of both; all (N, C, H, W).
+    """Outputs of a pre-activation tail, v and a = relu(scale v + shift), and the gradients of both; all (N, C, H, W).
 
     Args:
         v: the sum of gated branch and shortcut.

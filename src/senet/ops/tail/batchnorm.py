@@ -47,7 +47,7 @@ IDENTITY = BatchNorm(None, None, None, None, use_batch=False, eps=0.0)
 
 @dataclass(frozen=True)
 class Normalization:
-    """What a normalisation does to a map, each (C,): u = scale (x - mean) + beta, scale = gamma inverse_std."""
+    """Affine map of a normalisation, each (C,): u = scale (x - mean) + beta, scale = gamma inverse_std."""
 
     mean: Tensor
     inverse_std: Tensor

@@ -14,7 +14,7 @@ Tail = ChannelTail | SpatialTail
 
 @dataclass(frozen=True)
 class Form:
-    """What a tail is made of, without its tensors.
+    """Make-up of a tail, without its tensors.
 
     Args:
         use_batch: whether the branch's normalisation uses the batch's statistics; None = there is no normalisation.

@@ -27,7 +27,7 @@ WORTHWHILE = 2**17
 
 @dataclass(frozen=True)
 class TailModules:
-    """What a tail is computed from, module by module; None = no such part.
+    """Modules that a tail is computed from; None = no such part.
 
     Args:
         norm: the branch's last normalisation.

@@ -40,7 +40,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Gates:
-    """What a block multiplies by as data: the excitation of the channels, the projection of the positions, or both, then their sum."""
+    """Factors of a block as data: the excitation of the channels, the projection of the positions, or both, then their sum."""
 
     channels: Excitation | None
     positions: Projection | None = None

@@ -19,7 +19,7 @@ from senet.ops.tail.rows import Gradients, TailTensors, TensorRow
 
 @dataclass(frozen=True)
 class PreactivatedSaved:
-    """What the backward pass needs of the forward pass.
+    """Values of the forward pass that the backward pass needs.
 
     Args:
         u: the branch, (N, C, H, W).
@@ -57,7 +57,7 @@ COUNT = 11
 
 @dataclass(frozen=True)
 class PreactivatedOutput:
-    """What the forward pass made: v and a, in what it saved, and the statistics of the batch, None if they are not used."""
+    """Results of the forward pass: v and a, in what it saved, and the statistics of the batch, None if they are not used."""
 
     saved: PreactivatedSaved
     statistics: Statistics | None

@@ -80,7 +80,7 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Saved:
-    """What the backward pass of a tail needs of the forward pass.
+    """Values of a tail's forward pass that its backward pass needs.
 
     Args:
         x: the branch, (N, C, H, W).
@@ -131,7 +131,7 @@ SAVED = (
 
 @dataclass(frozen=True)
 class Output:
-    """What the forward pass of a tail made: y (N, C, H, W), what it saved, and the statistics of the batch, None where unused."""
+    """Results of a tail's forward pass: y (N, C, H, W), what it saved, and the statistics of the batch, None where unused."""
 
     y: Tensor
     saved: Saved
