@@ -8,8 +8,11 @@ import pytest
 
 import senet.comparison.measure as measure
 from senet.comparison import compare
+from senet.comparison.run import NotFiniteError, check_finite
 from senet.errors import UsageError
 from senet.recipe import Recipe, load_recipe, override
+from senet.results.comparison import SeedRun
+from senet.results.metric import ACCURACIES
 from senet.results.run_folder import RunFolder
 
 
@@ -81,3 +84,15 @@ def test_what_cannot_work_fails_before_anything_is_trained(recipe: Recipe, tmp_p
     with pytest.raises(UsageError, match=message):
         compare(recipe, vary=vary, seeds=seeds, out=tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "title"),
+    [("val_top1", float("nan"), "top-1"), ("val_top5", float("inf"), "top-5"), ("val_loss", float("nan"), "validation loss")],
+)
+def test_a_run_that_ends_without_a_finite_figure_is_named(column: str, value: float, title: str) -> None:
+    fine = {"val_top1": (float("nan"), 50.0), "val_top5": (1.0, 90.0), "val_loss": (2.0, 1.0)}
+    runs = {"plain": [SeedRun(0, "runs/plain", fine)], "SE": [SeedRun(0, "runs/se", fine | {column: (1.0, value)})]}
+    check_finite({"plain": runs["plain"]}, ACCURACIES)
+    with pytest.raises(NotFiniteError, match=rf"{title} of runs/se is {value} after the last epoch.*{column} of its metrics.csv"):
+        check_finite(runs, ACCURACIES)

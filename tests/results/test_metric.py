@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -36,3 +37,10 @@ def test_the_better_value_is_the_one_in_its_direction(metric: Metric, best: floa
 @pytest.mark.parametrize("metric", [TOP1, ERROR, DICE], ids=lambda metric: metric.name)
 def test_a_metric_survives_json(metric: Metric) -> None:
     assert Metric.from_dict(json.loads(json.dumps(metric.to_dict()))) == metric
+
+
+@pytest.mark.parametrize(("higher", "best"), [(True, 3.0), (False, 1.0)])
+def test_the_best_value_is_a_number_where_one_is(higher: bool, best: float) -> None:
+    metric = Metric("score", "score", "", higher_is_better=higher)
+    assert metric.best([math.nan, 1.0, math.nan, 3.0]) == best
+    assert math.isnan(metric.best([math.nan]))

@@ -17,6 +17,7 @@ from senet.measuring.timing import interleave, ratio
 from senet.models.create import from_pretrained
 from senet.profiling import profile
 from senet.results.cost import Duration, VariantCost
+from senet.tasks.answers import losses_of
 from senet.tasks.task import Task
 from senet.training.job import LAYOUTS
 from senet.training.optim import build_sgd
@@ -82,7 +83,7 @@ def _training_step(network: nn.Module, prepared: PreparedVariant, device: torch.
     batch = task.noise(prepared.source, recipe.data.batch_size).to(device, layout)
 
     def loss(outputs: Any) -> Tensor:
-        return task.loss(outputs, batch.targets)["loss"]
+        return losses_of(task, outputs, batch.targets)["loss"]
 
     optimizer, autocast = build_sgd(network, recipe.optim), AUTOCAST[recipe.training.precision]
     return TrainingStep(network.train(), (batch.images,), loss, optimizer=optimizer, autocast=autocast)

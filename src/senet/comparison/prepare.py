@@ -7,6 +7,7 @@ from senet.comparison.variants import Variant
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
+from senet.tasks.answers import open_source
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 
@@ -39,7 +40,7 @@ def prepare_variants(variants: Sequence[Variant]) -> list[PreparedVariant]:
         try:
             task = open_task(recipe)
             if recipe.data not in opened:
-                opened[recipe.data] = task.open(recipe.data)
+                opened[recipe.data] = open_source(task, recipe.data)
             task.build(recipe.model, opened[recipe.data], "meta")
         except UsageError as error:
             raise UsageError(f"variant {variant.label!r}: {error}") from error

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.recipe import Recipe, load_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
+from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.training.interruption import Interrupted
@@ -24,6 +26,12 @@ from senet.training.progress import Progress
 
 HISTORY = ("train_", "val_")
 """How the columns of metrics.csv begin that a result keeps."""
+
+
+class NotFiniteError(Exception):
+    """Figure of a run that no mean can be taken of."""
+
+    exit_code = 1
 
 
 def compare(
@@ -52,6 +60,7 @@ def compare(
     Raises:
         UsageError: if the recipe or a variant cannot work; nothing has been written then.
         Interrupted: after SIGINT or SIGTERM; the same call goes on.
+        NotFiniteError: if a run ends with a metric or loss that is no finite number; the runs stay.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     check_positive("seeds", seeds)
@@ -64,6 +73,8 @@ def compare(
 
     with Progress(len(variants) * seeds, enabled=progress) as shown:
         runs = train_missing(variants, numbers, folder, shown)
+        found = {variant.label: tuple(map(seed_run, numbers, runs[variant.label])) for variant in variants}
+        check_finite(found, prepared[0].task.metrics)
         first = [runs[variant.label][0].weights for variant in variants]
         shown.print("timing the networks, in turn")
         costs = measure_costs(prepared, first)
@@ -75,7 +86,7 @@ def compare(
         metrics=prepared[0].task.metrics,
         seeds=numbers,
         variants=tuple(
-            VariantResult(variant.label, variant.changes, tuple(map(seed_run, numbers, runs[variant.label])), cost, panel)
+            VariantResult(variant.label, variant.changes, found[variant.label], cost, panel)
             for variant, cost, panel in zip(variants, costs, panels, strict=True)
         ),
         data=data_facts(prepared[0].source),
@@ -109,6 +120,17 @@ def seed_run(seed: int, run: RunFolder) -> SeedRun:
     """Read a finished run."""
     rows = run.metrics()
     return SeedRun(seed, str(run.path), {name: tuple(row[name] for row in rows) for name in rows[0] if name.startswith(HISTORY)})
+
+
+def check_finite(runs: Mapping[str, Sequence[SeedRun]], metrics: Sequence[Metric]) -> None:
+    """Raise NotFiniteError for the first run, by variant, whose last epoch has a metric or loss without a finite value."""
+    for run in (run for of_variant in runs.values() for run in of_variant):
+        for title, column in (*((metric.title, metric.column) for metric in metrics), ("validation loss", "val_loss")):
+            if not isfinite(run.last(column)):
+                raise NotFiniteError(
+                    f"{title} of {run.folder} is {run.last(column)} after the last epoch, so that variants cannot be compared; "
+                    f"{column} of its metrics.csv says since when"
+                )
 
 
 def data_facts(source: DataSource) -> DataFacts:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from math import isnan, nan
 from typing import Any
 
 from senet.measuring.numbers import signed, with_unit
@@ -55,8 +56,9 @@ class Metric:
         return value > other if self.higher_is_better else value < other
 
     def best(self, values: Iterable[float]) -> float:
-        """Return the best of some values."""
-        return max(values) if self.higher_is_better else min(values)
+        """Return the best of some values; one that is not a number is behind all others."""
+        known = [value for value in values if not isnan(value)]
+        return (max if self.higher_is_better else min)(known, default=nan)
 
     def difference(self, value: float) -> str:
         """Write the size of a difference with its unit: "0.28 points"."""

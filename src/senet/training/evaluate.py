@@ -15,6 +15,7 @@ from senet.data.views import Views
 from senet.recipe import DataRecipe
 from senet.results.metric import Metric
 from senet.surgery.preserve import evaluating
+from senet.tasks.answers import metrics_of, open_source
 from senet.tasks.task import Evaluator, Task
 from senet.training.members import Networks, check_classes, choose_device, common_input, common_task, load_members
 
@@ -95,7 +96,7 @@ def evaluate(
     members = load_members(models, device)
     task = common_task(members, task)
     recipe = data if isinstance(data, DataRecipe) else DataRecipe()
-    source = task.open(data) if isinstance(data, DataRecipe) else data
+    source = open_source(task, data) if isinstance(data, DataRecipe) else data
     check_classes(members, source.classes)
     recipe = replace(recipe, eval_batch_size=batch_size or recipe.eval_batch_size, workers=recipe.workers if workers is None else workers)
     source = replace(source, input=common_input(members, source.input))
@@ -132,6 +133,4 @@ def score(
             there = batch.to(device)
             evaluator.update(task.average(models, there.images), there)
             images.update(len(batch.images))
-    found = evaluator.compute()
-    metrics = {name: found[name] for name in (*(metric.name for metric in task.metrics), "loss")}
-    return Evaluation(metrics, int(images.compute()), tuple(sorted(corrupt.names)), task.metrics)
+    return Evaluation(metrics_of(task, evaluator), int(images.compute()), tuple(sorted(corrupt.names)), task.metrics)

@@ -14,6 +14,7 @@ from senet.data.loaders import CorruptLog, TrainLoader, eval_loader, train_loade
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.recipe import Recipe, TrainingRecipe
+from senet.tasks.answers import open_source
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.training.batchnorm import freeze_batchnorm
@@ -116,7 +117,7 @@ def prepare(recipe: Recipe) -> Job:
     plan = recipe.training
     check_training(plan)
     task = open_task(recipe)
-    source = task.open(recipe.data)
+    source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
     rank, world = fabric.global_rank, fabric.world_size
     batches = train_loader(source, recipe.data, task, seed=recipe.seed, rank=rank, world=world)

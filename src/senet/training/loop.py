@@ -14,6 +14,7 @@ from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
 from senet.results.run import RunResult
 from senet.results.run_folder import RunFolder, new_run, resumed_run
+from senet.tasks.answers import losses_of
 from senet.training.batchnorm import broadcast_buffers
 from senet.training.evaluate import Evaluation, score
 from senet.training.interruption import Interrupted, Interruption
@@ -108,7 +109,7 @@ def train_step(job: Job, network: nn.Module, images: Tensor, targets: Any) -> tu
     set_rate(job.optimizer, job.schedule.rate(step))
     job.optimizer.zero_grad()  # here, not at the end: the allocator hands the freed gradients to the activations, without page faults
     outputs = network(images)
-    losses = job.task.loss(outputs, targets)
+    losses = losses_of(job.task, outputs, targets)
     job.fabric.backward(losses["loss"])
     if clip_norm is not None:
         job.fabric.clip_gradients(network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips such steps itself
