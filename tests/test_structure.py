@@ -122,6 +122,12 @@ def test_a_second_meaning_would_be_seen(tmp_path: Path) -> None:
     assert defined_in_several([first, second]).keys() == {"WIDTHS", "STEPS", "convert"}
 
 
+def test_what_is_predicted_is_known_to_tasks_alone() -> None:
+    asking = {"training", "results", "comparison", "report", "publishing", "cli"}
+    files = [path for path in ROOT.rglob("*") if path.suffix in (".py", ".html") and package_of(path) in asking]
+    assert [path for path in files if re.search(r"top[-_]?[15]\b|Classification", path.read_text(encoding="utf-8"))] == []
+
+
 def test_vague_names_are_not_used() -> None:
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
     assert [path for path in FILES if path.stem in vague] == []
