@@ -14,7 +14,23 @@ from senet.cli.main import COMMANDS
 
 ROOT = Path(senet.__file__).parent
 ORDER = (
-    *("text", "errors", "schema", "atomic", "userfile", "spec", "recipe", "ops", "blocks", "surgery", "weights", "insertion", "models"),
+    *(
+        "text",
+        "streams",
+        "terminal",
+        "errors",
+        "schema",
+        "atomic",
+        "userfile",
+        "spec",
+        "recipe",
+        "ops",
+        "blocks",
+        "surgery",
+        "weights",
+        "insertion",
+        "models",
+    ),
     *("measuring", "profiling", "analysis", "deploy", "compression", "benchmarking", "data", "results", "tasks"),
     *("training", "report", "comparison", "publishing", "cli"),
 )
