@@ -11,25 +11,25 @@ from senet.schema import (
     DOTTED,
     FLAG,
     IDENTIFIER,
-    Rule,
+    Requirement,
     either,
-    fields,
     finite,
     integer,
     items,
     one_of,
     optional,
-    plain,
+    plain_data,
     read_json,
+    record,
     table,
     text,
 )
 
 RULES = [
-    fields({"a": integer(0, 9), "b": optional(text(5))}, needed=("a",)),
+    record({"a": integer(0, 9), "b": optional(text(5))}, needed=("a",)),
     table(IDENTIFIER, finite(0, 1), high=3),
     items(either(integer(1, 3), table(IDENTIFIER, FLAG)), low=1, high=2),
-    plain(3),
+    plain_data(3),
 ]
 
 
@@ -56,17 +56,17 @@ def nested(depth: int) -> Any:
         (either(FLAG, integer(3, 4)), [True, 3], [1, "x", None]),
         (items(integer(0, 2), 1, 2), [[1], (1, 2)], [[], [1, 2, 0], [3], "12", {1: 1}, None]),
         (table(IDENTIFIER, FLAG, high=2), [{}, {"a": True}], [{"a": 1}, {"1": True}, {1: True}, {"a": True, "b": True, "c": True}, [], 3]),
-        (fields({"a": FLAG}, needed=("a",)), [{"a": True}], [{}, {"a": 1}, {"a": True, "b": 1}, {1: True}, [], None, "a"]),
-        (fields({"a": FLAG}, others=integer(0, 1)), [{}, {"b": 1}], [{"b": 2}]),
+        (record({"a": FLAG}, needed=("a",)), [{"a": True}], [{}, {"a": 1}, {"a": True, "b": 1}, {1: True}, [], None, "a"]),
+        (record({"a": FLAG}, others=integer(0, 1)), [{}, {"b": 1}], [{"b": 2}]),
         (
-            plain(2),
+            plain_data(2),
             [3, {"a": [1]}, [], None, nested(2)],
             [nested(3), {1: 1}, {"a": {"b": [1]}}, float("nan"), {"a": [float("inf")]}, {1}, object()],
         ),
-        (plain(2, allow_nan=True), [float("nan")], [{1}]),
+        (plain_data(2, allow_nan=True), [float("nan")], [{1}]),
     ],
 )
-def test_what_a_rule_takes(rule: Rule, good: list[Any], bad: list[Any]) -> None:
+def test_what_a_rule_takes(rule: Requirement, good: list[Any], bad: list[Any]) -> None:
     for value in good:
         rule.check(value, "f")
     for value in bad:
@@ -78,7 +78,7 @@ def test_what_a_rule_takes(rule: Rule, good: list[Any], bad: list[Any]) -> None:
 
 
 def test_errors_name_the_place() -> None:
-    rule = fields({"plan": fields({"sites": items(fields({"name": IDENTIFIER}))})})
+    rule = record({"plan": record({"sites": items(record({"name": IDENTIFIER}))})})
     with pytest.raises(UsageError, match=r"^w\.safetensors: plan\.sites\[1\]\.name: expected a name of letters.*, got 'a b'$"):
         rule.check({"plan": {"sites": [{"name": "a"}, {"name": "a b"}]}}, "w.safetensors")
     with pytest.raises(UsageError, match=r"plan\.sites\[0\]: unknown field 'nam' \(did you mean 'name'\?\); allowed: name"):
@@ -102,7 +102,7 @@ def test_errors_name_the_place() -> None:
 )
 def test_json_that_is_refused(content: str | bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message) as raised:
-        read_json(content, "f.json", plain())
+        read_json(content, "f.json", plain_data())
     assert str(raised.value).startswith("f.json: ")
     assert str(raised.value).isprintable()
 
@@ -115,7 +115,7 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN, st.sampled_from(RULES))
-def test_any_plain_data_are_taken_as_they_are_or_refused_in_one_line(tree: Any, rule: Rule) -> None:
+def test_any_plain_data_are_taken_as_they_are_or_refused_in_one_line(tree: Any, rule: Requirement) -> None:
     try:
         read = json.dumps(read_json(json.dumps(tree), "f", rule))
     except UsageError as error:

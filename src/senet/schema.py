@@ -2,12 +2,12 @@
 
 What a file may say is one value; whatever reads the file calls it once:
 
-    RUN = fields({"seed": integer(0, 2**63), "metrics": table(IDENTIFIER, finite()), "note": optional(text(200))}, needed=("seed",))
+    RUN = record({"seed": integer(0, 2**63), "metrics": table(IDENTIFIER, finite()), "note": optional(text(200))}, needed=("seed",))
     tree = read_json(path.read_bytes(), str(path), RUN)
 
 An error is one line that names the file, the place in it, what may stand there and what does: "runs/x/result.json: metrics.top1:
 expected a finite number, got 'high'". Nothing is converted: what passes is what the file says. A rule that holds two values against each
-other belongs to the dataclass that is built of them. `Rule.check` takes data that are read already, as those of a checkpoint.
+other belongs to the dataclass that is built of them. `Requirement.check` takes data that are read already, as those of a checkpoint.
 """
 
 import json
@@ -30,8 +30,8 @@ LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What a value may be.
+class Requirement:
+    """Statement of what a value may be.
 
     Args:
         what: that in words.
@@ -50,49 +50,49 @@ class Rule:
         self.look(value, place)
 
 
-def text(high: int = 200, *, low: int = 0, pattern: str = ".*", what: str = "text") -> Rule:
+def text(high: int = 200, *, low: int = 0, pattern: str = ".*", what: str = "text") -> Requirement:
     """Return the rule for text of at most `high` characters that a pattern fits as a whole; `what` says that in words."""
     compiled = re.compile(pattern, re.ASCII | re.DOTALL)
-    return Rule(
+    return Requirement(
         f"{what} of {low} to {high} characters",
         lambda value: isinstance(value, str) and low <= len(value) <= high and compiled.fullmatch(value) is not None,
     )
 
 
-def integer(low: int, high: int) -> Rule:
+def integer(low: int, high: int) -> Requirement:
     """Return the rule for whole numbers of a range."""
-    return Rule(f"an integer from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
+    return Requirement(f"an integer from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
 
 
-def finite(low: float = -math.inf, high: float = math.inf, *, above: float = -math.inf) -> Rule:
+def finite(low: float = -math.inf, high: float = math.inf, *, above: float = -math.inf) -> Requirement:
     """Return the rule for finite numbers of a range, which begins at `low`, or behind `above`."""
     limits = {f"above {above:g}": above, f"at least {low:g}": low, f"at most {high:g}": -high}
-    return Rule(
+    return Requirement(
         " ".join(["a finite number", *(words for words, limit in limits.items() if limit > -math.inf)]),
         lambda value: type(value) in (int, float) and _is_finite(value) and low <= value <= high and value > above,
     )
 
 
-def one_of(*allowed: str) -> Rule:
+def one_of(*allowed: str) -> Requirement:
     """Return the rule for a member of a set of names."""
-    return Rule(f"one of {', '.join(map(repr, allowed))}", lambda value: isinstance(value, str) and value in allowed)
+    return Requirement(f"one of {', '.join(map(repr, allowed))}", lambda value: isinstance(value, str) and value in allowed)
 
 
-def optional(rule: Rule) -> Rule:
+def optional(rule: Requirement) -> Requirement:
     """Return the rule for null, or what another rule says."""
     return either(NULL, rule)
 
 
-def either(*rules: Rule) -> Rule:
+def either(*rules: Requirement) -> Requirement:
     """Return the rule that a value keeps which is what the first of these says that takes it."""
 
     def look(value: Any, place: str) -> None:
         next(rule for rule in rules if rule.takes(value)).look(value, place)
 
-    return Rule(" or ".join(rule.what for rule in rules), lambda value: any(rule.takes(value) for rule in rules), look)
+    return Requirement(" or ".join(rule.what for rule in rules), lambda value: any(rule.takes(value) for rule in rules), look)
 
 
-def items(rule: Rule, low: int = 0, high: int = 1000) -> Rule:
+def items(rule: Requirement, low: int = 0, high: int = 1000) -> Requirement:
     """Return the rule for a list, or a tuple, of so many values that one rule holds for."""
     what = f"a list of {low if low == high else f'{low} to {high}'} values, each {rule.what}"
 
@@ -102,10 +102,10 @@ def items(rule: Rule, low: int = 0, high: int = 1000) -> Rule:
         for index, item in enumerate(value):
             rule.check(item, f"{place}[{index}]")
 
-    return Rule(what, lambda value: isinstance(value, list | tuple), look)
+    return Requirement(what, lambda value: isinstance(value, list | tuple), look)
 
 
-def table(key: Rule, value: Rule, high: int = 1000) -> Rule:
+def table(key: Requirement, value: Requirement, high: int = 1000) -> Requirement:
     """Return the rule for a mapping of at most `high` keys that one rule holds for to values that another holds for."""
     what = f"a mapping of at most {high} keys, each {key.what}, to {value.what}"
 
@@ -116,10 +116,10 @@ def table(key: Rule, value: Rule, high: int = 1000) -> Rule:
             key.check(name, f"{place}: a key")
             value.check(item, place_of(name, place))
 
-    return Rule(what, lambda tree: isinstance(tree, Mapping), look)
+    return Requirement(what, lambda tree: isinstance(tree, Mapping), look)
 
 
-def fields(known: Mapping[str, Rule], *, needed: Collection[str] = (), others: Rule | None = None) -> Rule:
+def record(known: Mapping[str, Requirement], *, needed: Collection[str] = (), others: Requirement | None = None) -> Requirement:
     """Return the rule for a mapping of known keys.
 
     Args:
@@ -138,10 +138,10 @@ def fields(known: Mapping[str, Rule], *, needed: Collection[str] = (), others: R
         if missing := [key for key in needed if key not in tree]:
             raise UsageError(f"{place}: {missing[0]!r} is missing")
 
-    return Rule("a mapping of names to values", lambda tree: isinstance(tree, Mapping), look)
+    return Requirement("a mapping of names to values", lambda tree: isinstance(tree, Mapping), look)
 
 
-def plain(depth: int = DEPTH, *, allow_nan: bool = False) -> Rule:
+def plain_data(depth: int = DEPTH, *, allow_nan: bool = False) -> Requirement:
     """Return the rule for any plain data: what JSON can hold, with text as keys and at most `depth` levels of lists and mappings."""
 
     def takes(value: Any) -> bool:
@@ -158,19 +158,19 @@ def plain(depth: int = DEPTH, *, allow_nan: bool = False) -> Rule:
             level, left = inner, left - 1
         return True
 
-    return Rule(f"plain data{'' if allow_nan else ' with finite numbers'} of at most {depth} levels", takes)
+    return Requirement(f"plain data{'' if allow_nan else ' with finite numbers'} of at most {depth} levels", takes)
 
 
-NULL = Rule("null", lambda value: value is None)
-FLAG = Rule("true or false", lambda value: isinstance(value, bool))
-IDENTIFIER = Rule(
+NULL = Requirement("null", lambda value: value is None)
+FLAG = Requirement("true or false", lambda value: isinstance(value, bool))
+IDENTIFIER = Requirement(
     "a name of letters, digits and underscores",
     lambda value: isinstance(value, str) and len(value) <= 200 and value.isascii() and value.isidentifier() and not iskeyword(value),
 )
 DOTTED = text(1000, low=1, pattern=r"\w+(\.\w+)*", what="names with dots between them, such as layer1.0.bn2,")
 
 
-def read_json(content: str | bytes, where: str, rule: Rule | None = None) -> Any:
+def read_json(content: str | bytes, where: str, rule: Requirement | None = None) -> Any:
     """Return what JSON says, held against a rule.
 
     Args:
@@ -187,7 +187,7 @@ def read_json(content: str | bytes, where: str, rule: Rule | None = None) -> Any
         raise UsageError(f"{where}: lists or mappings are nested too deeply; at most {DEPTH} levels are read") from None
     except ValueError as error:  # also bytes that are not UTF-8, and numbers of 5,000 digits
         raise UsageError(f"{where}: not JSON that can be read ({printable(error)})") from None
-    (rule or plain(allow_nan=True)).check(tree, where)
+    (rule or plain_data(allow_nan=True)).check(tree, where)
     return tree
 
 
