@@ -32,7 +32,7 @@ ORDER = (
         "models",
     ),
     *("measuring", "profiling", "analysis", "deploy", "compression", "benchmarking", "data", "results", "tasks"),
-    *("training", "report", "comparison", "publishing", "cli"),
+    *("training", "report", "comparison", "publishing", "cli", "__main__"),
 )
 """From the lowest rank to the highest: a package imports from those before it and from itself."""
 RANK = {name: rank for rank, name in enumerate(ORDER)}
