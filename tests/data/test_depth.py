@@ -6,13 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from senet.data.image_file import Reading, read_image
+from senet.data.image_file import ImageReading, read_image
 from senet.data.source import UnreadableImageError
 from senet.data.transforms import eval_transform
 from senet.spec import InputSpec
 
 SIGNED = {258: 16, 339: 2}
-TWELVE_BITS = Reading((0, 4095))
+TWELVE_BITS = ImageReading((0, 4095))
 
 
 def written(path, values, **options):
@@ -21,7 +21,7 @@ def written(path, values, **options):
     return path
 
 
-def grey(path, reading=Reading()):  # noqa: B008 - frozen
+def grey(path, reading=ImageReading()):  # noqa: B008 - frozen
     return np.asarray(read_image(path, reading))[0, :, 0].tolist()
 
 
@@ -48,8 +48,8 @@ def test_a_stated_range_gives_the_same_grey_whatever_the_values_are_stored_in(tm
 
 def test_stated_ranges_may_be_negative(tmp_path):
     signed = np.array([[-1000, 0, 999]], np.int32)
-    assert grey(written(tmp_path / "a.tif", signed), Reading((-1000, 1000))) == [0, 127, 255]
-    assert grey(tiff(tmp_path, signed, t258=16, t339=2), Reading((-1000, 1000))) == [0, 127, 255]
+    assert grey(written(tmp_path / "a.tif", signed), ImageReading((-1000, 1000))) == [0, 127, 255]
+    assert grey(tiff(tmp_path, signed, t258=16, t339=2), ImageReading((-1000, 1000))) == [0, 127, 255]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_values_without_a_meaning_are_unreadable_and_the_mode_is_named(tmp_path,
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_floats_that_are_no_numbers_are_unreadable_whatever_is_stated(tmp_path, bad):
     path = written(tmp_path / "x.tif", np.array([[0, bad, 1]], np.float32))
-    for reading in (Reading(), Reading((0, 1))):
+    for reading in (ImageReading(), ImageReading((0, 1))):
         with pytest.raises(UnreadableImageError, match="not finite"):
             read_image(path, reading)
 
@@ -84,7 +84,7 @@ def test_a_tiff_says_its_range(tmp_path):
     limits = {"t340": 0, "t341": 4095}
     assert grey(tiff(tmp_path, u16(0, 2048, 4095), **limits)) == [0, 128, 255]
     assert grey(tiff(tmp_path, np.array([[0, 2048, 4095]], np.int32), **limits)) == [0, 128, 255]
-    assert grey(tiff(tmp_path, u16(0, 2048, 4095), **limits), Reading((0, 65535))) == [0, 8, 15]
+    assert grey(tiff(tmp_path, u16(0, 2048, 4095), **limits), ImageReading((0, 65535))) == [0, 8, 15]
     assert grey(tiff(tmp_path, u16(0, 2048, 4095), t281=4095)) == [0, 8, 15]  # a statistic of this image, says TIFF 6.0
 
 
@@ -94,7 +94,7 @@ def test_unsigned_32_bits_do_not_wrap(tmp_path):
     data = path.read_bytes()
     assert data.count(entry + b"\2") == 1
     path.write_bytes(data.replace(entry + b"\2", entry + b"\1"))
-    assert grey(path, Reading((0, 2**32 - 1))) == [0, 128, 255]
+    assert grey(path, ImageReading((0, 2**32 - 1))) == [0, 128, 255]
 
 
 def test_white_is_zero_is_inverted_at_any_depth(tmp_path):
@@ -122,7 +122,7 @@ def test_colours_of_16_bits_cannot_take_a_range(tmp_path):
     header = struct.pack(">2I5B", 1, 1, 16, 2, 0, 0, 0)
     path = tmp_path / "x.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b""))
-    assert np.asarray(read_image(path)).tolist() == [[[255, 15, 100]]] == np.asarray(read_image(path, Reading((0, 65535)))).tolist()
+    assert np.asarray(read_image(path)).tolist() == [[[255, 15, 100]]] == np.asarray(read_image(path, ImageReading((0, 65535)))).tolist()
     with pytest.raises(UnreadableImageError, match=r"colours of 16 bits \(RGB\).*data.range cannot be applied"):
         read_image(path, TWELVE_BITS)
 

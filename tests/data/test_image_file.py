@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from senet.data.image_file import FORMATS, Reading, is_image_start, read_image
+from senet.data.image_file import FORMATS, ImageReading, is_image_start, read_image
 from senet.data.source import UnreadableImageError
 from senet.data.transforms import eval_transform
 from senet.spec import InputSpec
@@ -105,15 +105,15 @@ def test_an_image_beyond_the_limit_is_named_before_it_is_decoded(tmp_path):
         read_image(path)
     assert one_line(error)
     CORNERS.save(path)
-    assert read_image(path, Reading(max_pixels=48 * 32)).size == CORNERS.size
+    assert read_image(path, ImageReading(max_pixels=48 * 32)).size == CORNERS.size
     with pytest.raises(UnreadableImageError, match=r"48 x 32 pixels, more than data.max_pixels 1535"):
-        read_image(path, Reading(max_pixels=48 * 32 - 1))
+        read_image(path, ImageReading(max_pixels=48 * 32 - 1))
 
 
 def test_what_pillow_takes_for_a_bomb_is_one_line(tmp_path):
     Image.new("1", (20_000, 10_000)).save(tmp_path / "x.png")
     with pytest.raises(UnreadableImageError, match=r"x.png: has more pixels than Pillow opens, 178956970$"):
-        read_image(tmp_path / "x.png", Reading(max_pixels=178_956_970))
+        read_image(tmp_path / "x.png", ImageReading(max_pixels=178_956_970))
 
 
 def test_an_image_that_is_too_narrow_to_be_resized_is_unreadable():

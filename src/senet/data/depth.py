@@ -10,13 +10,13 @@ from PIL import Image
 SIXTEEN_BITS = ("PNG", "PPM", "JPEG2000")
 """Formats whose values fill 16 bits whatever Pillow stores them in: Pillow scales by the largest value that the file states."""
 
-BITS, PHOTOMETRIC, SAMPLE_FORMAT, SMALLEST, LARGEST = 258, 262, 339, 340, 341
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, SMALLEST_SAMPLE, LARGEST_SAMPLE = 258, 262, 339, 340, 341
 """Tags of TIFF 6.0. MinSampleValue and MaxSampleValue (280, 281) are statistics there, "not to be used to affect the appearance"."""
 
 SIGNED, WHITE_IS_ZERO = 2, 0
 """Values of SAMPLE_FORMAT and PHOTOMETRIC."""
 
-KINDS = {"f": "floats", "i": "signed", "u": "unsigned"}
+DTYPES = {"f": "floats", "i": "signed", "u": "unsigned"}
 
 ROWS = 256
 """Rows that are scaled at a time, which bounds the memory."""
@@ -67,7 +67,7 @@ def _is_signed(tags: Mapping[int, Any]) -> bool:
 
 
 def _stated_by_file(image: Image.Image, tags: Mapping[int, Any]) -> tuple[float, float] | None:
-    limits = tuple(_number(tags.get(tag)) for tag in (SMALLEST, LARGEST))
+    limits = tuple(_number(tags.get(tag)) for tag in (SMALLEST_SAMPLE, LARGEST_SAMPLE))
     if None not in limits and limits[0] < limits[1]:
         return limits
     if image.mode.startswith("I;16"):
@@ -79,7 +79,7 @@ def _of_floats(image: Image.Image, values: np.ndarray) -> tuple[float, float]:
     if image.mode == "F" and values.min() >= 0 and values.max() <= 1:
         return 0.0, 1.0
     raise ValueError(
-        f"has values from {values.min():g} to {values.max():g} ({KINDS[values.dtype.kind]}, {8 * values.dtype.itemsize} bits, "
+        f"has values from {values.min():g} to {values.max():g} ({DTYPES[values.dtype.kind]}, {8 * values.dtype.itemsize} bits, "
         f"mode {image.mode}), and nothing says which are black and white: give --data.range LOW,HIGH"
     )
 

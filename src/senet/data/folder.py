@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from senet.data.image_file import SUFFIXES, Reading, read_image
+from senet.data.image_file import SUFFIXES, ImageReading, read_image
 from senet.data.source import DataSource, input_spec
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
@@ -25,7 +25,7 @@ class ImageFiles:
 
     in_memory = False
 
-    def __init__(self, root: Path, paths: np.ndarray, targets: np.ndarray, reading: Reading = Reading()) -> None:  # noqa: B008 - frozen
+    def __init__(self, root: Path, paths: np.ndarray, targets: np.ndarray, reading: ImageReading = ImageReading()) -> None:  # noqa: B008 - frozen
         self.root = root
         self.reading = reading
         self.paths = paths

@@ -51,7 +51,7 @@ ORIENTATION = 274
 
 
 @dataclass(frozen=True)
-class Reading:
+class ImageReading:
     """Manner in which image files are read.
 
     Args:
@@ -63,12 +63,12 @@ class Reading:
     max_pixels: int = DataRecipe.max_pixels
 
     @classmethod
-    def of(cls, recipe: DataRecipe) -> "Reading":
+    def of(cls, recipe: DataRecipe) -> "ImageReading":
         """Return what a recipe says."""
         return cls(recipe.range, recipe.max_pixels)
 
 
-def read_image(path: str | os.PathLike[str], reading: Reading = Reading()) -> Image.Image:
+def read_image(path: str | os.PathLike[str], reading: ImageReading = ImageReading()) -> Image.Image:
     """Read an image file as RGB of 8 bits, upright; of several frames, the first.
 
     Raises:

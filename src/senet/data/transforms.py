@@ -22,7 +22,7 @@ from senet.spec import InputSpec
 MODES = {1: "L", 3: "RGB"}
 CHANNEL_SLICES = {"rgb": slice(None), "bgr": slice(None, None, -1)}
 """Order of the channels that the network sees -> how they follow from Pillow's."""
-LARGEST = 64_000_000
+LARGEST_RESIZED = 64_000_000
 """Most pixels of an image after its shorter side was resized; only one that is a thousand times longer than wide has more."""
 
 BILINEAR = Image.Resampling.BILINEAR
@@ -94,13 +94,13 @@ def resize_shorter(image: Image.Image, side: int) -> Image.Image:
     """Resize so that the shorter side is `side` pixels, bilinear and antialiased.
 
     Raises:
-        UnreadableImageError: if the image is so narrow that the result would have more than `LARGEST` pixels.
+        UnreadableImageError: if the image is so narrow that the result would have more than `LARGEST_RESIZED` pixels.
     """
     width, height = image.size
     if min(width, height) == side:
         return image
     size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
-    if size[0] * size[1] > LARGEST:
+    if size[0] * size[1] > LARGEST_RESIZED:
         raise UnreadableImageError(f"{width} x {height} pixels are too narrow: it would be resized to {size[0]} x {size[1]}")
     return image.resize(size, BILINEAR)
 
