@@ -16,7 +16,7 @@ BITS, PHOTOMETRIC, SAMPLE_FORMAT, SMALLEST_SAMPLE, LARGEST_SAMPLE = 258, 262, 33
 SIGNED, WHITE_IS_ZERO = 2, 0
 """Values of SAMPLE_FORMAT and PHOTOMETRIC."""
 
-DTYPES = {"f": "floats", "i": "signed", "u": "unsigned"}
+SAMPLES = {"f": "floats", "i": "signed", "u": "unsigned"}
 
 ROWS = 256
 """Rows that are scaled at a time, which bounds the memory."""
@@ -79,7 +79,7 @@ def _of_floats(image: Image.Image, values: np.ndarray) -> tuple[float, float]:
     if image.mode == "F" and values.min() >= 0 and values.max() <= 1:
         return 0.0, 1.0
     raise ValueError(
-        f"has values from {values.min():g} to {values.max():g} ({DTYPES[values.dtype.kind]}, {8 * values.dtype.itemsize} bits, "
+        f"has values from {values.min():g} to {values.max():g} ({SAMPLES[values.dtype.kind]}, {8 * values.dtype.itemsize} bits, "
         f"mode {image.mode}), and nothing says which are black and white: give --data.range LOW,HIGH"
     )
 
