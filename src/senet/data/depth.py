@@ -67,9 +67,9 @@ def _is_signed(tags: Mapping[int, Any]) -> bool:
 
 
 def _stated_by_file(image: Image.Image, tags: Mapping[int, Any]) -> tuple[float, float] | None:
-    limits = tuple(_number(tags.get(tag)) for tag in (SMALLEST_SAMPLE, LARGEST_SAMPLE))
-    if None not in limits and limits[0] < limits[1]:
-        return limits
+    low, high = _number(tags.get(SMALLEST_SAMPLE)), _number(tags.get(LARGEST_SAMPLE))
+    if low is not None and high is not None and low < high:
+        return low, high
     if image.mode.startswith("I;16"):
         return 0, 2 ** min((tags.get(BITS) or (16,))[0], 16) - 1
     return (0, 65535) if image.mode == "I" and image.format in SIXTEEN_BITS else None
