@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 import senet
 from senet.deploy.export import export
 from senet.errors import UsageError
-from senet.surgery.wrappers import load_tensors, tensors_of, unwrap, wrapper_attribute
+from senet.surgery.wrappers import load_tensors, plain_state, unwrap, wrapper_attribute
 from senet.weights.store import find_config, metadata_of, save_weights
 
 
@@ -73,8 +73,8 @@ def test_weights_of_a_wrapped_network_are_those_of_the_network(wrap: Callable, t
     other = wrap(make())
     report = senet.load_weights(other, tmp_path / "wrapped.safetensors")
     assert report.tensors == len(state)
-    assert tensors_of(other).keys() == state.keys()
-    assert all(torch.equal(tensor, state[name]) for name, tensor in tensors_of(other).items())
+    assert plain_state(other).keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in plain_state(other).items())
     assert find_config(other).name == "se_preresnet20"
     assert metadata_of(other).config is not None
 
@@ -82,8 +82,8 @@ def test_weights_of_a_wrapped_network_are_those_of_the_network(wrap: Callable, t
 @pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
 def test_a_round_trip_by_name(wrap: Callable) -> None:
     model = wrap(make())
-    load_tensors(model, {name: torch.full_like(tensor, 3) for name, tensor in tensors_of(model).items()})
-    assert all(bool((tensor == 3).all()) for tensor in tensors_of(model).values())
+    load_tensors(model, {name: torch.full_like(tensor, 3) for name, tensor in plain_state(model).items()})
+    assert all(bool((tensor == 3).all()) for tensor in plain_state(model).values())
 
 
 @pytest.mark.parametrize("wrap", [WRAPS[name] for name in ("compile", "DataParallel", "AveragedModel", "Fabric of compile")])
@@ -139,7 +139,7 @@ def test_modules_that_only_look_wrapped() -> None:
     model.module = nn.Linear(2, 2)
     assert wrapper_attribute(model) is None
     assert unwrap(model) is model
-    assert list(tensors_of(model)) == ["module.weight", "module.bias"]
+    assert list(plain_state(model)) == ["module.weight", "module.bias"]
 
 
 class Extra(nn.Linear):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from senet.errors import UsageError
 
-WRAPPERS = {
+NETWORK_INSIDE = {
     "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
     "torch.nn.parallel.data_parallel.DataParallel": "module",
     "torch.nn.parallel.distributed.DistributedDataParallel": "module",
@@ -33,7 +33,7 @@ SHARDED = ("FullyShardedDataParallel", "FSDPModule", "DTensor")
 def wrapper_attribute(module: nn.Module) -> str | None:
     """Return the attribute of a wrapper that is the network inside; None for all other modules."""
     names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__)
-    return next((WRAPPERS[name] for name in names if name in WRAPPERS), None)
+    return next((NETWORK_INSIDE[name] for name in names if name in NETWORK_INSIDE), None)
 
 
 def is_transparent(module: nn.Module) -> bool:
@@ -59,7 +59,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
-def tensors_of(model: nn.Module) -> dict[str, Any]:
+def plain_state(model: nn.Module) -> dict[str, Any]:
     """Return the state dict of the network inside its wrappers, under the names that it has without any, around it or around a part.
 
     Raises:
@@ -71,7 +71,7 @@ def tensors_of(model: nn.Module) -> dict[str, Any]:
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load tensors into the network inside its wrappers, all of them, by the names that `tensors_of` gives them."""
+    """Load tensors into the network inside its wrappers, all of them, by the names that `plain_state` gives them."""
     network = unwrap(model)
     wrapped = {plain: name for name, plain in _plain_names(network).items()}
     network.load_state_dict({wrapped.get(name, name): tensor for name, tensor in tensors.items()})

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from senet.errors import UsageError
-from senet.surgery.wrappers import load_tensors, tensors_of, unwrap
+from senet.surgery.wrappers import load_tensors, plain_state, unwrap
 from senet.weights.check import check_config, check_tensors
 from senet.weights.fold_input import fold_input
 from senet.weights.match import check_options, find_release, is_of_kind
@@ -78,7 +78,7 @@ def load_opened(
 ) -> LoadReport:
     """Do what `load_weights` does, with a file that is read already."""
     text, model = opened.source.text, unwrap(model)
-    own = tensors_of(model)
+    own = plain_state(model)
     config = find_config(model)
     expected = partial(_expected_network, model)
     match = None if opened.is_native else find_release(opened, config.name if config else "", expected)
@@ -116,7 +116,7 @@ def change_input(model: nn.Module, to: str) -> None:
     metadata = metadata_of(model)
     if metadata.input is None:
         raise UsageError(f"{metadata.source!r} does not say what images it expects, so that there is nothing to fold into {to!r}")
-    tensors, spec = fold_input(tensors_of(model), metadata.input, to)
+    tensors, spec = fold_input(plain_state(model), metadata.input, to)
     load_tensors(model, tensors)
     model.weights_metadata = replace(metadata, input=spec)  # pyright: ignore[reportArgumentType] - modules take any attribute
 

@@ -18,7 +18,7 @@ import senet
 from senet.atomic import replacing
 from senet.errors import UsageError
 from senet.spec import InputSpec
-from senet.surgery.wrappers import tensors_of, unwrap
+from senet.surgery.wrappers import plain_state, unwrap
 
 KEYS = ("model", "classes", "input", "recipe", "senet", "extra")
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
@@ -104,7 +104,7 @@ def save_weights(
         "extra": dict(extra or {}),
     }
     metadata = {key: json.dumps(value) for key, value in values.items()}  # safetensors takes strings only
-    tensors = {name: _on_disk(name, value) for name, value in tensors_of(model).items()}
+    tensors = {name: _on_disk(name, value) for name, value in plain_state(model).items()}
     times = Counter(tensor.data_ptr() for tensor in tensors.values())  # modules under two names share memory, which the format refuses
     tensors = {name: tensor.clone() if times[tensor.data_ptr()] > 1 else tensor for name, tensor in tensors.items()}
     with replacing(path) as temporary:
