@@ -308,6 +308,7 @@ class InputSpec:
         mean: mean of each channel, in the order of the channels, for images in 0..1.
         std: standard deviation of each channel.
         order: order of the colour channels that the network sees: "rgb", or "bgr" as Caffe reads images.
+        range: the values that are black and white in images of more than 8 bits; None = what each file says.
 
     Raises:
         UsageError: for another order.
@@ -319,6 +320,7 @@ class InputSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     order: ChannelOrder = "rgb"
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         check_choice("channel order", self.order, CHANNEL_ORDERS)

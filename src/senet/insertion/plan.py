@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from senet.errors import UsageError
@@ -13,6 +12,8 @@ from senet.insertion.patterns import close_matches, compile_pattern
 from senet.insertion.written import PLAN, SITE, WRITTEN_PLAN
 from senet.schema import read_json, record
 from senet.spec import BlockSpec
+from senet.terminal import as_text
+from senet.text import printable_lines
 
 
 @dataclass(frozen=True)
@@ -155,12 +156,9 @@ class InsertPlan:
         return [f"{len(self)} blocks in {self.model}", *self.notes, *noted]
 
     def __str__(self) -> str:
-        console = Console(width=140, color_system=None)
         table = self.table()
         table.caption = None
-        with console.capture() as capture:
-            console.print(table)
-        return "\n".join([*(line.rstrip() for line in capture.get().splitlines()), *self.remarks()])
+        return "\n".join([as_text(table, 140), printable_lines("\n".join(self.remarks()))])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""

@@ -181,5 +181,6 @@ def _metadata(path: Path, strings: Mapping[str, str]) -> WeightsMetadata:
         values["classes"] = tuple(values["classes"])
     if values.get("input") is not None:
         fields = values["input"]
-        values["input"] = InputSpec(**fields | {"mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+        tuples = {name: tuple(fields[name]) for name in ("mean", "std", "range") if fields.get(name) is not None}
+        values["input"] = InputSpec(**fields | tuples)
     return WeightsMetadata(str(path), **values)
