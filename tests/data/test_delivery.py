@@ -148,7 +148,7 @@ def test_a_long_wait_is_said_aloud_and_ends(monkeypatch: pytest.MonkeyPatch, cap
         time.sleep(60)
         return Image.new("L", (4, 4))
 
-    for name, seconds in {"SLICE": 0.2, "REMARK": 0.4, "PATIENCE": 0.6}.items():
+    for name, seconds in {"SLICE": 0.2, "SAID_AFTER": 0.4, "GIVE_UP": 0.6}.items():
         monkeypatch.setattr(f"senet.data.waiting.{name}", seconds)
     monkeypatch.setattr("senet.data.loaders.SLICE", 0.2)
     began = time.monotonic()

@@ -16,9 +16,9 @@ from senet.data.workers import WorkerStart
 
 SLICE = 2
 """Seconds after which a wait for workers looks around."""
-REMARK = 30
+SAID_AFTER = 30
 """Seconds of waiting for one batch after which it is said aloud."""
-PATIENCE = 1800
+GIVE_UP = 1800
 """Seconds after which a wait for one batch is given up, as those of other processes for this one are."""
 
 log = logging.getLogger("senet")
@@ -96,11 +96,11 @@ class BatchLoader:
             except RuntimeError as error:
                 if not str(error).startswith("DataLoader timed out"):
                     raise self._told(error) from error
-            if slices == REMARK // SLICE:
-                log.warning("no batch for %d s from the worker processes (%s); still waiting", REMARK, self._pids())
-            if slices * SLICE >= PATIENCE:
+            if slices == SAID_AFTER // SLICE:
+                log.warning("no batch for %d s from the worker processes (%s); still waiting", SAID_AFTER, self._pids())
+            if slices * SLICE >= GIVE_UP:
                 raise WorkerError(
-                    f"no batch for {PATIENCE} s from the worker processes that load images ({self._pids()}): reading is stuck; "
+                    f"no batch for {GIVE_UP} s from the worker processes that load images ({self._pids()}): reading is stuck; "
                     f"see that the images' disk answers, or load without worker processes, --data.workers 0"
                 )
         raise AssertionError("the count has no end")
