@@ -124,7 +124,7 @@ def test_an_answer_that_is_no_http(server: Server, cache: Path) -> None:
 
 
 def test_a_server_that_never_answers(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PATIENCE", 0.2)
+    monkeypatch.setattr(remote, "LONGEST_SILENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         message = refused(f"http://127.0.0.1:{silent.getsockname()[1]}/{NAME}")
     assert "cannot fetch" in message

@@ -15,14 +15,14 @@ import torch
 
 from senet.errors import UsageError
 
-PATIENCE = 30.0
+LONGEST_SILENCE = 30.0
 """Seconds without a byte after which a download is given up."""
 
-CLIENTS = ("urllib3", "requests", "httpx", "httpcore", "huggingface_hub")
+HTTP_CLIENTS = ("urllib3", "requests", "httpx", "httpcore", "huggingface_hub")
 """What other libraries fetch with; their errors have no base in common."""
 
 UNREACHED = (URLError, ContentTooShortError, HTTPException, ConnectionError, TimeoutError, socket.gaierror)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def fetch(url: str, digest: str) -> Path:
@@ -60,7 +60,7 @@ def fetching(begin: str, fix: str, also: tuple[type[Exception], ...] = ()) -> It
         UsageError: if a server cannot be reached, does not answer, answers otherwise or breaks off, or a disk does not take the file.
     """
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE if before is None else before)
+    socket.setdefaulttimeout(LONGEST_SILENCE if before is None else before)
     try:
         yield
     except Exception as error:
@@ -76,11 +76,11 @@ def fetching(begin: str, fix: str, also: tuple[type[Exception], ...] = ()) -> It
 
 def is_failed_download(error: BaseException) -> bool:
     """Return whether an error comes from a network, from what fetches through it, or from a disk that takes no more."""
-    if isinstance(error, UNREACHED) or (isinstance(error, OSError) and error.errno in FULL):
+    if isinstance(error, UNREACHED) or (isinstance(error, OSError) and error.errno in NO_ROOM):
         return True
     if isinstance(error, RuntimeError) and str(error).startswith("invalid hash value"):  # torch.hub's words for a file that broke off
         return True
-    return any(kind.__module__.partition(".")[0] in CLIENTS for kind in type(error).__mro__)
+    return any(kind.__module__.partition(".")[0] in HTTP_CLIENTS for kind in type(error).__mro__)
 
 
 def check_digest(path: Path, digest: str) -> None:
