@@ -357,7 +357,8 @@ class InputSpec:
             UsageError: as the constructor does.
         """
         WRITTEN_INPUT.check(tree, where)
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in tree.items()}
         try:
-            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in tree.items()})
+            return cls(**values)
         except UsageError as error:
             raise UsageError(f"{where.removesuffix('input')}{error}") from None
