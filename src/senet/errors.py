@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LONGEST_NAME = 200
+LONGEST_MISSPELT = 200
 """Characters beyond which text is no name that was misspelt, and comparing it would take long."""
 
 
@@ -14,7 +14,7 @@ class UsageError(ValueError):
 def nearest(value: object, allowed: Iterable[object]) -> str:
     """Return " (did you mean 'x'?)" for the closest allowed name, or an empty string."""
     text = str(value)
-    close = get_close_matches(text, [str(name) for name in allowed], n=1, cutoff=0.5) if len(text) <= LONGEST_NAME else []
+    close = get_close_matches(text, [str(name) for name in allowed], n=1, cutoff=0.5) if len(text) <= LONGEST_MISSPELT else []
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

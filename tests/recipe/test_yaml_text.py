@@ -8,7 +8,7 @@ import pytest
 
 from senet.errors import UsageError
 from senet.recipe import load_recipe, parse_yaml
-from senet.recipe.yaml_text import LONGEST
+from senet.recipe.yaml_text import LONGEST_YAML
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
@@ -27,11 +27,11 @@ CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1,
         (CHAIN, r"20 levels, aliases followed \(line \d+, column \d+\)"),
         ("a: &a [*a]", r"the alias \*a is a part of what it stands for \(line 1"),
         ("a: &a {b: {c: *a}}", r"the alias \*a is a part of what it stands for \(line 1"),
-        ("[" * (LONGEST - 1), "20 levels"),
-        ("- " * (LONGEST // 2), "20 levels"),
-        ("- a\n" * (LONGEST // 4), "more than 10,000 values"),
-        ("? a\n" * (LONGEST // 4), "more than 10,000 values"),
-        (" " * LONGEST + "a", "more than 262,144 characters"),
+        ("[" * (LONGEST_YAML - 1), "20 levels"),
+        ("- " * (LONGEST_YAML // 2), "20 levels"),
+        ("- a\n" * (LONGEST_YAML // 4), "more than 10,000 values"),
+        ("? a\n" * (LONGEST_YAML // 4), "more than 10,000 values"),
+        (" " * LONGEST_YAML + "a", "more than 262,144 characters"),
         ("optim:\n  lr: 1\nseed: 3\noptim:\n  lr: 2\n", r"'optim' is given twice, in lines 1 and 4"),
         ("{a: 1, 'a': 2}", "'a' is given twice, in lines 1 and 1"),
         ("{[1]: 2}", r"a key must be text \(line 1, column 2\)"),
@@ -84,7 +84,7 @@ def test_plain_values_are_read_as_ever(text: str, value: object) -> None:
         (b"seed: 1\nabout: caf\xe9\n", r"mine.yaml is not in UTF-8 .* \(line 2\)"),
         ("seed: 1\n".encode("utf-16"), r"mine.yaml is not in UTF-8 but in UTF-16"),
         (b"seed: 1\0\n", r"mine.yaml is not valid YAML"),
-        (b"#" * (LONGEST + 1), r"mine.yaml is longer than 262,144 bytes"),
+        (b"#" * (LONGEST_YAML + 1), r"mine.yaml is longer than 262,144 bytes"),
         (b"optim: {lr: .nan}\n", r"optim.lr must be between 0"),
         (b"data: {mean: [.nan]}\n", r"data.mean.1 must be a finite number, got nan"),
         (b"model: {options: {x: {y: [.inf]}}}\n", r"model.options.x.y.1 must be a finite number, got inf"),

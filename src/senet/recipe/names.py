@@ -5,10 +5,10 @@ import re
 from senet.errors import UsageError
 from senet.schema import brief
 
-LONGEST = 100
+LONGEST_RUN_NAME = 100
 """Characters of a run's name; the folder's has a digest, a variant and a seed beside it."""
 
-WIDEST_NAME = 150
+WIDEST_RUN_NAME = 150
 """Bytes of a run's name in UTF-8, of the 255 that file systems allow."""
 
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -23,7 +23,8 @@ def check_run_name(name: str) -> None:
     """
     wrong = {
         "is empty": not name,
-        f"has more than {LONGEST} characters": len(name) > LONGEST or len(name.encode(errors="replace")) > WIDEST_NAME,
+        f"has more than {LONGEST_RUN_NAME} characters": len(name) > LONGEST_RUN_NAME
+        or len(name.encode(errors="replace")) > WIDEST_RUN_NAME,
         "has a separator of folders": "/" in name or "\\" in name,
         "has a character that cannot be printed": not name.isprintable(),
         f"begins with {name[:1]!r}": name[:1] in (".", "-", " "),

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from senet.errors import UsageError
-from senet.recipe.yaml_text import LEVELS
+from senet.recipe.yaml_text import MOST_LEVELS
 from senet.schema import brief
 from senet.spec import BlockSpec
 
@@ -28,8 +28,8 @@ def plain(value: Any, place: str = "recipe", *, finite: bool = True, level: int 
     elif is_dataclass(value):
         value = {entry.name: getattr(value, entry.name) for entry in fields(value)}
     if isinstance(value, Mapping | list | tuple):
-        if level > LEVELS:
-            raise UsageError(f"{place} has more than {LEVELS} levels")
+        if level > MOST_LEVELS:
+            raise UsageError(f"{place} has more than {MOST_LEVELS} levels")
         inside = value.items() if isinstance(value, Mapping) else enumerate(value, 1)
         copied = [
             (str(name), plain(item, f"{place}.{name}" if level else str(name), finite=finite, level=level + 1)) for name, item in inside

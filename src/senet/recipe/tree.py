@@ -234,24 +234,24 @@ class Recipe:
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
 
-COUNT = 10**9
+LARGEST_COUNT = 10**9
 """More than any count can be."""
 
-SIDE = 2**14
+LONGEST_SIDE = 2**14
 """Pixels of the largest side of an image."""
 
 RANGES = {
     "seed": (-(2**63), 2**63 - 1),
     "data.num_classes": (1, 10**6),
-    "data.image_size": (1, SIDE),
-    "data.pad": (0, SIDE),
+    "data.image_size": (1, LONGEST_SIDE),
+    "data.pad": (0, LONGEST_SIDE),
     "data.rotation": (0, 180),
     "data.jitter": (0, 255),
-    "data.cutout": (0, SIDE),
-    "data.eval_resize": (1, 2 * SIDE),
+    "data.cutout": (0, LONGEST_SIDE),
+    "data.eval_resize": (1, 2 * LONGEST_SIDE),
     "data.max_pixels": (1, 178_956_970),
-    "data.batch_size": (1, COUNT),
-    "data.eval_batch_size": (1, COUNT),
+    "data.batch_size": (1, LARGEST_COUNT),
+    "data.eval_batch_size": (1, LARGEST_COUNT),
     "data.workers": (0, 4096),
     "data.max_corrupt": (0, 1),
     "optim.lr": (0, 1e6),
@@ -259,14 +259,14 @@ RANGES = {
     "optim.weight_decay": (0, 1e6),
     "optim.clip_norm": (0, inf),
     "schedule.gamma": (0, 1),
-    "schedule.patience": (0, COUNT),
-    "schedule.max_drops": (0, COUNT),
-    "schedule.warmup_steps": (0, COUNT),
+    "schedule.patience": (0, LARGEST_COUNT),
+    "schedule.max_drops": (0, LARGEST_COUNT),
+    "schedule.warmup_steps": (0, LARGEST_COUNT),
     "schedule.warmup_start": (0, 1),
-    "training.epochs": (1, COUNT),
+    "training.epochs": (1, LARGEST_COUNT),
     "training.label_smoothing": (0, 1),
-    "training.freeze_bn_epochs": (0, COUNT),
-    "training.save_steps": (1, COUNT),
+    "training.freeze_bn_epochs": (0, LARGEST_COUNT),
+    "training.save_steps": (1, LARGEST_COUNT),
 }
 """Smallest and largest value of a number."""
 
@@ -277,7 +277,7 @@ def check_ranges(section: str, recipe: Any) -> None:
         where, _, name = path.rpartition(".")
         value = getattr(recipe, name) if where == section else None
         if value is not None and not low <= value <= high:  # false for nan, too
-            limits = f"at least {low}" if value < low and high in (COUNT, inf) else f"between {low} and {high}"
+            limits = f"at least {low}" if value < low and high in (LARGEST_COUNT, inf) else f"between {low} and {high}"
             raise UsageError(f"{path} must be {limits}, got {value if isinstance(value, float) else brief(value)}")
 
 

@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from senet.errors import UsageError, nearest
-from senet.recipe.yaml_text import DIGITS, parse_yaml
+from senet.recipe.yaml_text import MOST_DIGITS, parse_yaml
 from senet.schema import brief
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -30,8 +30,8 @@ class MismatchError(ValueError):
 
 def _shown(value: object) -> str:
     """Return a value as it was written, unless it is long or cannot be seen."""
-    written = str(value) if not isinstance(value, int) or value.bit_length() <= DIGITS else brief(value)
-    return written if written.isprintable() and 0 < len(written) <= DIGITS else brief(value)
+    written = str(value) if not isinstance(value, int) or value.bit_length() <= MOST_DIGITS else brief(value)
+    return written if written.isprintable() and 0 < len(written) <= MOST_DIGITS else brief(value)
 
 
 def convert(value: Any, hint: Any) -> Any:
@@ -62,7 +62,7 @@ def parse_text(text: str) -> Any:
     """Return what a text means as YAML, where 1e-4 is a number; empty text and what is no YAML stay text."""
     if not text.strip():
         return text
-    if NUMBER.fullmatch(text) and len(text) <= DIGITS:
+    if NUMBER.fullmatch(text) and len(text) <= MOST_DIGITS:
         return float(text) if set(text) & set(".eE") else int(text)
     try:
         value = parse_yaml(text)

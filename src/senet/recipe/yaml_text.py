@@ -12,32 +12,32 @@ from senet.errors import UsageError
 from senet.file_kind import file_kind
 from senet.text import message_line, printable
 
-LONGEST = 256 * 1024
+LONGEST_YAML = 256 * 1024
 """Bytes of a file of YAML; the recipes of the package have 2,000."""
 
-VALUES = 10_000
+MOST_VALUES = 10_000
 """Values that YAML may stand for, each alias counted as all that it repeats."""
 
-LEVELS = 20
+MOST_LEVELS = 20
 """Levels of lists and mappings, aliases followed."""
 
-DIGITS = 100
+MOST_DIGITS = 100
 """Characters of a number."""
 
-STANDARD = "tag:yaml.org,2002:"
-PLAIN = tuple(STANDARD + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map"))
+TAG = "tag:yaml.org,2002:"
+PLAIN_TAGS = tuple(TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map"))
 """The tags of values that are read; dates are text."""
 
-MERGE = f"{STANDARD}merge"
+MERGE_TAG = f"{TAG}merge"
 """The tag of the key `<<`."""
 
 
 class PlainLoader(yaml.SafeLoader):
     """Reader of YAML that stands for plain values, of a size that is known before they are built."""
 
-    yaml_constructors = {tag: build for tag, build in yaml.SafeLoader.yaml_constructors.items() if tag in PLAIN}
+    yaml_constructors = {tag: build for tag, build in yaml.SafeLoader.yaml_constructors.items() if tag in PLAIN_TAGS}
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag in (*PLAIN, MERGE)]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag in (*PLAIN_TAGS, MERGE_TAG)]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -51,8 +51,8 @@ class PlainLoader(yaml.SafeLoader):
         event: Any = self.peek_event()  # pyright: ignore[reportAttributeAccessIssue] - of another base class
         mark = event.start_mark
         self._level, self._composed = self._level + 1, self._composed + 1
-        if self._level > LEVELS or self._composed > VALUES:
-            raise ConstructorError(None, None, f"more than {VALUES:,} values or {LEVELS} levels", mark)
+        if self._level > MOST_LEVELS or self._composed > MOST_VALUES:
+            raise ConstructorError(None, None, f"more than {MOST_VALUES:,} values or {MOST_LEVELS} levels", mark)
         node = super().compose_node(parent, index)
         self._level -= 1
         if node is None:
@@ -60,8 +60,8 @@ class PlainLoader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent) and node not in self._sizes:
             raise ConstructorError(None, None, f"the alias *{event.anchor} is a part of what it stands for", mark)
         self._sizes.setdefault(node, self._size(node))
-        if self._sizes[node][0] > VALUES or self._level + self._sizes[node][1] > LEVELS:
-            raise ConstructorError(None, None, f"more than {VALUES:,} values or {LEVELS} levels, aliases followed", mark)
+        if self._sizes[node][0] > MOST_VALUES or self._level + self._sizes[node][1] > MOST_LEVELS:
+            raise ConstructorError(None, None, f"more than {MOST_VALUES:,} values or {MOST_LEVELS} levels, aliases followed", mark)
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -78,11 +78,11 @@ class PlainLoader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Build a value that is plain, is what its tag says, and if it is a number has at most so many digits."""
-        tag, kind = printable(node.tag.replace(STANDARD, "!!"), 60), node.tag.removeprefix(STANDARD)
+        tag, kind = printable(node.tag.replace(TAG, "!!"), 60), node.tag.removeprefix(TAG)
         if node.tag not in self.yaml_constructors:
             problem = f"{tag} is no plain value; write text, numbers, true, false, null, lists and mappings"
             raise ConstructorError(None, None, problem, node.start_mark)
-        if kind in ("int", "float") and len(node.value) > DIGITS:
+        if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
             raise ConstructorError(None, None, f"a number of {len(node.value)} characters", node.start_mark)
         try:
             return super().construct_object(node, deep)
@@ -106,8 +106,8 @@ def parse_yaml(text: str, what: str = "this") -> Any:
     Raises:
         UsageError: if it is not valid YAML, or stands for anything but plain values, for very many, or for a part of itself.
     """
-    if len(text) > LONGEST:
-        raise UsageError(f"{what} is not valid YAML for a recipe: it has more than {LONGEST:,} characters")
+    if len(text) > LONGEST_YAML:
+        raise UsageError(f"{what} is not valid YAML for a recipe: it has more than {LONGEST_YAML:,} characters")
     try:
         return yaml.load(text, PlainLoader)
     except yaml.YAMLError as error:
@@ -124,11 +124,11 @@ def read_yaml_file(path: Path, what: str) -> str:
         raise UsageError(f"{what} is a {kind}, and no file" if kind else f"{what} does not exist")
     try:
         with path.open("rb") as file:
-            content = file.read(LONGEST + 1)
+            content = file.read(LONGEST_YAML + 1)
     except OSError as error:
         raise UsageError(f"{what} cannot be read: {error.strerror}") from error
-    if len(content) > LONGEST:
-        raise UsageError(f"{what} is longer than {LONGEST:,} bytes, and is no recipe")
+    if len(content) > LONGEST_YAML:
+        raise UsageError(f"{what} is longer than {LONGEST_YAML:,} bytes, and is no recipe")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
