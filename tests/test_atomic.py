@@ -1,10 +1,14 @@
 """Files are the old version or the new one, never anything between."""
 
+import errno
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from senet.atomic import replacing, write_text
+from senet.atomic import DiskFullError, replacing, temporaries, write_text
 
 
 def test_a_new_file_and_its_folder_are_made(tmp_path: Path) -> None:
@@ -35,3 +39,47 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> Non
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+        assert temporaries(tmp_path, ["file"]) == sorted([one, other])
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_left_is_told_from_what_is_not_ours(tmp_path: Path) -> None:
+    for name in (".file.tmp", ".file.77-01234567.tmp", ".other.tmp", ".file.77-0123456.tmp", "file.tmp", ".file.tmp.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in temporaries(tmp_path, ["file"])] == [".file.77-01234567.tmp", ".file.tmp"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_room_is_one_line_that_names_the_file_and_the_room(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise OSError(number, "no room")
+
+    with pytest.raises(DiskFullError, match=rf"cannot write {path}: .*, [\d,]+ MB free there"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_largest_file_that_the_system_allows(tmp_path: Path) -> None:
+    code = "import sys; from senet.atomic import write_text; write_text(sys.argv[1], 'x' * 10000)"
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    found = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], preexec_fn=limited, stderr=subprocess.PIPE, text=True)
+    assert "DiskFullError: cannot write" in found.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,25 +1,48 @@
 """Files that are either the old or the new version, whatever happens while they are written."""
 
+import errno
 import os
-from collections.abc import Iterator
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room: the disk, the user's share of it, or the largest file allowed."""
+
+
+class DiskFullError(Exception):
+    """Lack of room for a file; the one that was to be replaced is as it was."""
+
+    exit_code = 1
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` in one step when the block succeeds.
 
-    The folder is made if need be. The data reach the disk before the name does, so that a power cut cannot leave an empty file.
+    The folder is made if need be. The temporary path is of this call alone, so that two processes cannot write into one file. The data
+    reach the disk before the name does, so that a power cut cannot leave an empty file.
+
+    Raises:
+        DiskFullError: if there is no room.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DiskFullError(
+            f"cannot write {path}: {os.strerror(error.errno)}, {_room(path)} free there; nothing was replaced. Make room, then go on"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -28,3 +51,17 @@ def write_text(path: str | Path, text: str) -> None:
     """Replace the text of a file in one step."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return what processes left in a folder that ended while they wrote files of these names.
+
+    Whoever removes them must know that no process is writing there.
+    """
+    left = re.compile(rf"\.({'|'.join(map(re.escape, names))})(\.\d+-[0-9a-f]{{8}})?\.tmp")  # those of a fixed name, too
+    return [entry for entry in sorted(folder.iterdir()) if left.fullmatch(entry.name) and not entry.is_dir()]
+
+
+def _room(path: Path) -> str:
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    return f"{shutil.disk_usage(place).free / 1e6:,.0f} MB"

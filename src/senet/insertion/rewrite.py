@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from senet.insertion.written import SITE
 from senet.ops.hooks import has_own_hooks
 from senet.surgery.trace import Container, trace
 
@@ -25,6 +26,9 @@ class Edit:
         axis: axis of its channels.
         shortcut: name of its second input, or "".
         gain: constant factor behind it.
+
+    Raises:
+        UsageError: if the name or the gain is not what a plan may say: both end in the source of a forward.
     """
 
     name: str
@@ -33,6 +37,10 @@ class Edit:
     axis: int = 1
     shortcut: str = ""
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        for entry in ("name", "gain"):
+            SITE[entry].check(getattr(self, entry), f"{entry} of a block")
 
 
 def why_not_rewritten(container: Container) -> str | None:

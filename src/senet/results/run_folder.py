@@ -2,21 +2,26 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from senet.atomic import write_text
+from senet.atomic import temporaries, write_text
 from senet.errors import UsageError
 from senet.measuring.numbers import with_unit
 from senet.recipe import NO_EFFECT, Recipe, load_recipe
 from senet.results.run import RunResult
+from senet.results.run_lock import HOLDER, LOCK, only_process
 
 COUNTS = frozenset({"epoch", "step", "corrupt"})
 """Columns of metrics.csv that hold whole numbers: `epoch` and `step` say how many are done, `corrupt` counts the unreadable images so far.
 Beside them stand `lr`, the epoch's last rate; `seconds`, which covers training and validation; `images_per_second` of training alone; and
 the task's: `train_<name>` and `val_<name>` for the loss and each metric."""
+
+FILES = ("recipe.yaml", "environment.json", "metrics.csv", "last.ckpt", "best.safetensors", "result.json", HOLDER)
+"""Files that training writes."""
 
 MetricsRow = Mapping[str, float]
 
@@ -50,6 +55,25 @@ class RunFolder:
     def weights(self) -> Path:
         """The best weights so far, by the task's primary metric on the validation images."""
         return self.path / "best.safetensors"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no other process train here while the block runs, and remove what one that was killed left half written.
+
+        Raises:
+            UsageError: if another process trains here, or nothing can be written.
+        """
+        with only_process(self.path):
+            for left in temporaries(self.path, FILES):
+                left.unlink(missing_ok=True)
+            yield
+
+    def is_empty(self) -> bool:
+        """Return whether nothing but what a killed process leaves is in the folder, or there is none."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        left = {path.name for path in temporaries(self.path, FILES)} | {LOCK, HOLDER}
+        return all(entry.name in left for entry in self.path.iterdir())
 
     def exists(self) -> bool:
         """Return whether a run was ever begun here."""
@@ -118,13 +142,18 @@ def new_run(recipe: Recipe, out: str | Path, folder: str | Path | None) -> RunFo
         UsageError: if there is a run in it already, or anything else.
     """
     run = RunFolder(Path(folder) if folder is not None else Path(out) / f"{recipe.name}-{recipe.digest()}")
+    check_new(run)
+    return run
+
+
+def check_new(run: RunFolder) -> None:
+    """Raise UsageError if there is a run in a folder already, or anything else."""
     if run.is_finished():
         raise UsageError(f"{str(run.path)!r} holds a finished run; name another folder with --folder, or remove it to train again")
     if run.checkpoint.exists():
         raise UsageError(f"{str(run.path)!r} holds an unfinished run; go on with --resume {run.path}, or name another with --folder")
-    if run.path.exists() and (not run.path.is_dir() or (not run.exists() and any(run.path.iterdir()))):
+    if not run.exists() and not run.is_empty():
         raise UsageError(f"{str(run.path)!r} is taken by something else than a run; name another folder with --folder")
-    return run
 
 
 def resumed_run(folder: str | Path, recipe: Recipe | None) -> tuple[RunFolder, Recipe]:

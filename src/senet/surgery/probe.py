@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from senet.errors import UsageError
 from senet.surgery.arguments import Arguments, materialise, tensors
+from senet.surgery.enlarging import Enlarging
 from senet.surgery.graph import ModuleGraph
 from senet.surgery.hooks import hooked
 from senet.surgery.layout import FeatureAxes, feature_axes, shape_only
@@ -37,6 +38,7 @@ class Probe:
         counts: module -> how often it was called.
         outputs: module -> what that call returned; tensors stand for their shape, type and feature axes only.
         image: sides of the map that the first convolution got, in pixels.
+        enlarging: what resampled and joined maps.
         traced: container -> the tensors that its nodes give, as far as they were asked for.
         rerun: runs the network on an input of another size, or returns None.
     """
@@ -45,18 +47,16 @@ class Probe:
     counts: Counter[nn.Module] = field(default_factory=Counter)
     outputs: dict[nn.Module, Any] = field(default_factory=dict)
     image: tuple[int, ...] = ()
+    enlarging: Enlarging = field(default_factory=Enlarging)
     traced: dict[nn.Module, dict[fx.Node, Tensor]] = field(default_factory=dict)
     rerun: "Callable[[], Probe | None] | None" = None
 
+    @cached_property
     def upsampling(self) -> set[nn.Module]:
-        """Return the modules whose output is larger than their first input."""
-        pairs = (
-            (module, tensors(self.calls[module].args), output) for module, output in self.outputs.items() if isinstance(output, Tensor)
-        )
-        maps = ((module, inputs[0], output) for module, inputs, output in pairs if inputs and inputs[0].ndim == output.ndim > 2)
-        return {
-            module for module, before, after in maps if all(new > old for new, old in zip(after.shape[2:], before.shape[2:], strict=True))
-        }
+        """Return the modules that enlarge maps: something in them resamples, and their output is larger than their first input."""
+        pairs = ((module, tensors(self.calls[module].args), output) for module, output in self.outputs.items())
+        maps = ((module, inputs[0].shape, output.shape) for module, inputs, output in pairs if inputs and isinstance(output, Tensor))
+        return {module for module, before, after in maps if self.enlarging.enlarges(module, before, after)}
 
     def shape(self, graph: ModuleGraph, node: fx.Node) -> tuple[int, ...]:
         """Return the shape of a node at its container's first call, or () if it is not a tensor."""
@@ -224,6 +224,7 @@ def _recording(model: nn.Module, seen: Probe) -> Iterator[None]:
     """Note every call of the network's modules, and follow the features of the maps."""
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        seen.enlarging.running.append(module)
         seen.counts[module] += 1
         seen.calls.setdefault(module, Arguments(shape_only(args), shape_only(dict(kwargs))))
         if not seen.image and isinstance(module, CONVS) and tensors(args):
@@ -231,6 +232,7 @@ def _recording(model: nn.Module, seen: Probe) -> Iterator[None]:
 
     def after(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
         seen.outputs.setdefault(module, shape_only(output))
+        seen.enlarging.running.pop()
 
-    with hooked(model.modules(), after, before), FeatureAxes():
+    with hooked(model.modules(), after, before), seen.enlarging, FeatureAxes():
         yield

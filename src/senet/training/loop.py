@@ -23,6 +23,7 @@ from senet.training.optim import set_rate
 from senet.training.processes import agreed_signal, limited_threads, pool_names
 from senet.training.progress import Progress, RunProgress
 from senet.training.seeding import seed_of
+from senet.training.start import taken_up
 from senet.weights.store import save_weights
 
 
@@ -50,7 +51,7 @@ def train(
         label: what progress calls the run; None = the recipe's name.
 
     Raises:
-        UsageError: if the recipe cannot work, or the folder holds another run; nothing has been written then.
+        UsageError: if the recipe cannot work, the folder holds another run, or another process trains there; nothing has been written then.
         Interrupted: after SIGINT or SIGTERM; the run can be resumed.
         DivergenceError: if a loss is not finite; last.ckpt is from before.
         DataError: if too many images cannot be read.
@@ -58,10 +59,9 @@ def train(
     run, recipe = _open_run(recipe, out, folder, resume)
     job = prepare(recipe)
     state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
-    if run.checkpoint.exists():
-        state.load(run.checkpoint, job.task.metrics[0])
     shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
     with (
+        taken_up(job, run, resumed=resume is not None),
         limited_threads(job.pixels),
         nullcontext() if shown is progress else shown,
         shown.run(label or recipe.name, epochs=epochs, steps=steps, done=state.step) as bar,
@@ -80,7 +80,7 @@ def train(
         except Interrupted as interrupted:
             state.save(run.checkpoint)
             raise Interrupted(interrupted.signum, f"go on with `senet train --resume {run.path}`") from None
-    return finish_run(job, run)
+        return finish_run(job, run)
 
 
 def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, interruption: Interruption) -> None:

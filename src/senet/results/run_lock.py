@@ -1,0 +1,76 @@
+"""One process at a time trains in the folder of a run. No torch."""
+
+import errno
+import json
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from senet.atomic import write_text
+from senet.errors import UsageError
+from senet.text import printable
+
+log = logging.getLogger("senet")
+
+LOCK, HOLDER = ".lock", ".holder.json"
+"""The file that is locked, and beside it who locked it. Both may stay behind: the system frees a lock when its process ends."""
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
+"""What the system says where a file system has no locks."""
+
+PATIENCE = 1.0
+"""Seconds that a process waits for one that is just ending."""
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Let no other process train in a folder while the block runs; the folder is made if need be.
+
+    Where the file system has no locks, a warning says so.
+
+    Raises:
+        UsageError: if another process holds the folder, which is named, or nothing can be written there.
+    """
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _take(folder, held)
+            write_text(folder / HOLDER, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        except Timeout:
+            raise UsageError(
+                f"another process trains here, {_holder(folder)}: {str(folder)!r}; wait for its end, or name another folder with --folder"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"cannot write in {str(folder)!r}: {error.strerror}; name another folder") from error
+        held.callback((folder / HOLDER).unlink, missing_ok=True)
+        yield
+
+
+def _take(folder: Path, held: ExitStack) -> None:
+    """Lock a folder until `held` is closed, or say that it cannot be."""
+    lock, lacking = FileLock(folder / LOCK), False
+    with warnings.catch_warnings(record=True) as remarks:  # a file that exists stands in for a lock where there is none
+        warnings.simplefilter("always")
+        try:
+            held.enter_context(lock.acquire(timeout=PATIENCE))
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise
+            lacking = True
+    if lacking or remarks:
+        log.warning("the file system of %r has no locks: see to it that no second process trains there", str(folder))
+
+
+def _holder(folder: Path) -> str:
+    """Return in words who holds the lock of a folder."""
+    try:
+        holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        return f"pid {int(holder['pid'])} on {printable(holder['host'], 60)}"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return "which has not said its number yet"
