@@ -43,10 +43,10 @@ JOINS = {"cat", "concat", "concatenate"}
 PADS = {"pad", "constant_pad_nd"}
 PIXELS = {"pixel_shuffle", "pixel_unshuffle"}
 
-STRIDES = (10007, 10009, 10037, 10039, 10061, 10067, 10069, 10079)
+MARKER_STRIDES = (10007, 10009, 10037, 10039, 10061, 10067, 10069, 10079)
 """Strides by which the axes of a marker are told apart; the step of a slice multiplies them."""
 
-SIZES = (3, 5, 7, 11, 13, 17, 19, 23)
+MARKER_SIZES = (3, 5, 7, 11, 13, 17, 19, 23)
 """Sizes by which they are told apart where some are summed up."""
 
 
@@ -149,7 +149,7 @@ def _reshaped(before: Iterable[int], after: Iterable[int], axes: Axes) -> Axes |
 
 def _moved(func: Callable[..., Any], args: Any, kwargs: Any, source: Tensor, index: int) -> Axes | None:
     """Return the axes of a view, found by a marker whose strides differ."""
-    strides = STRIDES[: source.ndim]
+    strides = MARKER_STRIDES[: source.ndim]
     marker = torch.empty_strided(source.shape, strides, device="meta")
     result = _again(func, args, kwargs, source, marker)
     view = result[index] if isinstance(result, tuple | list) else result
@@ -162,7 +162,7 @@ def _moved(func: Callable[..., Any], args: Any, kwargs: Any, source: Tensor, ind
 
 def _reduced(func: Callable[..., Any], args: Any, kwargs: Any, source: Tensor) -> Axes | None:
     """Return the axes of a sum over others, found by a marker whose sizes differ."""
-    sizes = SIZES[: source.ndim]
+    sizes = MARKER_SIZES[: source.ndim]
     result = _again(func, args, kwargs, source, torch.empty(1, device="meta").expand(sizes))
     if not isinstance(result, Tensor):
         return None
