@@ -67,7 +67,7 @@ def shape_only(tree: Any) -> Any:
 
 
 class FeatureAxes(TorchFunctionMode):
-    """Follows the features through every operation of a run."""
+    """Trail of the features through every operation, while it is entered."""
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and mark what it returns."""
