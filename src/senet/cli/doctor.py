@@ -184,13 +184,13 @@ def _operators() -> list[Inspection]:
 
 def _data(name: str, root: str | None, limits: str | None) -> list[Inspection]:
     try:
+        from senet.data.inspect_images import inspect_images
         from senet.data.source import open_data
-        from senet.data.survey import survey
         from senet.recipe import build_recipe, parse_text
 
         stated = None if limits is None else parse_text(f"[{limits}]")
         source = open_data(build_recipe({"data": {"name": name, "root": root, "range": stated}}).data)
-        seen = survey((source.train, source.val), SAMPLED)
+        seen = inspect_images((source.train, source.val), SAMPLED)
     except (UsageError, OSError) as error:
         return [Inspection("data", name, "", _one_line(error), fatal=True)]
     except ImportError as error:

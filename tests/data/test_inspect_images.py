@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from senet.data.digits import open_source as open_digits
+from senet.data.inspect_images import inspect_images
 from senet.data.source import open_data
-from senet.data.survey import survey
 from senet.recipe import DataRecipe
 
 
@@ -20,7 +20,7 @@ def root(tmp_path):
 
 def look(root, sampled=100, **changes):
     source = open_data(DataRecipe(name="folder", root=str(root), **changes))
-    return survey((source.train, source.val), sampled)
+    return inspect_images((source.train, source.val), sampled)
 
 
 def test_ordinary_images_give_no_note(root):
@@ -30,7 +30,7 @@ def test_ordinary_images_give_no_note(root):
 
 def test_sources_without_files_are_read_too():
     source = open_digits(DataRecipe())
-    assert survey((source.train,), 10).looked_at == 10
+    assert inspect_images((source.train,), 10).looked_at == 10
 
 
 def test_deep_images_that_do_not_fill_their_range_are_named_with_the_remedy(root):

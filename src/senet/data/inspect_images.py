@@ -15,7 +15,7 @@ DARK = 64
 
 
 @dataclass(frozen=True)
-class Survey:
+class ImageFindings:
     """Outcome of a look at some images.
 
     Args:
@@ -29,7 +29,7 @@ class Survey:
     notes: tuple[str, ...]
 
 
-def survey(sets: Iterable[ImageSet], sampled: int) -> Survey:
+def inspect_images(sets: Iterable[ImageSet], sampled: int) -> ImageFindings:
     """Read up to `sampled` images of each set, evenly spread over it."""
     looked_at, unreadable = 0, []
     facts: Counter[str] = Counter()
@@ -54,7 +54,7 @@ def survey(sets: Iterable[ImageSet], sampled: int) -> Survey:
         notes.append(f"{modes.total()} of {looked_at} images looked at have more than 8 bits ({named})")
         if brightest < DARK:
             notes[-1] += f" and are nearly black: their brightest value is {brightest} of 255; say what is white, data.range LOW,HIGH"
-    return Survey(looked_at, tuple(unreadable), tuple(notes))
+    return ImageFindings(looked_at, tuple(unreadable), tuple(notes))
 
 
 def _facts(path: Path, max_pixels: int) -> tuple[list[str], str | None]:
