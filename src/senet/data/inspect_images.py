@@ -45,7 +45,7 @@ def inspect_images(sets: Iterable[ImageSet], sampled: int) -> ImageFindings:
                     facts.update(found)
                     if mode is not None:
                         modes[mode] += 1
-                        brightest = max(brightest, image.convert("L").getextrema()[1])
+                        brightest = max(brightest, int(np.asarray(image.convert("L")).max()))
             except UnreadableImageError as error:
                 unreadable.append(" ".join(str(error).split()))
     notes = [f"{count} of {looked_at} images looked at {fact}" for fact, count in facts.items()]
