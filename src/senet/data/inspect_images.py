@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from senet.data.depth import is_deep
 from senet.data.folder import ImageFiles
 from senet.data.image_file import open_image, open_regular
