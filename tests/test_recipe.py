@@ -254,6 +254,7 @@ def test_digest_changes_with_every_other_field(path):
         "data.ratio": [0.3, 0.9],
         "data.mean": [0.123],
         "data.std": [0.123],
+        "data.range": [0, 4095],
         "data.sampler": "class_aware",
         "schedule.name": "plateau",
         "schedule.milestones": [1, 2, 12],

@@ -14,9 +14,25 @@ from senet.cli.main import COMMANDS
 
 ROOT = Path(senet.__file__).parent
 ORDER = (
-    *("text", "errors", "schema", "atomic", "userfile", "spec", "recipe", "ops", "blocks", "surgery", "weights", "insertion", "models"),
+    *(
+        "text",
+        "streams",
+        "terminal",
+        "errors",
+        "schema",
+        "atomic",
+        "userfile",
+        "spec",
+        "recipe",
+        "ops",
+        "blocks",
+        "surgery",
+        "weights",
+        "insertion",
+        "models",
+    ),
     *("measuring", "profiling", "analysis", "deploy", "compression", "benchmarking", "data", "results", "tasks"),
-    *("training", "report", "comparison", "publishing", "cli"),
+    *("training", "report", "comparison", "publishing", "cli", "__main__"),
 )
 """From the lowest rank to the highest: a package imports from those before it and from itself."""
 RANK = {name: rank for rank, name in enumerate(ORDER)}

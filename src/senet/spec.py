@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from senet.errors import UsageError, choice_error
+from senet.schema import FLAG, NULL, either, finite, integer, record, table, text
 from senet.userfile import in_user_file, was_loaded
 
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
@@ -28,6 +29,12 @@ KINDS: dict[str, Any] = {
     "cmpe_se": "senet.blocks.competitive:CompetitiveSE",
 }
 """Kind -> class of its blocks, or from where it is imported on first use; `senet.register_block` adds users' own."""
+
+
+_OPTION = either(NULL, FLAG, finite(), text())
+_STAGE = either(integer(0, 1000), text(4, low=1, pattern=r"\d+", what="a stage"))
+WRITTEN_BLOCK = record({"kind": text(1000)}, others=either(_OPTION, table(_STAGE, _OPTION)))
+"""A block as `BlockSpec.to_dict` writes it into JSON; what its options may be is the kind's to say."""
 
 
 def check_choice(what: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -82,11 +89,13 @@ class Option:
         default: what the block takes where nothing is given.
         names: the names that it allows; none = another type.
         is_count: whether it is an integer of at least 1, which may differ by stage.
+        is_flag: whether it is true or false.
     """
 
     default: Any
     names: tuple[str, ...]
     is_count: bool
+    is_flag: bool = False
 
     def check(self, name: str, value: object) -> None:
         """Raise UsageError unless it takes this value, or `{stage: value}`."""
@@ -95,6 +104,8 @@ class Option:
                 check_choice(name, single, self.names)
             elif self.is_count:
                 check_positive(name, single)
+            elif self.is_flag and single not in (0, 1):  # True, False, and what equals them
+                raise UsageError(f"{name} must be true or false, got {single!r}")
 
 
 def options_of(kind: str) -> Mapping[str, Option]:
@@ -122,7 +133,7 @@ def constructor_options(cls: Any) -> Mapping[str, Option]:
 def _option(hint: Any, default: Any) -> Option:
     types = get_args(hint) if get_origin(hint) is not Literal else (hint,)
     names = tuple(name for choice in types if get_origin(choice) is Literal for name in get_args(choice))
-    return Option(default, names, int in (hint, *types))
+    return Option(default, names, int in (hint, *types), bool in (hint, *types))
 
 
 def hidden_width(channels: int, reduction: int) -> int:
@@ -203,8 +214,9 @@ class BlockSpec:
         Raises:
             UsageError: as `from_dict` does, or if the block is one of a user's file that was not named in this process.
         """
+        WRITTEN_BLOCK.check(tree, "block")
         kind = tree.get("kind", "se")
-        if isinstance(kind, str) and in_user_file(kind) and not was_loaded(kind):
+        if in_user_file(kind) and not was_loaded(kind):
             raise UsageError(
                 f"this needs blocks of {kind}, and a file of weights or a plan is no reason to run that code: "
                 f"name it yourself first, --block {kind} or senet.spec.block_class({kind!r})"
@@ -296,6 +308,7 @@ class InputSpec:
         mean: mean of each channel, in the order of the channels, for images in 0..1.
         std: standard deviation of each channel.
         order: order of the colour channels that the network sees: "rgb", or "bgr" as Caffe reads images.
+        range: the values that are black and white in images of more than 8 bits; None = what each file says.
 
     Raises:
         UsageError: for another order.
@@ -307,6 +320,7 @@ class InputSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     order: ChannelOrder = "rgb"
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         check_choice("channel order", self.order, CHANNEL_ORDERS)

@@ -149,4 +149,4 @@ def test_a_closed_pipe_is_no_error() -> None:
         result = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True)
     finally:
         os.close(writer)
-    assert result.stderr == ""
+    assert (result.returncode, result.stderr) == (0, "")

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from senet.surgery.flow import Flow
+from senet.surgery.probe import probe
 from senet.surgery.trace import Container, trace
 
 
@@ -102,10 +103,11 @@ def test_layers_are_counted_without_those_of_gates() -> None:
     assert Flow(container, gates={outer.gate}).layers(Flow(container).nodes) == 1
 
 
-def test_upsampling_is_known_by_name_or_from_a_run() -> None:
-    flow = flow_of(lambda m, x: m.up(F.interpolate(m.conv(x), scale_factor=2)))
-    x, conv, interpolate, up, _ = flow.nodes
-    assert not flow.upsamples([x, conv, up])
-    assert flow.upsamples([interpolate])
-    module = flow.container.module
-    assert Flow(flow.container, upsampling={module.get_submodule("up")}).upsamples([up])
+def test_functions_enlarge_by_name_or_as_a_run_shows() -> None:
+    flow = flow_of(lambda m, x: m.up(F.interpolate(m.conv(x), scale_factor=2)) + F.interpolate(m.wide(x), scale_factor=0.5))
+    by_name = {node.name: flow.upsamples([node]) for node in flow.nodes}
+    assert {name for name, enlarges in by_name.items() if enlarges} == {"interpolate", "interpolate_1"}
+    small = flow_of(lambda m, x: m.up(F.interpolate(m.conv(x), scale_factor=2)) * F.interpolate(m.conv(x), scale_factor=0.25).mean())
+    seen = probe(small.container.module, torch.zeros(1, 4, 8, 8))
+    seen_flow = Flow(small.container, seen=seen)
+    assert {node.name for node in seen_flow.nodes if seen_flow.upsamples([node])} == {"interpolate", "up"}

@@ -42,7 +42,7 @@ def test_calls_counts_and_outputs() -> None:
     assert seen.outputs[unit.conv].shape == (2, 6, 4, 5)
     assert seen.outputs[unit.conv].is_meta
     assert seen.image == 10
-    assert seen.upsampling() == {unit.up}
+    assert seen.upsampling == {unit.up}
 
 
 def test_shapes_of_values_inside_a_forward() -> None:

@@ -11,6 +11,7 @@ from senet.benchmarking.memory import Memory
 from senet.errors import UsageError
 from senet.measuring.numbers import milliseconds, plural
 from senet.measuring.timing import Ratio, Timing, ratio
+from senet.terminal import literal
 
 CLOCKS = {"cpu": "CPU", "wall": "wall"}
 """The clock of the ratios, and its heading: process-CPU time is steadier, but says nothing of other devices."""
@@ -70,7 +71,7 @@ class Comparison:
         over = f"/ plain: {CLOCKS[self.clock]} time over that of the plain form on the same engine; " if self.pairs else ""
         said = f"{over}{ratios}medians of {self.timings[self.base].rounds} interleaved rounds"
         tables = [self._times(), *([self._memory()] if self.memory else [])]
-        return Group(f"[bold]{self.about}[/bold]", *tables, *(f"[dim]{note}[/dim]" for note in (said, *self.notes)), "")
+        return Group(literal(self.about, "bold"), *tables, *(literal(note, "dim") for note in (said, *self.notes)), "")
 
     def _times(self) -> Table:
         table = _table("", "ms", "quartiles", "CPU ms", *(("/ plain", "quartiles") if self.pairs else ()), f"{CLOCKS[self.clock]} ratio")
@@ -156,7 +157,7 @@ class BenchResult:
         threads = plural(facts["threads"], "thread")
         versions = ", ".join(f"{name} {found}" for name, found in facts["versions"].items())
         where = f"{facts['device']}, {threads}; {versions}; commit {facts['commit'] or 'unknown'}; {facts['date']}"
-        return Group(*(comparison.table() for comparison in self.comparisons), f"[dim]{where}[/dim]")
+        return Group(*(comparison.table() for comparison in self.comparisons), literal(where, "dim"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""

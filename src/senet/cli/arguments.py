@@ -43,6 +43,10 @@ class CommandParser(ArgumentParser):
             raise UsageError(self._unknown(unknown))
         return Namespace(**vars(args), changes=changes)
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; argparse would not say when it cannot be written."""
+        print(self.format_help(), end="", file=file)
+
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with what is wrong, where argparse would end the process."""
         raise UsageError(f"{message}; --help says more")

@@ -85,24 +85,24 @@ def _measured(args: Namespace, settings: Settings) -> "BenchResult":
     from tempfile import TemporaryDirectory
 
     import torch
-    from rich.console import Console
 
     from senet.benchmarking.engines import check_engines, packages_of
     from senet.benchmarking.result import BenchResult
     from senet.benchmarking.run import measure_network
     from senet.benchmarking.workload import workload
     from senet.measuring.machine import bench_environment
+    from senet.terminal import Terminal, literal
 
     device_of(settings.device)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     engines = args.engines.split(",") if args.engines else []
-    with Console(stderr=True).status(f"building {args.network}") as status, TemporaryDirectory() as folder:
+    with Terminal(stderr=True).status(literal(f"building {args.network}")) as status, TemporaryDirectory() as folder:
         check_engines(engines, settings)
         recipe = build_recipe({"model": {}}, model_changes(args.changes)).model
         options = recipe.recalibration.to_dict() | recipe.options
         work = workload(args.network, settings, Path(folder), batch=args.batch, size=args.size, **options)
-        comparison = measure_network(work, engines, status.update)
+        comparison = measure_network(work, engines, lambda what: status.update(literal(what)))
     asked = {name: getattr(args, name) for name in ("network", "batch", "size")} | {"engines": engines or None} | args.changes
     return BenchResult(bench_environment(settings.device, packages_of(engines)), asked | settings.to_dict(), (comparison,))
 

@@ -26,11 +26,10 @@ def add_arguments(parser: CommandParser) -> None:
 def run(args: Namespace) -> int:
     """Compare, print the outcome and say where the page is."""
     recipe = recipe_of(args)
-    from rich.console import Console
-
     from senet.cli.printing import show
     from senet.comparison import compare
     from senet.comparison.variants import parse_vary
+    from senet.terminal import Terminal
 
     vary: dict[str, list[object]] = {}
     for path, values in map(parse_vary, getattr(args, "vary", [])):
@@ -40,9 +39,9 @@ def run(args: Namespace) -> int:
     result = compare(recipe, vary=vary or None, seeds=args.seeds, out=args.out, report=not args.no_report)
     show(result, as_json=args.json)
     if not args.json:
-        console = Console(highlight=False)
-        console.print(result.summary, markup=False)
+        console = Terminal(highlight=False)
+        console.print(result.summary)
         for what, path in (("report", result.page), ("result", result.json)):
             if path is not None:
-                console.print(f"{what}: {path.resolve()}", markup=False, soft_wrap=True)
+                console.print(f"{what}: {path.resolve()}", soft_wrap=True)
     return 0

@@ -5,6 +5,8 @@ import traceback
 from importlib import import_module
 
 from senet.errors import UsageError, nearest
+from senet.streams import drop, prepare_streams, say
+from senet.text import message_line
 from senet.userfile import place_in_user_file
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
@@ -46,9 +48,33 @@ def usage() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    name = f"senet {words[0]}" if words and words[0] in COMMANDS else "senet"
+    try:
+        try:
+            return _command(words)
+        finally:
+            sys.stdout.flush()  # here, where output that nobody can take has a line and an exit code
+    except BrokenPipeError:  # the reader of a pipe has all that it wanted: `senet models | head`
+        drop(sys.stdout)
+        return DONE
+    except KeyboardInterrupt:
+        say("interrupted", error=True)
+        return 130
+    except Exception as error:  # whatever it is, a user gets one line
+        if debug:
+            traceback.print_exc()
+        expected = isinstance(error, UsageError) or hasattr(error, "exit_code")
+        say(message_line(f"{name}: {error if expected else _unforeseen(error)}"), error=True)
+        if isinstance(error, OSError):
+            drop(sys.stdout)  # what could not be written cannot be at the end, either
+        return getattr(error, "exit_code", WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+
+
+def _command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(usage())
         return DONE if words else WRONG_USAGE
@@ -57,29 +83,14 @@ def main(argv: list[str] | None = None) -> int:
         return DONE
     name, *rest = words
     if name not in COMMANDS:
-        print(f"senet: unknown command {name!r}{nearest(name, COMMANDS)}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
-        return WRONG_USAGE
-    try:
-        return _run(name, rest)
-    except BrokenPipeError:  # the reader of a pipe went away: `senet models | head`
-        sys.stderr.close()
-        return DONE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except Exception as error:  # whatever it is, a user gets one line
-        if debug:
-            traceback.print_exc()
-        code = getattr(error, "exit_code", WRONG_USAGE if isinstance(error, UsageError) else FAILED)
-        expected = isinstance(error, UsageError) or hasattr(error, "exit_code")
-        print(f"senet {name}: {error if expected else _one_line(error)}", file=sys.stderr)
-        return code
+        raise UsageError(f"unknown command {name!r}{nearest(name, COMMANDS)}; commands: {', '.join(COMMANDS)}")
+    return _run(name, rest)
 
 
-def _one_line(error: Exception) -> str:
+def _unforeseen(error: Exception) -> str:
     """Return the kind of an unforeseen error, its message, and where in a user's own file it happened."""
     place = place_in_user_file(error)
-    return " ".join(f"{type(error).__name__}: {error}{f' ({place})' if place else ''}".split())
+    return f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
 
 
 def _run(name: str, words: list[str]) -> int:

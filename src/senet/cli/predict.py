@@ -1,11 +1,11 @@
 """`senet predict`: what trained weights say of images."""
 
-import sys
 from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_json, device_of
 from senet.errors import UsageError
 from senet.spec import block_class
+from senet.streams import say
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -40,10 +40,10 @@ def run(args: Namespace) -> int:
     ):
         if prediction.error is not None:
             failed = True
-            print(f"cannot read {prediction.error}", file=sys.stderr)
+            say(f"cannot read {prediction.error}", error=True)
         found.append(prediction.to_dict())
         if not args.json and prediction.error is None:
-            print(f"{prediction.image}: {prediction.prediction}")
+            say(f"{prediction.image}: {prediction.prediction}")
     if args.json:
         import json
 

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
+
+from senet.terminal import Terminal
 
 Item = TypeVar("Item")
 
@@ -28,12 +30,12 @@ def show(result: Printable, *, as_json: bool) -> None:
         json.dump(result.to_dict(), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        Console().print(result.table())
+        Terminal().print(result.table())
 
 
 def with_progress(items: Iterable[Item], description: str) -> Iterable[Item]:
     """Pass items on and show on a terminal how many have been."""
     from rich.progress import track
 
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     return track(items, description=description, console=console, disable=not console.is_terminal)

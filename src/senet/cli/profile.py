@@ -32,18 +32,18 @@ def run(args: Namespace) -> int:
         if number is not None and number < 1:
             raise UsageError(f"{flag} must be at least 1, got {number}")
     import torch
-    from rich.console import Console
 
     from senet.cli.printing import show
     from senet.profiling import profile
+    from senet.terminal import Terminal, literal
 
     device = device_of(args.device)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    with Console(stderr=True).status(f"building {args.network}") as status:
+    with Terminal(stderr=True).status(literal(f"building {args.network}")) as status:
         model, own_size = _network(args.network, args.changes, device)
         n, *image = size or (1, *own_size)
-        result = profile(model, (args.batch_size or n, *image), status=lambda step: status.update(f"{args.network}: {step}"))
+        result = profile(model, (args.batch_size or n, *image), status=lambda what: status.update(literal(f"{args.network}: {what}")))
     show(result, as_json=args.json)
     return 0
 

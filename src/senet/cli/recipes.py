@@ -7,6 +7,8 @@ from pathlib import Path
 from senet.cli.arguments import CommandParser, add_json
 from senet.errors import UsageError
 from senet.recipe import annotated_recipe, list_recipes, load_recipe
+from senet.streams import say
+from senet.text import printable_lines
 
 ACTIONS = ("list", "show", "copy")
 
@@ -28,8 +30,9 @@ def run(args: Namespace) -> int:
 
 
 def _list(args: Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
+
+    from senet.terminal import Terminal
 
     about = {name: load_recipe(name).about for name in list_recipes()}
     if args.json:
@@ -40,7 +43,7 @@ def _list(args: Namespace) -> int:
     table = Table("recipe", "about", box=None, pad_edge=False)
     for name, line in about.items():
         table.add_row(name, line)
-    Console().print(table)
+    Terminal().print(table)
     return 0
 
 
@@ -50,7 +53,7 @@ def _show(args: Namespace) -> int:
 
         print(json.dumps(load_recipe(args.name).to_dict(), indent=2))
     else:
-        sys.stdout.write(load_recipe(args.name).to_yaml() if args.resolved else annotated_recipe(args.name))
+        sys.stdout.write(printable_lines(load_recipe(args.name).to_yaml() if args.resolved else annotated_recipe(args.name)))
     return 0
 
 
@@ -64,5 +67,5 @@ def _copy(args: Namespace) -> int:
         raise UsageError(f"{str(path)!r} exists and is not overwritten; give another file name") from None
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error.strerror}; give a file in a folder that is there") from None
-    print(path)
+    say(path)
     return 0

@@ -1,39 +1,16 @@
 """Images in class folders, laid out as ImageNet is: root/train/CLASS/image.jpg and root/val/CLASS/image.jpg."""
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from senet.data.source import DataSource, UnreadableImageError, input_spec
+from senet.data.image_file import SUFFIXES, ImageReading, read_image
+from senet.data.source import DataSource, input_spec
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
 from senet.weights.releases.library import IMAGENET
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-
-
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Read an image file as RGB.
-
-    Raises:
-        UnreadableImageError: if it is missing, damaged, truncated or no image; the message names the file and the reason.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF data and palettes; the pixels are right
-            with Image.open(path) as image:
-                return (_eight_bits(image) if image.mode.startswith("I") else image).convert("RGB")
-    except Exception as error:  # what a damaged file raises depends on its format
-        reason = getattr(error, "strerror", None) or str(error)  # a system error's text repeats the path
-        raise UnreadableImageError(f"{os.fspath(path)}: {' '.join(reason.split())}") from error
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey values, which Pillow would clip to white."""
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 class ImageFiles:
@@ -43,12 +20,14 @@ class ImageFiles:
         root: the folder that the paths are below.
         paths: (N,) bytes, the files; one block of memory, which worker processes share, where a list of str would be copied to each.
         targets: (N,) int64, the classes.
+        reading: how they are read.
     """
 
     in_memory = False
 
-    def __init__(self, root: Path, paths: np.ndarray, targets: np.ndarray) -> None:
+    def __init__(self, root: Path, paths: np.ndarray, targets: np.ndarray, reading: ImageReading = ImageReading()) -> None:  # noqa: B008 - frozen
         self.root = root
+        self.reading = reading
         self.paths = paths
         self.targets = targets
 
@@ -57,7 +36,7 @@ class ImageFiles:
 
     def read(self, index: int) -> Image.Image:
         """Return image `index` as RGB, or raise UnreadableImageError."""
-        return read_image(self.root / self.describe(index))
+        return read_image(self.root / self.describe(index), self.reading)
 
     def describe(self, index: int) -> str:
         """Return the path below the root."""
@@ -82,7 +61,9 @@ class FolderImages(ImageFiles):
         for name in classes:
             found = _image_files(root / split / name)
             if not found:
-                raise UsageError(f"class folder {root / split / name} has no images; add some ({', '.join(SUFFIXES)}) or remove the class")
+                raise UsageError(
+                    f"class folder {root / split / name} has no images; add some ({', '.join(sorted(SUFFIXES))}) or remove the class"
+                )
             paths += [os.fsencode(file.relative_to(root)) for file in found]
             counts.append(len(found))
         super().__init__(root, np.array(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts))
@@ -127,7 +108,7 @@ def _image_files(folder: Path) -> list[Path]:
     files = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [Path(place, name) for name in sorted(names) if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        files += [Path(place, name) for name in sorted(names) if name.lower().endswith(tuple(SUFFIXES)) and not name.startswith(".")]
     return files
 
 

@@ -146,6 +146,8 @@ def check_numbers(recipe: DataRecipe) -> None:
         first, last = getattr(recipe, name)
         if not 0 < first <= last <= high:
             raise UsageError(f"data.{name} must be two numbers, 0 < low <= high{' <= 1' if high == 1 else ''}, got {first} and {last}")
+    if recipe.range is not None and not -inf < recipe.range[0] < recipe.range[1] < inf:
+        raise UsageError(f"data.range must be two numbers, the values that are black and white, low < high, got {list(recipe.range)}")
 
 
 def input_spec(recipe: DataRecipe, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], resize_share: float = 1.0) -> InputSpec:
@@ -170,4 +172,5 @@ def input_spec(recipe: DataRecipe, *, size: int, mean: tuple[float, ...], std: t
     resize = recipe.eval_resize or round(size * resize_share)
     if resize < size:
         raise UsageError(f"data.eval_resize must be at least the image size, {size}, got {resize}")
-    return InputSpec(size=size, resize=resize, channels=len(mean), mean=recipe.mean or mean, std=recipe.std or std)
+    mean, std = recipe.mean or mean, recipe.std or std
+    return InputSpec(size=size, resize=resize, channels=len(mean), mean=mean, std=std, range=recipe.range)

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from senet.data.depth import eight_bits, is_deep
+from senet.data.source import UnreadableImageError
 from senet.errors import choice_error
 from senet.recipe import DataRecipe
 from senet.spec import InputSpec
@@ -20,6 +22,9 @@ from senet.spec import InputSpec
 MODES = {1: "L", 3: "RGB"}
 CHANNEL_SLICES = {"rgb": slice(None), "bgr": slice(None, None, -1)}
 """Order of the channels that the network sees -> how they follow from Pillow's."""
+LARGEST_RESIZED = 64_000_000
+"""Most pixels of an image after its shorter side was resized; only one that is a thousand times longer than wide has more."""
+
 BILINEAR = Image.Resampling.BILINEAR
 
 
@@ -86,11 +91,17 @@ def eval_transform(spec: InputSpec, crops: str = "centre") -> EvalTransform:
 
 
 def resize_shorter(image: Image.Image, side: int) -> Image.Image:
-    """Resize so that the shorter side is `side` pixels, bilinear and antialiased."""
+    """Resize so that the shorter side is `side` pixels, bilinear and antialiased.
+
+    Raises:
+        UnreadableImageError: if the image is so narrow that the result would have more than `LARGEST_RESIZED` pixels.
+    """
     width, height = image.size
     if min(width, height) == side:
         return image
     size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
+    if size[0] * size[1] > LARGEST_RESIZED:
+        raise UnreadableImageError(f"{width} x {height} pixels are too narrow: it would be resized to {size[0]} x {size[1]}")
     return image.resize(size, BILINEAR)
 
 
@@ -149,10 +160,18 @@ def normalise_pixels(image: Image.Image, spec: InputSpec, jitter: np.ndarray | N
     """Return (value / 255 - mean) / std per channel, as (C, H, W) float32 in the spec's order of channels.
 
     Args:
-        image: converted to the spec's number of channels if it has another.
+        image: converted to 8 bits and the spec's number of channels if it has others.
         spec: mean and standard deviation, for values in 0..1, and the order of the channels.
         jitter: (C,) what is added to each channel first, in 1/255.
+
+    Raises:
+        UnreadableImageError: if the image has more than 8 bits, and nothing says which of its values are black and white.
     """
+    if is_deep(image):
+        try:
+            image = eight_bits(image, spec.range)
+        except ValueError as error:
+            raise UnreadableImageError(str(error)) from error
     mode = MODES[spec.channels]
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)[CHANNEL_SLICES[spec.order]].astype(np.float32, order="C")

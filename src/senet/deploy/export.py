@@ -16,6 +16,7 @@ from senet.atomic import replacing
 from senet.deploy.optimize import optimize as optimized
 from senet.errors import UsageError, choice_error
 from senet.surgery.duplicate import duplicate
+from senet.surgery.wrappers import unwrap
 
 TOLERANCE = 1e-3
 """Largest difference of the logits, relative to the largest of them, that a file may show (engines sum in other orders)."""
@@ -91,6 +92,7 @@ def export(
         UsageError: for another suffix, a network that does not say its input size, or a library that is missing.
         RuntimeError: if the outputs differ; nothing is written then.
     """
+    model = unwrap(model)
     path = Path(path)
     if path.suffix not in WRITERS:
         raise choice_error("format of a file", path.suffix, WRITERS)

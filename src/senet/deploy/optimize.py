@@ -12,6 +12,7 @@ from senet.errors import UsageError
 from senet.surgery.duplicate import duplicate
 from senet.surgery.once import CalledOnce
 from senet.surgery.replace import replace_modules
+from senet.surgery.wrappers import unwrap
 
 
 def optimize(model: nn.Module) -> nn.Module:
@@ -33,6 +34,7 @@ def optimize(model: nn.Module) -> nn.Module:
     Raises:
         UsageError: if the network has no weights yet (meta device).
     """
+    model = unwrap(model)
     if any(tensor.device.type == "meta" for tensor in (*model.parameters(), *model.buffers())):
         raise UsageError(f"{type(model).__name__} is on the meta device and has no weights yet: load them, then optimise")
     holder = nn.Sequential(duplicate(model).eval().requires_grad_(False))

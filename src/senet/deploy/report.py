@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from senet.terminal import as_text
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,4 @@ class FusionReport:
         return {"model": self.model, "rows": [asdict(row) | {"fused": list(row.fused)} for row in self.rows]}
 
     def __str__(self) -> str:
-        console = Console(width=160, color_system=None)
-        with console.capture() as capture:
-            console.print(self.table())
-        return "\n".join(line.rstrip() for line in capture.get().splitlines())
+        return as_text(self.table(), 160)

@@ -16,6 +16,11 @@ from senet.surgery.graph import ModuleGraph
 from senet.surgery.probe import Probe
 from senet.surgery.trace import container_of
 
+FEW_WEIGHTS = 2 * 10**8
+"""Weights that the blocks of a plan may have together; more only where they have no more than MANY_TIMES the network's."""
+
+MANY_TIMES = 4
+
 
 @dataclass(frozen=True)
 class Host:
@@ -37,6 +42,8 @@ def check_plan(model: nn.Module, plan: InsertPlan, seen: Probe) -> list[Host]:
     modules = dict(model.named_modules(remove_duplicate=False))
     hosts: list[Host] = []
     places = set()
+    names = set()
+    numbers, most = 0, max(FEW_WEIGHTS, MANY_TIMES * sum(tensor.numel() for tensor in model.parameters()))
     for site in plan:
         module, container = modules.get(site.path), modules.get(site.container)
         if module is None or container is None:
@@ -54,7 +61,12 @@ def check_plan(model: nn.Module, plan: InsertPlan, seen: Probe) -> list[Host]:
         channels = _channels(site, module, seen)
         if channels != site.channels:
             raise UsageError(f"the block for {site.path} recalibrates {site.channels} channels, but the map there has {channels}")
-        _check_block(site, plan.init)
+        if site.position == "graph" and ((module, site.name) in names or site.name in _named(module)):
+            raise UsageError(f"{site.path} has something else under the name {site.name!r}, which this plan gives to a block")
+        names.add((module, site.name))
+        numbers += _check_block(site, plan.init)
+        if numbers > most:
+            raise UsageError(f"the blocks up to {site.path} have {numbers:,} weights, more than {most:,}: make hidden= or maps= smaller")
         hosts.append(Host(module, seen.calls[module], container))
     return hosts
 
@@ -67,6 +79,10 @@ def _channels(site: Site, module: nn.Module, seen: Probe) -> int | None:
         for name in (site.node, *site.users, *([site.shortcut] if site.shortcut else [])):
             if name not in names:
                 raise UsageError(f"this plan is of another network: the forward of {site.path} has no value {name!r} here")
+        order = list(names)
+        for name in site.users:
+            if names[name] not in names[site.node].users or order.index(name) < order.index(site.shortcut or site.node):
+                raise UsageError(f"this plan is of another network: in the forward of {site.path}, {name!r} does not come behind the block")
         if (reason := why_not_rewritten(container)) is not None:
             raise UsageError(reason)
         shape = seen.shape(ModuleGraph(container), names[site.node])
@@ -76,8 +92,17 @@ def _channels(site: Site, module: nn.Module, seen: Probe) -> int | None:
     return shape[site.axis] if len(shape) > 2 else None
 
 
-def _check_block(site: Site, init: str | None) -> None:
-    """Raise UsageError if a site's block cannot be built, or cannot start as it should."""
+def _named(module: nn.Module) -> set[str]:
+    """Return the names under which a module has tensors and children."""
+    return {*module._modules, *module._parameters, *module._buffers}
+
+
+def _check_block(site: Site, init: str | None) -> int:
+    """Return how many weights a site's block has.
+
+    Raises:
+        UsageError: if it cannot be built, cannot start as it should, or takes another number of inputs than the site has.
+    """
     try:
         with torch.device("meta"):
             block: Any = build_block(site.block, site.channels)
@@ -85,3 +110,7 @@ def _check_block(site: Site, init: str | None) -> None:
                 block.start_as_identity()
     except UsageError as error:
         raise UsageError(f"{site.path}: {error}") from error
+    if block.sees_shortcut != bool(site.shortcut):
+        takes = "takes a shortcut too, which this site lacks" if block.sees_shortcut else "takes no shortcut, which this site has"
+        raise UsageError(f"{site.path}: a block of the kind {site.block.kind!r} {takes}")
+    return sum(tensor.numel() for tensor in block.parameters())

@@ -11,9 +11,8 @@ from senet.insertion.apply import apply
 from senet.insertion.history import plans_of, set_plans
 from senet.insertion.plan import InsertPlan
 from senet.insertion.sites import find_sites, refuse_wrapped
+from senet.insertion.written import INITS
 from senet.spec import BlockSpec, check_choice
-
-INITS = ("paper", "identity")
 
 
 def insert(

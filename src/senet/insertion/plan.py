@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from senet.errors import UsageError
 from senet.insertion.patterns import close_matches, compile_pattern
+from senet.insertion.written import PLAN, SITE, WRITTEN_PLAN
+from senet.schema import read_json, record
 from senet.spec import BlockSpec
+from senet.terminal import as_text
+from senet.text import printable_lines
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Site:
         existing: whether the unit has a gate already.
         gain: constant factor behind the block.
         note: what a reader should know.
+
+    Raises:
+        UsageError: if a field is not what `senet.insertion.written.SITE` says, or a site inside a module does not name its value and users.
     """
 
     path: str
@@ -56,6 +62,11 @@ class Site:
     existing: bool = False
     gain: float = 1.0
     note: str = ""
+
+    def __post_init__(self) -> None:
+        record(SITE).check(vars(self), "site of a plan")
+        if (self.position == "graph") != bool(self.node and self.users):
+            raise UsageError(f"site of a plan: node and users belong to the position 'graph' and to no other, got {self.position!r}")
 
     @property
     def block_path(self) -> str:
@@ -78,12 +89,18 @@ class InsertPlan:
         sites: what goes where, in the order of execution.
         init: how the blocks start: "paper" or "identity"; None = not inserted yet.
         notes: what was left out, and why.
+
+    Raises:
+        UsageError: if a field is not what `senet.insertion.written.PLAN` says.
     """
 
     model: str
     sites: tuple[Site, ...]
     init: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        record(PLAN).check({name: getattr(self, name) for name in PLAN}, "plan")
 
     def __len__(self) -> int:
         return len(self.sites)
@@ -139,12 +156,9 @@ class InsertPlan:
         return [f"{len(self)} blocks in {self.model}", *self.notes, *noted]
 
     def __str__(self) -> str:
-        console = Console(width=140, color_system=None)
         table = self.table()
         table.caption = None
-        with console.capture() as capture:
-            console.print(table)
-        return "\n".join([*(line.rstrip() for line in capture.get().splitlines()), *self.remarks()])
+        return "\n".join([as_text(table, 140), printable_lines("\n".join(self.remarks()))])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
@@ -156,17 +170,14 @@ class InsertPlan:
         return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> "InsertPlan":
-        """Build a plan from plain data.
+    def from_dict(cls, tree: Mapping[str, Any], where: str = "plan") -> "InsertPlan":
+        """Build a plan from plain data; `where` is what errors call it.
 
         Raises:
-            UsageError: if fields are missing or unknown.
+            UsageError: if it is not what `to_dict` gives; the field is named.
         """
-        try:
-            sites = tuple(_site(site) for site in tree["sites"])
-            return cls(tree["model"], sites, tree.get("init"), tuple(tree.get("notes", ())))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"this is not the plan of an insertion: {type(error).__name__} {error}") from error
+        WRITTEN_PLAN.check(tree, where)
+        return cls(tree["model"], tuple(map(_site, tree["sites"])), tree.get("init"), tuple(tree.get("notes", ())))
 
     @classmethod
     def from_json(cls, text: str) -> "InsertPlan":
@@ -175,11 +186,7 @@ class InsertPlan:
         Raises:
             UsageError: if the text is not a plan.
         """
-        try:
-            tree = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"this is not the plan of an insertion: {error}") from error
-        return cls.from_dict(tree)
+        return cls.from_dict(read_json(text, "plan"))
 
 
 def _several(paths: list[str]) -> str:
@@ -187,8 +194,6 @@ def _several(paths: list[str]) -> str:
 
 
 def _site(tree: Mapping[str, Any]) -> Site:
-    if unknown := set(tree) - {entry.name for entry in fields(Site)}:
-        raise UsageError(f"a site of a plan has no field {min(unknown)!r}")
     values: dict[str, Any] = dict(tree) | {name: tuple(tree.get(name, ())) for name in ("aliases", "users")}
     values["block"] = BlockSpec.from_saved(tree["block"])
     return Site(**values)

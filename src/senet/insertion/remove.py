@@ -9,6 +9,7 @@ from senet.insertion.gated import Gated
 from senet.insertion.history import set_plans
 from senet.insertion.rewrite import Rewritten
 from senet.surgery.replace import replace_modules
+from senet.surgery.wrappers import unwrap
 
 
 def remove(model: nn.Module) -> None:
@@ -17,6 +18,7 @@ def remove(model: nn.Module) -> None:
     Raises:
         UsageError: if nothing is inserted.
     """
+    model = unwrap(model)
     if not any(isinstance(module, Gated | Rewritten) for module in model.modules()):
         raise UsageError(f"there is nothing to remove: {type(model).__name__} has no inserted blocks")
     unwrap_blocks(model, lambda block: True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from senet.insertion.written import SITE
 from senet.ops.hooks import has_own_hooks
 from senet.surgery.trace import Container, trace
 
@@ -23,6 +24,9 @@ class Edit:
         users: names of the operations that see the recalibrated value.
         shortcut: name of its second input, or "".
         gain: constant factor behind it.
+
+    Raises:
+        UsageError: if the name or the gain is not what a plan may say: both end in the source of a forward.
     """
 
     name: str
@@ -30,6 +34,10 @@ class Edit:
     users: tuple[str, ...]
     shortcut: str = ""
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        for entry in ("name", "gain"):
+            SITE[entry].check(getattr(self, entry), f"{entry} of a block")
 
 
 def why_not_rewritten(container: Container) -> str | None:

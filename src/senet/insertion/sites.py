@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from torch import nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from senet.errors import UsageError
 from senet.insertion.named import plan_named
@@ -18,6 +17,7 @@ from senet.insertion.units.residual import branch_width
 from senet.insertion.units.unit import Unit
 from senet.spec import BlockSpec, Recalibration, check_choice, check_placement
 from senet.surgery.probe import probe
+from senet.surgery.wrappers import is_transparent, wrapper_attribute
 
 EXISTING = ("skip", "add")
 
@@ -85,10 +85,12 @@ def block_spec(block: str | BlockSpec) -> BlockSpec:
 
 
 def refuse_wrapped(model: nn.Module) -> None:
-    """Raise UsageError if a network is wrapped for distributed training or compiled: its parameters are registered there already."""
-    if isinstance(model, DataParallel | DistributedDataParallel) or hasattr(model, "_orig_mod"):
-        inner = "_orig_mod" if hasattr(model, "_orig_mod") else "module"
-        raise UsageError(f"{type(model).__name__} wraps the network: insert into model.{inner} first, then wrap it")
+    """Raise UsageError if a network, or a part of it, is compiled, averaged or distributed: it is registered there."""
+    for path, module in model.named_modules():
+        inner = wrapper_attribute(module)
+        if inner is not None and not is_transparent(module):
+            what = "the network" if module is model else path
+            raise UsageError(f"{type(module).__name__} wraps {what}: insert into {f'model.{path}'.rstrip('.')}.{inner} first, then wrap it")
 
 
 def _plan_units(request: Request, existing: str) -> InsertPlan:

@@ -162,11 +162,11 @@ def _table(title: str, rows: list[CountedRow], notes: list[str]) -> Table:
     return table
 
 
-def _cells(counted: CountedRow, notes: list[str]) -> dict[str, str]:
+def _cells(counted: CountedRow, notes: list[str]) -> dict[str, str | Text]:
     row = counted.row
     call = " ".join([row.model, *(_brief(name, value) for name, value in row.options.items())])
     return {
-        "network": f"{row.name}  [dim]{call}[/dim]",
+        "network": Text.assemble(row.name, "  ", (call, "dim")),
         "parameters": f"{counted.parameters:,}",
         "printed": row.parameters or "",
         "MACs": f"{counted.macs / 1e9:.3f} G" if counted.macs >= 1e9 else f"{counted.macs / 1e6:.2f} M",

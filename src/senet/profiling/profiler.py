@@ -23,6 +23,7 @@ from senet.models.classifier import Classifier, ModelConfig
 from senet.models.create import model_from_config
 from senet.profiling.result import PartRow, Profile
 from senet.surgery.duplicate import duplicate
+from senet.surgery.wrappers import unwrap
 
 Placed = TypeVar("Placed", Tensor, nn.Module)
 Seconds = dict[str, tuple[float, float]]
@@ -44,7 +45,7 @@ def profile(
     changed; it is measured on its device, in its floating type and memory format.
 
     Args:
-        model: any network that takes a batch of images.
+        model: any network that takes a batch of images; of what is compiled or wrapped, the network inside is measured.
         input_size: (N, C, H, W) of the batch; None = one image of the model's own size.
         latency: whether to time it; counting alone takes two forward passes.
         rounds: rounds of timing.
@@ -54,6 +55,7 @@ def profile(
     Raises:
         UsageError: if the model does not say its input size and none is given, or a length is below 1.
     """
+    model = unwrap(model)
     size = _input_size(model, input_size)
     network, twin = duplicate(model), _plain_twin(model)
     x = _placed_like(model, torch.randn(size, generator=torch.Generator().manual_seed(0)))

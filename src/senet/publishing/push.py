@@ -16,6 +16,7 @@ from senet.profiling import profile
 from senet.publishing.card import model_card
 from senet.publishing.subject import Costs, Subject
 from senet.spec import InputSpec
+from senet.surgery.wrappers import plain_state, unwrap
 from senet.weights.hub import CARD, CONFIG, PREFIX, WEIGHTS, upload
 from senet.weights.store import WeightsMetadata, find_config, metadata_of, read_metadata, read_weights, save_weights
 
@@ -57,6 +58,7 @@ def push_to_hub(
         UsageError: if nothing says how to build the network again, huggingface-hub is not installed, the user is not logged in or may not
             write there, or the hub cannot be reached.
     """
+    model = unwrap(model)
     config = find_config(model)
     if config is None:
         raise UsageError(f"nothing says how to build this {type(model).__name__} again: push a network that create_model made")
@@ -81,7 +83,7 @@ def _is_unchanged(model: nn.Module, loaded: WeightsMetadata) -> bool:
     """Return whether a network has the weights that were loaded into it: numbers measured on those say nothing of others."""
     if not Path(loaded.source).is_file() or loaded.config is None:
         return False
-    theirs, own = read_weights(loaded.source), model.state_dict()
+    theirs, own = read_weights(loaded.source), plain_state(model)
     return theirs.keys() == own.keys() and all(torch.equal(tensor, own[name].cpu()) for name, tensor in theirs.items())
 
 

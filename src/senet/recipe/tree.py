@@ -65,6 +65,8 @@ class DataRecipe:
             places365, else image_size.
         mean: mean of each channel of images in 0..1; null = the source's.
         std: standard deviation of each channel; null = the source's.
+        range: the two values that are black and white in images of more than 8 bits, such as [0, 4095]; null = what each file says.
+        max_pixels: largest width x height of an image file; a larger one counts as unreadable.
         sampler: "shuffle" (each image once an epoch) or "class_aware" (Relay BP: classes in turn).
         batch_size: images in a step, over all processes.
         eval_batch_size: images in an evaluation step; null = batch_size.
@@ -88,6 +90,8 @@ class DataRecipe:
     eval_resize: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    range: tuple[float, float] | None = None
+    max_pixels: int = 64_000_000
     sampler: Literal["shuffle", "class_aware"] = "shuffle"
     batch_size: int = 128
     eval_batch_size: int | None = None
@@ -214,6 +218,9 @@ class Recipe:
             (tree[section] if section else tree).pop(name)
         if self.task == CLASSIFICATION:  # recipes had no other task when the first digests were taken
             tree.pop("task")
+        for section, name in ADDED:  # nor these fields
+            if getattr(getattr(self, section), name) == getattr(getattr(Recipe, section), name):
+                tree[section].pop(name)
         if (self.data.name in ROOT_DECIDES or in_user_file(self.data.name)) and self.data.root is not None:
             tree["data"]["root"] = str(Path(self.data.root).expanduser().resolve())
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
@@ -227,6 +234,7 @@ RANGES = {
     "data.jitter": (0, 255),
     "data.cutout": (0, inf),
     "data.eval_resize": (1, inf),
+    "data.max_pixels": (1, 178_956_970),
     "data.batch_size": (1, inf),
     "data.eval_batch_size": (1, inf),
     "data.workers": (0, inf),
@@ -260,6 +268,9 @@ def check_ranges(section: str, recipe: Any) -> None:
 
 NO_EFFECT = (("", "name"), ("", "about"), ("data", "root"), ("data", "download"), ("data", "workers"), ("training", "save_steps"))
 """(section, field) of what a recipe can change without changing the weights it trains."""
+
+ADDED = (("data", "range"), ("data", "max_pixels"))
+"""(section, field) of what has a part in a digest only where it is not at its default."""
 
 ROOT_DECIDES = ("folder", "places365")
 """The sources whose root says which images they are; elsewhere the name alone does."""

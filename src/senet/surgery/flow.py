@@ -8,7 +8,9 @@ from typing import Any
 from torch import fx, nn
 
 from senet.surgery import roles
+from senet.surgery.enlarging import has_unit_stride, larger
 from senet.surgery.graph import ModuleGraph, operands
+from senet.surgery.probe import Probe
 from senet.surgery.trace import Container
 
 
@@ -33,13 +35,13 @@ class Flow(ModuleGraph):
     Args:
         container: the container.
         gates: the modules of the network that recalibrate already; their layers are not counted.
-        upsampling: the modules whose output is larger than their input.
+        seen: a run of the network, which tells what enlarges maps; without one, functions are judged by their names.
     """
 
-    def __init__(self, container: Container, gates: Collection[nn.Module] = (), upsampling: Collection[nn.Module] = ()) -> None:
+    def __init__(self, container: Container, gates: Collection[nn.Module] = (), seen: Probe | None = None) -> None:
         super().__init__(container)
         self.gate_modules = gates
-        self.upsampling = upsampling
+        self.seen = seen
 
     def layers(self, nodes: Collection[fx.Node]) -> int:
         """Count the convolutions and linear layers in nodes."""
@@ -94,7 +96,16 @@ class Flow(ModuleGraph):
 
     def upsamples(self, nodes: Collection[fx.Node]) -> bool:
         """Return whether one of the nodes enlarges its map."""
-        return any(self.name(node) in roles.UPSAMPLE or self.module(node) in self.upsampling for node in nodes)
+        return any(map(self._enlarges, nodes))
+
+    def _enlarges(self, node: fx.Node) -> bool:
+        if node.op == "call_module":
+            return self.seen is not None and self.module(node) in self.seen.upsampling
+        if self.name(node) not in roles.UPSAMPLE or has_unit_stride(self.name(node), node.args, node.kwargs):
+            return False
+        maps = operands(node)
+        before, after = (self.seen.shape(self, maps[0]), self.seen.shape(self, node)) if self.seen is not None and maps else ((), ())
+        return not (before and after) or larger(before, after)
 
     def pools(self, node: fx.Node) -> bool:
         """Return whether a node averages its map over windows, or takes the maximum."""

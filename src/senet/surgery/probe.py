@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from senet.errors import UsageError
 from senet.surgery.arguments import Arguments, materialise, tensors
+from senet.surgery.enlarging import Enlarging
 from senet.surgery.graph import ModuleGraph
 from senet.surgery.hooks import hooked
 from senet.surgery.preserve import evaluating, unchanged
@@ -35,6 +37,7 @@ class Probe:
         counts: module -> how often it was called.
         outputs: module -> what that call returned; tensors stand for their shape and type only.
         image: side of the map that the first convolution got, in pixels.
+        enlarging: what resampled and joined maps.
         traced: container -> shapes of its nodes, as far as they were asked for.
     """
 
@@ -42,17 +45,15 @@ class Probe:
     counts: Counter[nn.Module] = field(default_factory=Counter)
     outputs: dict[nn.Module, Any] = field(default_factory=dict)
     image: int = 0
+    enlarging: Enlarging = field(default_factory=Enlarging)
     traced: dict[nn.Module, dict[fx.Node, tuple[int, ...]]] = field(default_factory=dict)
 
+    @cached_property
     def upsampling(self) -> set[nn.Module]:
-        """Return the modules whose output is larger than their first input."""
-        pairs = (
-            (module, tensors(self.calls[module].args), output) for module, output in self.outputs.items() if isinstance(output, Tensor)
-        )
-        maps = ((module, inputs[0], output) for module, inputs, output in pairs if inputs and inputs[0].ndim == output.ndim > 2)
-        return {
-            module for module, before, after in maps if all(new > old for new, old in zip(after.shape[2:], before.shape[2:], strict=True))
-        }
+        """Return the modules that enlarge maps: something in them resamples, and their output is larger than their first input."""
+        pairs = ((module, tensors(self.calls[module].args), output) for module, output in self.outputs.items())
+        maps = ((module, inputs[0].shape, output.shape) for module, inputs, output in pairs if inputs and isinstance(output, Tensor))
+        return {module for module, before, after in maps if self.enlarging.enlarges(module, before, after)}
 
     def shape(self, graph: ModuleGraph, node: fx.Node) -> tuple[int, ...]:
         """Return the shape of a node at its container's first call, or () if it is not a tensor."""
@@ -149,7 +150,7 @@ def _images(model: nn.Module, small: bool) -> list[tuple[Tensor]]:
 
 def _run_meta(model: nn.Module, args: tuple[Any, ...]) -> Probe:
     seen = Probe()
-    with torch.no_grad(), unchanged(*model.modules()), evaluating(model), _recording(model, seen):
+    with torch.no_grad(), unchanged(*model.modules()), evaluating(model), _recording(model, seen), seen.enlarging:
         functional_call(model, _meta_state(model), pytree.tree_map_only(Tensor, lambda t: t.to("meta"), args))
     return seen
 
@@ -158,7 +159,10 @@ def _run_real(model: nn.Module, args: tuple[Any, ...]) -> Probe:
     seen = Probe()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     cuda = [device] if device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(cuda), unchanged(*model.modules()), evaluating(model), _recording(model, seen):
+    modes = (torch.no_grad(), torch.random.fork_rng(cuda), unchanged(*model.modules()), evaluating(model), _recording(model, seen))
+    with ExitStack() as stack:
+        for mode in (*modes, seen.enlarging):
+            stack.enter_context(mode)
         model(*materialise(args, device))
     return seen
 
@@ -174,6 +178,7 @@ def _recording(model: nn.Module, seen: Probe) -> AbstractContextManager[None]:
         return pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().to("meta"), tree)
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        seen.enlarging.running.append(module)
         seen.counts[module] += 1
         seen.calls.setdefault(module, Arguments(empty(args), empty(dict(kwargs))))
         if not seen.image and isinstance(module, CONVS) and tensors(args):
@@ -181,5 +186,6 @@ def _recording(model: nn.Module, seen: Probe) -> AbstractContextManager[None]:
 
     def after(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
         seen.outputs.setdefault(module, empty(output))
+        seen.enlarging.running.pop()
 
     return hooked(model.modules(), after, before)

@@ -16,7 +16,11 @@ ADD = {"add", "iadd", "add_"}
 MULTIPLY = {"mul", "imul", "mul_", "multiply"}
 CONCATENATE = {"cat", "concat", "concatenate"}
 POOL = {f"{kind}_pool{dimensions}d" for kind in ("avg", "max", "lp") for dimensions in (1, 2, 3)}
-UPSAMPLE = {"interpolate", "upsample", "pixel_shuffle", "max_unpool2d", "conv_transpose2d"}
+UPSAMPLE = {
+    *("interpolate", "upsample", "upsample_bilinear", "upsample_nearest", "pixel_shuffle", "grid_sample", "repeat_interleave"),
+    *(f"{kind}{dimensions}d" for kind in ("max_unpool", "conv_transpose") for dimensions in (1, 2, 3)),
+}
+JOIN = {"pad", "cat", "concat", "concatenate", "stack", "hstack", "vstack"}
 ACTIVATE = {
     *("relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "celu", "gelu", "silu", "mish", "prelu", "softplus"),
     *("hardswish", "hardtanh", "sigmoid", "sigmoid_", "hardsigmoid", "tanh"),

@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeE
 from senet.measuring.numbers import with_unit
 from senet.results.metric import Metric
 from senet.results.run_folder import MetricsRow
+from senet.terminal import Terminal
+from senet.text import printable
 
 WORDS = 75
 """Columns of the terminal that stand beside a bar."""
@@ -29,15 +31,15 @@ class Progress:
 
     def __init__(self, runs: int = 1, *, enabled: bool = True, console: Console | None = None) -> None:
         self.enabled = enabled
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or Terminal(stderr=True, highlight=False)
         self._redraws = enabled and self._console.is_terminal
         self._runs = runs
         self._done = 0
         self._all: TaskID | None = None
         self._bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=max(5, min(30, self._console.width - WORDS))),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -69,7 +71,7 @@ class Progress:
     @contextmanager
     def run(self, label: str, *, epochs: int, steps: int, done: int = 0) -> "Iterator[RunProgress]":
         """Show one run of `epochs` x `steps`, of which `done` steps lie behind it."""
-        task = self._bars.add_task(label, total=epochs * steps, completed=done, note="") if self._redraws else None
+        task = self._bars.add_task(printable(label), total=epochs * steps, completed=done, note="") if self._redraws else None
         try:
             yield RunProgress(self, label, epochs, epochs * steps, done, task)
             self._done += 1

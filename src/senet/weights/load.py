@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from senet.errors import UsageError
+from senet.surgery.wrappers import load_tensors, plain_state, unwrap
 from senet.weights.check import check_config, check_tensors
 from senet.weights.fold_input import fold_input
 from senet.weights.match import check_options, find_release, is_of_kind
@@ -76,8 +77,8 @@ def load_opened(
     input: Literal["rgb", "imagenet"] | None = None,  # noqa: A002
 ) -> LoadReport:
     """Do what `load_weights` does, with a file that is read already."""
-    text = opened.source.text
-    own = model.state_dict()
+    text, model = opened.source.text, unwrap(model)
+    own = plain_state(model)
     config = find_config(model)
     expected = partial(_expected_network, model)
     match = None if opened.is_native else find_release(opened, config.name if config else "", expected)
@@ -93,7 +94,7 @@ def load_opened(
         tensors, metadata = tensors | {name: own[name] for name in fresh}, replace(metadata, classes=None)
         log.warning("%s: the head is new, for %d classes; all else is loaded from %s", config and config.name, len(own[fresh[0]]), text)
     check_tensors(text, tensors, own)
-    model.load_state_dict(tensors)
+    load_tensors(model, tensors)
     model.weights_metadata = metadata  # pyright: ignore[reportArgumentType] - modules take any attribute
     if input is not None:
         change_input(model, input)
@@ -111,11 +112,12 @@ def change_input(model: nn.Module, to: str) -> None:
     Raises:
         UsageError: if the weights do not say what images they expect, or for another convention.
     """
+    model = unwrap(model)
     metadata = metadata_of(model)
     if metadata.input is None:
         raise UsageError(f"{metadata.source!r} does not say what images it expects, so that there is nothing to fold into {to!r}")
-    tensors, spec = fold_input(model.state_dict(), metadata.input, to)
-    model.load_state_dict(tensors)
+    tensors, spec = fold_input(plain_state(model), metadata.input, to)
+    load_tensors(model, tensors)
     model.weights_metadata = replace(metadata, input=spec)  # pyright: ignore[reportArgumentType] - modules take any attribute
 
 

@@ -3,7 +3,7 @@
 import json
 import pickle
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,26 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 import senet
 from senet.atomic import replacing
 from senet.errors import UsageError
 from senet.spec import InputSpec
+from senet.surgery.wrappers import plain_state, unwrap
 
 KEYS = ("model", "classes", "input", "recipe", "senet", "extra")
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
 """First bytes of a file that `torch.save` wrote: a zip, and the older bare pickle of protocol 2."""
+
+UNWRITABLE: dict[str, Callable[[Tensor], bool]] = {
+    "a parameter without a shape (run the network once)": is_lazy,
+    "a tensor on the meta device, without numbers": lambda tensor: tensor.is_meta,
+    "a quantised tensor": lambda tensor: tensor.is_quantized,
+    "a sparse tensor": lambda tensor: tensor.layout is not torch.strided,
+    "a nested tensor": lambda tensor: tensor.is_nested,
+}
+"""What a tensor may be that has no plain numbers -> whether it is."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +80,18 @@ def save_weights(
     """Write a network's weights and buffers to a safetensors file, in one step.
 
     Args:
-        model: the network; its `config`, if it has one, goes into the metadata.
+        model: the network; its `config`, if it has one, goes into the metadata. What is compiled, averaged or replicated is written as the
+            network inside its wrapper.
         path: file to write or replace.
         classes: names of the classes, in the order of the logits; None = those of the weights that were loaded into it, if they say.
         input: the images it expects; None = as with the classes.
         recipe: the experiment that made it, as plain data.
         extra: anything else that is plain data, such as epoch and accuracy.
+
+    Raises:
+        UsageError: if the network is sharded over processes, or has tensors that a file cannot hold.
     """
+    model = unwrap(model)
     config = find_config(model)
     loaded = metadata_of(model)
     classes, input = classes or loaded.classes, input or loaded.input  # noqa: A001
@@ -88,11 +104,20 @@ def save_weights(
         "extra": dict(extra or {}),
     }
     metadata = {key: json.dumps(value) for key, value in values.items()}  # safetensors takes strings only
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: _on_disk(name, value) for name, value in plain_state(model).items()}
     times = Counter(tensor.data_ptr() for tensor in tensors.values())  # modules under two names share memory, which the format refuses
     tensors = {name: tensor.clone() if times[tensor.data_ptr()] > 1 else tensor for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))  # save_file makes files that only their owner can read
+
+
+def _on_disk(name: str, value: object) -> Tensor:
+    """Return a value of a state dict as the format takes it: a plain tensor, dense, on the CPU, contiguous."""
+    what = "no tensor" if not isinstance(value, Tensor) else next((fault for fault, has in UNWRITABLE.items() if has(value)), None)
+    if what is not None:
+        raise UsageError(f"cannot save {name}: it is {what}, which a safetensors file cannot hold")
+    assert isinstance(value, Tensor)
+    return value.detach().cpu().contiguous()
 
 
 def read_metadata(path: str | Path) -> WeightsMetadata:
@@ -124,13 +149,13 @@ def read_file(path: str | Path) -> tuple[dict[str, Tensor], WeightsMetadata]:
 
 def metadata_of(model: nn.Module) -> WeightsMetadata:
     """Return what the weights that were loaded into a network say about themselves."""
-    metadata = getattr(model, "weights_metadata", None)
+    metadata = getattr(unwrap(model), "weights_metadata", None)
     return metadata if isinstance(metadata, WeightsMetadata) else WeightsMetadata("")
 
 
 def find_config(model: nn.Module) -> Any:
     """Return the network's ModelConfig, if it has one; other libraries keep other things under that name."""
-    config = getattr(model, "config", None)
+    config = getattr(unwrap(model), "config", None)
     return config if hasattr(config, "options") else None
 
 
@@ -181,5 +206,6 @@ def _metadata(path: Path, strings: Mapping[str, str]) -> WeightsMetadata:
         values["classes"] = tuple(values["classes"])
     if values.get("input") is not None:
         fields = values["input"]
-        values["input"] = InputSpec(**fields | {"mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+        tuples = {name: tuple(fields[name]) for name in ("mean", "std", "range") if fields.get(name) is not None}
+        values["input"] = InputSpec(**fields | tuples)
     return WeightsMetadata(str(path), **values)

@@ -41,8 +41,7 @@ def survey(model: nn.Module, seen: Probe) -> Survey:
     traced, unread = containers(model, seen.calls)
     gates = gate_modules(model, traced)
     gate_paths = [path for path, module in model.named_modules() if module in gates]
-    upsampling = seen.upsampling()
-    flows = [Flow(container, gates, upsampling) for container in traced if not inside(container.path, gate_paths)]
+    flows = [Flow(container, gates, seen) for container in traced if not inside(container.path, gate_paths)]
     units = _innermost([unit for flow in flows for unit in residual_units(flow)])
     units += _disjoint(_innermost([unit for flow in flows for unit in concat_units(flow)]), units)
     units += _disjoint([unit for flow in flows for unit in depthwise_units(flow)], units)

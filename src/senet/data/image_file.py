@@ -1,0 +1,132 @@
+"""Image files as RGB: which formats are opened, how large an image may be, and which way is up."""
+
+import os
+import stat
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from senet.data.depth import eight_bits
+from senet.data.source import UnreadableImageError
+from senet.recipe import DataRecipe
+from senet.text import printable
+
+FORMATS = {
+    "AVIF": (".avif", ".avifs"),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "GIF": (".gif",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "PCX": (".pcx",),
+    "PNG": (".png", ".apng"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "QOI": (".qoi",),
+    "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
+    "SUN": (".ras",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+"""Pillow's name of a format that is read -> suffixes of its files; what a file is says its content. Formats that start another program
+(PostScript, PDF), that lead to other files, or that only hold images among other things are left out."""
+
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what puts an image upright (Exif 2.32, tag 274)."""
+
+ORIENTATION = 274
+
+
+@dataclass(frozen=True)
+class ImageReading:
+    """Manner in which image files are read.
+
+    Args:
+        value_range: the values that become black and white in images of more than 8 bits; None = what the file says.
+        max_pixels: largest width x height.
+    """
+
+    value_range: tuple[float, float] | None = None
+    max_pixels: int = DataRecipe.max_pixels
+
+    @classmethod
+    def of(cls, recipe: DataRecipe) -> "ImageReading":
+        """Return what a recipe says."""
+        return cls(recipe.range, recipe.max_pixels)
+
+
+def read_image(path: str | os.PathLike[str], reading: ImageReading = ImageReading()) -> Image.Image:
+    """Read an image file as RGB of 8 bits, upright; of several frames, the first.
+
+    Raises:
+        UnreadableImageError: if it is missing, no regular file, damaged, truncated, too large or of another format, or if nothing says
+            which of its values are black and white; the message names the file and the reason.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF data and palettes; the pixels are right
+            with open_regular(path) as file, _open(file, reading.max_pixels) as image:
+                eight = eight_bits(image, reading.value_range)
+                turn = TURNS.get(_orientation(image))
+                rgb = eight if eight.mode == "RGB" else eight.convert("RGB")
+                return rgb.copy() if rgb is image and turn is None else rgb if turn is None else rgb.transpose(turn)
+    except Exception as error:  # what a damaged file raises depends on its format
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__  # a system error's text repeats the path
+        raise UnreadableImageError(f"{printable(os.fspath(path), 1000)}: {printable(' '.join(reason.split()))}") from error
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to read; a pipe, socket or device is refused and never waited for.
+
+    Raises:
+        OSError: if it cannot be opened, or is something else.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError("is no regular file")
+    return file
+
+
+def is_image_start(start: bytes) -> bool:
+    """Return whether the first 16 bytes of a file are those of a format that is read."""
+    return any(accept is not None and accept(start.ljust(16, b"\0")) is True for accept in _openers().values())
+
+
+def _openers() -> dict[str, Callable[[bytes], bool | str] | None]:
+    """Return the formats of which this build of Pillow can read files, with what looks at a file's start."""
+    Image.init()
+    return {name: Image.OPEN[name][1] for name in FORMATS if name in Image.OPEN}
+
+
+def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
+    try:
+        image = Image.open(file, formats=list(_openers()))
+    except UnidentifiedImageError:
+        raise ValueError(f"is damaged, or no image in a format that is read: {', '.join(_openers())}") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"has more pixels than Pillow opens, {2 * (Image.MAX_IMAGE_PIXELS or 0)}") from None
+    if image.width * image.height > max_pixels:
+        raise ValueError(f"has {image.width} x {image.height} pixels, more than data.max_pixels {max_pixels}")
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an image whose pixels are loaded; 1 if it has none that can be read."""
+    with suppress(Exception):  # damaged EXIF data raise whatever they like, and the pixels are right
+        value = image.getexif().get(ORIENTATION)
+        return value if isinstance(value, int) else 1
+    return 1
