@@ -135,8 +135,9 @@ class RunFolder:
         write_text(self._metrics, "\n".join(lines) + "\n")
 
     def finish(self, result: RunResult) -> None:
-        """Mark the run as finished."""
+        """Mark the run as finished; the checkpoint before the last one is of no more use."""
         write_text(self._result, json.dumps(result.to_dict(), indent=2) + "\n")
+        self.previous.unlink(missing_ok=True)
 
     def reopen(self) -> None:
         """Make a finished run one that can go on; others stay as they are."""
