@@ -7,6 +7,7 @@ from PIL import Image
 from senet.cli import doctor, installed
 from senet.cli.installed import Package
 from senet.cli.main import main
+from senet.data.shared_memory import SharedMemory
 from senet.ops.backend import BUILDERS
 from senet.ops.passes.torch import TorchKernels
 
@@ -35,6 +36,18 @@ def test_this_machine(capsys):
     assert {name for section, name in found if section == "extras"} >= {"train", "report", "export", "hub", "bench"}
     assert "cores" in found["devices", "cpu"]["found"]
     assert {name for section, name in found if section == "compilers"} == {"g++", "nvcc", "ninja"}
+
+
+@pytest.mark.parametrize(("free", "complains"), [(64 * 10**6, True), (2**33, False)])
+def test_little_shared_memory_is_named_with_the_cure(capsys, monkeypatch, free, complains):
+    monkeypatch.setattr("senet.data.shared_memory.shared_memory", lambda: SharedMemory(2**34, free))
+    (check,) = doctor._shared_memory()
+    assert check.name == "/dev/shm"
+    assert check.found == f"shared memory of 16 GiB, {free / 2**30:.2g} free"
+    assert ("--data.workers 0" in check.complaint) is complains
+    assert not check.fatal
+    monkeypatch.setattr("senet.data.shared_memory.shared_memory", lambda: None)
+    assert doctor._shared_memory() == []
 
 
 def test_operators_that_cannot_run_are_named_with_the_reason(capsys, monkeypatch):

@@ -26,6 +26,9 @@ TOOLS = {
 }
 """Compiler -> the pattern of its version, and what it is for."""
 
+LITTLE_SHARED_MEMORY = 2**30
+"""Bytes below which the batches of several worker processes may not fit."""
+
 SAMPLED = 100
 """How many images of each split are opened to see whether they can be read."""
 
@@ -134,7 +137,18 @@ def _devices() -> list[Inspection]:
     if len(devices) == 1:
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built for the CPU"
         devices.append(Inspection("devices", "accelerator", f"none; {built}"))
-    return devices
+    return [*devices, *_shared_memory()]
+
+
+def _shared_memory() -> list[Inspection]:
+    from senet.data.shared_memory import FOLDER, REMEDY, shared_memory
+
+    memory = shared_memory()
+    if memory is None:
+        return []
+    complaint = f"too little for worker processes with large batches: {REMEDY}" if memory.free < LITTLE_SHARED_MEMORY else ""
+    found = f"shared memory of {memory.total / 2**30:.2g} GiB, {memory.free / 2**30:.2g} free"
+    return [Inspection("devices", str(FOLDER), found, complaint)]
 
 
 def _compilers() -> list[Inspection]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from senet.data.delivery import WorkerError
 from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
 from senet.results.run import RunResult
@@ -55,9 +56,10 @@ def train(
 
     Raises:
         UsageError: if the recipe cannot work, the folder holds another run, or another process trains there; nothing has been written then.
-        Interrupted: after SIGINT or SIGTERM; the run can be resumed.
-        DivergenceError: if a loss is not finite; last.ckpt is from before.
-        DataError: if too many images cannot be read.
+        Interrupted: after SIGINT, SIGTERM or a notice that the machine will be taken (SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU); the run can be
+            resumed.
+        DivergenceError: if a loss or a metric is not finite; last.ckpt, if there is one, is from before.
+        DataError: if too many images cannot be read, or worker processes fail; after the latter the run can be resumed.
     """
     run, recipe = _open_run(recipe, out, folder, resume, accept_changes)
     job = prepare(recipe)
@@ -81,8 +83,16 @@ def train(
                 train_epoch(job, network, run, bar, interruption)
                 finish_epoch(job, run, bar, interruption)
         except Interrupted as interrupted:
+            if not interrupted.alone:
+                state.save(run)
+            raise Interrupted(interrupted.signum, _advice(run, alone=interrupted.alone)) from None
+        except WorkerError as error:  # between two steps, as all that awaits a batch is
+            if job.fabric.world_size > 1 or not state.step:
+                raise
             state.save(run)
-            raise Interrupted(interrupted.signum, f"go on with `senet train --resume {run.path}`") from None
+            raise WorkerError(f"{error}; {_advice(run)}") from error
+        finally:
+            job.close()
         return finish_run(job, run)
 
 
@@ -90,7 +100,7 @@ def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, 
     """Take the steps of the epoch that are still to be taken."""
     state, save_steps = job.state, job.recipe.training.save_steps
     state.begin_pass()
-    for batch in job.batches.epoch(state.epoch, start=state.batch):
+    for batch in interruption.guard(job.batches.epoch(state.epoch, start=state.batch)):
         for name in job.unreadable(batch.corrupt):
             bar.print(f"cannot read {name}; another image takes its place")
         images, targets, _ = job.to_device(batch)
@@ -184,6 +194,12 @@ def finish_run(job: Job, run: RunFolder) -> RunResult:
         run.finish(result)
     job.fabric.barrier()
     return result
+
+
+def _advice(run: RunFolder, *, alone: bool = False) -> str:
+    if alone and not run.has_checkpoint():
+        return "one process was stuck waiting for a batch, and nothing had been saved"
+    return f"go on with `senet train --resume {run.path}`"
 
 
 def _open_run(
