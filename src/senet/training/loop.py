@@ -41,7 +41,8 @@ def train(
     """Train a network by a recipe, or go on with a run that was interrupted.
 
     The same recipe gives the same weights on the same machine, interrupted or not, with any number of loader processes. The run's folder
-    holds recipe.yaml, environment.json, origin.json, metrics.csv, last.ckpt, previous.ckpt, best.safetensors and, once finished, result.json.
+    holds recipe.yaml, environment.json, origin.json, metrics.csv, last.ckpt (and the one before as previous.ckpt), best.safetensors and,
+    once finished, result.json.
 
     Args:
         recipe: a recipe, its name, or a YAML file (None = digits); with `resume` it may differ from the run's only in what does not
