@@ -31,7 +31,7 @@ class Site:
         channels: channels that the block recalibrates.
         block: which block.
         container: the smallest module that holds the unit; the block is proved to be on its path.
-        axis: axis of the channels, 1 or -1.
+        axis: axis of the channels, from 0: 1, or the last one where they come last; -1 is the last one too.
         aliases: further paths of the same module.
         node: name of the value inside the module.
         users: names of the operations that see the recalibrated value.
