@@ -11,7 +11,7 @@ import yaml
 
 from senet.errors import UsageError
 from senet.recipe.names import check_run_name
-from senet.recipe.plain import plain
+from senet.recipe.plain_tree import plain_tree
 from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
 from senet.userfile import in_user_file
@@ -209,11 +209,11 @@ class Recipe:
         check_ranges("", self)
         for section in ("data", "optim", "schedule", "training"):
             check_ranges(section, getattr(self, section))
-        plain(self)
+        plain_tree(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested plain data, ready for JSON or YAML."""
-        return plain(self)  # tuples become lists, per-stage keys strings: one form whatever the origin
+        return plain_tree(self)  # tuples become lists, per-stage keys strings: one form whatever the origin
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML that `load_recipe` reads back to an equal recipe."""

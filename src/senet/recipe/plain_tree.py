@@ -11,7 +11,7 @@ from senet.schema import brief
 from senet.spec import BlockSpec
 
 
-def plain(value: Any, place: str = "recipe", *, finite: bool = True, level: int = 0) -> Any:
+def plain_tree(value: Any, place: str = "recipe", *, finite: bool = True, level: int = 0) -> Any:
     """Return a copy of data as nested plain data: dataclasses become mappings, tuples lists, and keys text.
 
     Args:
@@ -32,7 +32,8 @@ def plain(value: Any, place: str = "recipe", *, finite: bool = True, level: int 
             raise UsageError(f"{place} has more than {MOST_LEVELS} levels")
         inside = value.items() if isinstance(value, Mapping) else enumerate(value, 1)
         copied = [
-            (str(name), plain(item, f"{place}.{name}" if level else str(name), finite=finite, level=level + 1)) for name, item in inside
+            (str(name), plain_tree(item, f"{place}.{name}" if level else str(name), finite=finite, level=level + 1))
+            for name, item in inside
         ]
         return dict(copied) if isinstance(value, Mapping) else [item for _, item in copied]
     if isinstance(value, str) and "\0" in value:
