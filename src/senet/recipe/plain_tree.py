@@ -40,7 +40,9 @@ def plain_tree(value: Any, place: str = "recipe", *, finite: bool = True, level:
         raise UsageError(f"{place} has the character NUL: {brief(value)}")
     if finite and isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{place} must be a finite number, got {value}")
-    kind = next((kind for kind in (bool, int, float, str) if isinstance(value, kind)), None)
-    if kind is None and value is not None:
-        raise UsageError(f"{place} must be plain data (text, numbers, true, false, null, lists and mappings), got {brief(value)}")
-    return value if kind is None else kind(value)
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float, str):  # of NumPy's and other sub-classes only the value stays
+        if isinstance(value, kind):
+            return kind(value)
+    raise UsageError(f"{place} must be plain data (text, numbers, true, false, null, lists and mappings), got {brief(value)}")
