@@ -1,6 +1,9 @@
 """What a task answers, checked where it is used: a user's task may return anything."""
 
+import logging
+import os
 from collections.abc import Mapping
+from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -11,9 +14,11 @@ from senet.errors import UsageError
 from senet.recipe import DataRecipe
 from senet.tasks.task import Evaluator, Task
 
+log = logging.getLogger("senet")
+
 
 def open_source(task: Task, recipe: DataRecipe) -> DataSource:
-    """Return the images that a task opens.
+    """Return the images that a task opens; the source's notes are logged, each once a process.
 
     Raises:
         UsageError: if that is no DataSource.
@@ -21,7 +26,15 @@ def open_source(task: Task, recipe: DataRecipe) -> DataSource:
     source: Any = task.open(recipe)
     if not isinstance(source, DataSource):
         raise _wrong(task, "open", "a senet.data.source.DataSource", type(source).__name__)
+    for note in source.notes:
+        _log_once(note)
     return source
+
+
+@cache
+def _log_once(note: str) -> None:
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        log.warning(note)
 
 
 def losses_of(task: Task, outputs: Any, targets: Any) -> Mapping[str, Tensor]:

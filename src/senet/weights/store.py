@@ -20,6 +20,7 @@ from senet.errors import UsageError
 from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
 from senet.weights.metadata import WeightsMetadata, parse_metadata
+from senet.weights.seal import check_sealed, write_sealed
 
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
 """First bytes of a file that `torch.save` wrote: a zip, and the older bare pickle of protocol 2."""
@@ -74,7 +75,7 @@ def save_weights(
     times = Counter(tensor.data_ptr() for tensor in tensors.values())  # modules under two names share memory, which the format refuses
     tensors = {name: tensor.clone() if times[tensor.data_ptr()] > 1 else tensor for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))  # save_file makes files that only their owner can read
+        write_sealed(temporary, save(tensors, metadata))
 
 
 def _on_disk(name: str, value: object) -> Tensor:
@@ -150,7 +151,10 @@ def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Wei
         raise UsageError(
             f"cannot read weights from {str(path)!r}: not a safetensors file, or cut short ({reason}); fetch it again"
         ) from error
-    return loaded, parse_metadata(str(path), strings)
+    metadata = parse_metadata(str(path), strings)
+    if tensors:
+        check_sealed(path)
+    return loaded, metadata
 
 
 def _read_pickle(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsMetadata]:
