@@ -33,6 +33,19 @@ def place_in_user_file(error: BaseException) -> str | None:
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else None
 
 
+class UserFiles:
+    """The user's files that this process has run; unpickled in another process, they run there, so that what they define is found."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _run_again, (sorted(_modules),)
+
+
+def _run_again(paths: list[Path]) -> "UserFiles":
+    for path in paths:
+        _module(path, "file")
+    return UserFiles()
+
+
 def load_function(name: str, what: str, *, imported: bool = False) -> Callable[..., Any]:
     """Run a user's file, once, and return a function or class of it.
 

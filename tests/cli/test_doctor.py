@@ -1,12 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from senet.cli import doctor, installed
 from senet.cli.installed import Package
 from senet.cli.main import main
+from senet.data.shared_memory import SharedMemory
 from senet.ops.backend import BUILDERS
 from senet.ops.passes.torch import TorchKernels
 
@@ -35,6 +37,18 @@ def test_this_machine(capsys):
     assert {name for section, name in found if section == "extras"} >= {"train", "report", "export", "hub", "bench"}
     assert "cores" in found["devices", "cpu"]["found"]
     assert {name for section, name in found if section == "compilers"} == {"g++", "nvcc", "ninja"}
+
+
+@pytest.mark.parametrize(("free", "complains"), [(64 * 10**6, True), (2**33, False)])
+def test_little_shared_memory_is_named_with_the_cure(capsys, monkeypatch, free, complains):
+    monkeypatch.setattr("senet.data.shared_memory.shared_memory", lambda: SharedMemory(2**34, free))
+    (check,) = doctor._shared_memory()
+    assert check.name == "/dev/shm"
+    assert check.found == f"shared memory of 16 GiB, {free / 2**30:.2g} free"
+    assert ("--data.workers 0" in check.complaint) is complains
+    assert not check.fatal
+    monkeypatch.setattr("senet.data.shared_memory.shared_memory", lambda: None)
+    assert doctor._shared_memory() == []
 
 
 def test_operators_that_cannot_run_are_named_with_the_reason(capsys, monkeypatch):
@@ -144,3 +158,17 @@ def test_a_data_root_that_cannot_work_is_one_line(folder, damage, name, message,
     assert message in finding["complaint"]
     assert "\n" not in finding["complaint"]
     assert finding["fatal"] is True
+
+
+def test_what_is_left_out_of_a_data_root_is_said(folder, capsys):
+    (folder / "train" / "dog" / "x.psd").write_text("")
+    capsys.readouterr()
+    assert main(["doctor", "--data-root", str(folder)]) == 0
+    assert "files left out, which are no images that are read, by suffix: .psd 1" in " ".join(capsys.readouterr().out.split())
+
+
+def test_doctor_takes_the_range_of_deep_images(folder, capsys):
+    Image.fromarray(np.full((8, 8), 4095, np.int32)).save(folder / "val" / "dog" / "x.tif")
+    assert "--data.range LOW,HIGH" in findings(capsys, "--data-root", str(folder), code=1)["data", "folder"]["complaint"]
+    found = findings(capsys, "--data-root", str(folder), "--data-range", "0,4095")
+    assert found["data", ""]["complaint"] == "1 of 13 images looked at have more than 8 bits (I 1)"

@@ -1,3 +1,4 @@
+import multiprocessing
 import random
 import subprocess
 import sys
@@ -197,12 +198,12 @@ def test_workers_leave_signals_to_the_training_process(name):
     loader = train_loader(source, recipe, seed=0)
     batches = loader.epoch(0)
     first = next(batches)
-    (worker,) = batches._workers  # pyright: ignore[reportAttributeAccessIssue]
+    (worker,) = multiprocessing.active_children()
     subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
     time.sleep(0.2)
     assert same([first, *batches], epoch(batch_size=10))
     begun = time.monotonic()
-    del batches, loader
+    loader.close()
     worker.join(10)
     assert not worker.is_alive()
     assert time.monotonic() - begun < 4

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 
-from senet.training.interruption import AGREE_EVERY, Interrupted, Interruption
+from senet.training.interruption import AGREE_EVERY, NOTICES, SIGNALS, Interrupted, Interruption
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +21,11 @@ def terminal() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_waits_for_the_check(signum: int, code: int, capfd: pytest.CaptureFixture) -> None:
-    done = []
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("SIGUSR1", 138), ("SIGUSR2", 140), ("SIGXCPU", 152)]
+)
+def test_a_signal_waits_for_the_check(name: str, code: int, capfd: pytest.CaptureFixture) -> None:
+    done, signum = [], signal.Signals[name]
     with Interruption() as interruption:
         interruption.check()
         signal.raise_signal(signum)
@@ -29,7 +34,7 @@ def test_a_signal_waits_for_the_check(signum: int, code: int, capfd: pytest.Capt
             interruption.check()
     assert done
     assert raised.value.exit_code == code
-    assert signal.Signals(signum).name in str(raised.value)
+    assert name in str(raised.value)
     assert "finishing the step" in capfd.readouterr().err
 
 
@@ -40,11 +45,96 @@ def test_a_second_signal_acts_at_once(capfd: pytest.CaptureFixture) -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-def test_handlers_are_put_back() -> None:
-    before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
-    with Interruption():
-        assert signal.getsignal(signal.SIGINT) != before[0]
-    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
+@pytest.mark.parametrize("agree", [None, lambda own: own], ids=["one process", "several"])
+def test_handlers_are_put_back(agree: Callable[[int], int] | None) -> None:
+    signums = (*SIGNALS, *NOTICES, signal.SIGALRM)
+    before = [signal.getsignal(signum) for signum in signums]
+    with Interruption(agree):
+        assert all(signal.getsignal(signum) != handler for signum, handler in zip(signums[:-1], before, strict=False))
+    assert [signal.getsignal(signum) for signum in signums] == before
+
+
+@pytest.mark.parametrize("signum", NOTICES)
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda signum, frame: None], ids=["nohup", "the program's own"])
+def test_what_is_done_about_a_notice_already_stays(signum: int, handler: Any) -> None:
+    before = signal.signal(signum, handler)
+    try:
+        with Interruption() as interruption:
+            signal.raise_signal(signum)
+            interruption.check()
+            assert signal.getsignal(signum) == handler
+    finally:
+        signal.signal(signum, before)
+
+
+@pytest.mark.parametrize("order", [(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU)])
+def test_notices_that_come_again_or_beside_a_signal_do_not_break_the_saving(order: tuple[int, ...], capfd: pytest.CaptureFixture) -> None:
+    with Interruption() as interruption:
+        for signum in order:
+            signal.raise_signal(signum)
+        with pytest.raises(Interrupted) as raised:
+            interruption.check()
+    assert raised.value.signum == order[0]
+
+
+def test_a_terminal_that_has_gone_does_not_stop_the_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as gone:  # noqa: PTH123 - as the system gives it
+        monkeypatch.setattr(sys, "__stderr__", gone)
+        with Interruption() as interruption:
+            signal.raise_signal(signal.SIGHUP)
+            with pytest.raises(Interrupted):
+                interruption.check()
+
+
+def stuck(taken: list[int]) -> Iterator[int]:
+    """Give one number, then wait for ever, and take errors for something of its own."""
+    yield 1
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.01)
+    while True:
+        try:
+            sum(range(1000))
+        except Exception:
+            taken.append(1)
+
+
+@pytest.fixture
+def later() -> Iterator[None]:
+    """Let a timer that counts this process's work send SIGTERM."""
+    before = signal.signal(signal.SIGVTALRM, lambda signum, frame: signal.raise_signal(signal.SIGTERM))
+    yield
+    signal.signal(signal.SIGVTALRM, before)
+
+
+def test_a_wait_is_broken_off_and_nobody_takes_that_for_an_error(later: None, capfd: pytest.CaptureFixture) -> None:
+    seen, taken = [], []
+    with Interruption() as interruption, pytest.raises(Interrupted) as raised:
+        seen.extend(interruption.guard(stuck(taken)))
+    assert not taken
+    assert (raised.value.signum, raised.value.alone) == (signal.SIGTERM, False)
+
+
+def test_one_of_several_processes_stops_alone_if_the_wait_has_no_end(later: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("senet.training.interruption.ALONE_AFTER", 0.2)
+    began = time.monotonic()
+    with Interruption(agree=lambda own: own) as interruption, pytest.raises(Interrupted) as raised:
+        list(interruption.guard(stuck([])))
+    assert raised.value.alone
+    assert time.monotonic() - began > 0.2
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_one_of_several_processes_does_not_stop_alone_while_batches_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("senet.training.interruption.ALONE_AFTER", 0.05)
+
+    def slow() -> Iterator[int]:
+        for number in range(6):
+            if number == 1:
+                signal.raise_signal(signal.SIGTERM)
+            time.sleep(0.02)
+            yield number
+
+    with Interruption(agree=lambda own: own) as interruption:
+        assert list(interruption.guard(slow())) == list(range(6))
 
 
 def test_a_guarded_iteration_stops_after_the_item_in_hand(capfd: pytest.CaptureFixture) -> None:

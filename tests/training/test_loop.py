@@ -46,10 +46,12 @@ def test_a_run_learns_and_leaves_all_its_files(tmp_path: Path, capsys: pytest.Ca
     assert {path.name for path in run.path.iterdir()} == {
         "recipe.yaml",
         "environment.json",
+        "origin.json",
         "metrics.csv",
         "last.ckpt",
         "best.safetensors",
         "result.json",
+        ".lock",
     }
     assert json.loads((run.path / "environment.json").read_text())["packages"]["torch"] == version("torch")
     assert [line.split("  ")[1] for line in capsys.readouterr().err.splitlines()] == [f"epoch {n}/6" for n in range(1, 7)]

@@ -41,7 +41,7 @@ def usage() -> str:
             *lines,
             "",
             "`senet COMMAND --help` tells the options of one; --debug shows the traceback of an error.",
-            "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted (a run can be resumed).",
+            "Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + signal interrupted (a run can be resumed).",
         ]
     )
 

@@ -1,6 +1,7 @@
 """What the trained variants cost, timed in turn, and what their gates do."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel
     network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
     if not gate_paths(network):
         return ()
-    batches = eval_loader(prepared.source, prepared.variant.recipe.data, prepared.task)
-    return excitation_curves(record_excitations(network, ((batch.images, _groups(prepared.task, batch)) for batch in batches)))
+    with closing(eval_loader(prepared.source, prepared.variant.recipe.data, prepared.task)) as batches:
+        return excitation_curves(record_excitations(network, ((batch.images, _groups(prepared.task, batch)) for batch in batches)))
 
 
 def _groups(task: Task, batch: Batch) -> Tensor:

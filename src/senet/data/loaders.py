@@ -1,32 +1,31 @@
 """Batches of training and validation images, the same for any number of worker processes, and what becomes of unreadable images."""
 
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from threading import Thread
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from senet.data.batch import Batch, Sample
+from senet.data.delivery import Batches, DataError as DataError
 from senet.data.preparation import EvalPair, ImagePreparation, Preparation, TrainPair
 from senet.data.samplers import EpochSampler, SampleKey, sample_random
+from senet.data.shared_memory import fitting_workers
 from senet.data.source import DataSource, ImageSet, UnreadableImageError
 from senet.data.views import Views
+from senet.data.waiting import SLICE, BatchLoader
+from senet.data.workers import WorkerStart
 from senet.recipe import DataRecipe
 
 IMAGES = ImagePreparation()
 """What prepares images whose targets no augmentation changes."""
 
 MAX_WORKERS = 8
+VALUE_BYTES = 4
+"""Bytes of a float32, in which images are handed over."""
 REPLACEMENTS = 16
 """How many other images are tried in place of an unreadable one before the sample is left out."""
-
-
-class DataError(Exception):
-    """Data that a run cannot go on with."""
-
-    exit_code = 1
 
 
 class CorruptLog:
@@ -95,7 +94,7 @@ class TrainLoader:
         sampler: the order of each epoch.
     """
 
-    def __init__(self, loader: DataLoader[Batch], sampler: EpochSampler) -> None:
+    def __init__(self, loader: BatchLoader, sampler: EpochSampler) -> None:
         self._loader, self._sampler = loader, sampler
 
     def __len__(self) -> int:
@@ -106,6 +105,10 @@ class TrainLoader:
         """Iterate over the batches of an epoch from batch `start` on; nothing before it is read."""
         self._sampler.epoch, self._sampler.start = epoch, start
         return iter(self._loader)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._loader.close()
 
 
 def train_loader(
@@ -124,7 +127,8 @@ def train_loader(
     images = source.train
     sampler = EpochSampler(images.targets, order=recipe.sampler, batch_size=recipe.batch_size, seed=seed, rank=rank, world=world)
     samples = TrainSamples(images, preparation.train_transform(recipe, source.input), seed)
-    return TrainLoader(_loader(samples, sampler, preparation.collate, _workers(images, recipe, world)), sampler)
+    values = sampler.batch_size // world * Views().values(source.input)
+    return TrainLoader(_loader(samples, sampler, preparation.collate, _workers(images, recipe, values, world)), sampler)
 
 
 def eval_loader(
@@ -135,7 +139,7 @@ def eval_loader(
     views: Views = Views(),  # noqa: B008 - frozen
     rank: int = 0,
     world: int = 1,
-) -> DataLoader[Batch]:
+) -> BatchLoader:
     """Return the loader of a source's validation images, in order; it can be iterated again and again.
 
     Args:
@@ -150,44 +154,42 @@ def eval_loader(
     indices = list(range(rank, len(images), world))
     batches = [indices[first : first + size] for first in range(0, len(indices), size)]
     samples = EvalSamples(images, preparation.eval_transform(source.input, views))
-    return _loader(samples, batches, preparation.collate, _workers(images, recipe, world))
+    values = min(size, len(indices)) * views.values(source.input)
+    return _loader(samples, batches, preparation.collate, _workers(images, recipe, values, world))
 
 
-def _loader(
-    samples: Dataset[Sample], batches: Iterable[list], collate: Callable[[Sequence[Sample]], Batch], workers: int
-) -> DataLoader[Batch]:
-    return DataLoader(  # pyright: ignore[reportReturnType] - of batches, which `collate` makes
-        samples,
-        batch_sampler=batches,  # pyright: ignore[reportArgumentType] - any iterable of keys will do
+def _loader(samples: Dataset[Sample], keys: Iterable[list], collate: Callable[[Sequence[Sample]], Batch], workers: int) -> BatchLoader:
+    start = WorkerStart()
+    loader = DataLoader(
+        Batches(samples, collate),
+        batch_size=None,  # `Batches` makes them
+        sampler=keys,
         num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=collate,
+        timeout=SLICE if workers else 0,
+        collate_fn=_as_it_is,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_leave_signals_to_parent,
+        worker_init_fn=start,
         generator=torch.Generator(),  # else each epoch would draw from the training's own random numbers
     )
+    return BatchLoader(loader, start)
 
 
-def _workers(images: ImageSet, recipe: DataRecipe, world: int) -> int:
-    """Return the number of worker processes: the recipe's, else what the cores can spare (none for images in memory on a CPU)."""
-    if recipe.workers is not None:
-        return recipe.workers
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _workers(images: ImageSet, recipe: DataRecipe, values: int, world: int) -> int:
+    """Return the number of worker processes: the recipe's, else what cores and shared memory can spare, for batches of float32 values."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    asked_for = recipe.workers is not None
+    workers = recipe.workers if recipe.workers is not None else _spare(images, here)
+    return fitting_workers(workers, VALUE_BYTES * values, asked_for=asked_for, processes=here)
+
+
+def _spare(images: ImageSet, processes: int) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    spare = max(0, cores // int(os.environ.get("LOCAL_WORLD_SIZE", world)) - 1)
+    spare = max(0, cores // processes - 1)
     if images.in_memory:
         return min(spare, 2) if torch.cuda.is_available() else 0
     return min(spare, MAX_WORKERS)
-
-
-def _leave_signals_to_parent(worker: int) -> None:
-    """Survive Ctrl-C and SIGTERM meant for the whole job, so that the training process can finish its step; obey a SIGTERM of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
-    os._exit(0)

@@ -26,6 +26,10 @@ class Views:
     scales: tuple[int, ...] | None = None
     size: int | None = None
 
+    def values(self, spec: InputSpec) -> int:
+        """Return how many numbers all views of one image are."""
+        return (10 if self.crops == "ten" else 1) * len(self.scales or (0,)) * spec.channels * (self.size or spec.size) ** 2
+
 
 @dataclass(frozen=True)
 class AllViews:

@@ -17,7 +17,7 @@ from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
 from senet.recipe import ModelRecipe
 from senet.spec import BlockRule, BlockSpec, Recalibration
-from senet.weights.fit import Allowed
+from senet.weights.bridge import Allowed
 from senet.weights.load import load_opened
 from senet.weights.source import Source
 from senet.weights.stem import check_spread

@@ -1,6 +1,7 @@
 """How good trained networks are on validation images: one view or several of each, one network or the average of several."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def evaluate(
 
     Raises:
         UsageError: if networks and data do not belong together, a scale is below the size, or weights name a task of a user's file.
-        DataError: if more than data.max_corrupt of the images cannot be read.
+        DataError: if more than data.max_corrupt of the images cannot be read, or worker processes fail.
     """
     device = choose_device(models, device)
     members = load_members(models, device)
@@ -102,7 +103,9 @@ def evaluate(
     source = replace(source, input=common_input(members, source.input))
     batches = eval_loader(source, recipe, task, views=Views(crops, tuple(scales) if scales else None, size))
     corrupt = CorruptLog(recipe.max_corrupt, len(source.val))
-    return score(task, [member.model for member in members], task.evaluator(source, device), watch(batches), device=device, corrupt=corrupt)
+    models, evaluator = [member.model for member in members], task.evaluator(source, device)
+    with closing(batches):
+        return score(task, models, evaluator, watch(batches), device=device, corrupt=corrupt)
 
 
 def score(

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from senet.data.batch import Batch
 from senet.data.loaders import CorruptLog, TrainLoader, eval_loader, train_loader
 from senet.data.source import DataSource
+from senet.data.waiting import BatchLoader
 from senet.errors import UsageError
 from senet.recipe import Recipe, TrainingRecipe
 from senet.tasks.answers import open_source
@@ -51,7 +52,7 @@ class Job:
     fabric: Fabric
     source: DataSource
     batches: TrainLoader
-    validation: Iterable[Batch]
+    validation: BatchLoader
     model: nn.Module
     average: AveragedModel | None
     optimizer: Any
@@ -106,6 +107,11 @@ class Job:
     def to_device(self, batch: Batch) -> Batch:
         """Return a batch on the device, its images in the recipe's layout."""
         return batch.to(self.fabric.device, self.layout)
+
+    def close(self) -> None:
+        """End the loaders' worker processes."""
+        self.batches.close()
+        self.validation.close()
 
 
 def prepare(recipe: Recipe) -> Job:

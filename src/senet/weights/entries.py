@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from senet.text import printable
 from senet.weights.check import listed
 from senet.weights.plain_pickle import NumpyArray
 
-DEPTH = 4
+NESTING = 4
 """Levels of mappings that are searched."""
 
 OTHER_STATES = re.compile(r"opt$|.*(optim|sched|scaler|rng_state|callbacks|loops|sampler)", re.IGNORECASE)
@@ -40,7 +41,7 @@ USUAL = (
 WRAPPER_PARTS = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|_dp_wrapped_module)(?=\.)")
 """Parts of names that compiling and sharding add, wherever they stand; no network calls a part of its own so."""
 
-COUNTS = re.compile(r"(.*\.)?(total_ops|total_params)")
+OPERATION_COUNTS = re.compile(r"(.*\.)?(total_ops|total_params)")
 """Buffers that thop, which counts operations, leaves behind in every module."""
 
 ENTRY = "#"
@@ -79,7 +80,7 @@ def find_state(tree: Any, text: str, entry: str | None = None) -> dict[str, Tens
     return _cleaned(states[chosen], text)
 
 
-def _states(tree: Any, path: str = "", depth: int = DEPTH) -> Iterator[tuple[str, dict[str, Any]]]:
+def _states(tree: Any, path: str = "", depth: int = NESTING) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every mapping that has tensors by name, with its path; optimisers and the like are passed over."""
     if not isinstance(tree, Mapping):
         return
@@ -93,6 +94,9 @@ def _states(tree: Any, path: str = "", depth: int = DEPTH) -> Iterator[tuple[str
 
 
 def _as_tensor(value: Any) -> Any:
+    """Return an array of NumPy, or what stands for one of a file, as a tensor; other values as they are."""
+    if "numpy" in sys.modules and isinstance(value, sys.modules["numpy"].ndarray):  # nobody has an array without it
+        return torch.from_numpy(value.copy()) if value.dtype.kind in "fiub" and value.dtype.isnative else None
     return value.tensor if isinstance(value, NumpyArray) else value
 
 
@@ -115,7 +119,7 @@ def _preferred(large: list[str], text: str) -> str:
 
 
 def _cleaned(state: Mapping[str, Any], text: str) -> dict[str, Tensor]:
-    counts = [name for name in state if COUNTS.fullmatch(name)]
+    counts = [name for name in state if OPERATION_COUNTS.fullmatch(name)]
     if counts:
         log.warning("%s: %d counts of operations are left out: %s", text, len(counts), printable(listed(counts)))
     return {WRAPPER_PARTS.sub("", name).removeprefix("."): value for name, value in state.items() if name not in counts}

@@ -7,7 +7,7 @@ from zipfile import BadZipFile, ZipFile
 
 from senet.errors import UsageError
 
-HEAD = 512
+FIRST_BYTES = 512
 """Bytes at the beginning of a file that tell what it is."""
 
 PICKLE = b"\x80"
@@ -84,7 +84,7 @@ ARCHIVES = {
 }
 """How the name of a zip archive's member ends -> what the archive is, and the remedy; the first that is there is named."""
 
-FOLDERS = {
+FOREIGN_FOLDERS = {
     "best.safetensors": ("a folder of a run", "give FOLDER/best.safetensors"),
     "model.safetensors": ("a folder of a repository", "give FOLDER/model.safetensors"),
     "pytorch_model.bin": ("a folder of a repository", "give FOLDER/pytorch_model.bin"),
@@ -105,7 +105,7 @@ def check_file(path: Path) -> bytes:
         UsageError: if there is no such file, it is empty, cannot be opened, or is of a format that is not read here, which is named.
     """
     if path.is_dir():
-        what, remedy = next((known for name, known in FOLDERS.items() if (path / name).exists()), ("a folder", ""))
+        what, remedy = next((known for name, known in FOREIGN_FOLDERS.items() if (path / name).exists()), ("a folder", ""))
         raise UsageError(f"{str(path)!r} is {what}; {remedy or 'give a file of weights, such as best.safetensors of a run'}")
     if not path.exists():
         raise UsageError(f"{str(path)!r} does not exist; give a file of weights, such as best.safetensors of a run")
@@ -113,7 +113,7 @@ def check_file(path: Path) -> bytes:
         raise UsageError(f"{str(path)!r} is no ordinary file; give a file of weights, such as best.safetensors of a run")
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(FIRST_BYTES)
     except OSError as error:
         raise UsageError(f"cannot open {str(path)!r}: {error.strerror}") from error
     if not head:

@@ -12,15 +12,16 @@ from torch import Tensor, nn
 from senet.errors import UsageError
 from senet.surgery.wrappers import load_tensors, plain_state, unwrap
 from senet.text import printable
+from senet.weights.bridge import Allowed, Bridged, bridge
 from senet.weights.check import check_config, check_tensors, listed, mismatches
-from senet.weights.fit import Allowed, Fitted, fit
 from senet.weights.fold_input import fold_input
 from senet.weights.match import check_options, find_release, is_of_kind
+from senet.weights.metadata import WeightsMetadata
 from senet.weights.prefixes import common_prefix
 from senet.weights.releases.library import Release
 from senet.weights.source import OpenedWeights, Source
 from senet.weights.stem import check_spread, spread_spec
-from senet.weights.store import WeightsMetadata, find_config, metadata_of
+from senet.weights.store import find_config, metadata_of
 
 log = logging.getLogger("senet")
 
@@ -102,26 +103,26 @@ def load_opened(
         metadata = opened.metadata
         if config is not None and metadata.config is not None:
             check_config(text, metadata.config, config.to_dict(), ignore=_free_options(model, allowed))
-        view, fitted = _own_view(opened, own, network, allowed)
+        view, bridged = _own_view(opened, own, network, allowed)
     else:
         metadata, view = match.metadata(text), match.opened
         check_options(text, match, network)
-        fitted = fit(match.tensors, own, network, allowed)
-    check_tensors(text, fitted.tensors, own)
-    load_tensors(network, fitted.tensors)
-    head = tuple(name for name in fitted.fresh if not _is_buffer(network, name))
+        bridged = bridge(match.tensors, own, network, allowed)
+    check_tensors(text, bridged.tensors, own)
+    load_tensors(network, bridged.tensors)
+    head = tuple(name for name in bridged.fresh if not _is_buffer(network, name))
     if head:
         metadata = replace(metadata, classes=None)
-    metadata = _adapted(metadata, fitted, allowed)
+    metadata = _adapted(metadata, bridged, allowed)
     model.weights_metadata = network.weights_metadata = metadata  # pyright: ignore[reportArgumentType] - modules take any attribute
-    for remark in _remarks(text, view, fitted, own, head, allowed):
+    for remark in _remarks(text, view, bridged, own, head, allowed):
         log.warning("%s: %s", config.name if config else type(network).__name__, printable(remark, 1000))
     if input is not None:
         change_input(network, input)
-    loaded = {name: tensor for name, tensor in fitted.tensors.items() if name not in fitted.fresh}
+    loaded = {name: tensor for name, tensor in bridged.tensors.items() if name not in bridged.fresh}
     numbers = sum(tensor.numel() for tensor in loaded.values())
-    dropped = (*view.beside, *fitted.dropped)
-    return LoadReport(text, len(loaded), numbers, match.label if match else None, fitted.fresh, dropped, fitted.stem)
+    dropped = (*view.beside, *bridged.dropped)
+    return LoadReport(text, len(loaded), numbers, match.label if match else None, bridged.fresh, dropped, bridged.stem)
 
 
 def change_input(model: nn.Module, to: str) -> None:
@@ -151,16 +152,16 @@ def _expected_network(model: nn.Module, release: Release) -> nn.Module | None:
     return network.outline(release.model, release.options)
 
 
-def _own_view(opened: OpenedWeights, own: Mapping[str, Tensor], network: nn.Module, allowed: Allowed) -> tuple[OpenedWeights, Fitted]:
+def _own_view(opened: OpenedWeights, own: Mapping[str, Tensor], network: nn.Module, allowed: Allowed) -> tuple[OpenedWeights, Bridged]:
     """Return the file with the names that fit the network, and its tensors under those; if none fit, with its own names."""
-    first: tuple[OpenedWeights, Fitted] | None = None
+    first: tuple[OpenedWeights, Bridged] | None = None
     for prefix in dict.fromkeys(("", common_prefix(own))):
         wanted = {name.removeprefix(prefix): tensor for name, tensor in own.items()}
         for view in opened.views():
-            fitted = fit(view.tensors, wanted, network, allowed).below(prefix)
-            first = first or (view, fitted)
-            if not any(mismatches(fitted.tensors, own).values()):
-                return view, fitted
+            bridged = bridge(view.tensors, wanted, network, allowed).below(prefix)
+            first = first or (view, bridged)
+            if not any(mismatches(bridged.tensors, own).values()):
+                return view, bridged
     assert first is not None
     return first
 
@@ -175,25 +176,25 @@ def _is_buffer(network: nn.Module, name: str) -> bool:
     return name not in dict(network.named_parameters())
 
 
-def _adapted(metadata: WeightsMetadata, fitted: Fitted, allowed: Allowed) -> WeightsMetadata:
+def _adapted(metadata: WeightsMetadata, bridged: Bridged, allowed: Allowed) -> WeightsMetadata:
     """Return the metadata with what is known of the images, for the channels that the kernel was spread over."""
-    if fitted.stem is None or metadata.input is None or allowed.adapt_input is None:
+    if bridged.stem is None or metadata.input is None or allowed.adapt_input is None:
         return metadata
-    return replace(metadata, input=spread_spec(metadata.input, fitted.channels[1], allowed.adapt_input))
+    return replace(metadata, input=spread_spec(metadata.input, bridged.channels[1], allowed.adapt_input))
 
 
 def _remarks(
-    text: str, view: OpenedWeights, fitted: Fitted, own: Mapping[str, Tensor], head: tuple[str, ...], allowed: Allowed
+    text: str, view: OpenedWeights, bridged: Bridged, own: Mapping[str, Tensor], head: tuple[str, ...], allowed: Allowed
 ) -> Iterator[str]:
     """Yield a line for everything in which a file and its network differ."""
     if view.beside:
         yield f"the weights below {view.prefix!r} are loaded, and {len(view.beside)} tensors beside are left out: {listed(view.beside)}"
-    if fitted.dropped:
-        yield f"{len(fitted.dropped)} tensors have no place in it and are left out: {listed(fitted.dropped)}"
-    if kept := [name for name in fitted.fresh if name not in head]:
+    if bridged.dropped:
+        yield f"{len(bridged.dropped)} tensors have no place in it and are left out: {listed(bridged.dropped)}"
+    if kept := [name for name in bridged.fresh if name not in head]:
         yield f"{len(kept)} buffers stay as they are, since the file lacks them: {listed(kept)}"
-    if fitted.stem is not None:
-        old, new = fitted.channels
-        yield f"{fitted.stem} is spread from {old} to {new} channels (adapt_input={allowed.adapt_input!r})"
+    if bridged.stem is not None:
+        old, new = bridged.channels
+        yield f"{bridged.stem} is spread from {old} to {new} channels (adapt_input={allowed.adapt_input!r})"
     if head:
         yield f"the head is new, for {len(own[head[0]])} classes; all else is loaded from {text}"

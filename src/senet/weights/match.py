@@ -14,11 +14,12 @@ from senet.blocks.kinds import is_block
 from senet.errors import UsageError
 from senet.spec import BlockSpec, block_class, options_of
 from senet.weights import imagenet
+from senet.weights.bridge import Allowed, bridge, channels_of
 from senet.weights.check import differences, mismatch_error, mismatches, short
-from senet.weights.fit import Allowed, channels_of, fit
+from senet.weights.metadata import WeightsMetadata
 from senet.weights.releases.library import Library, Release, Tensors, rename
 from senet.weights.source import OpenedWeights
-from senet.weights.store import WeightsMetadata, find_config
+from senet.weights.store import find_config
 
 TRAINING_ONLY = ("num_classes", "in_channels", "dropout", "zero_init_residual")
 """Options that trained weights do not depend on, or whose effect their shapes show."""
@@ -67,12 +68,12 @@ class Match:
     @property
     def in_channels(self) -> int:
         """Channels of the images that the file is for."""
-        return fit(self.tensors, self.like.state_dict(), self.like, ANY_ENDS).channels[0] or channels_of(self.like) or 0
+        return bridge(self.tensors, self.like.state_dict(), self.like, ANY_ENDS).channels[0] or channels_of(self.like) or 0
 
     def fits(self) -> bool:
         """Return whether the file has the names and, but for the head's width and the images' channels, the shapes of the release."""
         wanted = self.like.state_dict()
-        return not any(mismatches(fit(self.tensors, wanted, self.like, ANY_ENDS).tensors, wanted).values())
+        return not any(mismatches(bridge(self.tensors, wanted, self.like, ANY_ENDS).tensors, wanted).values())
 
     def metadata(self, source: str) -> WeightsMetadata:
         """Return what is known of the release's images and classes."""

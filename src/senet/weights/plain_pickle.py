@@ -47,7 +47,7 @@ class NumpyType:
 
     def read(self, data: Any, shape: tuple[int, ...]) -> Tensor | None:
         """Return the numbers as a tensor; None for types that are none of NumPy's plain numbers, or bytes of another length."""
-        dtype = NUMBERS.get(self.code)
+        dtype = NUMPY_TYPES.get(self.code)
         if isinstance(data, str):  # Python 2 wrote bytes so
             data = data.encode("latin-1")
         if dtype is None or self.order == ">" or not isinstance(data, bytes) or len(data) != prod(shape) * dtype.itemsize or not data:
@@ -86,7 +86,7 @@ def new_list(*args: Any) -> list[Any]:
     return list(args[0]) if args and isinstance(args[0], list | tuple) else []
 
 
-NUMBERS = {
+NUMPY_TYPES = {
     **{f"f{size}": dtype for size, dtype in ((2, torch.float16), (4, torch.float32), (8, torch.float64))},
     **{f"i{size}": dtype for size, dtype in ((1, torch.int8), (2, torch.int16), (4, torch.int32), (8, torch.int64))},
     **{f"u{size}": dtype for size, dtype in ((1, torch.uint8), (2, torch.uint16), (4, torch.uint32), (8, torch.uint64))},

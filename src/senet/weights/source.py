@@ -9,11 +9,12 @@ from typing import Any
 from senet.errors import UsageError, choice_error
 from senet.weights.entries import ENTRY, find_state
 from senet.weights.hub import HubRepo, download
+from senet.weights.metadata import WeightsMetadata
 from senet.weights.prefixes import views
 from senet.weights.releases.libraries import PUBLISHERS
 from senet.weights.releases.library import Library, Release, Tensors
 from senet.weights.remote import fetch
-from senet.weights.store import WeightsMetadata, read_file, read_metadata
+from senet.weights.store import read_file, read_metadata
 
 
 @dataclass(frozen=True)

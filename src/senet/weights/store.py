@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
 from senet.weights.entries import find_state
 from senet.weights.formats import PICKLE, ZIP, check_file
+from senet.weights.metadata import WeightsMetadata, parse_metadata
 from senet.weights.plain_pickle import read_pickle
 
-KEYS = ("model", "classes", "input", "recipe", "senet", "extra")
 UNWRITABLE: dict[str, Callable[[Tensor], bool]] = {
     "a parameter without a shape (run the network once)": is_lazy,
     "a tensor on the meta device, without numbers": lambda tensor: tensor.is_meta,
@@ -31,40 +31,6 @@ UNWRITABLE: dict[str, Callable[[Tensor], bool]] = {
     "a nested tensor": lambda tensor: tensor.is_nested,
 }
 """What a tensor may be that has no plain numbers -> whether it is."""
-
-
-@dataclass(frozen=True)
-class WeightsMetadata:
-    """Statements of a file about its weights; a field is None where it is silent.
-
-    Args:
-        source: path of the file.
-        config: name and options of the network, as `ModelConfig.to_dict` gives them.
-        classes: names of the classes, in the order of the logits.
-        input: the images it expects.
-        recipe: the experiment that made it.
-        senet: version of the package that wrote it.
-        extra: anything else, such as epoch and accuracy.
-    """
-
-    source: str
-    config: Mapping[str, Any] | None = None
-    classes: tuple[str, ...] | None = None
-    input: InputSpec | None = None
-    recipe: Mapping[str, Any] | None = None
-    senet: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def model(self) -> Mapping[str, Any]:
-        """Name and options of the network.
-
-        Raises:
-            UsageError: if the file does not say.
-        """
-        if self.config is None:
-            raise UsageError(f"{self.source!r} does not say which network it fits; create that with create_model and use load_weights")
-        return self.config
 
 
 def save_weights(
@@ -179,21 +145,10 @@ def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Wei
     try:
         with safe_open(path, framework="pt") as file:
             loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 - not a mapping
-            return loaded, _metadata(path, file.metadata() or {})
+            strings = file.metadata() or {}
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             f"cannot read weights from {str(path)!r}: not a safetensors file, or cut short ({reason}); fetch it again"
         ) from error
-
-
-def _metadata(path: Path, strings: Mapping[str, str]) -> WeightsMetadata:
-    values = {key: json.loads(strings[key]) for key in KEYS if key in strings}
-    values["config"] = values.pop("model", None)
-    if values.get("classes") is not None:
-        values["classes"] = tuple(values["classes"])
-    if values.get("input") is not None:
-        fields = values["input"]
-        tuples = {name: tuple(fields[name]) for name in ("mean", "std", "range") if fields.get(name) is not None}
-        values["input"] = InputSpec(**fields | tuples)
-    return WeightsMetadata(str(path), **values)
+    return loaded, parse_metadata(str(path), strings)

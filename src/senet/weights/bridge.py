@@ -35,7 +35,7 @@ class Allowed:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Bridged:
     """Tensors of a file as a network takes them, and what was done to them.
 
     Args:
@@ -52,14 +52,14 @@ class Fitted:
     stem: str | None = None
     channels: tuple[int, int] = (0, 0)
 
-    def below(self, prefix: str) -> "Fitted":
+    def below(self, prefix: str) -> "Bridged":
         """Return the same for a module that holds the network, whose names begin with a prefix."""
         tensors = {prefix + name: tensor for name, tensor in self.tensors.items()}
         stem = None if self.stem is None else prefix + self.stem
         return replace(self, tensors=tensors, fresh=tuple(prefix + name for name in self.fresh), stem=stem)
 
 
-def fit(given: Tensors, wanted: Mapping[str, Tensor], network: nn.Module, allowed: Allowed) -> Fitted:
+def bridge(given: Tensors, wanted: Mapping[str, Tensor], network: nn.Module, allowed: Allowed) -> Bridged:
     """Return a file's tensors, changed where that is allowed; what cannot be bridged is left as it is, for the check that follows.
 
     Args:
@@ -80,7 +80,7 @@ def fit(given: Tensors, wanted: Mapping[str, Tensor], network: nn.Module, allowe
         fresh += _kept_head(network, tensors, wanted)
     stem, channels = _spread(tensors, wanted, network, allowed)
     tensors |= {name: torch.zeros_like(wanted[name]) if name.endswith(COUNTER) else wanted[name] for name in fresh}
-    return Fitted(tensors, tuple(name for name in fresh if not name.endswith(COUNTER)), dropped, stem, channels)
+    return Bridged(tensors, tuple(name for name in fresh if not name.endswith(COUNTER)), dropped, stem, channels)
 
 
 def heads_of(network: nn.Module) -> list[str]:

@@ -1,0 +1,143 @@
+"""Waiting for batches, with an end: a worker process that died or is stuck is told in one line."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from multiprocessing.process import BaseProcess
+from threading import current_thread, main_thread
+
+from torch.utils.data import DataLoader
+
+from senet.data.batch import Batch
+from senet.data.delivery import WorkerError
+from senet.data.workers import WorkerStart
+
+SLICE = 2
+"""Seconds after which a wait for workers looks around."""
+SAID_AFTER = 30
+"""Seconds of waiting for one batch after which it is said aloud."""
+GIVE_UP = 1800
+"""Seconds after which a wait for one batch is given up, as those of other processes for this one are."""
+
+log = logging.getLogger("senet")
+
+
+class BatchLoader:
+    """Batches of a `DataLoader`, again and again.
+
+    Args:
+        loader: with workers it has a `timeout` of `SLICE`, and `start` as its first call in each.
+        start: see `WorkerStart`.
+    """
+
+    def __init__(self, loader: DataLoader[Batch], start: WorkerStart) -> None:
+        self._loader, self._start = loader, start
+        self._underway = False
+
+    @property
+    def workers(self) -> int:
+        """How many processes load the images; 0 = this one does."""
+        return self._loader.num_workers
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Iterate over the batches; an iteration that was given up before is ended.
+
+        Raises:
+            WorkerError: if a worker died, is stuck, or met with an error.
+            UsageError, DataError: if that is what a worker met with.
+        """
+        if self._underway:
+            self.close()
+        self._start.note_thread()
+        self._underway = True
+        return self._batches(iter(self._loader))
+
+    def close(self, *, at_once: bool = False) -> None:
+        """End the workers, which the next iteration would start anew.
+
+        Args:
+            at_once: whether they are ended in the middle of what they do; else they finish their batch, if they do so soon.
+        """
+        processes = self._processes()
+        iterator, self._loader._iterator = self._loader._iterator, None
+        self._underway = False
+        if not processes:
+            return
+        if at_once:
+            for process in processes:
+                process.terminate()
+        iterator._shutdown_workers()  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue] - it has workers
+        for process in processes:
+            process.kill()  # one that is stopped heeds nothing else
+
+    def _batches(self, iterator: Iterator[Batch]) -> Iterator[Batch]:
+        with _deaths_only_in_waits():
+            while True:
+                try:
+                    batch = self._next(iterator)
+                except StopIteration:
+                    self._underway = False
+                    return
+                except BaseException:
+                    self.close(at_once=True)
+                    raise
+                yield batch
+
+    def _next(self, iterator: Iterator[Batch]) -> Batch:
+        for slices in count(1):  # not the clock, which goes on while this process is stopped
+            try:
+                return next(iterator)
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader timed out"):
+                    raise self._told(error) from error
+            if slices == SAID_AFTER // SLICE:
+                log.warning("no batch for %d s from the worker processes (%s); still waiting", SAID_AFTER, self._pids())
+            if slices * SLICE >= GIVE_UP:
+                raise WorkerError(
+                    f"no batch for {GIVE_UP} s from the worker processes that load images ({self._pids()}): reading is stuck; "
+                    f"see that the images' disk answers, or load without worker processes, --data.workers 0"
+                )
+        raise AssertionError("the count has no end")
+
+    def _told(self, error: RuntimeError) -> Exception:
+        """Return what a user is told of an error of the loader: of dead workers which and why, else the error itself."""
+        dead = {
+            process.pid: process.exitcode for process in getattr(self._loader._iterator, "_workers", []) if process.exitcode is not None
+        }
+        if not dead:
+            return error
+        ends = ", ".join(f"pid {pid}, {_end(code)}" for pid, code in dead.items())
+        return WorkerError(
+            f"a worker process that loads images has died ({ends}); the system kills for want of memory: "
+            f"lower data.workers or data.batch_size, or load without worker processes, --data.workers 0"
+        )
+
+    def _pids(self) -> str:
+        return ", ".join(f"pid {process.pid}" for process in self._processes())
+
+    def _processes(self) -> list[BaseProcess]:
+        return getattr(self._loader._iterator, "_workers", [])
+
+
+def _end(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+@contextmanager
+def _deaths_only_in_waits() -> Iterator[None]:
+    """Keep torch's handler, which raises as soon as a worker dies, from doing so in the middle of a step: waits notice it too."""
+    if current_thread() is not main_thread() or not hasattr(signal, "SIGCHLD"):
+        yield
+        return
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if current_thread() is main_thread() and before is not None:
+            signal.signal(signal.SIGCHLD, before)

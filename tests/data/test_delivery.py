@@ -1,0 +1,159 @@
+"""What a worker cannot hand over arrives as an error, in one line, and the loader can be used again."""
+
+import errno
+import multiprocessing
+import os
+import resource
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from senet.data.delivery import DataError, WorkerError
+from senet.data.loaders import eval_loader
+from senet.data.source import DataSource
+from senet.errors import UsageError
+from senet.recipe import DataRecipe
+from senet.spec import InputSpec
+from senet.training.evaluate import evaluate
+
+
+class Faulty:
+    """Images of which each is read by a function."""
+
+    in_memory = False
+
+    def __init__(self, read: Any = None, target: Any = 0) -> None:
+        self._read, self.targets = read, [target] * 8
+
+    def __len__(self) -> int:
+        return 8
+
+    def read(self, index: int) -> Image.Image:
+        return self._read(index) if self._read else Image.new("L", (4, 4))
+
+    def describe(self, index: int) -> str:
+        return f"image {index}"
+
+
+@dataclass(frozen=True)
+class Unsendable:
+    """Target that is not to be pickled."""
+
+    error: type[Exception]
+
+    def __reduce__(self) -> Any:
+        raise self.error("left at home")
+
+
+def loader(read: Any = None, target: Any = 0, **changes: Any) -> Any:
+    from senet.data.batch import Batch
+    from senet.data.preparation import ImagePreparation
+
+    class Kept(ImagePreparation):
+        def collate(self, samples: Any) -> Batch:
+            import torch
+
+            return Batch(torch.stack([sample.image for sample in samples]), [sample.target for sample in samples], [])
+
+    images = Faulty(read, target)
+    source = DataSource("faulty", images, images, (), InputSpec(size=4, resize=4, channels=1, mean=(0.5,), std=(0.5,)))  # pyright: ignore
+    return eval_loader(source, DataRecipe(batch_size=4, workers=1, **changes), Kept())
+
+
+@pytest.mark.parametrize("error", [TypeError, IndexError, OSError])
+def test_a_target_that_cannot_be_sent_is_an_error(error: type[Exception]) -> None:
+    with pytest.raises(WorkerError, match=rf"^{error.__name__}: left at home$"):
+        list(loader(target=Unsendable(error)))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "line"),
+    [
+        (KeyError("first\nsecond"), WorkerError, r"^KeyError: 'first\\nsecond'$"),
+        (ValueError("first\nsecond"), WorkerError, "^ValueError: first second$"),
+        (UsageError("set it right"), UsageError, "^set it right$"),
+        (DataError("too many"), DataError, "^too many$"),
+        (UnicodeDecodeError("utf-8", b"", 0, 1, "no"), WorkerError, "^UnicodeDecodeError: "),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_of_a_worker_is_one_line(error: Exception, kind: type[Exception], line: str) -> None:
+    def read(index: int) -> Image.Image:
+        raise error
+
+    with pytest.raises(kind, match=line) as raised:
+        list(loader(read))
+    assert type(error).__name__ in str(raised.value.__cause__), "the traceback of the worker is kept"
+
+
+def test_a_batch_without_shared_memory_names_the_remedy() -> None:
+    def read(index: int) -> Image.Image:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # of this worker: no file in shared memory may have a byte
+        return Image.new("L", (4, 4))
+
+    with pytest.raises(WorkerError, match=r"for want of shared memory: /dev/shm has \d+ MB, \d+ MB of them free; .*--data\.workers 0"):
+        list(loader(read))
+
+
+def test_a_full_disk_is_not_taken_for_want_of_shared_memory() -> None:
+    def read(index: int) -> Image.Image:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(WorkerError, match=r"^OSError: \[Errno 28\] No space left on device$"):
+        list(loader(read))
+
+
+def test_a_worker_that_ends_by_itself_is_named() -> None:
+    def read(index: int) -> Image.Image:
+        os._exit(3)
+
+    with pytest.raises(WorkerError, match=r"a worker process that loads images has died \(pid \d+, exit code 3\)"):
+        list(loader(read))
+    with pytest.raises(WorkerError):
+        evaluate_with(read)
+
+
+def evaluate_with(read: Any) -> None:
+    from senet.models.create import create_model
+
+    images = Faulty(read)
+    images.targets = np.zeros(8, np.int64)  # pyright: ignore[reportAttributeAccessIssue]
+    source = DataSource("faulty", images, images, ("a", "b"), InputSpec(size=4, resize=4, channels=1, mean=(0.5,), std=(0.5,)))  # pyright: ignore
+    evaluate(create_model("cifar_resnet20", num_classes=2, in_channels=1), source, workers=1)
+
+
+def test_a_loader_can_be_used_again_after_an_error() -> None:
+    calls = []
+
+    def read(index: int) -> Image.Image:
+        if not calls:
+            raise ValueError("once")
+        return Image.new("L", (4, 4))
+
+    batches = loader(read)
+    with pytest.raises(WorkerError):
+        list(batches)
+    calls.append("seen by the workers that begin anew")
+    assert len(list(batches)) == 2
+
+
+def test_a_long_wait_is_said_aloud_and_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A wait is looked at in slices; here 0.2 s stand for 2."""
+
+    def read(index: int) -> Image.Image:
+        time.sleep(60)
+        return Image.new("L", (4, 4))
+
+    for name, seconds in {"SLICE": 0.2, "SAID_AFTER": 0.4, "GIVE_UP": 0.6}.items():
+        monkeypatch.setattr(f"senet.data.waiting.{name}", seconds)
+    monkeypatch.setattr("senet.data.loaders.SLICE", 0.2)
+    began = time.monotonic()
+    with pytest.raises(WorkerError, match=r"no batch for 0\.6 s from the worker processes that load images \(pid \d+\): reading is stuck"):
+        list(loader(read))
+    assert time.monotonic() - began < 5
+    assert [message.partition(" from")[0] for message in caplog.messages] == ["no batch for 0 s"]
+    assert not multiprocessing.active_children()

@@ -1,0 +1,118 @@
+"""A training run in a process of its own, forked so that it begins at once, to be hurt."""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from senet.cli import main
+from senet.recipe import build_recipe
+from senet.results.run_folder import RunFolder
+
+SOURCE = Path(__file__).with_name("stuck_source.py")
+SECONDS = 60.0
+"""How long anything is waited for."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Run under way, and the folder of its images, where a file called "stuck" stops the reading."""
+
+    process: multiprocessing.Process
+    root: Path
+
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(self.root / "run")
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def told(self) -> str:
+        """Return what the process has written."""
+        return (self.root / "told").read_text()
+
+    def stick(self) -> None:
+        """Let the reading of images stop, and wait until it has."""
+        (self.root / "stuck").touch()
+        until((self.root / "reading").exists)
+
+    def send(self, signum: int) -> None:
+        os.kill(self.pid, signum)
+
+    def ended(self) -> int:
+        """Wait for the end; return the exit code, which is negative for a signal."""
+        self.process.join(SECONDS)
+        assert self.process.exitcode is not None, self.told()
+        return self.process.exitcode
+
+
+def until(true: Callable[[], Any]) -> Any:
+    """Wait for what a function returns."""
+    deadline = time.monotonic() + SECONDS
+    while not (found := true()):
+        assert time.monotonic() < deadline, "it has not happened"
+        time.sleep(0.02)
+    return found
+
+
+def begin(root: Path, *, workers: int, epochs: int = 10_000) -> Begun:
+    """Begin a run, and wait until it has taken some steps."""
+    tree = {
+        "name": "hurt",
+        "model": {"name": "cifar_resnet20", "block": "se"},
+        "data": {"name": f"{SOURCE}:open_source", "root": str(root), "batch_size": 8, "workers": workers},
+        "training": {"epochs": epochs, "save_steps": 1},
+    }
+    (root / "hurt.yaml").write_text(build_recipe(tree).to_yaml())
+    (root / "told").touch()
+    process = multiprocessing.get_context("fork").Process(target=_train, args=(root,))
+    process.start()
+    begun = Begun(process, root)
+    until(lambda: begun.run.checkpoint.exists() or not process.is_alive())
+    assert process.is_alive(), begun.told()
+    return begun
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has made."""
+    with contextlib.suppress(FileNotFoundError):
+        return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return []
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process runs, or could."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+def _train(root: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a terminal's process has; one in the background ignores it
+    told = os.open(root / "told", os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(told, stream)
+    sys.stdout, sys.stderr = (io.TextIOWrapper(os.fdopen(stream, "wb", 0), write_through=True) for stream in (1, 2))
+    sys.__stderr__ = sys.stderr
+    code = 99
+    try:
+        code = main.main(["train", str(root / "hurt.yaml"), "--folder", str(root / "run"), "--quiet"])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for process in multiprocessing.active_children():
+            process.join(5)
+        os._exit(code)

@@ -1,0 +1,103 @@
+"""Runs whose processes are told to end, killed or stopped: they end in seconds, resumable, and leave no process."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.begun import SECONDS, Begun, begin, children, lives, until
+from senet.training.checkpoint import read_checkpoint
+
+SOON = 8.0
+"""Seconds in which a run has to end; most of them are left to a busy machine."""
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Begun]]:
+    begun: list[Begun] = []
+
+    def started(**options: int) -> Begun:
+        begun.append(begin(tmp_path, **options))
+        return begun[-1]
+
+    yield started
+    for one in begun:
+        for pid in (one.pid, *children(one.pid)):
+            if lives(pid):
+                os.kill(pid, signal.SIGKILL)
+        one.process.join(SECONDS)
+
+
+def assert_no_process_left(pids: list[int]) -> None:
+    assert pids
+    until(lambda: not any(map(lives, pids)))
+
+
+@pytest.mark.parametrize(("workers", "signum"), [(0, signal.SIGTERM), (1, signal.SIGHUP), (2, signal.SIGTERM), (2, signal.SIGINT)])
+def test_a_run_that_waits_for_an_image_ends_at_its_last_step(run: Callable[..., Begun], workers: int, signum: int) -> None:
+    begun = run(workers=workers)
+    begun.stick()
+    made, began = [begun.pid, *children(begun.pid)], time.monotonic()
+    begun.send(signum)
+    assert begun.ended() == 128 + signum, begun.told()
+    assert time.monotonic() - began < SOON
+    assert f"interrupted by {signal.Signals(signum).name}; go on with `senet train --resume" in begun.told()
+    assert "Traceback" not in begun.told()
+    assert read_checkpoint(begun.run.checkpoint)["batch"] > 0
+    assert_no_process_left(made)
+
+
+def test_a_second_signal_ends_a_run_and_its_workers_at_once(run: Callable[..., Begun]) -> None:
+    begun = run(workers=2)
+    begun.stick()
+    made = children(begun.pid)
+    os.kill(made[0], signal.SIGSTOP)
+    began = time.monotonic()
+    begun.send(signal.SIGTERM)
+    time.sleep(0.3)
+    begun.send(signal.SIGTERM)
+    assert begun.ended() == -signal.SIGTERM, begun.told()
+    assert time.monotonic() - began < SOON
+    assert_no_process_left(made)
+
+
+@pytest.mark.parametrize("worker", ["reads", "is stuck", "is stopped"])
+def test_workers_end_with_a_run_that_is_killed(run: Callable[..., Begun], worker: str) -> None:
+    begun = run(workers=2)
+    made = children(begun.pid)
+    if worker == "is stuck":
+        begun.stick()
+    if worker == "is stopped":
+        os.kill(made[0], signal.SIGSTOP)
+    begun.send(signal.SIGKILL)
+    assert_no_process_left(made)
+
+
+def test_a_killed_worker_is_one_line_and_the_run_can_go_on(run: Callable[..., Begun]) -> None:
+    begun = run(workers=2)
+    made = children(begun.pid)
+    os.kill(made[1], signal.SIGKILL)
+    assert begun.ended() == 1
+    line = begun.told().strip().splitlines()[-1]
+    assert line.startswith(f"senet train: a worker process that loads images has died (pid {made[1]}, killed by SIGKILL)")
+    assert f"--data.workers 0; go on with `senet train --resume {begun.run.path}`" in line
+    assert "Traceback" not in begun.told()
+    assert read_checkpoint(begun.run.checkpoint)["epoch"] >= 0
+    assert_no_process_left(made)
+
+
+def test_a_stopped_run_goes_on(run: Callable[..., Begun]) -> None:
+    begun = run(workers=1, epochs=3)
+    begun.send(signal.SIGSTOP)
+    until(lambda: Path(f"/proc/{begun.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    begun.send(signal.SIGCONT)
+    assert begun.ended() == 0, begun.told()
+    assert begun.run.is_finished()
