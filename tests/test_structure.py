@@ -22,6 +22,7 @@ ORDER = (
         "schema",
         "atomic",
         "userfile",
+        "devices",
         "spec",
         "recipe",
         "ops",

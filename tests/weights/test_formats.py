@@ -125,7 +125,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_file_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "w.pth").write_bytes(b"content")
     monkeypatch.setattr(Path, "open", lambda *args: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
-    with pytest.raises(UsageError, match="cannot open .*: Permission denied"):
+    with pytest.raises(UsageError, match=r"cannot open .*: Permission denied"):
         load_weights(nn.Linear(2, 3), tmp_path / "w.pth")
 
 

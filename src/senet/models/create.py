@@ -15,6 +15,7 @@ from senet.models.features import FeatureMaps
 from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
 from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
+from senet.models.written import build_written
 from senet.recipe import ModelRecipe
 from senet.spec import BlockRule, BlockSpec, Recalibration
 from senet.weights.bridge import Allowed
@@ -149,7 +150,7 @@ def from_pretrained(source: str | Path, device: torch.device | str | None = None
     opened = Source.parse(source).open()
     config = opened.metadata.config
     if config is not None:
-        model = model_from_config(config, device=device)
+        model = build_written(opened, config, model_from_config, device=device)
     else:
         match = identify(opened)
         model = build_released(

@@ -22,6 +22,7 @@ from senet.weights.entries import find_state
 from senet.weights.formats import PICKLE, ZIP, check_file
 from senet.weights.metadata import WeightsMetadata, parse_metadata
 from senet.weights.plain_pickle import read_pickle
+from senet.weights.seal import check_sealed, write_sealed
 
 UNWRITABLE: dict[str, Callable[[Tensor], bool]] = {
     "a parameter without a shape (run the network once)": is_lazy,
@@ -73,7 +74,7 @@ def save_weights(
     times = Counter(tensor.data_ptr() for tensor in tensors.values())  # modules under two names share memory, which the format refuses
     tensors = {name: tensor.clone() if times[tensor.data_ptr()] > 1 else tensor for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))  # save_file makes files that only their owner can read
+        write_sealed(temporary, save(tensors, metadata))
 
 
 def _on_disk(name: str, value: object) -> Tensor:
@@ -151,4 +152,7 @@ def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Wei
         raise UsageError(
             f"cannot read weights from {str(path)!r}: not a safetensors file, or cut short ({reason}); fetch it again"
         ) from error
-    return loaded, parse_metadata(str(path), strings)
+    metadata = parse_metadata(str(path), strings)
+    if tensors:
+        check_sealed(path)
+    return loaded, metadata
