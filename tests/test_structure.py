@@ -16,6 +16,7 @@ ROOT = Path(senet.__file__).parent
 ORDER = (
     *(
         "text",
+        "jsontext",
         "streams",
         "terminal",
         "errors",

@@ -10,6 +10,7 @@ from typing import Any
 
 from senet.atomic import temporaries, write_text
 from senet.errors import UsageError
+from senet.jsontext import json_text
 from senet.measuring.numbers import with_unit
 from senet.recipe import NO_EFFECT, Recipe, load_recipe
 from senet.results.run import RunResult
@@ -107,7 +108,7 @@ class RunFolder:
     def begin(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
         """Write what is known before the first step."""
         write_text(self._recipe, recipe.to_yaml())
-        write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        write_text(self.path / "environment.json", json_text(environment) + "\n")
 
     def write_metrics(self, rows: Sequence[MetricsRow]) -> None:
         """Write metrics.csv anew: resuming from an older checkpoint cannot leave rows of epochs that are trained again.
@@ -120,7 +121,7 @@ class RunFolder:
 
     def finish(self, result: RunResult) -> None:
         """Mark the run as finished."""
-        write_text(self._result, json.dumps(result.to_dict(), indent=2) + "\n")
+        write_text(self._result, json_text(result.to_dict()) + "\n")
 
     @property
     def _recipe(self) -> Path:

@@ -19,7 +19,7 @@ from senet.training.tally import Tally
 
 
 class DivergenceError(Exception):
-    """Loss that is not finite."""
+    """Loss or metric that is not finite."""
 
     exit_code = 1
 
@@ -61,6 +61,7 @@ class TrainingState:
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] | None = None
         self._flushed = 0
+        self._kept = False
         self._clock = time.perf_counter()
 
     @property
@@ -89,12 +90,18 @@ class TrainingState:
         self.tally.seconds += now - self._clock
         self._clock = now
         if bad is not None:
-            step = self._flushed + bad
-            raise DivergenceError(
-                f"the training loss is not finite at epoch {self.epoch + 1}, step {step + 1}, learning rate {self._schedule.rate(step):g}; "
-                f"last.ckpt is from before. Try a lower optim.lr, schedule.warmup_steps or optim.clip_norm"
-            )
+            raise self._diverged("the training loss", self._flushed + bad)
         self._flushed = self.step
+
+    def check_finite(self, row: Mapping[str, float]) -> None:
+        """Look at the figures of a finished epoch before anything is written.
+
+        Raises:
+            DivergenceError: if one is not finite; it is named.
+        """
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise self._diverged(name, self.step - 1)
 
     def end_epoch(self, row: dict[str, float], primary: Metric) -> bool:
         """Add a finished epoch's row and move on to the next epoch; return whether it is the best so far.
@@ -122,6 +129,7 @@ class TrainingState:
             place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
             past = {"rows": self.rows, "best": self.best, "corrupt": sorted(self._corrupt.names)}
             write_checkpoint(path, {name: part.state_dict() for name, part in self._parts.items()} | place | past)
+        self._kept = True
 
     def load(self, path: Path, primary: Metric) -> None:
         """Take up what `save` wrote, of a task with this primary metric."""
@@ -133,7 +141,15 @@ class TrainingState:
         if not self._fabric.is_global_zero:  # the first holds the sums of all
             self.tally = Tally(dict.fromkeys(self.tally.sums, 0.0))
         self.rows, self.best = state["rows"], state["best"]
+        self._kept = True
         self._corrupt.add(state["corrupt"])
+
+    def _diverged(self, what: str, step: int) -> DivergenceError:
+        kept = "last.ckpt is from before" if self._kept else "nothing has been saved yet"
+        return DivergenceError(
+            f"{what} is not finite at epoch {self.epoch + 1}, step {step + 1}, learning rate {self._schedule.rate(step):g}; {kept}. "
+            f"Try a lower optim.lr, schedule.warmup_steps or optim.clip_norm"
+        )
 
 
 def _rank(row: Mapping[str, float], primary: Metric) -> tuple[float, float]:
