@@ -20,11 +20,15 @@ class DiskFullError(Exception):
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` in one step when the block succeeds.
 
     The folder is made if need be. The temporary path is of this call alone, so that two processes cannot write into one file. The data
     reach the disk before the name does, so that a power cut cannot leave an empty file.
+
+    Args:
+        path: the file to write.
+        keep: where the old version goes; a process that is killed at that moment leaves the old version there and none at `path`.
 
     Raises:
         DiskFullError: if there is no room.
@@ -36,6 +40,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
+        if keep is not None and path.is_file():
+            path.replace(keep)
         temporary.replace(path)
     except OSError as error:
         if error.errno not in FULL:

@@ -69,7 +69,7 @@ def finite(low: float = -math.inf, high: float = math.inf, *, above: float = -ma
     limits = {f"above {above:g}": above, f"at least {low:g}": low, f"at most {high:g}": -high}
     return Requirement(
         " ".join(["a finite number", *(words for words, limit in limits.items() if limit > -math.inf)]),
-        lambda value: type(value) in (int, float) and _is_finite(value) and low <= value <= high and value > above,
+        lambda value: _is_number(value) and math.isfinite(value) and low <= value <= high and value > above,
     )
 
 
@@ -211,6 +211,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         (name, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"{brief(name)} stands there twice")
     return tree
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_finite(value: Any) -> bool:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from senet.errors import UsageError, choice_error
-from senet.schema import FLAG, NULL, either, finite, integer, record, table, text
+from senet.schema import FLAG, NULL, either, finite, integer, items, one_of, optional, record, table, text
 from senet.userfile import in_user_file, was_loaded
 
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
@@ -35,6 +35,24 @@ _OPTION = either(NULL, FLAG, finite(), text())
 _STAGE = either(integer(0, 1000), text(4, low=1, pattern=r"\d+", what="a stage"))
 WRITTEN_BLOCK = record({"kind": text(1000)}, others=either(_OPTION, table(_STAGE, _OPTION)))
 """A block as `BlockSpec.to_dict` writes it into JSON; what its options may be is the kind's to say."""
+
+
+LARGEST_SIDE = 8192
+"""Pixels of the side of an image that a network may be said to expect."""
+
+WRITTEN_INPUT = record(
+    {
+        "size": integer(1, LARGEST_SIDE),
+        "resize": integer(1, 2 * LARGEST_SIDE),
+        "channels": integer(1, 1024),
+        "mean": items(finite(-1e6, 1e6), low=1, high=1024),
+        "std": items(finite(1e-9, 1e6), low=1, high=1024),
+        "order": one_of(*CHANNEL_ORDERS),
+        "range": optional(items(finite(), 2, 2)),
+    },
+    needed=("size", "resize", "channels", "mean", "std"),
+)
+"""The fields of an `InputSpec`."""
 
 
 def check_choice(what: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -311,7 +329,7 @@ class InputSpec:
         range: the values that are black and white in images of more than 8 bits; None = what each file says.
 
     Raises:
-        UsageError: for another order.
+        UsageError: if a field is not what `WRITTEN_INPUT` says, or there is not one mean and one deviation for each channel.
     """
 
     size: int
@@ -324,3 +342,23 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         check_choice("channel order", self.order, CHANNEL_ORDERS)
+        WRITTEN_INPUT.check(vars(self), "input")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != self.channels:
+                raise UsageError(
+                    f"input: {name} must have one number for each of the {self.channels} channels, got {len(getattr(self, name))}"
+                )
+
+    @classmethod
+    def from_written(cls, tree: Mapping[str, Any], where: str = "input") -> "InputSpec":
+        """Build it from plain data, as `dataclasses.asdict` gives them; `where` is what errors call them.
+
+        Raises:
+            UsageError: as the constructor does.
+        """
+        WRITTEN_INPUT.check(tree, where)
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in tree.items()}
+        try:
+            return cls(**values)
+        except UsageError as error:
+            raise UsageError(f"{where.removesuffix('input')}{error}") from None

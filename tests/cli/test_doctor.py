@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -157,3 +158,17 @@ def test_a_data_root_that_cannot_work_is_one_line(folder, damage, name, message,
     assert message in finding["complaint"]
     assert "\n" not in finding["complaint"]
     assert finding["fatal"] is True
+
+
+def test_what_is_left_out_of_a_data_root_is_said(folder, capsys):
+    (folder / "train" / "dog" / "x.psd").write_text("")
+    capsys.readouterr()
+    assert main(["doctor", "--data-root", str(folder)]) == 0
+    assert "files left out, which are no images that are read, by suffix: .psd 1" in " ".join(capsys.readouterr().out.split())
+
+
+def test_doctor_takes_the_range_of_deep_images(folder, capsys):
+    Image.fromarray(np.full((8, 8), 4095, np.int32)).save(folder / "val" / "dog" / "x.tif")
+    assert "--data.range LOW,HIGH" in findings(capsys, "--data-root", str(folder), code=1)["data", "folder"]["complaint"]
+    found = findings(capsys, "--data-root", str(folder), "--data-range", "0,4095")
+    assert found["data", ""]["complaint"] == "1 of 13 images looked at have more than 8 bits (I 1)"

@@ -1,14 +1,17 @@
 import csv
+import os
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from senet.data.folder import read_image
+from senet.data.image_file import read_image
 from senet.data.source import UnreadableImageError, open_data
 from senet.errors import UsageError
-from senet.recipe import DataRecipe
+from senet.recipe import DataRecipe, Recipe
+from senet.tasks.answers import open_source
+from senet.tasks.registry import open_task
 
 
 def write_image(path, colour="red", size=(12, 10)):
@@ -130,3 +133,60 @@ def test_unreadable_image_is_named(tmp_path, damage):
     with pytest.raises(UnreadableImageError, match=r"x\.jpg: ") as caught:
         read_image(path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_left_out_is_said_at_the_start_once(root, caplog):
+    (root / "train" / "cat" / "a.psd").write_text("")
+    (root / "val" / "dog" / "b.psd").write_text("")
+    assert folder(root).notes == (f"{root}: files left out, which are no images that are read, by suffix: .psd 2",)
+    for _ in range(2):
+        opened = open_source(open_task(Recipe()), DataRecipe(name="folder", root=str(root)))
+    assert caplog.messages == list(opened.notes)
+
+
+def test_a_link_to_another_class_does_not_give_images_two_labels(root):
+    (root / "train" / "cat" / "dogs").symlink_to(root / "train" / "dog")
+    (root / "train" / "dog" / "all").symlink_to(root / "train")
+    source = folder(root)
+    assert len(source.train) == 6
+    assert source.notes[0].startswith(f"{root}: links to folders that are read by another path, left out: ")
+
+
+def test_a_class_whose_name_is_not_utf_8_is_named_at_the_start(root):
+    for split in ("train", "val"):
+        write_image(root / split / os.fsdecode(b"caf\xe9") / "0.png")
+    with pytest.raises(UsageError, match=r"the name of class folder caf\\udce9 is not UTF-8 .*rename it$"):
+        folder(root)
+
+
+def test_images_whose_name_is_not_utf_8_are_read_and_can_be_printed(root):
+    write_image(root / "train" / "cat" / os.fsdecode(b"\xe9.png"))
+    source = folder(root)
+    assert source.train.describe(3) == "train/cat/\\udce9.png"
+    assert source.train.read(3).size == (12, 10)
+    assert source.train.describe(3).encode()
+
+
+def test_the_recipe_says_how_images_are_read(root):
+    Image.fromarray(np.full((4, 4), 4095, np.uint16)).save(root / "train" / "cat" / "0.png")
+    assert np.asarray(folder(root).train.read(0)).max() == 15
+    stated = folder(root, range=(0, 4095), max_pixels=100)
+    assert np.asarray(stated.train.read(0)).min() == 255
+    assert stated.input.range == (0, 4095)
+    with pytest.raises(UnreadableImageError, match=r"12 x 10 pixels, more than data.max_pixels 100"):
+        stated.train.read(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"range": (1, 1)}, r"data.range must be two numbers, the values that are black and white, low < high, got \[1, 1\]"),
+        ({"range": (float("nan"), 1)}, "data.range must be"),
+        ({"range": (0, float("inf"))}, "data.range must be"),
+        ({"max_pixels": 0}, "data.max_pixels must be between 1 and 178956970, got 0"),
+        ({"max_pixels": 10**12}, "data.max_pixels must be between"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(root, changes, message):
+    with pytest.raises(UsageError, match=message):
+        folder(root, **changes)

@@ -137,7 +137,7 @@ def test_what_ends_in_source_is_checked_where_the_source_is_made(change: dict[st
         ({"block": {"kind": "se", "bias": "yes"}}, "bias must be true or false, got 'yes'"),
         ({"block": {"kind": "se", "self": 1}}, "unknown field of a block 'self'"),
         ({"block": {"kind": "own.py:Block"}}, "no reason to run that code"),
-        ({"axis": 3}, "expected 1 or -1, got 3"),
+        ({"axis": 5}, "expected 1 to 4, or -1, got 5"),
     ],
 )
 def test_what_a_site_cannot_be(tree: dict[str, Any], change: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ from senet.publishing.papers import papers
 from senet.publishing.subject import Costs, Subject
 from senet.results.metric import Metric
 from senet.spec import InputSpec
-from senet.weights.store import WeightsMetadata
+from senet.weights.metadata import WeightsMetadata
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub's own uploads
 

@@ -41,7 +41,7 @@ def test_calls_counts_and_outputs() -> None:
     assert (seen.counts[unit.relu], seen.counts[unit.conv], seen.counts[model.unused]) == (2, 1, 0)
     assert seen.outputs[unit.conv].shape == (2, 6, 4, 5)
     assert seen.outputs[unit.conv].is_meta
-    assert seen.image == 10
+    assert seen.image[-1] == 10
     assert seen.upsampling == {unit.up}
 
 

@@ -48,10 +48,12 @@ def test_a_run_learns_and_leaves_all_its_files(tmp_path: Path, capsys: pytest.Ca
     assert {path.name for path in run.path.iterdir()} == {
         "recipe.yaml",
         "environment.json",
+        "origin.json",
         "metrics.csv",
         "last.ckpt",
         "best.safetensors",
         "result.json",
+        ".lock",
     }
     assert json.loads((run.path / "environment.json").read_text())["packages"]["torch"] == version("torch")
     assert [line.split("  ")[1] for line in capsys.readouterr().err.splitlines()] == [f"epoch {n}/6" for n in range(1, 7)]
@@ -271,7 +273,7 @@ def test_a_figure_of_validation_that_is_not_finite_is_a_divergence(
 
 def test_an_average_that_diverges_ends_the_run_though_training_does_not_notice(tmp_path: Path) -> None:
     changes = {"training__ema_decay": 0.99, "optim__lr": 100.0, "data__batch_size": 1437, "training__epochs": 8}
-    with pytest.raises(DivergenceError, match="^val_loss is not finite at epoch"):
+    with pytest.raises(DivergenceError, match=r"^val_loss is not finite at epoch"):
         train(tiny(**changes), folder=tmp_path, progress=False)
     assert not RunFolder(tmp_path).is_finished()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 from oracles.libraries import oracle
 from senet import create_model
 from senet.errors import UsageError
-from senet.weights import source
+from senet.weights import remote, source
 from senet.weights.releases.library import Library, Release
 from senet.weights.remote import fetch
 
@@ -120,6 +121,15 @@ def test_an_answer_that_is_no_http(server: Server, cache: Path) -> None:
     server.files[NAME] = None
     assert "cannot fetch" in refused(server.url(NAME))
     assert not (cache / NAME).exists()
+
+
+def test_a_server_that_never_answers(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "LONGEST_SILENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        message = refused(f"http://127.0.0.1:{silent.getsockname()[1]}/{NAME}")
+    assert "cannot fetch" in message
+    assert "timed out" in message
+    assert socket.getdefaulttimeout() is None
 
 
 def test_a_cache_that_cannot_be_written(server: Server, cache: Path) -> None:

@@ -30,7 +30,7 @@ LITTLE_SHARED_MEMORY = 2**30
 """Bytes below which the batches of several worker processes may not fit."""
 
 SAMPLED = 100
-"""How many images of each split are opened to see whether they can be read."""
+"""How many images of each split are read to see what they are like."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--data-root", help="folder of images to check")
     parser.add_argument("--data-name", help="what it holds: folder (default), cifar10, cifar100; digits needs no root")
+    parser.add_argument("--data-range", metavar="LOW,HIGH", help="the values that are black and white in images of more than 8 bits")
     add_json(parser)
 
 
@@ -94,7 +95,7 @@ def run(args: Namespace) -> int:
 
     checks = [*_versions(), *_extras(), *_devices(), *_compilers(), *_operators()]
     if args.data_root is not None or args.data_name is not None:
-        checks.append(_data(args.data_name or "folder", args.data_root))
+        checks += _data(args.data_name or "folder", args.data_root, args.data_range)
     checkup = Checkup(tuple(checks))
     show(checkup, as_json=args.json)
     return 0 if checkup.healthy else 1
@@ -181,30 +182,26 @@ def _operators() -> list[Inspection]:
     return checks
 
 
-def _data(name: str, root: str | None) -> Inspection:
+def _data(name: str, root: str | None, limits: str | None) -> list[Inspection]:
     try:
-        from senet.data.source import UnreadableImageError, open_data
-        from senet.recipe import build_recipe
+        from senet.data.inspect_images import inspect_images
+        from senet.data.source import open_data
+        from senet.recipe import build_recipe, parse_text
 
-        source = open_data(build_recipe({"data": {"name": name, "root": root}}).data)
-        unreadable, looked_at = [], 0
-        for images in (source.train, source.val):
-            step = -(-len(images) // SAMPLED)
-            for index in range(0, len(images), step):
-                looked_at += 1
-                try:
-                    images.read(index)
-                except UnreadableImageError as error:
-                    unreadable.append(_one_line(error))
+        stated = None if limits is None else parse_text(f"[{limits}]")
+        source = open_data(build_recipe({"data": {"name": name, "root": root, "range": stated}}).data)
+        seen = inspect_images((source.train, source.val), SAMPLED)
     except (UsageError, OSError) as error:
-        return Inspection("data", name, "", _one_line(error), fatal=True)
+        return [Inspection("data", name, "", _one_line(error), fatal=True)]
     except ImportError as error:
-        return Inspection("data", name, "", f"{_one_line(error)}: pip install 'senet[train]'", fatal=True)
+        return [Inspection("data", name, "", f"{_one_line(error)}: pip install 'senet[train]'", fatal=True)]
     found = f"{len(source.train)} training and {len(source.val)} validation images of {len(source.classes)} classes"
-    if unreadable:
-        complaint = f"{len(unreadable)} of {looked_at} images looked at cannot be read, such as {unreadable[0]}"
-        return Inspection("data", name, found, complaint, fatal=True)
-    return Inspection("data", name, found)
+    bad = seen.unreadable
+    complaint = f"{len(bad)} of {seen.looked_at} images looked at cannot be read, such as {bad[0]}" if bad else ""
+    return [
+        Inspection("data", name, found, complaint, fatal=bool(bad)),
+        *(Inspection("data", "", "", note) for note in (*source.notes, *seen.notes)),
+    ]
 
 
 def _one_line(error: Exception) -> str:

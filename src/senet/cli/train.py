@@ -14,6 +14,11 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--out", default="runs", help="where the run gets its folder, named after recipe and digest")
     parser.add_argument("--folder", help="the run's folder itself, instead of one below --out")
     parser.add_argument("--resume", metavar="RUN", help="folder of an interrupted run to go on with; needs no recipe")
+    parser.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="go on although recipe, code, classes, images or the number of processes are not what they were; also to train longer",
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     add_json(parser)
 
@@ -31,10 +36,14 @@ def run(args: Namespace) -> int:
 
         saved = RunFolder.at(args.resume).recipe()
         recipe = override(saved, args.changes) if args.changes else saved
+    if args.accept_changes and args.resume is None:
+        raise UsageError("--accept-changes says how to go on: it needs --resume RUN")
     from senet.cli.printing import show
     from senet.training.loop import train
 
-    result = train(recipe, out=args.out, folder=args.folder, resume=args.resume, progress=not args.quiet)
+    result = train(
+        recipe, out=args.out, folder=args.folder, resume=args.resume, accept_changes=args.accept_changes, progress=not args.quiet
+    )
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
         show(result, as_json=args.json)
     return 0

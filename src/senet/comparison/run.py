@@ -105,12 +105,18 @@ def train_missing(variants: Sequence[Variant], seeds: Sequence[int], folder: Pat
             run = RunFolder(folder / f"{variant.slug}-seed{seed}-{recipe.digest()}")
             runs[variant.label].append(run)
             label = f"{variant.label}, seed {place}/{len(seeds)}"
-            begun = {"resume": run.path} if run.checkpoint.exists() else {"folder": run.path}
+            begun = run.has_checkpoint()
             try:
                 if run.is_finished():
                     progress.skip(label)
                 else:
-                    train(recipe, **begun, progress=progress, label=label)
+                    train(
+                        recipe,
+                        folder=None if begun else run.path,
+                        resume=run.path if begun else None,
+                        progress=progress,
+                        label=label,
+                    )
             except Interrupted as stop:
                 raise Interrupted(stop.signum, "the same command goes on from there") from None
     return runs

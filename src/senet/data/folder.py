@@ -7,9 +7,11 @@ import numpy as np
 from PIL import Image
 
 from senet.data.image_file import SUFFIXES, ImageReading, read_image
+from senet.data.image_tree import LeftOut, image_files, sub_folders
 from senet.data.source import DataSource, input_spec
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
+from senet.text import printable
 from senet.weights.releases.library import IMAGENET
 
 
@@ -36,44 +38,23 @@ class ImageFiles:
 
     def read(self, index: int) -> Image.Image:
         """Return image `index` as RGB, or raise UnreadableImageError."""
-        return read_image(self.root / self.describe(index), self.reading)
+        return read_image(self.path(index), self.reading)
+
+    def path(self, index: int) -> Path:
+        """Return the file of image `index`."""
+        return self.root / os.fsdecode(self.paths[index])
 
     def describe(self, index: int) -> str:
-        """Return the path below the root."""
-        return os.fsdecode(self.paths[index])
-
-
-class FolderImages(ImageFiles):
-    """The images of one split.
-
-    Args:
-        root: root of the data.
-        split: "train" or "val".
-        classes: class names, in the order of the labels.
-
-    Raises:
-        UsageError: if a class has no images.
-    """
-
-    def __init__(self, root: Path, split: str, classes: tuple[str, ...]) -> None:
-        paths: list[bytes] = []
-        counts = []
-        for name in classes:
-            found = _image_files(root / split / name)
-            if not found:
-                raise UsageError(
-                    f"class folder {root / split / name} has no images; add some ({', '.join(sorted(SUFFIXES))}) or remove the class"
-                )
-            paths += [os.fsencode(file.relative_to(root)) for file in found]
-            counts.append(len(found))
-        super().__init__(root, np.array(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts))
+        """Return the path below the root, as it can be printed."""
+        return printable(os.fsdecode(self.paths[index]), None)
 
 
 def open_source(recipe: DataRecipe) -> DataSource:
     """Open the class folders in the recipe's root.
 
     Raises:
-        UsageError: for a missing folder, a class without images, or classes that differ between train and val.
+        UsageError: for a missing folder or one that cannot be read, a class without images or whose name is not UTF-8, or classes that
+            differ between train and val.
     """
     if recipe.root is None:
         raise UsageError("folder needs --data.root DIR, with DIR/train/CLASS/image.jpg and DIR/val/CLASS/image.jpg")
@@ -84,13 +65,29 @@ def open_source(recipe: DataRecipe) -> DataSource:
     if classes != val_classes:
         differences = [f"only in {split}: {_few(names)}" for split, names in _only_in(classes, val_classes) if names]
         raise UsageError(f"{root}: train and val must have the same class folders; {'; '.join(differences)}")
+    left_out, reading = LeftOut(), ImageReading.of(recipe)
     return DataSource(
         name="folder",
-        train=FolderImages(root, "train", classes),
-        val=FolderImages(root, "val", classes),
+        train=_split(root, "train", classes, reading, left_out),
+        val=_split(root, "val", classes, reading, left_out),
         classes=classes,
         input=input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224),
+        notes=tuple(f"{root}: {note}" for note in left_out.notes()),
     )
+
+
+def _split(root: Path, split: str, classes: tuple[str, ...], reading: ImageReading, left_out: LeftOut) -> ImageFiles:
+    paths: list[bytes] = []
+    counts = []
+    places = [root / split / name for name in classes]
+    start = len(os.path.join(root, ""))  # noqa: PTH118 - what stands before each path
+    for place in places:
+        found = [os.fsencode(path[start:]) for path in image_files(place, left_out, known=(root, root / split, *places))]
+        if not found:
+            raise UsageError(f"class folder {place} has no images; add some ({', '.join(sorted(SUFFIXES))}) or remove the class")
+        paths += found
+        counts.append(len(found))
+    return ImageFiles(root, np.array(paths), np.repeat(np.arange(len(classes), dtype=np.int64), counts), reading)
 
 
 def _class_names(root: Path, split: str) -> tuple[str, ...]:
@@ -98,18 +95,16 @@ def _class_names(root: Path, split: str) -> tuple[str, ...]:
     if not folder.is_dir():
         there = [entry.name for entry in sorted(root.iterdir()) if entry.is_dir()]
         raise UsageError(f"{root} has no folder {split!r}; it has: {_few(there) or 'no folders'}")
-    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+    names = tuple(sub_folders(folder))
     if not names:
         raise UsageError(f"{folder} has no class folders; images must be in {folder}/CLASS/image.jpg")
+    if foreign := next((name for name in names if not _is_utf8(name)), None):
+        raise UsageError(f"{folder}: the name of class folder {printable(foreign)} is not UTF-8 and cannot be written to a file; rename it")
     return names
 
 
-def _image_files(folder: Path) -> list[Path]:
-    files = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [Path(place, name) for name in sorted(names) if name.lower().endswith(tuple(SUFFIXES)) and not name.startswith(".")]
-    return files
+def _is_utf8(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _only_in(train: tuple[str, ...], val: tuple[str, ...]) -> list[tuple[str, list[str]]]:

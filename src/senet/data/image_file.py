@@ -78,14 +78,14 @@ def read_image(path: str | os.PathLike[str], reading: ImageReading = ImageReadin
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF data and palettes; the pixels are right
-            with open_regular(path) as file, _open(file, reading.max_pixels) as image:
+            with open_regular(path) as file, open_image(file, reading.max_pixels) as image:
                 eight = eight_bits(image, reading.value_range)
                 turn = TURNS.get(_orientation(image))
                 rgb = eight if eight.mode == "RGB" else eight.convert("RGB")
                 return rgb.copy() if rgb is image and turn is None else rgb if turn is None else rgb.transpose(turn)
     except Exception as error:  # what a damaged file raises depends on its format
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__  # a system error's text repeats the path
-        raise UnreadableImageError(f"{printable(os.fspath(path), 1000)}: {printable(' '.join(reason.split()))}") from error
+        raise UnreadableImageError(f"{printable(os.fspath(path), None)}: {printable(' '.join(reason.split()))}") from error
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -112,7 +112,12 @@ def _openers() -> dict[str, Callable[[bytes], bool | str] | None]:
     return {name: Image.OPEN[name][1] for name in FORMATS if name in Image.OPEN}
 
 
-def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
+def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
+    """Open an image of a format that is read; its pixels are not decoded yet.
+
+    Raises:
+        ValueError: if it is none, or larger.
+    """
     try:
         image = Image.open(file, formats=list(_openers()))
     except UnidentifiedImageError:

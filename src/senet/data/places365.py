@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from senet.data.folder import ImageFiles
+from senet.data.image_file import ImageReading
 from senet.data.source import DataSource, input_spec
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
@@ -50,13 +51,14 @@ def open_source(recipe: DataRecipe) -> DataSource:
     root = Path(recipe.root).expanduser()
     classes = read_categories(root / CATEGORIES)
     listing, folder = _train_images(root)
-    train = _listed_images(listing, folder, len(classes))
+    reading = ImageReading.of(recipe)
+    train = _listed_images(listing, folder, len(classes), reading)
     if missing := sorted(set(range(len(classes))) - set(np.unique(train.targets).tolist())):
         raise UsageError(f"{listing} has no images of class {missing[0]} ({classes[missing[0]]}); it is cut short, fetch it again")
     return DataSource(
         name="places365",
         train=train,
-        val=_listed_images(root / LISTS["val"], _folder(root, "val"), len(classes)),
+        val=_listed_images(root / LISTS["val"], _folder(root, "val"), len(classes), reading),
         classes=classes,
         input=input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224),
     )
@@ -102,7 +104,7 @@ def _folder(root: Path, part: str) -> Path:
     raise UsageError(f"{root} has no folder with the images of {LISTS[part]}; it must be one of: {', '.join(FOLDERS[part])}")
 
 
-def _listed_images(listing: Path, folder: Path, classes: int) -> ImageFiles:
+def _listed_images(listing: Path, folder: Path, classes: int, reading: ImageReading) -> ImageFiles:
     """Open listed images; one of each class must be there, since asking for all of them takes minutes on a network drive."""
     _check_file(listing)
     with listing.open("rb") as file:
@@ -112,9 +114,9 @@ def _listed_images(listing: Path, folder: Path, classes: int) -> ImageFiles:
         entries = np.fromiter(lines, dtype=[("path", f"S{width}"), ("label", np.int64)])  # one block: worker processes share it
     if not len(entries):
         raise UsageError(f"{listing} lists no images")
-    images = ImageFiles(folder, entries["path"], np.ascontiguousarray(entries["label"]))
+    images = ImageFiles(folder, entries["path"], np.ascontiguousarray(entries["label"]), reading)
     for first in np.unique(images.targets, return_index=True)[1]:
-        if not (folder / images.describe(int(first))).is_file():
+        if not images.path(int(first)).is_file():
             raise UsageError(
                 f"{folder} lacks {images.describe(int(first))}, which {listing.name} lists; are these the images of that list?"
             )

@@ -99,6 +99,7 @@ class DataSource:
         val: validation images.
         classes: class names, in the order of their indices; empty where nothing is classified.
         input: size, channels and normalisation of what the network sees.
+        notes: what a user should know of the images, one line each: what was left out.
     """
 
     name: str
@@ -106,6 +107,7 @@ class DataSource:
     val: ImageSet
     classes: tuple[str, ...]
     input: InputSpec
+    notes: tuple[str, ...] = ()
 
 
 def open_data(recipe: DataRecipe) -> DataSource:

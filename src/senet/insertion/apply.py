@@ -48,7 +48,7 @@ def _put(model: nn.Module, plan: InsertPlan, hosts: list[Host]) -> list[Inserted
     steps = [(*_block(site, host, model, plan.init), host) for site, host in zip(plan, hosts, strict=True)]
     for host in {host.module: host for site, _, host in steps if site.position == "graph"}.values():
         inside = [(site, block) for site, block, other in steps if other.module is host.module and site.position == "graph"]
-        edits = [Edit(site.name, site.node, site.users, site.shortcut, site.gain) for site, _ in inside]
+        edits = [Edit(site.name, site.node, site.users, site.axis, site.shortcut, site.gain) for site, _ in inside]
         blocks_by_name = {site.name: block for site, block in inside}
         current[host.module] = Rewritten(host.module, edits, blocks_by_name, host.call.absent(host.module))
         replace_modules(model, {host.module: current[host.module]})

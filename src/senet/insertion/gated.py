@@ -17,7 +17,7 @@ class Gated(nn.Module):
         host: the wrapped module.
         se: the block.
         on: whether the block acts on the host's "output" or on its first "input".
-        axis: axis of the channels, 1 or -1.
+        axis: axis of the channels: 1, or the last one where they come last.
         gain: constant factor behind the block, see `start_as_identity` of the blocks.
     """
 
@@ -33,7 +33,7 @@ class Gated(nn.Module):
         self.training = host.training
 
     def recalibrate(self, x: Tensor) -> Tensor:
-        """Apply block and gain. x: (N, C, *S), or (N, *S, C) with axis -1 -> the same shape."""
+        """Apply block and gain. x: (N, C, *S), or (N, *S, C) where the axis is the last -> the same shape."""
         y = self.se(x) if self.axis == 1 else self.se(x.movedim(self.axis, 1)).movedim(1, self.axis)
         return y if self.gain == 1 else y * self.gain
 

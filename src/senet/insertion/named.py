@@ -6,7 +6,8 @@ from senet.errors import UsageError
 from senet.insertion.patterns import close_matches, compile_pattern
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.request import Request
-from senet.insertion.stages import stage_numbers
+from senet.insertion.stages import stage_numbers, stride_of
+from senet.surgery.probe import Probe
 
 
 def plan_named(request: Request, at: str | type[nn.Module]) -> InsertPlan:
@@ -24,15 +25,15 @@ def plan_named(request: Request, at: str | type[nn.Module]) -> InsertPlan:
             f"at= puts blocks behind modules ('standard') or before them ('pre'), not {request.block.kind!r} at {request.placement!r}"
         )
     meant = _matching(request.model, at)
-    shapes = {path: _shape(request, path, module) for path, module in meant.items()}
-    stages = stage_numbers(request, [(path, shape, "module") for path, shape in shapes.items()])
+    maps = {path: _map(request, path, module) for path, module in meant.items()}
+    stages = stage_numbers(request, [(path, stride_of(request, *found), "module") for path, found in maps.items()])
     wanted = [(path, stage) for path, stage in zip(meant, stages, strict=True) if request.includes(stage)]
     if not wanted:
         raise UsageError(request.only_elsewhere(stages))
-    return InsertPlan(request.name, tuple(_site(request, path, stage, shapes[path][1]) for path, stage in wanted))
+    return InsertPlan(request.name, tuple(_site(request, path, stage, *maps[path]) for path, stage in wanted))
 
 
-def _site(request: Request, path: str, stage: int, channels: int) -> Site:
+def _site(request: Request, path: str, stage: int, shape: tuple[int, ...], axis: int) -> Site:
     module = request.model.get_submodule(path)
     container = path.rpartition(".")[0]
     while container and request.model.get_submodule(container) not in request.seen.calls:
@@ -44,22 +45,32 @@ def _site(request: Request, path: str, stage: int, channels: int) -> Site:
         kind="module",
         placement=request.placement,
         stage=stage,
-        channels=channels,
+        channels=shape[axis],
         block=request.block.at_stage(stage),
         container=container,
+        axis=axis,
         aliases=tuple(alias for alias in request.paths[module] if alias != path),
     )
 
 
-def _shape(request: Request, path: str, module: nn.Module) -> tuple[int, ...]:
-    """Return the shape of what a block at a module would recalibrate."""
+def _map(request: Request, path: str, module: nn.Module) -> tuple[tuple[int, ...], int]:
+    """Return the shape of what a block at a module would recalibrate, and the axis of its features."""
     if module not in request.seen.calls:
         raise UsageError(f"{path} does not run in evaluation mode: a block there would do nothing")
     before = request.placement == "pre"
-    value = next(iter(request.seen.calls[module].args), None) if before else request.seen.outputs[module]
-    if not isinstance(value, Tensor) or value.ndim < 3:
+
+    def looked_up(seen: Probe) -> Tensor | None:
+        value = next(iter(seen.calls[module].args), None) if before else seen.outputs[module]
+        return value if isinstance(value, Tensor) else None
+
+    value = looked_up(request.seen)
+    if value is None or value.ndim < 3:
         raise UsageError(f"{path} {'takes' if before else 'gives'} no map (N, C, ...): it cannot be recalibrated")
-    return tuple(value.shape)
+    axis = request.seen.feature_axis(looked_up)
+    if axis is None:
+        at = "before" if before else "behind"
+        raise UsageError(f"which axis of the map {tuple(value.shape)} {at} {path} holds its features cannot be told: name a layer near it")
+    return tuple(value.shape), axis
 
 
 def _matching(model: nn.Module, at: str | type[nn.Module]) -> dict[str, nn.Module]:

@@ -54,7 +54,7 @@ def choose_place(unit: Unit, cuts: tuple[Cut, ...], paths: Mapping[nn.Module, li
         return Place(path, position, cut)
     reason = why_not_rewritten(unit.flow.container)
     if reason is None:
-        return Place(unit.flow.container.path, "graph", next(cut for cut in cuts if cut.axis == 1))
+        return Place(unit.flow.container.path, "graph", cuts[0])
     if wrapped:
         cut, (path, position) = wrapped[0]
         return Place(path, position, cut, best=False)

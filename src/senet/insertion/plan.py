@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from senet.errors import UsageError
+from senet.insertion.narrow import narrow_bottlenecks
 from senet.insertion.patterns import close_matches, compile_pattern
 from senet.insertion.written import PLAN, SITE, WRITTEN_PLAN
 from senet.schema import read_json, record
@@ -30,7 +31,7 @@ class Site:
         channels: channels that the block recalibrates.
         block: which block.
         container: the smallest module that holds the unit; the block is proved to be on its path.
-        axis: axis of the channels, 1 or -1.
+        axis: axis of the channels, from 0: 1, or the last one where they come last; -1 is the last one too.
         aliases: further paths of the same module.
         node: name of the value inside the module.
         users: names of the operations that see the recalibrated value.
@@ -152,6 +153,7 @@ class InsertPlan:
         places: dict[str, list[str]] = {}
         for site in self.sites:
             places.setdefault(site.note, []).append(site.path)
+        places |= narrow_bottlenecks(self.sites)
         noted = [f"{_several(paths)}: {note}" for note, paths in places.items() if note]
         return [f"{len(self)} blocks in {self.model}", *self.notes, *noted]
 

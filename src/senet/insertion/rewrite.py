@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from senet.insertion.written import SITE
@@ -22,6 +23,7 @@ class Edit:
         name: name of the block's sub-module.
         node: name of the value that it recalibrates.
         users: names of the operations that see the recalibrated value.
+        axis: axis of its channels.
         shortcut: name of its second input, or "".
         gain: constant factor behind it.
 
@@ -32,6 +34,7 @@ class Edit:
     name: str
     node: str
     users: tuple[str, ...]
+    axis: int = 1
     shortcut: str = ""
     gain: float = 1.0
 
@@ -148,10 +151,12 @@ def _insert(graph: fx.Graph, nodes: Mapping[str, fx.Node], edit: Edit) -> None:
     value, users = nodes[edit.node], [nodes[name] for name in edit.users]
     inputs = (value, nodes[edit.shortcut]) if edit.shortcut else (value,)
     place = max(inputs, key=list(graph.nodes).index)
-    with graph.inserting_after(place):
-        gated = graph.create_node("call_module", edit.name, inputs)
-    if edit.gain != 1:
-        with graph.inserting_after(gated):
+    with graph.inserting_before(place.next):
+        maps = inputs if edit.axis == 1 else tuple(graph.call_function(torch.movedim, (value, edit.axis, 1)) for value in inputs)
+        gated = graph.create_node("call_module", edit.name, maps)
+        if edit.axis != 1:
+            gated = graph.call_function(torch.movedim, (gated, 1, edit.axis))
+        if edit.gain != 1:
             gated = graph.call_function(operator.mul, (gated, edit.gain))
     for user in users:
         user.replace_input_with(value, gated)

@@ -11,7 +11,7 @@ from senet.insertion.named import plan_named
 from senet.insertion.places import PlacementError, choose_place
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.request import Request
-from senet.insertion.stages import stage_numbers
+from senet.insertion.stages import stage_numbers, stride_of
 from senet.insertion.units.find import Survey, survey
 from senet.insertion.units.residual import branch_width
 from senet.insertion.units.unit import Unit
@@ -100,8 +100,7 @@ def _plan_units(request: Request, existing: str) -> InsertPlan:
         UsageError: if there is no site; it says why.
     """
     found = survey(request.model, request.seen)
-    values = [(unit.flow.container.path, request.seen.shape(unit.flow, unit.value), unit.kind) for unit in found.units]
-    stages = stage_numbers(request, values)
+    stages = stage_numbers(request, [(unit.flow.container.path, _stride(request, unit), unit.kind) for unit in found.units])
     sites: list[Site] = []
     faults = []
     for index, (unit, stage) in enumerate(zip(found.units, stages, strict=True)):
@@ -133,6 +132,9 @@ def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) ->
     shape = request.seen.shape(unit.flow, cut.node)
     if len(shape) < 3:
         raise PlacementError(f"{chosen.path}: what the block would recalibrate is not a map (N, C, ...)")
+    axis = request.seen.feature_axis(lambda seen: seen.value(unit.flow, cut.node))
+    if axis is None:
+        raise PlacementError(f"{chosen.path}: which axis of {cut.node.name} {shape} holds its features cannot be told")
     module = request.model.get_submodule(chosen.path)
     return Site(
         path=chosen.path,
@@ -141,10 +143,10 @@ def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) ->
         kind=unit.kind,
         placement=request.placement,
         stage=stage,
-        channels=shape[cut.axis],
+        channels=shape[axis],
         block=_block(request, unit, stage),
         container=container.path,
-        axis=cut.axis,
+        axis=axis,
         aliases=tuple(path for path in request.paths[module] if path != chosen.path),
         node=cut.node.name if graph else "",
         users=tuple(sorted(user.name for user in cut.users)) if graph else (),
@@ -152,6 +154,11 @@ def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) ->
         name=_free_name(module, [other.name for other in others if other.path == chosen.path]) if graph else "se",
         note="" if chosen.best else "before the activation, which is not a module",
     )
+
+
+def _stride(request: Request, unit: Unit) -> float:
+    axis = request.seen.feature_axis(lambda seen: seen.value(unit.flow, unit.value))
+    return stride_of(request, request.seen.shape(unit.flow, unit.value), axis)
 
 
 def _block(request: Request, unit: Unit, stage: int) -> BlockSpec:

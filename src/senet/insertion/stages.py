@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from senet.insertion.request import Request
 
 
-def stage_numbers(request: Request, values: Sequence[tuple[str, tuple[int, ...], str]]) -> list[int]:
+def stage_numbers(request: Request, values: Sequence[tuple[str, float, str]]) -> list[int]:
     """Return the stage of each value.
 
     A network that numbers its stages has the say. In others a stage is log2 of the stride, so that stride 4 is stage 2; where some value
@@ -14,17 +14,26 @@ def stage_numbers(request: Request, values: Sequence[tuple[str, tuple[int, ...],
 
     Args:
         request: the network, and a run of it.
-        values: path of the module that holds the value, its shape, kind of the unit.
+        values: path of the module that holds the value, its stride, kind of the unit.
     """
-    stages = [_stage(request, path, shape) for path, shape, _ in values]
+    stages = [_stage(request, path, stride) for path, stride, _ in values]
     shift = 1 if 0 in [stage for stage, (*_, kind) in zip(stages, values, strict=True) if kind != "decoder"] else 0
     return [stage + shift for stage in stages]
 
 
-def _stage(request: Request, path: str, shape: tuple[int, ...]) -> int:
+def stride_of(request: Request, shape: tuple[int, ...], axis: int | None) -> float:
+    """Return how many pixels of the image lie between two positions of a map; tokens in a row stand for an area."""
+    image = request.seen.image
+    sides = [side for index, side in enumerate(shape) if index not in (0, axis or 1)]
+    if not image or not sides or 0 in sides:
+        return 1.0
+    return image[-1] / sides[-1] if len(sides) >= len(image) else (math.prod(image) / math.prod(sides)) ** (1 / len(image))
+
+
+def _stage(request: Request, path: str, stride: float) -> int:
     stages = getattr(request.model, "stages", None)
     if isinstance(stages, Mapping):
         for number, stage in stages.items():
             if any(path == prefix or path.startswith(f"{prefix}.") for prefix in request.paths.get(stage, ())):
                 return int(number)
-    return max(0, round(math.log2(request.seen.image / shape[-1]))) if request.seen.image and shape else 0
+    return max(0, round(math.log2(stride)))

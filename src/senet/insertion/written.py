@@ -26,7 +26,7 @@ SITE = {
     "channels": integer(1, 2**20),
     "block": either(Requirement("a block", lambda block: isinstance(block, BlockSpec)), WRITTEN_BLOCK),
     "container": PATH,
-    "axis": Requirement("1 or -1", lambda axis: type(axis) is int and axis in (1, -1)),
+    "axis": Requirement("1 to 4, or -1", lambda axis: type(axis) is int and axis in (-1, 1, 2, 3, 4)),
     "aliases": items(PATH),
     "node": either(text(0, what="empty"), IDENTIFIER),
     "users": items(IDENTIFIER),

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from senet.errors import UsageError
 from senet.spec import BlockSpec, check_positive
+from senet.weights.metadata import WeightsMetadata
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,9 @@ class Classifier(nn.Module):
         old = self.get_submodule(self.head).get_parameter("weight")
         self.set_submodule(self.head, nn.Linear(old.shape[1], num_classes, device=old.device, dtype=old.dtype))
         self.config = ModelConfig(self.config.name, dict(self.config.options) | {"num_classes": num_classes})
+        loaded = getattr(self, "weights_metadata", None)
+        if isinstance(loaded, WeightsMetadata):  # the names were those of the old head's classes
+            self.weights_metadata = replace(loaded, classes=None)  # pyright: ignore[reportAttributeAccessIssue] - modules take any attribute
 
     def reset_parameters(self) -> None:
         """Initialise every layer: convolutions as He et al. (1502.01852), biases of them 0, all other layers as they do themselves."""

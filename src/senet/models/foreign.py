@@ -15,6 +15,7 @@ from senet.models.classifier import ModelConfig
 from senet.models.libraries import LIBRARIES, from_file
 from senet.spec import BlockSpec, Recalibration
 from senet.userfile import in_user_file, was_loaded
+from senet.weights.remote import fetching
 
 INSERTION_OPTIONS = ("init", "existing", "at")
 """Options of a recipe's model that go to `senet.insert`; all others go to the library or the factory."""
@@ -125,13 +126,22 @@ def _describe(model: nn.Module, config: ModelConfig, in_channels: int) -> None:
 
 def _build(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     library, _, rest = name.partition("/")
+    fix = "trained weights need a connection; ask for none, or fetch them once where there is one"
+    own = in_user_file(name)
     try:
-        if in_user_file(name):
-            model = from_file(name, num_classes, in_channels, options)
-        else:
-            model = LIBRARIES[library](rest, num_classes, in_channels, options)
+        with fetching(f"{name} cannot be made, as a download failed", fix, () if own else (OSError,)):
+            if own:
+                model = from_file(name, num_classes, in_channels, options)
+            else:
+                model = LIBRARIES[library](rest, num_classes, in_channels, options)
+    except UsageError:
+        raise
     except TypeError as error:
         raise UsageError(f"{name} does not take these options: {error}") from error
+    except Exception as error:  # a library may raise anything
+        if own:
+            raise
+        raise UsageError(f"{name} cannot be made: {' '.join(str(error).split()) or type(error).__name__}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"{name} returns {type(model).__name__}, which is not a torch.nn.Module")
     return model

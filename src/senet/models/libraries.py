@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from senet.errors import UsageError, nearest
+from senet.errors import UsageError, choice_error, nearest
 from senet.userfile import load_function
 
 UNTRAINED = {"googlenet": {"aux_logits": False, "init_weights": True}, "inception_v3": {"aux_logits": False, "init_weights": True}}
 """Options of torchvision without which training returns tuples of logits, and the constructors warn."""
+
+UNFETCHED = {"weights": None, "weights_backbone": None, "encoder_weights": None, "pretrained": False, "pretrained_backbone": False}
+"""Parameters by which constructors are asked for trained weights, and what they are given for none: defaults fetch some."""
 
 
 def from_timm(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
@@ -23,7 +26,8 @@ def from_timm(name: str, num_classes: int | None, in_channels: int, options: dic
     if not timm.is_model(name.split(".")[0]):
         raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
     classes = {} if num_classes is None else {"num_classes": num_classes}
-    return timm.create_model(name, in_chans=in_channels, **classes, **options)
+    arguments: dict[str, Any] = unfetched(timm.create_model) | {"in_chans": in_channels} | classes | options
+    return timm.create_model(name, **arguments)
 
 
 def from_torchvision(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
@@ -36,10 +40,16 @@ def from_torchvision(name: str, num_classes: int | None, in_channels: int, optio
     if name not in models.list_models():
         raise UsageError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
     trained = options.pop("pretrained", None)
+    if "weights" in options:
+        raise UsageError(f"torchvision/{name} takes `pretrained`, True or the name of weights, not `weights`")
     if not trained:
         classes = {} if num_classes is None else {"num_classes": num_classes}
-        model = models.get_model(name, weights=None, **(UNTRAINED.get(name, {}) | options), **classes)
+        defaults = unfetched(models.get_model_builder(name)) | UNTRAINED.get(name, {})
+        model = models.get_model(name, **(defaults | options | classes))
     else:
+        published = models.get_model_weights(name).__members__
+        if isinstance(trained, str) and trained.rpartition(".")[2] not in published:
+            raise choice_error(f"weights of torchvision/{name}", trained, published)
         model = models.get_model(name, weights="DEFAULT" if trained is True else trained, **options)
         _drop_auxiliary(model)
         if num_classes is not None:
@@ -47,6 +57,11 @@ def from_torchvision(name: str, num_classes: int | None, in_channels: int, optio
     if in_channels != 3:
         _replace_stem(model, in_channels)
     return model
+
+
+def unfetched(constructor: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments with which a constructor fetches no trained weights, as far as it names parameters for them."""
+    return {name: nothing for name, nothing in UNFETCHED.items() if name in inspect.signature(constructor).parameters}
 
 
 def from_file(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:

@@ -18,7 +18,8 @@ from senet.publishing.subject import Costs, Subject
 from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
 from senet.weights.hub import CARD, CONFIG, PREFIX, WEIGHTS, upload
-from senet.weights.store import WeightsMetadata, find_config, metadata_of, read_metadata, read_weights, save_weights
+from senet.weights.metadata import WeightsMetadata
+from senet.weights.store import find_config, metadata_of, read_metadata, read_weights, save_weights
 
 
 def push_to_hub(

@@ -6,7 +6,7 @@ from typing import Any
 from senet.recipe import CLASSIFICATION
 from senet.results.metric import ACCURACIES, Metric
 from senet.tasks.registry import PIPELINE_TAGS
-from senet.weights.store import WeightsMetadata
+from senet.weights.metadata import WeightsMetadata
 
 METRICS = "val_metrics"
 """Where the training loop describes its metrics, among the evaluation numbers."""

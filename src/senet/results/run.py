@@ -23,6 +23,7 @@ class RunResult:
         final: the last epoch's row of metrics.csv.
         seconds: time spent in training and validation, over all sessions of the run.
         about: the metrics of the task; the first one is primary.
+        changes: what was changed between sessions of the run, and in which epoch, in words.
     """
 
     folder: Path
@@ -32,11 +33,13 @@ class RunResult:
     final: Mapping[str, float]
     seconds: float
     about: tuple[Metric, ...]
+    changes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON; the metrics stand beside the other fields."""
         fields = {name: getattr(self, name) for name in ("epochs", "best_epoch", "final", "seconds")}
-        return {"folder": str(self.folder), **self.metrics, **fields, "about": [metric.to_dict() for metric in self.about]}
+        changes = {"changes": list(self.changes)} if self.changes else {}
+        return {"folder": str(self.folder), **self.metrics, **fields, "about": [metric.to_dict() for metric in self.about], **changes}
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> "RunResult":
@@ -45,7 +48,7 @@ class RunResult:
         metrics = {name: value for name, value in tree.items() if name not in RESERVED_METRICS}
         about = tree.get("about")
         described = [metric for metric in ACCURACIES if metric.name in metrics] if about is None else map(Metric.from_dict, about)
-        return cls(folder=Path(tree["folder"]), metrics=metrics, about=tuple(described), **fields)
+        return cls(folder=Path(tree["folder"]), metrics=metrics, about=tuple(described), changes=tuple(tree.get("changes", ())), **fields)
 
     def table(self) -> "Table":
         """Return a table for the terminal: the best epoch beside the last."""

@@ -13,6 +13,7 @@ from senet.errors import UsageError
 from senet.jsontext import json_text
 from senet.measuring.numbers import with_unit
 from senet.recipe import NO_EFFECT, Recipe, load_recipe
+from senet.recipe.difference import field_differences
 from senet.results.run import RunResult
 from senet.results.run_lock import HOLDER, LOCK, only_process
 
@@ -21,8 +22,14 @@ COUNTS = frozenset({"epoch", "step", "corrupt"})
 Beside them stand `lr`, the epoch's last rate; `seconds`, which covers training and validation; `images_per_second` of training alone; and
 the task's: `train_<name>` and `val_<name>` for the loss and each metric."""
 
-FILES = ("recipe.yaml", "environment.json", "metrics.csv", "last.ckpt", "best.safetensors", "result.json", HOLDER)
+FILES = (
+    *("recipe.yaml", "environment.json", "origin.json", "metrics.csv", "last.ckpt", "previous.ckpt", "best.safetensors", "result.json"),
+    HOLDER,
+)
 """Files that training writes."""
+
+ACCEPT = "--accept-changes (in Python: accept_changes=True)"
+"""What a user says who wants to go on although something is not as it was."""
 
 MetricsRow = Mapping[str, float]
 
@@ -53,6 +60,11 @@ class RunFolder:
         return self.path / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """The checkpoint before that one."""
+        return self.path / "previous.ckpt"
+
+    @property
     def weights(self) -> Path:
         """The best weights so far, by the task's primary metric on the validation images."""
         return self.path / "best.safetensors"
@@ -79,6 +91,10 @@ class RunFolder:
     def exists(self) -> bool:
         """Return whether a run was ever begun here."""
         return self._recipe.is_file()
+
+    def has_checkpoint(self) -> bool:
+        """Return whether there is something to go on from, be it damaged."""
+        return self.checkpoint.exists() or self.previous.exists()
 
     def is_finished(self) -> bool:
         """Return whether the run here came to its end."""
@@ -120,8 +136,13 @@ class RunFolder:
         write_text(self._metrics, "\n".join(lines) + "\n")
 
     def finish(self, result: RunResult) -> None:
-        """Mark the run as finished."""
+        """Mark the run as finished; the checkpoint before the last one is of no more use."""
         write_text(self._result, json_text(result.to_dict()) + "\n")
+        self.previous.unlink(missing_ok=True)
+
+    def reopen(self) -> None:
+        """Make a finished run one that can go on; others stay as they are."""
+        self._result.unlink(missing_ok=True)
 
     @property
     def _recipe(self) -> Path:
@@ -151,45 +172,44 @@ def check_new(run: RunFolder) -> None:
     """Raise UsageError if there is a run in a folder already, or anything else."""
     if run.is_finished():
         raise UsageError(f"{str(run.path)!r} holds a finished run; name another folder with --folder, or remove it to train again")
-    if run.checkpoint.exists():
+    if run.has_checkpoint():
         raise UsageError(f"{str(run.path)!r} holds an unfinished run; go on with --resume {run.path}, or name another with --folder")
     if not run.exists() and not run.is_empty():
         raise UsageError(f"{str(run.path)!r} is taken by something else than a run; name another folder with --folder")
 
 
-def resumed_run(folder: str | Path, recipe: Recipe | None) -> tuple[RunFolder, Recipe]:
+def resumed_run(folder: str | Path, recipe: Recipe | None, *, accept_changes: bool = False) -> tuple[RunFolder, Recipe]:
     """Return an unfinished run's folder and its recipe, with what may change between sessions taken from `recipe`.
+
+    Args:
+        folder: the run's folder.
+        recipe: what is asked for; None = the run's own.
+        accept_changes: whether it may differ in more, and a finished run may be trained longer.
 
     Raises:
         UsageError: if there is no run, it is finished, or `recipe` would train other weights.
     """
     run = RunFolder(Path(folder))
     saved = run.recipe()
-    if run.is_finished():
+    if run.is_finished() and not (accept_changes and recipe is not None and recipe.training.epochs > run.result().epochs):
         result = run.result()
         primary = result.about[0]
         reached = f"{primary.title} {with_unit(result.metrics[primary.name], primary.unit, primary.decimals)}"
-        raise UsageError(f"the run in {str(folder)!r} is finished: {result.epochs} epochs, {reached}; nothing to resume")
+        raise UsageError(
+            f"the run in {str(folder)!r} is finished: {result.epochs} epochs, {reached}; nothing to resume "
+            f"(to train it longer: --resume {folder} --epochs N --accept-changes)"
+        )
     if recipe is None:
         return run, saved
-    if recipe.digest() != saved.digest():
+    if recipe.digest() != saved.digest() and not accept_changes:
         free = [f"{section}.{name}".lstrip(".") for section, name in NO_EFFECT]
-        differences = _differences(saved.to_dict(), recipe.to_dict())
+        differences = [path for path, *_ in field_differences(saved.to_dict(), recipe.to_dict())]
         changed = [name for name in differences if name not in free] or differences  # a folder of images counts by its place
         allowed = ", ".join(name for name in free if name not in changed)
-        raise UsageError(f"{str(folder)!r} was begun with another {', '.join(changed)}; a resumed run may only change {allowed}")
+        raise UsageError(
+            f"{str(folder)!r} was begun with another {', '.join(changed)}; a resumed run may only change {allowed}, unless you add {ACCEPT}"
+        )
     return run, recipe
-
-
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for name in first.keys() | second.keys():
-        one, other = first.get(name), second.get(name)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found += _differences(one, other, f"{prefix}{name}.")
-        elif one != other:
-            found.append(f"{prefix}{name}")
-    return sorted(found)
 
 
 def _number(value: float) -> str:

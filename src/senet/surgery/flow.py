@@ -1,6 +1,6 @@
 """How maps flow through a container: what computes them, what only passes them on, what recalibrates them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,12 +21,10 @@ class Step:
     Args:
         node: the value.
         user: the node that uses it on this way.
-        axis: axis of its channels.
     """
 
     node: fx.Node
     user: fx.Node
-    axis: int = 1
 
 
 class Flow(ModuleGraph):
@@ -115,21 +113,18 @@ class Flow(ModuleGraph):
         """Return whether a value comes from no input of the container: a number, a parameter, a reshaped parameter."""
         return not isinstance(node, fx.Node) or all(earlier.op != "placeholder" for earlier in self.ancestors(node))
 
-    def passed(self, node: fx.Node) -> tuple[fx.Node, Sequence[int] | None] | None:
-        """Return the value that a node passes on, and how it permutes its axes; None if the node does more than scale, drop or permute."""
+    def passed(self, node: fx.Node) -> fx.Node | None:
+        """Return the value that a node passes on; None if the node does more than scale, drop or permute."""
         inputs = operands(node)
         module = self.module(node)
         if module is not None:
-            return (inputs[0], None) if len(inputs) == 1 and (roles.is_scale(module) or roles.is_identity(module)) else None
+            return inputs[0] if len(inputs) == 1 and (roles.is_scale(module) or roles.is_identity(module)) else None
         name = self.name(node)
-        if name == "permute" and len(inputs) == 1:
-            axes: Any = node.args[1:] if isinstance(node.args[1], int) else node.args[1]
-            return (inputs[0], tuple(axes)) if all(isinstance(axis, int) for axis in axes) else None
-        if name in roles.DROP or name == "contiguous":
-            return inputs[0], None
+        if name in roles.PERMUTE | roles.DROP | {"contiguous"}:
+            return inputs[0] if len(inputs) == 1 else None
         if name in roles.MULTIPLY:
             maps = [value for value in operands(node) if not self.is_parameter(value)]
-            return (maps[0], None) if len(maps) == 1 else None
+            return maps[0] if len(maps) == 1 else None
         return None
 
     def trace_back(self, node: fx.Node, user: fx.Node, stop: fx.Node | None = None) -> list[Step]:
@@ -140,9 +135,7 @@ class Flow(ModuleGraph):
         """
         steps = [Step(node, user)]
         while steps[-1].node is not stop and (passed := self.passed(steps[-1].node)) is not None:
-            source, order = passed
-            axis = steps[-1].axis
-            steps.append(Step(source, steps[-1].node, axis if order is None else order[axis]))
+            steps.append(Step(passed, steps[-1].node))
         return steps[::-1]
 
     def source(self, node: fx.Node, *, shapes: bool = False) -> fx.Node:
@@ -150,7 +143,7 @@ class Flow(ModuleGraph):
         while True:
             passed = self.passed(node)
             if passed is not None:
-                node = passed[0]
+                node = passed
             elif shapes and self.name(node) in roles.RESHAPES and operands(node):
                 node = operands(node)[0]
             else:

@@ -1,10 +1,10 @@
 """Run a network without computing anything, to see how its modules are called and what shapes flow."""
 
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from senet.surgery.arguments import Arguments, materialise, tensors
 from senet.surgery.enlarging import Enlarging
 from senet.surgery.graph import ModuleGraph
 from senet.surgery.hooks import hooked
+from senet.surgery.layout import FeatureAxes, feature_axes, shape_only
 from senet.surgery.preserve import evaluating, unchanged
 from senet.surgery.roles import CONVS
 from senet.surgery.trace import Container
@@ -35,18 +36,20 @@ class Probe:
     Attributes:
         calls: module -> arguments of its first call, in the order of the calls.
         counts: module -> how often it was called.
-        outputs: module -> what that call returned; tensors stand for their shape and type only.
-        image: side of the map that the first convolution got, in pixels.
+        outputs: module -> what that call returned; tensors stand for their shape, type and feature axes only.
+        image: sides of the map that the first convolution got, in pixels.
         enlarging: what resampled and joined maps.
-        traced: container -> shapes of its nodes, as far as they were asked for.
+        traced: container -> the tensors that its nodes give, as far as they were asked for.
+        rerun: runs the network on an input of another size, or returns None.
     """
 
     calls: dict[nn.Module, Arguments] = field(default_factory=dict)
     counts: Counter[nn.Module] = field(default_factory=Counter)
     outputs: dict[nn.Module, Any] = field(default_factory=dict)
-    image: int = 0
+    image: tuple[int, ...] = ()
     enlarging: Enlarging = field(default_factory=Enlarging)
-    traced: dict[nn.Module, dict[fx.Node, tuple[int, ...]]] = field(default_factory=dict)
+    traced: dict[nn.Module, dict[fx.Node, Tensor]] = field(default_factory=dict)
+    rerun: "Callable[[], Probe | None] | None" = None
 
     @cached_property
     def upsampling(self) -> set[nn.Module]:
@@ -57,47 +60,80 @@ class Probe:
 
     def shape(self, graph: ModuleGraph, node: fx.Node) -> tuple[int, ...]:
         """Return the shape of a node at its container's first call, or () if it is not a tensor."""
+        return () if (value := self.value(graph, node)) is None else tuple(value.shape)
+
+    def value(self, graph: ModuleGraph, node: fx.Node) -> Tensor | None:
+        """Return what a node gives at its container's first call, without numbers; None if it is not a tensor."""
         module = graph.module(node)
         if module is None or module not in self.outputs or self.counts[module] != self.counts[graph.container.module]:
-            return self._inside(graph.container).get(node, ())
-        return tuple(value.shape) if isinstance(value := self.outputs[module], Tensor) else ()
+            return self._inside(graph.container).get(node)
+        return value if isinstance(value := self.outputs[module], Tensor) else None
 
-    def _inside(self, container: Container) -> dict[fx.Node, tuple[int, ...]]:
-        """Return the shapes of all nodes of a container."""
+    def _inside(self, container: Container) -> dict[fx.Node, Tensor]:
+        """Return what all nodes of a container give."""
         if container.module not in self.traced:
             recorder = _Recorder(container)
             arguments = self.calls[container.module].bind(container.module)
             values = [arguments[str(node.target).lstrip("*")] for node in container.graph.nodes if node.op == "placeholder"]
             state = {f"inner.{name}": tensor for name, tensor in _meta_state(container.module).items()}
-            with torch.no_grad(), unchanged(*container.module.modules()), evaluating(container.module), suppress(Exception):
+            with torch.no_grad(), unchanged(*container.module.modules()), evaluating(container.module), suppress(Exception), FeatureAxes():
                 functional_call(recorder, state, tuple(values))  # what a failure leaves unknown is no map to recalibrate
-            self.traced[container.module] = recorder.shapes
+            self.traced[container.module] = recorder.values
         return self.traced[container.module]
+
+    @cached_property
+    def other(self) -> "Probe | None":
+        """A run on an input of another size, None if the network takes none."""
+        return None if self.rerun is None else self.rerun()
+
+    def feature_axis(self, value: Callable[["Probe"], Tensor | None]) -> int | None:
+        """Return the axis that holds the features of a map: it is followed from the layer that made them.
+
+        Where what made the map is not known, it is the one axis that keeps its size when the network runs on an input of another size.
+
+        Args:
+            value: what to look up in a run.
+
+        Returns:
+            The axis, counted from 0; None if it cannot be told, or if several share the features.
+        """
+        tensor = value(self)
+        axes = feature_axes(tensor)
+        if tensor is None or axes is not None:
+            return axes[0] if axes is not None and len(axes) == 1 and axes[0] > 0 else None
+        again = None
+        if self.other is not None:
+            with suppress(KeyError):  # it may go another way there
+                again = value(self.other)
+        if again is None or again.ndim != tensor.ndim:
+            return None
+        constant = [axis for axis in range(1, tensor.ndim) if tensor.shape[axis] == again.shape[axis]]
+        return constant[0] if len(constant) == 1 else None
 
 
 class _Recorder(nn.Module):
-    """Run of a container's graph that notes the shape of every node."""
+    """Run of a container's graph that notes what every node gives."""
 
     def __init__(self, container: Container) -> None:
         super().__init__()
         self.inner = container.module
         self.graph = container.graph
-        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+        self.values: dict[fx.Node, Tensor] = {}
 
     def forward(self, *args: Any) -> Any:
         """Run the graph on the values of its placeholders."""
-        shapes = self.shapes
+        values = self.values
 
-        class ShapeInterpreter(fx.Interpreter):
-            """Interpreter that notes the shape of every tensor."""
+        class NotingInterpreter(fx.Interpreter):
+            """Interpreter that notes every tensor."""
 
             def run_node(self, n: fx.Node) -> Any:
                 value = super().run_node(n)
                 if isinstance(value, Tensor):
-                    shapes[n] = tuple(value.shape)
+                    values[n] = value
                 return value
 
-        return ShapeInterpreter(self.inner, graph=self.graph, garbage_collect_values=False).run(*args, enable_io_processing=False)
+        return NotingInterpreter(self.inner, graph=self.graph, garbage_collect_values=False).run(*args, enable_io_processing=False)
 
 
 def probe(model: nn.Module, example: Any = None, *, small: bool = False) -> Probe:
@@ -125,12 +161,27 @@ def probe(model: nn.Module, example: Any = None, *, small: bool = False) -> Prob
     reason = ""
     for run, args in attempts:
         try:
-            return run(model, args)
+            seen = run(model, args)
+            seen.rerun = partial(_resized_run, model, args)
+            return seen
         except Exception as error:  # a forward may raise anything
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors(args))
             reason = f"{shapes} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     fix = "check example_input" if example is not None else "give example_input"
     raise UsageError(f"cannot run {type(model).__name__} on {reason}: {fix}")
+
+
+def _resized_run(model: nn.Module, args: tuple[Any, ...]) -> Probe | None:
+    """Run a network on maps of other sides; None if it takes none."""
+
+    def resized(factor: float, tensor: Tensor) -> Tensor:
+        sides = [max(1, int(factor * side)) for side in tensor.shape[2:]]
+        return tensor.new_empty((*tensor.shape[:2], *sides), device="meta")
+
+    for factor in (2, 0.5):
+        with suppress(Exception):
+            return _run_meta(model, pytree.tree_map_only(Tensor, partial(resized, factor), args))
+    return None
 
 
 def _images(model: nn.Module, small: bool) -> list[tuple[Tensor]]:
@@ -150,7 +201,7 @@ def _images(model: nn.Module, small: bool) -> list[tuple[Tensor]]:
 
 def _run_meta(model: nn.Module, args: tuple[Any, ...]) -> Probe:
     seen = Probe()
-    with torch.no_grad(), unchanged(*model.modules()), evaluating(model), _recording(model, seen), seen.enlarging:
+    with torch.no_grad(), unchanged(*model.modules()), evaluating(model), _recording(model, seen):
         functional_call(model, _meta_state(model), pytree.tree_map_only(Tensor, lambda t: t.to("meta"), args))
     return seen
 
@@ -159,10 +210,7 @@ def _run_real(model: nn.Module, args: tuple[Any, ...]) -> Probe:
     seen = Probe()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     cuda = [device] if device.type == "cuda" else []
-    modes = (torch.no_grad(), torch.random.fork_rng(cuda), unchanged(*model.modules()), evaluating(model), _recording(model, seen))
-    with ExitStack() as stack:
-        for mode in (*modes, seen.enlarging):
-            stack.enter_context(mode)
+    with torch.no_grad(), torch.random.fork_rng(cuda), unchanged(*model.modules()), evaluating(model), _recording(model, seen):
         model(*materialise(args, device))
     return seen
 
@@ -171,21 +219,20 @@ def _meta_state(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().to("meta") for name, tensor in (*module.named_parameters(), *module.named_buffers())}
 
 
-def _recording(model: nn.Module, seen: Probe) -> AbstractContextManager[None]:
-    """Note every call of the network's modules."""
-
-    def empty(tree: Any) -> Any:
-        return pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().to("meta"), tree)
+@contextmanager
+def _recording(model: nn.Module, seen: Probe) -> Iterator[None]:
+    """Note every call of the network's modules, and follow the features of the maps."""
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         seen.enlarging.running.append(module)
         seen.counts[module] += 1
-        seen.calls.setdefault(module, Arguments(empty(args), empty(dict(kwargs))))
+        seen.calls.setdefault(module, Arguments(shape_only(args), shape_only(dict(kwargs))))
         if not seen.image and isinstance(module, CONVS) and tensors(args):
-            seen.image = tensors(args)[0].shape[-1]
+            seen.image = tuple(tensors(args)[0].shape[2:])
 
     def after(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
-        seen.outputs.setdefault(module, empty(output))
+        seen.outputs.setdefault(module, shape_only(output))
         seen.enlarging.running.pop()
 
-    return hooked(model.modules(), after, before)
+    with hooked(model.modules(), after, before), seen.enlarging, FeatureAxes():
+        yield

@@ -31,8 +31,11 @@ BOUND = {"sigmoid", "sigmoid_", "hardsigmoid", "tanh", "hardtanh", "softmax"}
 ASK = {"size", "dim", "getattr"}
 """Operations that look at a map's shape only."""
 
+PERMUTE = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims"}
+"""Operations that order the axes anew."""
+
 DROP = {"dropout", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout"}
-SELECT = {"getitem", "chunk", "split", "tensor_split", "narrow", "view", "reshape", "flatten", "transpose", "permute", "contiguous"}
+SELECT = {"getitem", "chunk", "split", "tensor_split", "narrow", "view", "reshape", "flatten", "contiguous"} | PERMUTE
 """Operations that move numbers without changing any."""
 
 RESHAPES = SELECT | {"expand", "expand_as", "unsqueeze", "squeeze", "type_as", "to", "type", "float", "half"}

@@ -1,6 +1,9 @@
 """What a task answers, checked where it is used: a user's task may return anything."""
 
+import logging
+import os
 from collections.abc import Mapping
+from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -13,7 +16,7 @@ from senet.tasks.task import Evaluator, Task
 
 
 def open_source(task: Task, recipe: DataRecipe) -> DataSource:
-    """Return the images that a task opens.
+    """Return the images that a task opens; the source's notes are logged, each once a process.
 
     Raises:
         UsageError: if that is no DataSource.
@@ -21,7 +24,15 @@ def open_source(task: Task, recipe: DataRecipe) -> DataSource:
     source: Any = task.open(recipe)
     if not isinstance(source, DataSource):
         raise _wrong(task, "open", "a senet.data.source.DataSource", type(source).__name__)
+    for note in source.notes:
+        _log_once(note)
     return source
+
+
+@cache
+def _log_once(note: str) -> None:
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        logging.getLogger("senet").warning(note)
 
 
 def losses_of(task: Task, outputs: Any, targets: Any) -> Mapping[str, Tensor]:

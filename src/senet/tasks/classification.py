@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from senet.data.batch import Batch
 from senet.data.source import DataSource
+from senet.errors import UsageError
 from senet.recipe import Recipe
 from senet.results.metric import top_accuracy
 from senet.tasks.image_task import ImageTask, all_outputs, captioned, noise_images
@@ -58,6 +59,10 @@ class Classification(ImageTask):
     def predict(self, outputs: Tensor, classes: Sequence[str] | None, *, top_k: int = 5) -> "TopClasses":
         """Return the likeliest classes of one image, from its log-probabilities (1, classes); unnamed classes are numbered."""
         probabilities = outputs[0].exp()
+        if classes and len(classes) != len(probabilities):
+            raise UsageError(
+                f"the weights name {len(classes)} classes, but the network has {len(probabilities)} outputs: their names are wrong"
+            )
         values, indices = probabilities.topk(min(top_k, len(probabilities)))
         names = [str(classes[index] if classes else index) for index in indices.tolist()]
         return TopClasses(tuple(map(ClassProbability, names, values.tolist())))

@@ -1,34 +1,138 @@
-"""last.ckpt: everything that a run needs to go on as if it had never stopped."""
+"""last.ckpt: everything that a run needs to go on as if it had never stopped; and previous.ckpt, the one before, should that be damaged.
 
-import pickle
+Both are files of `torch.save` with a line of text behind them: the SHA-256 of all bytes before it.
+"""
+
+import hashlib
+import logging
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from senet.atomic import replacing
 from senet.errors import UsageError
+from senet.results.run_folder import RunFolder
+from senet.schema import brief
+from senet.text import printable
 
-FORMAT, OLDER = 2, (1,)
-"""The format that is written, and those that are read besides: format 1 differs in its tally alone, see `Tally.restored`."""
+log = logging.getLogger("senet")
+
+FORMAT, OLDER = 3, (1, 2)
+"""The format that is written, and those that are read besides: 2 has no checksum and no origin, 1 another tally, see `Tally.restored`."""
+
+SEAL = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")
+SEAL_BYTES = 1 + len("sha256 ") + 64 + 1
 
 
-def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Replace a checkpoint in one step; `state` holds tensors and plain data only."""
-    with replacing(path) as temporary:
-        torch.save({"format": FORMAT, **state}, temporary)
+class DamagedCheckpointError(UsageError):
+    """Checkpoint that is not what was written."""
+
+
+def write_checkpoint(run: RunFolder, state: dict[str, Any]) -> None:
+    """Replace a run's checkpoint in one step and keep the one before; `state` holds tensors and plain data only.
+
+    Raises:
+        DiskFullError: if there is no room; both are as they were.
+    """
+    with replacing(run.checkpoint, keep=run.previous) as temporary, temporary.open("wb") as file:
+        hashed = _HashedFile(file)
+        try:
+            torch.save({"format": FORMAT, **state}, hashed)  # pyright: ignore[reportArgumentType] - `write` and `flush` are all it calls
+        except RuntimeError:  # torch's words for what the file said
+            if hashed.error is None:
+                raise
+            raise hashed.error from None
+        file.write(b"\nsha256 %s\n" % hashed.digest.hexdigest().encode())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return what `write_checkpoint` wrote, on the CPU.
 
     Raises:
-        UsageError: if the file is damaged, holds anything but tensors and plain data, or is of another version's format.
+        DamagedCheckpointError: if the file is missing, not what was written, or holds anything but tensors and plain data.
+        UsageError: if it is of another version's format.
     """
+    if not path.is_file():
+        raise DamagedCheckpointError(f"{str(path)!r} {'is missing' if not path.exists() else 'is not a file'}")
+    sealed = _check_seal(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UsageError(f"{str(path)!r} is damaged or no checkpoint of senet; remove it to train that run from its start") from error
+    except Exception as error:  # a damaged file can raise anything
+        raise DamagedCheckpointError(f"{str(path)!r} is damaged or no checkpoint of senet") from error
     if not isinstance(state, dict) or state.get("format") not in (FORMAT, *OLDER):
-        raise UsageError(f"{str(path)!r} was written by another version of senet; train the run from its start in another folder")
+        found = state.get("format") if isinstance(state, dict) else None
+        raise UsageError(
+            f"{str(path)!r} was written by another version of senet (format {brief(found)}); train the run from its start in another folder"
+        )
+    if not sealed and state["format"] not in OLDER:
+        raise DamagedCheckpointError(f"{str(path)!r} is damaged: its checksum is missing")
     return state
+
+
+def latest_checkpoint(run: RunFolder) -> dict[str, Any]:
+    """Return a run's checkpoint; a damaged one is replaced by the one before, and a warning says so.
+
+    Raises:
+        UsageError: if there is none that can be used.
+    """
+    try:
+        return read_checkpoint(run.checkpoint)
+    except DamagedCheckpointError as damage:
+        try:
+            state = read_checkpoint(run.previous)
+        except DamagedCheckpointError as other:
+            raise UsageError(
+                f"{damage}, and {other}: the run cannot go on; remove {str(run.path)!r} to train it from its start"
+            ) from damage
+        log.warning("%s: going on from %s, the checkpoint before", printable(damage, 500), run.previous.name)
+    run.previous.replace(run.checkpoint)
+    return state
+
+
+class _HashedFile:
+    """File that is written from its beginning to its end, with the digest of what was written and the error that ended it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write bytes, and note the error if there is one."""
+        try:
+            written = self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self.digest.update(data)
+        return written
+
+    def flush(self) -> None:
+        """Hand what was written to the system."""
+        self._file.flush()
+
+
+def _check_seal(path: Path) -> bool:
+    """Return whether a file ends with the checksum of what stands before it.
+
+    Raises:
+        DamagedCheckpointError: if it ends with another's.
+    """
+    left = path.stat().st_size - SEAL_BYTES
+    if left < 0:
+        return False
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(left)
+        seal = SEAL.fullmatch(file.read())
+        if seal is None:
+            return False
+        file.seek(0)
+        while block := file.read(min(left, 2**20)):
+            digest.update(block)
+            left -= len(block)
+    if digest.hexdigest().encode() != seal[1]:
+        raise DamagedCheckpointError(f"{str(path)!r} is damaged: it is not what was written, by its checksum")
+    return True

@@ -34,20 +34,24 @@ def train(
     out: str | Path = "runs",
     folder: str | Path | None = None,
     resume: str | Path | None = None,
+    accept_changes: bool = False,
     progress: bool | Progress = True,
     label: str | None = None,
 ) -> RunResult:
     """Train a network by a recipe, or go on with a run that was interrupted.
 
     The same recipe gives the same weights on the same machine, interrupted or not, with any number of loader processes. The run's folder
-    holds recipe.yaml, environment.json, metrics.csv, last.ckpt, best.safetensors and, once finished, result.json.
+    holds recipe.yaml, environment.json, origin.json, metrics.csv, last.ckpt (and the one before as previous.ckpt), best.safetensors and,
+    once finished, result.json.
 
     Args:
         recipe: a recipe, its name, or a YAML file (None = digits); with `resume` it may differ from the run's only in what does not
-            change the weights.
+            change the weights, unless changes are accepted.
         out: where new runs get their folder.
         folder: the new run's folder itself, instead of one below `out`.
         resume: folder of the run to go on with.
+        accept_changes: go on although recipe, code, classes, images or the number of processes are not what they were; each change is
+            logged, and stands in the result. A finished run can so be trained for more epochs.
         progress: whether to show progress on stderr, or a `Progress` of several runs that is shown already.
         label: what progress calls the run; None = the recipe's name.
 
@@ -58,12 +62,12 @@ def train(
         DivergenceError: if a loss or a metric is not finite; last.ckpt, if there is one, is from before.
         DataError: if too many images cannot be read, or worker processes fail; after the latter the run can be resumed.
     """
-    run, recipe = _open_run(recipe, out, folder, resume)
+    run, recipe = _open_run(recipe, out, folder, resume, accept_changes)
     job = prepare(recipe)
     state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
     shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
     with (
-        taken_up(job, run, resumed=resume is not None),
+        taken_up(job, run, resumed=resume is not None, accept_changes=accept_changes),
         limited_threads(job.pixels),
         nullcontext() if shown is progress else shown,
         shown.run(label or recipe.name, epochs=epochs, steps=steps, done=state.step) as bar,
@@ -81,12 +85,12 @@ def train(
                 finish_epoch(job, run, bar, interruption)
         except Interrupted as interrupted:
             if not interrupted.alone:
-                state.save(run.checkpoint)
+                state.save(run)
             raise Interrupted(interrupted.signum, _advice(run, alone=interrupted.alone)) from None
         except WorkerError as error:  # between two steps, as all that awaits a batch is
             if job.fabric.world_size > 1 or not state.step:
                 raise
-            state.save(run.checkpoint)
+            state.save(run)
             raise WorkerError(f"{error}; {_advice(run)}") from error
         finally:
             job.close()
@@ -111,7 +115,7 @@ def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, 
             state.flush()
             bar.update(state.step, state.epoch + 1, state.tally.means()["train_loss"])
         if save_steps and state.batch % save_steps == 0:
-            state.save(run.checkpoint)
+            state.save(run)
         interruption.check()
     state.flush()
 
@@ -164,7 +168,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
                 extra={name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))} | {"val_metrics": described},
             )
         run.write_metrics(state.rows)
-    state.save(run.checkpoint)
+    state.save(run)
     bar.epoch(row, job.task.metrics[0])
 
 
@@ -190,6 +194,7 @@ def finish_run(job: Job, run: RunFolder) -> RunResult:
         final=rows[-1],
         seconds=sum(row["seconds"] for row in rows),
         about=job.task.metrics,
+        changes=tuple(job.state.changes),
     )
     if job.fabric.is_global_zero:
         run.finish(result)
@@ -198,16 +203,16 @@ def finish_run(job: Job, run: RunFolder) -> RunResult:
 
 
 def _advice(run: RunFolder, *, alone: bool = False) -> str:
-    if alone and not run.checkpoint.exists():
+    if alone and not run.has_checkpoint():
         return "one process was stuck waiting for a batch, and nothing had been saved"
     return f"go on with `senet train --resume {run.path}`"
 
 
 def _open_run(
-    recipe: Recipe | str | Path | None, out: str | Path, folder: str | Path | None, resume: str | Path | None
+    recipe: Recipe | str | Path | None, out: str | Path, folder: str | Path | None, resume: str | Path | None, accept_changes: bool
 ) -> tuple[RunFolder, Recipe]:
     recipe = load_recipe(recipe) if isinstance(recipe, str | Path) else recipe
     if resume is not None:
-        return resumed_run(resume, recipe)
+        return resumed_run(resume, recipe, accept_changes=accept_changes)
     recipe = load_recipe("digits") if recipe is None else recipe
     return new_run(recipe, out, folder), recipe

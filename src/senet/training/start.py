@@ -1,32 +1,74 @@
 """Beginning and going on: a run's folder is this process's alone, and what was saved in it is taken up."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
-from senet.results.run_folder import RunFolder, check_new, resumed_run
+from senet.errors import UsageError
+from senet.results.origin import check_origin, origin_differences, origin_of, reorders, write_origin
+from senet.results.run_folder import ACCEPT, RunFolder, check_new, resumed_run
+from senet.training.checkpoint import latest_checkpoint, read_checkpoint
 from senet.training.job import Job
+
+log = logging.getLogger("senet")
 
 
 @contextmanager
-def taken_up(job: Job, run: RunFolder, *, resumed: bool) -> Iterator[None]:
+def taken_up(job: Job, run: RunFolder, *, resumed: bool, accept_changes: bool) -> Iterator[None]:
     """Hold a run's folder while the block runs, and load what was saved in it.
 
     Args:
         job: the run, as it was built; all processes of it call this.
         run: its folder.
         resumed: whether the run was begun before.
+        accept_changes: whether to go on although recipe, code, classes, images or processes are not what they were.
 
     Raises:
-        UsageError: if another process trains there or has done so meanwhile, or the checkpoint cannot be used.
+        UsageError: if another process trains there or has done so meanwhile, something is not as it was, or there is no checkpoint that can
+            be used.
     """
     first = job.fabric.is_global_zero
+    job.state.origin = origin_of(job.recipe, job.source, job.fabric.world_size)
     with run.held() if first else nullcontext():
-        if first:  # the folder was looked at before it was held
-            if resumed:
-                resumed_run(run.path, None)
-            else:
-                check_new(run)
+        if first and not resumed:
+            check_new(run)  # again: the folder was not held when it was looked at
+        elif first:
+            resumed_run(run.path, job.recipe, accept_changes=accept_changes)
+        saved = latest_checkpoint(run) if first and run.has_checkpoint() else None
         job.fabric.barrier()
-        if run.checkpoint.exists():
-            job.state.load(run.checkpoint, job.task.metrics[0])
+        if saved is None and run.checkpoint.exists():
+            saved = read_checkpoint(run.checkpoint)
+        if saved is not None:
+            take_up(job, run, saved, accept_changes=accept_changes)
+        if first:
+            run.reopen()
+            write_origin(run, job.state.origin)
         yield
+
+
+def take_up(job: Job, run: RunFolder, saved: Mapping[str, Any], *, accept_changes: bool) -> None:
+    """Load a checkpoint into a run.
+
+    Raises:
+        UsageError: if it was made of something else and that is not accepted, or it does not fit the run.
+    """
+    today, before = job.state.origin, saved.get("origin")
+    assert today is not None
+    check_origin(before, str(run.checkpoint))
+    changed = [] if before is None else origin_differences(before, today)
+    if changed and not accept_changes:
+        raise UsageError(f"{str(run.path)!r} cannot go on as it began: {'; '.join(changed)}; put that back, or add {ACCEPT}")
+    job.state.restore(saved, job.task.metrics[0], str(run.checkpoint))
+    if before is None:
+        if job.fabric.is_global_zero:
+            log.warning(
+                "%s is of an earlier version: nothing in it tells whether recipe, classes and images are as they were", run.checkpoint
+            )
+        return
+    if reorders(before, today):
+        job.state.begin_epoch_anew()
+    for line in changed:
+        job.state.changes.append(f"epoch {job.state.epoch + 1}: {line}")
+        if job.fabric.is_global_zero:
+            log.warning("%s: %s; going on all the same", run.path, line)

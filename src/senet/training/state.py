@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from senet.data.loaders import CorruptLog
 from senet.results.metric import Metric
-from senet.training.checkpoint import read_checkpoint, write_checkpoint
+from senet.results.run_folder import RunFolder
+from senet.training.checkpoint import write_checkpoint
+from senet.training.checkpoint_form import check_state
 from senet.training.schedule import Schedule
 from senet.training.tally import Tally
 
@@ -34,6 +35,9 @@ class TrainingState:
         schedule: learning rate, with what "plateau" remembers.
         average: running average of the weights, or None.
         corrupt: unreadable images met so far.
+
+    Two values are noted beside it, for whoever goes on: `origin`, what the weights come from, and `changes`, in which of that the run was
+    changed on its way, in words.
     """
 
     def __init__(
@@ -48,6 +52,9 @@ class TrainingState:
         self._fabric = fabric
         self._corrupt = corrupt
         self._schedule = schedule
+        self._optimizer = optimizer
+        self.origin: dict[str, Any] | None = None
+        self.changes: list[str] = []
         self._parts: dict[str, Any] = {
             "model": model,
             "optimizer": optimizer,
@@ -121,28 +128,46 @@ class TrainingState:
         """Return the epoch's counts so far, those of all processes together."""
         return self.tally if self._fabric.world_size == 1 else self.tally.pooled(self._fabric.device)
 
-    def save(self, path: Path) -> None:
+    def save(self, run: RunFolder) -> None:
         """Write a checkpoint; all processes call this, the first one writes."""
         self.flush()
         counts = self.counts()
         if self._fabric.is_global_zero:
             place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
             past = {"rows": self.rows, "best": self.best, "corrupt": sorted(self._corrupt.names)}
-            write_checkpoint(path, {name: part.state_dict() for name, part in self._parts.items()} | place | past)
+            about = {"origin": self.origin, "changes": self.changes}
+            write_checkpoint(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | about)
         self._kept = True
 
-    def load(self, path: Path, primary: Metric) -> None:
-        """Take up what `save` wrote, of a task with this primary metric."""
-        state = read_checkpoint(path)
+    def restore(self, saved: Mapping[str, Any], primary: Metric, place: str) -> None:
+        """Take up what `save` wrote, of a task with this primary metric.
+
+        Args:
+            saved: what was read of a checkpoint.
+            primary: decides which epoch is the best.
+            place: the file, as errors name it.
+
+        Raises:
+            UsageError: if it does not fit this run.
+        """
+        check_state(saved, self._parts, ("epoch", "seconds", "val_loss", primary.column), place)
+        options = [{name: value for name, value in group.items() if name not in ("params", "lr")} for group in self._optimizer.param_groups]
         for name, part in self._parts.items():
-            part.load_state_dict(state[name])
-        self.epoch, self.batch = state["epoch"], state["batch"]
-        self.tally = Tally.restored(state["tally"], primary.name)
+            part.load_state_dict(saved[name])
+        for group, own in zip(self._optimizer.param_groups, options, strict=True):
+            group.update(own)  # the recipe's, should they have changed
+        self.epoch, self.batch = saved["epoch"], saved["batch"]
+        self.tally = Tally.restored(saved["tally"], primary.name)
         if not self._fabric.is_global_zero:  # the first holds the sums of all
             self.tally = Tally(dict.fromkeys(self.tally.sums, 0.0))
-        self.rows, self.best = state["rows"], state["best"]
+        self.rows, self.best = list(saved["rows"]), saved["best"]
+        self.changes = list(saved.get("changes", ()))
         self._kept = True
-        self._corrupt.add(state["corrupt"])
+        self._corrupt.add(saved["corrupt"])
+
+    def begin_epoch_anew(self) -> None:
+        """Forget the steps of the epoch in hand: its other images would not be those that are left."""
+        self.batch, self.tally = 0, Tally()
 
     def _diverged(self, what: str, step: int) -> DivergenceError:
         kept = "last.ckpt is from before" if self._kept else "nothing has been saved yet"

@@ -15,9 +15,10 @@ from senet.errors import UsageError
 from senet.spec import BlockSpec, block_class, options_of
 from senet.weights import imagenet
 from senet.weights.check import differences, mismatch_error, mismatches, short
+from senet.weights.metadata import WeightsMetadata
 from senet.weights.releases.library import Library, Release, Tensors, rename
 from senet.weights.source import OpenedWeights
-from senet.weights.store import WeightsMetadata, find_config
+from senet.weights.store import find_config
 
 TRAINING_ONLY = ("num_classes", "in_channels", "dropout", "zero_init_residual")
 """Options that trained weights do not depend on, or whose effect their shapes show."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from senet.errors import UsageError, choice_error
 from senet.weights.hub import HubRepo, download
+from senet.weights.metadata import WeightsMetadata
 from senet.weights.releases.libraries import PUBLISHERS
 from senet.weights.releases.library import Library, Release, Tensors
 from senet.weights.remote import fetch
-from senet.weights.store import WeightsMetadata, read_file, read_metadata
+from senet.weights.store import read_file, read_metadata
 
 
 @dataclass(frozen=True)

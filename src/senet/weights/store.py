@@ -4,7 +4,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from senet.atomic import replacing
 from senet.errors import UsageError
 from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
+from senet.weights.metadata import WeightsMetadata, parse_metadata
 
-KEYS = ("model", "classes", "input", "recipe", "senet", "extra")
 PICKLES = (b"PK\x03\x04", b"\x80\x02")
 """First bytes of a file that `torch.save` wrote: a zip, and the older bare pickle of protocol 2."""
 
@@ -32,40 +32,6 @@ UNWRITABLE: dict[str, Callable[[Tensor], bool]] = {
     "a nested tensor": lambda tensor: tensor.is_nested,
 }
 """What a tensor may be that has no plain numbers -> whether it is."""
-
-
-@dataclass(frozen=True)
-class WeightsMetadata:
-    """Statements of a file about its weights; a field is None where it is silent.
-
-    Args:
-        source: path of the file.
-        config: name and options of the network, as `ModelConfig.to_dict` gives them.
-        classes: names of the classes, in the order of the logits.
-        input: the images it expects.
-        recipe: the experiment that made it.
-        senet: version of the package that wrote it.
-        extra: anything else, such as epoch and accuracy.
-    """
-
-    source: str
-    config: Mapping[str, Any] | None = None
-    classes: tuple[str, ...] | None = None
-    input: InputSpec | None = None
-    recipe: Mapping[str, Any] | None = None
-    senet: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def model(self) -> Mapping[str, Any]:
-        """Name and options of the network.
-
-        Raises:
-            UsageError: if the file does not say.
-        """
-        if self.config is None:
-            raise UsageError(f"{self.source!r} does not say which network it fits; create that with create_model and use load_weights")
-        return self.config
 
 
 def save_weights(
@@ -178,12 +144,13 @@ def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Wei
     try:
         with safe_open(path, framework="pt") as file:
             loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 - not a mapping
-            return loaded, _metadata(path, file.metadata() or {})
+            strings = file.metadata() or {}
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             f"cannot read weights from {str(path)!r}: not a safetensors file, or cut short ({reason}); fetch it again"
         ) from error
+    return loaded, parse_metadata(str(path), strings)
 
 
 def _read_pickle(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsMetadata]:
@@ -197,15 +164,3 @@ def _read_pickle(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsM
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise UsageError(f"{str(path)!r} is not a state dict: a mapping from names to tensors is expected")
     return dict(state), WeightsMetadata(str(path))
-
-
-def _metadata(path: Path, strings: Mapping[str, str]) -> WeightsMetadata:
-    values = {key: json.loads(strings[key]) for key in KEYS if key in strings}
-    values["config"] = values.pop("model", None)
-    if values.get("classes") is not None:
-        values["classes"] = tuple(values["classes"])
-    if values.get("input") is not None:
-        fields = values["input"]
-        tuples = {name: tuple(fields[name]) for name in ("mean", "std", "range") if fields.get(name) is not None}
-        values["input"] = InputSpec(**fields | tuples)
-    return WeightsMetadata(str(path), **values)

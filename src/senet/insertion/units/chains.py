@@ -22,7 +22,7 @@ def depthwise_units(flow: Flow) -> list[Unit]:
         if pointwise is None or not _is_single(flow, pointwise) or not roles.is_pointwise(flow.convolutions([pointwise])[0]):
             continue
         second = flow.conv_norm_act(pointwise)
-        cuts = {"standard": tuple(all_users(flow, last) for last in second[::-1]), "inner": (all_users(flow, first[-1]),)}
+        cuts = {"standard": tuple(all_users(last) for last in second[::-1]), "inner": (all_users(first[-1]),)}
         nodes = frozenset({*first, *between, *second})
         units.append(Unit(flow, "depthwise", second[-1], nodes, cuts))
     return units
@@ -36,7 +36,7 @@ def chain_units(flow: Flow) -> list[Unit]:
             continue
         run = flow.conv_norm_act(node)
         if flow.is_activated(run[-1]):
-            cuts = {"standard": tuple(all_users(flow, last) for last in run[::-1])}
+            cuts = {"standard": tuple(all_users(last) for last in run[::-1])}
             units.append(Unit(flow, "chain", run[-1], frozenset(run), cuts))
     return units
 

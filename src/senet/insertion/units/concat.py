@@ -66,9 +66,9 @@ def _after(flow: Flow, node: fx.Node, nodes: frozenset[fx.Node]) -> tuple[fx.Nod
         if not (shaped or flow.is_norm(following) or flow.is_activation(following) or flow.passed(following) is not None):
             break
         value = following
-    return value, nodes | {node, *flow.path(node, value)}, {"standard": (all_users(flow, value), all_users(flow, node))}
+    return value, nodes | {node, *flow.path(node, value)}, {"standard": (all_users(value), all_users(node))}
 
 
 def _part(flow: Flow, part: fx.Node, nodes: frozenset[fx.Node]) -> Unit:
     source = flow.source(part)
-    return Unit(flow, "dense", source, nodes, {"standard": (all_users(flow, source),)})
+    return Unit(flow, "dense", source, nodes, {"standard": (all_users(source),)})

@@ -41,10 +41,10 @@ def _unit(flow: Flow, total: fx.Node, branch: fx.Node, shortcut: fx.Node, fork: 
     if following is not None and flow.is_activation(following):
         end = following
     cuts = {
-        "standard": tuple(Cut(step.node, frozenset({step.user}), step.axis) for step in flow.trace_back(branch, total, fork)),
+        "standard": tuple(Cut(step.node, frozenset({step.user})) for step in flow.trace_back(branch, total, fork)),
         "pre": (Cut(fork, frozenset(user for user in fork.users if user in path)),),
-        "post": (all_users(flow, end),),
-        "identity": tuple(Cut(step.node, frozenset({step.user}), step.axis) for step in flow.trace_back(shortcut, total, fork)),
+        "post": (all_users(end),),
+        "identity": tuple(Cut(step.node, frozenset({step.user})) for step in flow.trace_back(shortcut, total, fork)),
         "inner": inner_cuts(flow, path, fork),
         "pair": (Cut(branch, frozenset({total}), shortcut=shortcut),),
     }
@@ -58,7 +58,7 @@ def inner_cuts(flow: Flow, path: list[fx.Node], fork: fx.Node) -> tuple[Cut, ...
     if wide is None or len(flow.convolutions([wide])) > 1:
         return ()
     last = wide if _preactivated(flow, path, fork) else flow.conv_norm_act(wide)[-1]
-    return (all_users(flow, last),)
+    return (all_users(last),)
 
 
 def _preactivated(flow: Flow, path: list[fx.Node], fork: fx.Node) -> bool:

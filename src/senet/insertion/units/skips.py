@@ -60,7 +60,7 @@ def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit:
         if flow.is_activated(current) or _is_block(flow, current):
             value = current
     span = frozenset(node for node in nodes if flow.index[node] <= flow.index[value])
-    return Unit(flow, "decoder", value, span, {"standard": (all_users(flow, value),)})
+    return Unit(flow, "decoder", value, span, {"standard": (all_users(value),)})
 
 
 def _is_block(flow: Flow, node: fx.Node) -> bool:
@@ -76,7 +76,7 @@ def _encoder(flow: Flow, skip: fx.Node) -> Unit | None:
         nodes.append(operands(nodes[-1])[0])
     if not _is_block(flow, source) and not (flow.is_activated(source) and flow.convolutions([nodes[-1]])):
         return None
-    return Unit(flow, "encoder", source, frozenset(nodes), {"standard": (all_users(flow, source),)})
+    return Unit(flow, "encoder", source, frozenset(nodes), {"standard": (all_users(source),)})
 
 
 def _callers(flow: Flow, placeholder: fx.Node, flows: Iterable[Flow]) -> list[tuple[Flow, fx.Node]]:

@@ -16,13 +16,11 @@ class Cut:
     Args:
         node: the value.
         users: the nodes that see the recalibrated value.
-        axis: axis of its channels.
         shortcut: the second input of a block that weighs branch against shortcut.
     """
 
     node: fx.Node
     users: frozenset[fx.Node]
-    axis: int = 1
     shortcut: fx.Node | None = None
 
 
@@ -50,9 +48,9 @@ class Unit:
         return frozenset(self.flow.module_path(node) for node in self.nodes if node.op == "call_module")
 
 
-def all_users(flow: Flow, node: fx.Node, axis: int = 1) -> Cut:
+def all_users(node: fx.Node) -> Cut:
     """Return the cut at which every user sees the recalibrated value."""
-    return Cut(node, frozenset(node.users), axis)
+    return Cut(node, frozenset(node.users))
 
 
 def inside(path: str, parents: Collection[str]) -> bool:
