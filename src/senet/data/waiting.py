@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from itertools import count
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from threading import current_thread, main_thread
 from typing import Any
@@ -21,6 +22,8 @@ SAID_AFTER = 30
 """Seconds of waiting for one batch after which it is said aloud."""
 GIVE_UP = 1800
 """Seconds after which a wait for one batch is given up, as those of other processes for this one are."""
+LAST_BREATH = 2.0
+"""Seconds that a worker whose connection broke has to be known as dead."""
 
 log = logging.getLogger("senet")
 
@@ -84,11 +87,13 @@ class BatchLoader:
     def _begun(self) -> Iterator[Batch]:
         try:
             iterator = iter(self._loader)
-        except RuntimeError as error:  # of workers that wait for another epoch
-            told = self._told(error)
-            self.close(at_once=True)
-            if told is not error or not _is_slice(error):
-                raise told from error
+        except (RuntimeError, OSError, EOFError) as error:  # of workers that wait for another epoch
+            try:
+                self._tell(error)
+            finally:
+                self.close(at_once=True)
+            if not _is_slice(error):
+                raise
             iterator = iter(self._loader)
         self._hear_of_deaths(in_waits=True)
         return iterator
@@ -119,9 +124,10 @@ class BatchLoader:
         for slices in count(1):  # not the clock, which goes on while this process is stopped
             try:
                 return next(iterator)
-            except RuntimeError as error:
+            except (RuntimeError, OSError, EOFError) as error:
                 if not _is_slice(error):
-                    raise self._told(error) from error
+                    self._tell(error)
+                    raise
             if slices == SAID_AFTER // SLICE:
                 log.warning("no batch for %d s from the worker processes (%s); still waiting", SAID_AFTER, self._pids())
             if slices * SLICE >= GIVE_UP:
@@ -131,16 +137,19 @@ class BatchLoader:
                 )
         raise AssertionError("the count has no end")
 
-    def _told(self, error: RuntimeError) -> Exception:
-        """Return what a user is told of an error of the loader: of dead workers which and why, else the error itself."""
-        dead = {process.pid: process.exitcode for process in self._processes() if process.exitcode is not None}
+    def _tell(self, error: Exception) -> None:
+        """Raise WorkerError if workers have died, which is met with as many an error: it says which and why."""
+        processes = self._processes()
+        if processes and not _is_slice(error):
+            wait([process.sentinel for process in processes], LAST_BREATH)
+        dead = {process.pid: process.exitcode for process in processes if process.exitcode is not None}
         if not dead:
-            return error
+            return
         ends = ", ".join(f"pid {pid}, {_end(code)}" for pid, code in dead.items())
-        return WorkerError(
+        raise WorkerError(
             f"a worker process that loads images has died ({ends}); the system kills for want of memory: "
             f"lower data.workers or data.batch_size, or load without worker processes, --data.workers 0"
-        )
+        ) from error
 
     def _pids(self) -> str:
         return ", ".join(f"pid {process.pid}" for process in self._processes())
@@ -149,7 +158,7 @@ class BatchLoader:
         return getattr(self._loader._iterator, "_workers", [])
 
 
-def _is_slice(error: RuntimeError) -> bool:
+def _is_slice(error: Exception) -> bool:
     return str(error).startswith("DataLoader timed out")
 
 
