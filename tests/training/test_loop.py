@@ -53,6 +53,7 @@ def test_a_run_learns_and_leaves_all_its_files(tmp_path: Path, capsys: pytest.Ca
         "last.ckpt",
         "best.safetensors",
         "result.json",
+        "SHA256SUMS",
         ".lock",
     }
     assert json.loads((run.path / "environment.json").read_text())["packages"]["torch"] == version("torch")
