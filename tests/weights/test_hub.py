@@ -233,7 +233,7 @@ def test_a_hub_that_is_not_there_is_no_loss_with_a_copy(hub: HubServer) -> None:
 
 
 def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("senet.weights.hub.PATIENCE", 0.2)
+    monkeypatch.setattr("senet.weights.hub.CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("socket.create_connection", lambda *args: time.sleep(1) or socket.socket())
     assert "no answer within 0.2 seconds" in str(failure_to_reach("https://huggingface.invalid"))
 

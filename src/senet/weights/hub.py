@@ -23,10 +23,8 @@ REPO = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?", 
 FILE_SUFFIXES = (".safetensors", ".caffemodel", ".pth", ".pt", ".pt2", ".ckpt", ".bin", ".tar", ".gz", ".zip", ".h5", ".onnx", ".pkl")
 """How names of files end; "runs/best.pth" is not a repository."""
 
-PATIENCE = 4.0
+CONNECT_SECONDS = 4.0
 """Seconds in which the hub must take a connection."""
-
-PORTS = {"http": 80, "https": 443}
 
 DOWNLOAD = {
     "LocalEntryNotFoundError": "the hub ({host}) cannot be reached, and the cache has no copy ({reason})",
@@ -109,27 +107,27 @@ def download(repo: HubRepo) -> Path:
 
 
 def failure_to_reach(address: str) -> ConnectionError | None:
-    """Return why no connection to a server can be made, within `PATIENCE` seconds; None if one can, or if a proxy makes it.
+    """Return why no connection to a server can be made, within `CONNECT_SECONDS` seconds; None if one can, or if a proxy makes it.
 
     huggingface_hub tries six times and waits in between, half a minute, which without a network is known at once.
     """
     parts = urlparse(address)
-    host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 443)
+    host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
     if parts.scheme in getproxies() and not proxy_bypass(host):
         return None
     found: list[ConnectionError | None] = []
 
     def connect() -> None:
         try:
-            socket.create_connection((host, port), PATIENCE).close()
+            socket.create_connection((host, port), CONNECT_SECONDS).close()
             found.append(None)
         except OSError as error:
             found.append(ConnectionError(str(error)))
 
     thread = Thread(target=connect, daemon=True)  # looking up a name has no time limit of its own
     thread.start()
-    thread.join(PATIENCE)
-    return found[0] if found else ConnectionError(f"no answer within {PATIENCE:g} seconds")
+    thread.join(CONNECT_SECONDS)
+    return found[0] if found else ConnectionError(f"no answer within {CONNECT_SECONDS:g} seconds")
 
 
 def _ends_like_file(text: str) -> bool:
