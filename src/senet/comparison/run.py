@@ -1,6 +1,5 @@
 """A comparison from top to bottom: check, train what is missing, measure, write the result and the page."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from senet.comparison.reuse import check_found, recipes_of, run_folders
 from senet.comparison.variants import Variant, command_line, expand
 from senet.data.source import DataSource
 from senet.errors import UsageError
+from senet.jsontext import json_text
 from senet.recipe import Recipe, load_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.metric import Metric
@@ -144,7 +144,7 @@ def write_result(result: Result, folder: Path, *, report: bool) -> Result:
     fields = dict.fromkeys(path.rpartition(".")[2] for variant in result.variants for path in variant.changes if path != "model.block")
     ending = "".join(f"-{field}" for field in fields)
     written, page = folder / f"result{ending}.json", folder / f"report{ending}.html"
-    write_text(written, json.dumps(result.to_dict(), indent=1) + "\n")
+    write_text(written, json_text(result.to_dict(), indent=1) + "\n")
     if report:
         from senet.report.page import render
 

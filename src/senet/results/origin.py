@@ -1,7 +1,6 @@
 """What a run's weights come from: recipe, files of code, classes, images, processes; and how it differs from what is there today."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from senet.atomic import write_text
 from senet.data.fingerprint import fingerprint
 from senet.data.source import DataSource
+from senet.jsontext import json_text
 from senet.recipe import NO_EFFECT, Recipe
 from senet.recipe.difference import field_differences
 from senet.results.run_folder import RunFolder
@@ -75,7 +75,7 @@ def origin_of(recipe: Recipe, facts: Mapping[str, Any], processes: int = 1) -> d
 
 def write_origin(run: RunFolder, origin: Mapping[str, Any]) -> None:
     """Write what a run's weights come from into its folder."""
-    write_text(run.path / ORIGIN_FILE, json.dumps(origin, indent=2) + "\n")
+    write_text(run.path / ORIGIN_FILE, json_text(origin) + "\n")
 
 
 def read_origin(run: RunFolder) -> dict[str, Any] | None:

@@ -1,7 +1,6 @@
 """The folder of a run: which file is called what, and what it says. No torch."""
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any
 
 from senet.atomic import temporaries, write_text
 from senet.errors import UsageError
+from senet.jsontext import json_text
 from senet.measuring.numbers import with_unit
 from senet.recipe import NO_EFFECT, Recipe, load_recipe
 from senet.recipe.difference import field_differences
@@ -144,7 +144,7 @@ class RunFolder:
     def begin(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
         """Write what is known before the first step."""
         write_text(self._recipe, recipe.to_yaml())
-        write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        write_text(self.path / "environment.json", json_text(environment) + "\n")
 
     def write_metrics(self, rows: Sequence[MetricsRow]) -> None:
         """Write metrics.csv anew: resuming from an older checkpoint cannot leave rows of epochs that are trained again.
@@ -157,7 +157,7 @@ class RunFolder:
 
     def finish(self, result: RunResult) -> None:
         """Mark the run as finished; the checkpoint before the last one is of no more use."""
-        text = json.dumps(result.to_dict(), indent=2) + "\n"
+        text = json_text(result.to_dict()) + "\n"
         others = [self.path / name for name in SUMMED if (self.path / name).is_file()]
         write_sums(self.path, {path.name: path.read_bytes() for path in others} | {self._result.name: text.encode()})
         write_text(self._result, text)
