@@ -134,8 +134,10 @@ def load_function(name: str, what: str) -> Callable[..., Any]:
     file, _, attribute = name.rpartition(":")
     module = _module(Path(file), what)
     found = getattr(module, attribute, None)
-    if not _is_defined(found, module, file):
-        own = [key for key, value in vars(module).items() if _is_defined(value, module, file) and not key.startswith("_")]
+    if not callable(found) or not _is_defined(found, module, file):
+        own = [
+            key for key, value in vars(module).items() if callable(value) and _is_defined(value, module, file) and not key.startswith("_")
+        ]
         raise UsageError(f"{file} has no function or class {attribute!r}{nearest(attribute, own)}; it has: {', '.join(own) or 'none'}")
     _named.add(name)
     return found
@@ -147,7 +149,7 @@ def _is_defined(found: Any, module: ModuleType, file: str) -> bool:
         return True  # made there: no module has such a thing to import
     home = sys.modules.get(getattr(found, "__module__", None) or "")
     source = getattr(home, "__file__", None)
-    return callable(found) and (home is module or (source is not None and _is_own(Path(source).resolve(), Path(file).resolve().parent)))
+    return home is module or (source is not None and _is_own(Path(source).resolve(), Path(file).resolve().parent))
 
 
 def _module(path: Path, what: str) -> ModuleType:
