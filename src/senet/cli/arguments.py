@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from senet.errors import UsageError, nearest
-from senet.recipe import Recipe, field_path, field_paths, load_recipe, parse_text
+from senet.recipe import Recipe, build_recipe, field_path, field_paths, load_recipe, parse_text
 
 if TYPE_CHECKING:
     import torch
+
+    from senet.data.image_file import ImageReading
 
 
 class Formatter(ArgumentDefaultsHelpFormatter):
@@ -122,15 +124,30 @@ def device_of(name: str) -> "torch.device":
     Raises:
         UsageError: for another.
     """
-    import torch
+    from senet.devices import available_device
 
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device {name!r}; allowed: cpu, or an accelerator such as cuda or cuda:0") from None
-    if device.type != "cpu" and not torch.accelerator.is_available():
-        raise UsageError(f"this machine has no {device.type} device that torch can use; `senet doctor` lists what it has")
-    return device
+    return available_device(name)
+
+
+def add_reading(parser: CommandParser) -> None:
+    """Add --data.range and --data.max_pixels to a command that reads image files without a recipe."""
+    parser.add_argument("--data.range", dest="range", metavar="LOW,HIGH", help="values that are black and white, of more than 8 bits")
+    parser.add_argument("--data.max_pixels", dest="max_pixels", metavar="N", help="largest width x height of an image file")
+
+
+def reading_of(args: Namespace) -> "ImageReading":
+    """Return how a command reads image files.
+
+    Raises:
+        UsageError: for a range or a number that cannot be.
+    """
+    from senet.data.image_file import ImageReading
+    from senet.data.source import check_numbers
+
+    given = {"range": args.range and parse_text(f"[{args.range}]"), "max_pixels": args.max_pixels}
+    data = build_recipe({"data": {name: value for name, value in given.items() if value is not None}}, where="flags").data
+    check_numbers(data)
+    return ImageReading.of(data)
 
 
 def shape_of(text: str, what: str) -> tuple[int, ...]:

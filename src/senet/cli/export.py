@@ -27,7 +27,7 @@ def run(args: Namespace) -> int:
     if args.images and args.no_verify:
         raise UsageError("--images are there to verify on: drop --no-verify")
     from senet.cli.printing import show
-    from senet.data.folder import read_image
+    from senet.data.image_file import read_image
     from senet.data.transforms import eval_transform
     from senet.deploy.export import export
     from senet.models.create import create_model, from_pretrained

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from senet.errors import UsageError
+from senet.insertion.narrow import narrow_bottlenecks
 from senet.insertion.patterns import close_matches, compile_pattern
 from senet.insertion.written import PLAN, SITE, WRITTEN_PLAN
 from senet.schema import read_json, record
@@ -152,6 +153,7 @@ class InsertPlan:
         places: dict[str, list[str]] = {}
         for site in self.sites:
             places.setdefault(site.note, []).append(site.path)
+        places |= narrow_bottlenecks(self.sites)
         noted = [f"{_several(paths)}: {note}" for note, paths in places.items() if note]
         return [f"{len(self)} blocks in {self.model}", *self.notes, *noted]
 
@@ -167,7 +169,7 @@ class InsertPlan:
 
     def to_json(self) -> str:
         """Return the plan as JSON that `from_json` reads back to an equal plan."""
-        return json.dumps(self.to_dict(), indent=2)
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any], where: str = "plan") -> "InsertPlan":

@@ -19,12 +19,9 @@ UNFETCHED = {"weights": None, "weights_backbone": None, "encoder_weights": None,
 
 def from_timm(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     """Make a network of timm."""
-    try:
-        import timm
-    except ImportError:
-        raise UsageError(f"timm/{name} needs timm: pip install timm") from None
-    if not timm.is_model(name.split(".")[0]):
-        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    timm_entry(name)
+    import timm
+
     classes = {} if num_classes is None else {"num_classes": num_classes}
     arguments: dict[str, Any] = unfetched(timm.create_model) | {"in_chans": in_channels} | classes | options
     return timm.create_model(name, **arguments)
@@ -32,19 +29,16 @@ def from_timm(name: str, num_classes: int | None, in_channels: int, options: dic
 
 def from_torchvision(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     """Make a network of torchvision; trained ones get a new head, and other channels a new first convolution."""
-    try:
-        from torchvision import models
-    except ImportError:
-        raise UsageError(f"torchvision/{name} needs torchvision: pip install torchvision") from None
+    entry = torchvision_entry(name)
+    from torchvision import models
+
     options = dict(options)
-    if name not in models.list_models():
-        raise UsageError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
     trained = options.pop("pretrained", None)
     if "weights" in options:
         raise UsageError(f"torchvision/{name} takes `pretrained`, True or the name of weights, not `weights`")
     if not trained:
         classes = {} if num_classes is None else {"num_classes": num_classes}
-        defaults = unfetched(models.get_model_builder(name)) | UNTRAINED.get(name, {})
+        defaults = unfetched(entry) | UNTRAINED.get(name, {})
         model = models.get_model(name, **(defaults | options | classes))
     else:
         published = models.get_model_weights(name).__members__
@@ -57,6 +51,36 @@ def from_torchvision(name: str, num_classes: int | None, in_channels: int, optio
     if in_channels != 3:
         _replace_stem(model, in_channels)
     return model
+
+
+def timm_entry(name: str) -> Callable[..., nn.Module]:
+    """Return timm's function for a network, NAME or NAME.TAG.
+
+    Raises:
+        UsageError: if timm is not installed, or has no such network; the nearest is named.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise UsageError(f"timm/{name} needs timm: pip install timm") from None
+    if not timm.is_model(plain := name.partition(".")[0]):
+        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    return timm.model_entrypoint(plain)
+
+
+def torchvision_entry(name: str) -> Callable[..., nn.Module]:
+    """Return torchvision's function for a network.
+
+    Raises:
+        UsageError: if torchvision is not installed, or has no such network; the nearest is named.
+    """
+    try:
+        from torchvision import models
+    except ImportError:
+        raise UsageError(f"torchvision/{name} needs torchvision: pip install torchvision") from None
+    if name not in models.list_models():
+        raise UsageError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
+    return models.get_model_builder(name)
 
 
 def unfetched(constructor: Callable[..., Any]) -> dict[str, Any]:
@@ -129,3 +153,6 @@ def _replace_stem(model: nn.Module, in_channels: int) -> None:
 
 LIBRARIES: dict[str, Callable[[str, int | None, int, dict[str, Any]], nn.Module]] = {"timm": from_timm, "torchvision": from_torchvision}
 """Library -> what makes its network NAME for (num_classes, in_channels, options)."""
+
+ENTRIES: dict[str, Callable[[str], Callable[..., nn.Module]]] = {"timm": timm_entry, "torchvision": torchvision_entry}
+"""Library -> what finds its function for the network NAME."""

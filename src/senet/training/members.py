@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from senet.devices import available_device
 from senet.errors import UsageError
 from senet.models.create import from_pretrained
 from senet.recipe import CLASSIFICATION, Recipe, build_recipe
@@ -48,8 +49,14 @@ class Member:
 
 
 def choose_device(models: Networks, device: torch.device | str | None) -> torch.device:
-    """Return the device asked for, else the one a network is on already, else a GPU if there is one."""
-    if device is None and isinstance(models, nn.Module):
+    """Return the device asked for, else the one a network is on already, else a GPU if there is one.
+
+    Raises:
+        UsageError: if this machine does not have the device asked for.
+    """
+    if device is not None:
+        return available_device(device)
+    if isinstance(models, nn.Module):
         device = next((tensor.device for tensor in models.parameters()), None)
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
