@@ -36,7 +36,7 @@ def why_not_rewritten(container: Container) -> str | None:
 
 
 @dataclass
-class Form:
+class BlockedForward:
     """Forward of a container with blocks in it, as code.
 
     Args:
@@ -92,13 +92,13 @@ class Rewritten(nn.Module):
         KeyError: if the container's forward has no value or operation of that name.
     """
 
-    _senet: Form
+    _senet: BlockedForward
 
     def __init__(
         self, original: nn.Module, edits: list[Edit], blocks: Mapping[str, nn.Module], given: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        self._senet = Form(original, tuple(edits), dict(given or {}))
+        self._senet = BlockedForward(original, tuple(edits), dict(given or {}))
         for registered in ("_parameters", "_buffers", "_modules"):
             getattr(self, registered).update(getattr(original, registered))
         self._non_persistent_buffers_set = set(original._non_persistent_buffers_set)
