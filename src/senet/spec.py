@@ -160,6 +160,12 @@ def hidden_width(channels: int, reduction: int) -> int:
     return max(1, channels // reduction)
 
 
+def _stage(option: str, stage: object) -> int:
+    if isinstance(stage, int) or (isinstance(stage, str) and stage.isdecimal() and len(stage) < 10):
+        return int(stage)
+    raise UsageError(f"{option} differs by stage, and {str(stage)[:100]!r} is no number of a stage, as in {option}: {{3: 8, 4: 16}}")
+
+
 @dataclass(frozen=True, init=False, repr=False)
 class BlockSpec:
     """Kind of a block and its options: `BlockSpec("se", reduction=8, gate="tanh")`.
@@ -222,7 +228,7 @@ class BlockSpec:
         values: dict[str, Any] = dict(tree)
         for name, value in tree.items():
             if isinstance(value, Mapping):
-                values[name] = {int(stage): width for stage, width in value.items()}
+                values[name] = {_stage(name, stage): width for stage, width in value.items()}
         return cls(**values)
 
     @classmethod

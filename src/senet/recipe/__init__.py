@@ -16,6 +16,7 @@ from senet.recipe.tree import (
     check_ranges,
 )
 from senet.recipe.values import parse_text
+from senet.recipe.yaml_text import parse_yaml
 
 __all__ = [
     "CLASSIFICATION",
@@ -38,6 +39,7 @@ __all__ = [
     "load_recipe",
     "override",
     "parse_text",
+    "parse_yaml",
     "read_recipe_text",
     "recipe_files",
 ]

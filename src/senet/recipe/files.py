@@ -6,11 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from senet.errors import UsageError, choice_error
+from senet.file_kind import file_kind
 from senet.recipe.build import build_recipe, check_tree
 from senet.recipe.tree import Recipe
+from senet.recipe.yaml_text import parse_yaml, read_yaml_file
+from senet.text import printable
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -80,10 +81,16 @@ def read_recipe_text(source: str | Path) -> str:
     """
     path = Path(source)
     if path.suffix in YAML_SUFFIXES:
-        if not path.is_file():
+        if file_kind(path) is None:
             raise UsageError(f"no recipe file {str(source)!r}; `senet recipes` lists the recipes that come with the package")
-        return path.read_text(encoding="utf-8")
+        return read_yaml_file(path, f"recipe {printable(source)}")
     if str(source) not in list_recipes():
+        if file_kind(path / "recipe.yaml") == "file":
+            raise UsageError(
+                f"{str(source)!r} is the folder of a run: go on with --resume {source}, or name its file {path / 'recipe.yaml'}"
+            )
+        if file_kind(path) is not None:
+            raise UsageError(f"{str(source)!r} is no recipe: a recipe is a name, or a file that ends in {' or '.join(YAML_SUFFIXES)}")
         raise choice_error("recipe", source, list_recipes())
     return files("senet").joinpath("recipes", f"{source}.yaml").read_text(encoding="utf-8")
 
@@ -110,10 +117,12 @@ def _place(source: str) -> Path:
 
 def _read(source: str | Path) -> RecipeFile:
     text = read_recipe_text(source)
-    try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UsageError(f"recipe {source} is not valid YAML: {' '.join(str(error).split())}") from error
+    tree = parse_yaml(text, f"recipe {printable(source)}")
+    if tree is None or tree == {}:
+        raise UsageError(
+            f"recipe {source} is empty: it says nothing of what to train; begin with `base: digits`, or another of `senet recipes`, "
+            "and the fields that differ"
+        )
     if not isinstance(tree, Mapping) or "base" not in tree:
         check_tree(tree, f"recipe {source}")
         return RecipeFile(str(source), text, tree, None)
@@ -126,5 +135,9 @@ def _read(source: str | Path) -> RecipeFile:
 
 
 def _overridden(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    sections = {name: {**base[name], **value} for name, value in fields.items() if isinstance(value, Mapping) and name in base}
+    sections = {name: {**base[name], **value} for name, value in fields.items() if _are_sections(value, base.get(name))}
     return {**base, **fields, **sections}
+
+
+def _are_sections(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)

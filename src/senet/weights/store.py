@@ -1,7 +1,6 @@
 """Weights in safetensors files whose metadata says which network they fit, what its classes are called and what images it expects."""
 
 import json
-import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,11 +18,11 @@ from senet.atomic import replacing
 from senet.errors import UsageError
 from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
+from senet.weights.entries import find_state
+from senet.weights.formats import PICKLE, ZIP, check_file
 from senet.weights.metadata import WeightsMetadata, parse_metadata
+from senet.weights.plain_pickle import read_pickle
 from senet.weights.seal import check_sealed, write_sealed
-
-PICKLES = (b"PK\x03\x04", b"\x80\x02")
-"""First bytes of a file that `torch.save` wrote: a zip, and the older bare pickle of protocol 2."""
 
 UNWRITABLE: dict[str, Callable[[Tensor], bool]] = {
     "a parameter without a shape (run the network once)": is_lazy,
@@ -105,13 +104,17 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return read_file(path)[0]
 
 
-def read_file(path: str | Path) -> tuple[dict[str, Tensor], WeightsMetadata]:
+def read_file(path: str | Path, entry: str | None = None) -> tuple[dict[str, Tensor], WeightsMetadata]:
     """Return the tensors of a file, and what it says about them.
+
+    Args:
+        path: the file.
+        entry: which of the state dicts in a training program's file, see `senet.weights.entries.find_state`; None = it is looked for.
 
     Raises:
         UsageError: as `read_weights` does.
     """
-    return _read(path, tensors=True)
+    return _read(path, tensors=True, entry=entry)
 
 
 def metadata_of(model: nn.Module) -> WeightsMetadata:
@@ -126,19 +129,17 @@ def find_config(model: nn.Module) -> Any:
     return config if hasattr(config, "options") else None
 
 
-def _read(path: str | Path, tensors: bool = False) -> tuple[dict[str, Tensor], WeightsMetadata]:
+def _read(path: str | Path, tensors: bool = False, entry: str | None = None) -> tuple[dict[str, Tensor], WeightsMetadata]:
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise UsageError(f"{str(path)!r} {what}; give a file of weights, such as best.safetensors of a run")
-    with path.open("rb") as file:
-        start = file.read(16)
-    if start[8:9] == b"{":  # a safetensors file begins with the 8-byte length of its JSON header, and those bytes may be any
+    head = check_file(path)
+    if head[8:9] == b"{" or not head.startswith((ZIP, PICKLE)):
+        if entry is not None:
+            raise UsageError(
+                f"{str(path)!r} has no entries to choose from, and {entry!r} is asked for: a safetensors file is one state dict"
+            )
         return _read_safetensors(path, tensors)
-    if start.lstrip()[:1] == b"<":
-        raise UsageError(f"{str(path)!r} is an HTML or XML page, not weights; the download probably failed: fetch it again")
-    reader = _read_pickle if start.startswith(PICKLES) else _read_safetensors
-    return reader(path, tensors)
+    tree = read_pickle(path)
+    return find_state(tree, str(path), entry) if tensors else {}, WeightsMetadata(str(path))
 
 
 def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsMetadata]:
@@ -155,16 +156,3 @@ def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Wei
     if tensors:
         check_sealed(path)
     return loaded, metadata
-
-
-def _read_pickle(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsMetadata]:
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UsageError(f"{str(path)!r} holds Python objects beside tensors and is not read: such a file can run any program") from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, SafetensorError) as error:  # by its name, torch may expect safetensors
-        raise UsageError(f"cannot read weights from {str(path)!r}: the file is cut short or damaged; fetch it again") from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise UsageError(f"{str(path)!r} is not a state dict: a mapping from names to tensors is expected")
-    return dict(state), WeightsMetadata(str(path))
