@@ -7,6 +7,7 @@ is used, and how much is hashed. Which functions a pickle may call is for `torch
 
 import mmap
 import pickletools
+import re
 import struct
 import zipfile
 from io import BytesIO
@@ -21,11 +22,14 @@ ZIP = b"PK\x03\x04"
 DIRECTORY = 2**24
 """Bytes that the directory of an archive may have: those of 100,000 records."""
 
-UNPACKED = 2**26
+TAIL = 2**17
+"""Bytes at the end of an archive in which every reader looks for the place of the directory."""
+
+UNPACKED = 2**28
 """Bytes that an archive may unpack to beside its own size: other programs pack it anew, and compress it."""
 
-OPERATIONS = 2 * 10**6
-"""Operations of a pickle: a large network with its averages and optimiser has some 100,000."""
+OPERATIONS = 10**6
+"""Operations of a pickle: a network of 300 tensors with its optimiser has 40,000."""
 
 VALUES = 10**7
 """Values inside one value, and values that are hashed."""
@@ -39,40 +43,56 @@ _HASHING = ("SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET", "REDUCE", "N
 
 def check_archive(path: Path) -> None:
     """Raise UsageError if a zip archive or a file of pickles would take more time or memory than what is in it is worth."""
+    check_directory(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content[:4] != ZIP:
+        if content[:4] == ZIP:
+            _check_records(path, content)
+        else:
             for _ in range(PICKLES):
                 if not _check_pickle(path, content):
-                    return
-            return
-        _check_directory(path, content)
+                    break
+
+
+def check_directory(path: Path) -> None:
+    """Raise UsageError if what may be the directory of a zip archive is too long to be read at once."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - TAIL))
+        end = file.read()
+    for mark, place, form in ((b"PK\x05\x06", 12, "<I"), (b"PK\x06\x06", 40, "<Q")):
+        for start in (found.start() + place for found in re.finditer(mark, end)):
+            if len(end) >= start + struct.calcsize(form) and DIRECTORY < struct.unpack_from(form, end, start)[0] < size:
+                raise _too_much(path, f"has a directory of more than {DIRECTORY:,} bytes")
+
+
+def _check_records(path: Path, content: Any) -> None:
+    """Raise UsageError if an archive unpacks to more than itself, has a pickle that does, or is not as PyTorch writes it."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if not _ends_in_directory(content, archive.start_dir):
+                raise damage_error(path)
             records = archive.infolist()
             unpacked = sum(record.file_size for record in records)
-            if unpacked > path.stat().st_size + UNPACKED:
+            if unpacked > len(content) + UNPACKED:
                 raise _too_much(path, f"unpacks to {unpacked:,} bytes")
             for record in records:
                 if record.filename.endswith("data.pkl"):
                     _check_pickle(path, BytesIO(archive.read(record)))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError, struct.error) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise _damaged(path) from error
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a damaged archive leads to
+        raise damage_error(path) from error
 
 
-def _check_directory(path: Path, content: Any) -> None:
-    """Raise UsageError unless every program finds the same directory of a bounded size: at the end, and nothing behind it."""
+def _ends_in_directory(content: Any, start: int) -> bool:
+    """Return whether an archive ends in its directory and nothing behind it: any reader then finds the one that begins at `start`."""
     end = len(content) - 22
     size, offset, comment = struct.unpack("<IIH", content[end + 12 :]) if content[end : end + 4] == b"PK\x05\x06" else (0, 0, 1)
-    if content[end - 20 : end - 16] == b"PK\x06\x07":
+    if content[end - 20 : end - 16] == b"PK\x06\x07":  # there is a directory for large files
         end -= 76
         (place,) = struct.unpack("<Q", content[end + 64 : end + 72])
         size, offset = struct.unpack("<QQ", content[end + 40 : end + 56]) if place == end else (0, 0)
-    if comment or offset + size != end:
-        raise _damaged(path)
-    if size > DIRECTORY:
-        raise _too_much(path, f"has a directory of {size:,} bytes")
+    return not comment and offset == start and offset + size == end
 
 
 def _check_pickle(path: Path, stream: Any) -> bool:
@@ -129,5 +149,6 @@ def _too_much(path: Path, what: str) -> UsageError:
     return UsageError(f"{str(path)!r} is not read: it {what}, which no file of weights needs")
 
 
-def _damaged(path: Path) -> UsageError:
+def damage_error(path: Path) -> UsageError:
+    """Return the error for a file that ends too early, or whose parts do not go together."""
     return UsageError(f"cannot read weights from {str(path)!r}: the file is cut short or damaged; fetch it again")

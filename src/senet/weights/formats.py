@@ -6,6 +6,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from senet.errors import UsageError
+from senet.weights.archive import check_directory
 
 FIRST_BYTES = 512
 """Bytes at the beginning of a file that tell what it is."""
@@ -150,6 +151,7 @@ def _json_file(path: Path) -> str:
 
 def _check_archive(path: Path) -> None:
     """Raise UsageError unless a zip archive is what `torch.save` writes; damaged ones are left to its reader."""
+    check_directory(path)
     try:
         with ZipFile(path) as archive:
             names = archive.namelist()
