@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
         if not args.json and prediction.error is None:
             say(f"{prediction.image}: {prediction.prediction}")
     if args.json:
-        import json
+        from senet.jsontext import json_text
 
-        print(json.dumps({"predictions": found}, indent=2))
+        print(json_text({"predictions": found}))
     return 1 if failed else 0

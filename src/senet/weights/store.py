@@ -72,7 +72,7 @@ def save_weights(
         "senet": senet.__version__,
         "extra": dict(extra or {}),
     }
-    metadata = {key: json.dumps(value) for key, value in values.items()}  # safetensors takes strings only
+    metadata = {key: json.dumps(value, allow_nan=False) for key, value in values.items()}  # safetensors takes strings only
     tensors = {name: _on_disk(name, value) for name, value in plain_state(model).items()}
     times = Counter(tensor.data_ptr() for tensor in tensors.values())  # modules under two names share memory, which the format refuses
     tensors = {name: tensor.clone() if times[tensor.data_ptr()] > 1 else tensor for name, tensor in tensors.items()}
