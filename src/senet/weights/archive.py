@@ -19,7 +19,7 @@ from senet.errors import UsageError
 ZIP = b"PK\x03\x04"
 """First bytes of an archive; the older format is five bare pickles, and the storages."""
 
-DIRECTORY = 2**24
+LONGEST_DIRECTORY = 2**24
 """Bytes that the directory of an archive may have: those of 100,000 records."""
 
 TAIL = 2**17
@@ -28,10 +28,10 @@ TAIL = 2**17
 UNPACKED = 2**28
 """Bytes that an archive may unpack to beside its own size: other programs pack it anew, and compress it."""
 
-OPERATIONS = 10**6
+MOST_OPERATIONS = 10**6
 """Operations of a pickle: a network of 300 tensors with its optimiser has 40,000."""
 
-VALUES = 10**7
+MOST_VALUES = 10**7
 """Values inside one value, and values that are hashed."""
 
 PICKLES = 5
@@ -61,8 +61,8 @@ def check_directory(path: Path) -> None:
         end = file.read()
     for mark, place, form in ((b"PK\x05\x06", 12, "<I"), (b"PK\x06\x06", 40, "<Q")):
         for start in (found.start() + place for found in re.finditer(mark, end)):
-            if len(end) >= start + struct.calcsize(form) and DIRECTORY < struct.unpack_from(form, end, start)[0] < size:
-                raise _too_much(path, f"has a directory of more than {DIRECTORY:,} bytes")
+            if len(end) >= start + struct.calcsize(form) and LONGEST_DIRECTORY < struct.unpack_from(form, end, start)[0] < size:
+                raise _too_much(path, f"has a directory of more than {LONGEST_DIRECTORY:,} bytes")
 
 
 def _check_records(path: Path, content: Any) -> None:
@@ -107,8 +107,8 @@ def _check_pickle(path: Path, stream: Any) -> bool:
     try:
         for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
             name, before = operation.name, operation.stack_before
-            if count > OPERATIONS:
-                raise _too_much(path, f"holds a pickle of more than {OPERATIONS:,} operations")
+            if count > MOST_OPERATIONS:
+                raise _too_much(path, f"holds a pickle of more than {MOST_OPERATIONS:,} operations")
             if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
                 memo[len(memo) if argument is None else argument] = stack[-1]
             elif name in ("GET", "BINGET", "LONG_BINGET"):
@@ -126,8 +126,8 @@ def _check_pickle(path: Path, stream: Any) -> bool:
                     values[0][0] = size
                 if operation.stack_after:
                     stack.append(values[0] if name in _GROWING else [size])
-                if max(size, hashed) > VALUES:
-                    raise _too_much(path, f"holds a pickle of more than {VALUES:,} values")
+                if max(size, hashed) > MOST_VALUES:
+                    raise _too_much(path, f"holds a pickle of more than {MOST_VALUES:,} values")
     except UsageError:
         raise
     except Exception:  # whatever a damaged pickle leads to

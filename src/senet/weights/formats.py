@@ -6,15 +6,13 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from senet.errors import UsageError
-from senet.weights.archive import check_directory
+from senet.weights.archive import ZIP, check_directory
 
 FIRST_BYTES = 512
 """Bytes at the beginning of a file that tell what it is."""
 
 PICKLE = b"\x80"
 """First byte of a pickle; the second is the protocol, which is 2 in what `torch.save` writes by itself."""
-
-ZIP = b"PK\x03\x04"
 
 UNPACK = "unpack it, and give the file of weights that is inside"
 BY_SAFETENSORS = "load it where it was made, and save its arrays with safetensors"

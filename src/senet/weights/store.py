@@ -19,9 +19,9 @@ from senet.errors import UsageError
 from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
 from senet.text import printable
-from senet.weights.archive import UNPACKED
+from senet.weights.archive import UNPACKED, ZIP
 from senet.weights.entries import find_state
-from senet.weights.formats import PICKLE, ZIP, check_file
+from senet.weights.formats import PICKLE, check_file
 from senet.weights.header import check_count, check_header
 from senet.weights.metadata import WeightsMetadata, parse_metadata
 from senet.weights.plain_pickle import read_pickle
