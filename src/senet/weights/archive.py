@@ -31,7 +31,7 @@ UNPACKED = 2**28
 MOST_OPERATIONS = 10**6
 """Operations of a pickle: a network of 300 tensors with its optimiser has 40,000."""
 
-MOST_VALUES = 10**7
+LARGEST_VALUE = 10**7
 """Values inside one value, and values that are hashed."""
 
 PICKLES = 5
@@ -126,8 +126,8 @@ def _check_pickle(path: Path, stream: Any) -> bool:
                     values[0][0] = size
                 if operation.stack_after:
                     stack.append(values[0] if name in _GROWING else [size])
-                if max(size, hashed) > MOST_VALUES:
-                    raise _too_much(path, f"holds a pickle of more than {MOST_VALUES:,} values")
+                if max(size, hashed) > LARGEST_VALUE:
+                    raise _too_much(path, f"holds a pickle of more than {LARGEST_VALUE:,} values")
     except UsageError:
         raise
     except Exception:  # whatever a damaged pickle leads to
