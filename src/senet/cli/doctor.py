@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,7 +129,10 @@ def _devices() -> list[Inspection]:
         return [Inspection("devices", "torch", "", f"cannot be imported: {_one_line(error)}", fatal=True)]
     kind = torch.backends.cpu.get_cpu_capability()
     devices = [Inspection("devices", "cpu", f"{processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
-    for index in range(torch.cuda.device_count()):
+    with warnings.catch_warnings(record=True) as remarks:  # of a driver that is too old, or does not answer
+        warnings.simplefilter("always")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index in range(count):
         facts = torch.cuda.get_device_properties(index)
         devices.append(
             Inspection("devices", f"cuda:{index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {facts.major}.{facts.minor}")
@@ -137,7 +141,7 @@ def _devices() -> list[Inspection]:
         devices.append(Inspection("devices", "mps", platform.machine()))
     if len(devices) == 1:
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built for the CPU"
-        devices.append(Inspection("devices", "accelerator", f"none; {built}"))
+        devices.append(Inspection("devices", "accelerator", f"none; {built}", "; ".join(_one_line(remark.message) for remark in remarks)))
     return [*devices, *_shared_memory()]
 
 
@@ -204,5 +208,5 @@ def _data(name: str, root: str | None, limits: str | None) -> list[Inspection]:
     ]
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception | Warning | str) -> str:
     return " ".join(str(error).split())
