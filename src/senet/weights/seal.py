@@ -23,7 +23,7 @@ def write_sealed(path: Path, content: bytes) -> None:
     digest = _begun(header)
     digest.update(tensors)
     header["__metadata__"] = {**header.get("__metadata__", {}), KEY: digest.hexdigest()}
-    written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    written = json.dumps(header, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     written += b" " * (-len(written) % LENGTH)
     with path.open("wb") as file:
         file.write(len(written).to_bytes(LENGTH, "little"))
