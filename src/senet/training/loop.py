@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from senet.data.delivery import DataError, WorkerError
 from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
+from senet.results.origin import write_origin
 from senet.results.run import RunResult
 from senet.results.run_folder import RunFolder, new_run, resumed_run
 from senet.tasks.answers import losses_of
@@ -75,6 +76,7 @@ def train(
     ):
         if job.fabric.is_global_zero:
             run.begin(recipe, run_environment(job.fabric.device, processes=job.fabric.world_size))
+            write_origin(run, state.origin)
         try:
             network = None
             while state.epoch < epochs and not job.schedule.exhausted:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from senet.errors import UsageError
-from senet.results.origin import check_origin, facts_of, origin_differences, origin_of, reorders, write_origin
+from senet.results.origin import check_origin, facts_of, origin_differences, origin_of, reorders
 from senet.results.run_folder import ACCEPT, RunFolder, check_new, resumed_run
 from senet.training.checkpoint import latest_checkpoint, read_checkpoint
 from senet.training.job import Job
@@ -45,7 +45,6 @@ def taken_up(job: Job, run: RunFolder, *, resumed: bool, accept_changes: bool) -
             take_up(job, run, saved, accept_changes=accept_changes)
         if first:
             run.reopen()
-            write_origin(run, job.state.origin)
         yield
 
 
@@ -56,7 +55,6 @@ def take_up(job: Job, run: RunFolder, saved: Mapping[str, Any], *, accept_change
         UsageError: if it was made of something else and that is not accepted, or it does not fit the run.
     """
     today, before = job.state.origin, saved.get("origin")
-    assert today is not None
     check_origin(before, str(run.checkpoint))
     changed = [] if before is None else origin_differences(before, today)
     if changed and not accept_changes:

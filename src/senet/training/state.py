@@ -53,7 +53,7 @@ class TrainingState:
         self._corrupt = corrupt
         self._schedule = schedule
         self._optimizer = optimizer
-        self.origin: dict[str, Any] | None = None
+        self.origin: dict[str, Any] = {}
         self.changes: list[str] = []
         self._parts: dict[str, Any] = {
             "model": model,
@@ -135,7 +135,7 @@ class TrainingState:
         if self._fabric.is_global_zero:
             place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
             past = {"rows": self.rows, "best": self.best, "corrupt": sorted(self._corrupt.names)}
-            about = {"origin": self.origin, "changes": self.changes}
+            about = {"origin": self.origin or None, "changes": self.changes}
             write_checkpoint(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | about)
         self._kept = True
 
