@@ -53,4 +53,4 @@ def _header(file: BinaryIO) -> dict[str, Any]:
 
 
 def _begun(header: dict[str, Any]) -> Any:
-    return hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode())
+    return hashlib.sha256(json.dumps(header, sort_keys=True, allow_nan=False, separators=(",", ":")).encode())

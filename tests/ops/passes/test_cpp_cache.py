@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from senet.ops.passes.cpp import build
-from senet.ops.passes.cpp.cache import LIBRARIES, cache_folder, keep_library, sole_builder, whole_library
+from senet.ops.passes.cpp.cache import KEPT, cache_folder, keep_library, sole_builder, whole_library
 
 
 def damaged_in(folder: Path, how: str) -> Path:
@@ -42,7 +42,7 @@ def test_a_damaged_library_is_none_and_another_beside_it_is_found(tmp_path: Path
     kept = keep_library(tmp_path / "other", tmp_path)
     assert whole_library(tmp_path) == kept
     assert kept.read_bytes() == b"other"
-    assert [path.name for path in tmp_path.glob(LIBRARIES) if path.is_file()] == [kept.name]
+    assert [path.name for path in tmp_path.glob(KEPT) if path.is_file()] == [kept.name]
 
 
 def test_no_folder_no_library(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_compiler_that_hangs_is_ended_with_all_that_it_began(
     compiler: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiler(f"echo $$ >> {tmp_path}/pids; exec sleep 600")
-    monkeypatch.setattr(build, "LONGEST", 0.5)  # until it hangs
+    monkeypatch.setattr(build, "BUILD_SECONDS", 0.5)  # until it hangs
     began = time.monotonic()
 
     def begun(*args, **options):
@@ -161,7 +161,7 @@ def test_what_cannot_be_loaded_is_built_anew(tmp_path: Path, content: str) -> No
     command = [sys.executable, "-c", HEALED, str(library)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "cpp 1\n"), done.stderr
-    assert [path.name for path in folder.glob(LIBRARIES)] == [library.name]
+    assert [path.name for path in folder.glob(KEPT)] == [library.name]
     assert whole_library(folder) is not None
 
 
@@ -178,5 +178,5 @@ def test_four_processes_may_build_at_once_and_one_be_killed(tmp_path: Path) -> N
     first.kill()
     first.communicate()
     assert [process.communicate()[0].strip() for process in others] == ["cpp"] * 4
-    assert len(list(tmp_path.glob(f"*/{LIBRARIES}"))) == 1
+    assert len(list(tmp_path.glob(f"*/{KEPT}"))) == 1
     assert not list(tmp_path.glob("*/build-*"))

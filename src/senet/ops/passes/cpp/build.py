@@ -34,7 +34,7 @@ FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", *(("-fopenmp",) if sys.
 """Threads are torch's OpenMP; other systems name the flag otherwise, or have none, and the passes then run in one thread."""
 
 COMPILE = Path(__file__).with_name("compile.py")
-LONGEST = 900.0
+BUILD_SECONDS = 900.0
 """Seconds after which a compiler, or another process that builds, is not waited for any more."""
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What the system says of a folder that cannot be written, or has no room."""
@@ -88,7 +88,7 @@ def _build(folder: Path, flags: tuple[str, ...]) -> None:
     Raises:
         OSError, RuntimeError: if that cannot be; the message says why.
     """
-    with sole_builder(folder, LONGEST) as place:
+    with sole_builder(folder, BUILD_SECONDS) as place:
         if _load(whole_library(folder)):
             return
         log.info("building the C++ operators for CPUs in %s: half a minute, once", folder)
@@ -107,9 +107,9 @@ def _compile(place: Path, flags: tuple[str, ...]) -> None:
     output = {"stdout": PIPE, "stderr": STDOUT, "text": True, "errors": "replace"}
     with Popen([sys.executable, str(COMPILE), order], env=environment, start_new_session=True, **output) as compiler:
         try:
-            told, _ = compiler.communicate(timeout=LONGEST)
+            told, _ = compiler.communicate(timeout=BUILD_SECONDS)
         except TimeoutExpired:
-            raise TimeoutError(f"the compiler has not ended in {LONGEST:.0f} s") from None
+            raise TimeoutError(f"the compiler has not ended in {BUILD_SECONDS:.0f} s") from None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(compiler.pid, SIGKILL)  # with all that it has begun

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 
 from filelock import FileLock, Timeout
 
-LIBRARIES = "senet_cpp_*.so"
+KEPT = "senet_cpp_*.so"
 UNLOCKABLE = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 """What the system says where a file system has no locks."""
 
@@ -25,9 +25,9 @@ def cache_folder() -> Path:
 def whole_library(folder: Path) -> Path | None:
     """Return a library of a folder that is as it was written; None if there is none."""
     with suppress(OSError):
-        for path in sorted(folder.glob(LIBRARIES)):
+        for path in sorted(folder.glob(KEPT)):
             with suppress(OSError):  # of one that may not be read: another may be
-                if path.name == LIBRARIES.replace("*", _checksum(path.read_bytes())):
+                if path.name == KEPT.replace("*", _checksum(path.read_bytes())):
                     return path
     return None
 
@@ -35,11 +35,11 @@ def whole_library(folder: Path) -> Path | None:
 def keep_library(built: Path, folder: Path) -> Path:
     """Copy a library to a folder in one step, in place of damaged ones; return its path there."""
     data = built.read_bytes()
-    kept = folder / LIBRARIES.replace("*", _checksum(data))
+    kept = folder / KEPT.replace("*", _checksum(data))
     new = built.with_name("new")
     new.write_bytes(data)
     new.replace(kept)
-    for other in folder.glob(LIBRARIES):
+    for other in folder.glob(KEPT):
         if other != kept:
             with suppress(OSError):
                 other.unlink()

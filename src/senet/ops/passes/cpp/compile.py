@@ -8,7 +8,7 @@ import json
 import sys
 
 
-def main() -> None:
+def compile_library() -> None:
     """Compile as the arguments say."""
     from torch.utils import cpp_extension
 
@@ -19,4 +19,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    compile_library()
