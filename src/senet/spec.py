@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from senet.errors import UsageError, choice_error
 from senet.schema import FLAG, NULL, either, finite, integer, items, one_of, optional, record, table, text
-from senet.userfile import in_user_file, was_loaded
+from senet.userfile import in_user_file, may_run, was_loaded
 
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -264,7 +264,7 @@ class BlockSpec:
         """
         WRITTEN_BLOCK.check(tree, "block")
         kind = tree.get("kind", "se")
-        if in_user_file(kind) and not was_loaded(kind):
+        if in_user_file(kind) and not may_run(kind):
             raise UsageError(
                 f"this needs blocks of {kind}, and a file of weights or a plan is no reason to run that code: "
                 f"name it yourself first, --block {kind} or senet.spec.block_class({kind!r})"

@@ -7,6 +7,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from senet.errors import UsageError, nearest
+from senet.weights.archive import ZIP, check_directory
 
 FIRST_BYTES = 512
 """Bytes at the beginning of a file that tell what it is."""
@@ -16,8 +17,6 @@ MOST_NAMES = 1000
 
 PICKLE = b"\x80"
 """First byte of a pickle; the second is the protocol, which is 2 in what `torch.save` writes by itself."""
-
-ZIP = b"PK\x03\x04"
 
 UNPACK = "unpack it, and give the file of weights that is inside"
 BY_SAFETENSORS = "load it where it was made, and save its arrays with safetensors"
@@ -162,6 +161,7 @@ def _json_file(path: Path) -> str:
 
 def _check_archive(path: Path) -> None:
     """Raise UsageError unless a zip archive is what `torch.save` writes; damaged ones are left to its reader."""
+    check_directory(path)
     try:
         with ZipFile(path) as archive:
             names = archive.namelist()
