@@ -116,6 +116,14 @@ def test_what_a_folder_is(member: str, tmp_path: Path) -> None:
         load_weights(nn.Linear(2, 3), tmp_path)
 
 
+def test_a_typo_in_a_path_is_answered_with_the_file_there(tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").touch()
+    with pytest.raises(UsageError, match=r"bst\.safetensors' does not exist \(did you mean 'best\.safetensors'\?\)"):
+        load_weights(nn.Linear(2, 3), tmp_path / "bst.safetensors")
+    with pytest.raises(UsageError, match="does not exist; give a file"):
+        load_weights(nn.Linear(2, 3), tmp_path / "nowhere" / "bst.safetensors")
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.pth")
     with pytest.raises(UsageError, match="is no ordinary file"):

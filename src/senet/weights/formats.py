@@ -2,18 +2,21 @@
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from senet.errors import UsageError
+from senet.errors import UsageError, nearest
+from senet.weights.archive import ZIP, check_directory
 
 FIRST_BYTES = 512
 """Bytes at the beginning of a file that tell what it is."""
 
+MOST_NAMES = 1000
+"""Names in a folder among which a similar one is looked for."""
+
 PICKLE = b"\x80"
 """First byte of a pickle; the second is the protocol, which is 2 in what `torch.save` writes by itself."""
-
-ZIP = b"PK\x03\x04"
 
 UNPACK = "unpack it, and give the file of weights that is inside"
 BY_SAFETENSORS = "load it where it was made, and save its arrays with safetensors"
@@ -108,7 +111,7 @@ def check_file(path: Path) -> bytes:
         what, remedy = next((known for name, known in FOREIGN_FOLDERS.items() if (path / name).exists()), ("a folder", ""))
         raise UsageError(f"{str(path)!r} is {what}; {remedy or 'give a file of weights, such as best.safetensors of a run'}")
     if not path.exists():
-        raise UsageError(f"{str(path)!r} does not exist; give a file of weights, such as best.safetensors of a run")
+        raise UsageError(f"{str(path)!r} does not exist{_nearest_file(path)}; give a file of weights, such as best.safetensors of a run")
     if not path.is_file():
         raise UsageError(f"{str(path)!r} is no ordinary file; give a file of weights, such as best.safetensors of a run")
     try:
@@ -121,6 +124,14 @@ def check_file(path: Path) -> bytes:
     if head[8:9] != b"{":  # a safetensors file begins with the 8-byte length of its JSON header, and those bytes may be any
         _check_foreign(path, head)
     return head
+
+
+def _nearest_file(path: Path) -> str:
+    """Return " (did you mean 'x'?)" for the file with the closest name in the folder; nothing if there is no such folder."""
+    try:
+        return nearest(path.name, (other.name for other in islice(path.parent.iterdir(), MOST_NAMES)))
+    except OSError:
+        return ""
 
 
 def _check_foreign(path: Path, head: bytes) -> None:
@@ -150,6 +161,7 @@ def _json_file(path: Path) -> str:
 
 def _check_archive(path: Path) -> None:
     """Raise UsageError unless a zip archive is what `torch.save` writes; damaged ones are left to its reader."""
+    check_directory(path)
     try:
         with ZipFile(path) as archive:
             names = archive.namelist()

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from senet.errors import UsageError
 from senet.text import printable
+from senet.weights.archive import check_archive, damage_error
 
 
 class Inert:
@@ -140,25 +140,22 @@ def read_pickle(path: Path) -> Any:
     Raises:
         UsageError: if the file is cut short or damaged, or holds anything that is not listed.
     """
+    check_archive(path)
     stand_ins = STAND_INS | {name: Inert for name in _unknown(path) if name.startswith(CONFIGURATIONS) and name not in STAND_INS}
     try:
         with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
-    except DAMAGE as error:
-        raise UsageError(f"cannot read weights from {str(path)!r}: the file is cut short or damaged; fetch it again") from error
-
-
-DAMAGE = (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError, SafetensorError)
-"""What torch raises on bytes that are not what they should be; by a file's name, it may expect safetensors."""
+    except Exception as error:  # whatever bytes that are not what they should be lead to
+        raise damage_error(path) from error
 
 
 def _unknown(path: Path) -> list[str]:
     """Return the names in a file that torch does not read by itself; none if they cannot be listed."""
     try:
         return torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except (pickle.UnpicklingError, *DAMAGE):
+    except Exception:  # as it does when the file is read, which says so
         return []
 
 

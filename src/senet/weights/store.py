@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -18,8 +18,11 @@ from senet.atomic import replacing
 from senet.errors import UsageError
 from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
+from senet.text import printable
+from senet.weights.archive import UNPACKED, ZIP
 from senet.weights.entries import find_state
-from senet.weights.formats import PICKLE, ZIP, check_file
+from senet.weights.formats import PICKLE, check_file
+from senet.weights.header import check_count, check_header
 from senet.weights.metadata import WeightsMetadata, parse_metadata
 from senet.weights.plain_pickle import read_pickle
 from senet.weights.seal import check_sealed, write_sealed
@@ -79,11 +82,16 @@ def save_weights(
 
 def _on_disk(name: str, value: object) -> Tensor:
     """Return a value of a state dict as the format takes it: a plain tensor, dense, on the CPU, contiguous."""
-    what = "no tensor" if not isinstance(value, Tensor) else next((fault for fault, has in UNWRITABLE.items() if has(value)), None)
+    what = _odd(value) if isinstance(value, Tensor) else "no tensor"
     if what is not None:
         raise UsageError(f"cannot save {name}: it is {what}, which a safetensors file cannot hold")
     assert isinstance(value, Tensor)
     return value.detach().cpu().contiguous()
+
+
+def _odd(tensor: Tensor) -> str | None:
+    """Return what a tensor is that has no plain numbers, or None."""
+    return next((what for what, has in UNWRITABLE.items() if has(tensor)), None)
 
 
 def read_metadata(path: str | Path) -> WeightsMetadata:
@@ -139,16 +147,25 @@ def _read(path: str | Path, tensors: bool = False, entry: str | None = None) -> 
             )
         return _read_safetensors(path, tensors)
     tree = read_pickle(path)
-    return find_state(tree, str(path), entry) if tensors else {}, WeightsMetadata(str(path))
+    state = find_state(tree, str(path), entry) if tensors else {}
+    most = path.stat().st_size + UNPACKED
+    for name, tensor in state.items():
+        if (what := _odd(tensor)) or tensor.numel() * tensor.element_size() > most:
+            raise UsageError(f"{str(path)!r} is not read: {printable(name)} is {what or 'larger than the file'}, not a plain tensor")
+    return state, WeightsMetadata(str(path))
 
 
 def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsMetadata]:
+    check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 - not a mapping
-            strings = file.metadata() or {}
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+            names, strings = list(file.keys()), file.metadata() or {}
+            check_count(path, len(names))
+            loaded = {name: file.get_tensor(name) for name in names} if tensors else {}
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        reason = printable(" ".join(str(error).split()))
         raise UsageError(
             f"cannot read weights from {str(path)!r}: not a safetensors file, or cut short ({reason}); fetch it again"
         ) from error
