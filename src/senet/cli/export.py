@@ -3,6 +3,7 @@
 from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_code, add_json, add_target, check_target
+from senet.cli.network import names_weights
 from senet.errors import UsageError
 
 
@@ -36,7 +37,11 @@ def run(args: Namespace) -> int:
     from senet.results.run_folder import RunFolder
     from senet.weights.store import metadata_of
 
-    model = create_model(args.network) if args.network in list_models() else from_pretrained(RunFolder.weights_of(args.network))
+    model = (
+        create_model(args.network)
+        if args.network in list_models() or not names_weights(args.network)
+        else from_pretrained(RunFolder.weights_of(args.network))
+    )
     batches = []
     if args.images:
         spec = metadata_of(model).input

@@ -149,8 +149,9 @@ def _training(subject: Subject) -> str:
 
 
 def _evaluation(subject: Subject) -> str:
-    said = MEASURES | {metric.column: _meaning(metric) for metric in subject.metrics}
-    numbers = {name: value for name, value in public(subject.metadata.extra).items() if name != METRICS}
+    said: dict[str, str] = MEASURES | {metric.column: _meaning(metric) for metric in subject.metrics}
+    extra: dict[str, Any] = public(subject.metadata.extra)
+    numbers = {name: value for name, value in extra.items() if name != METRICS}
     return _table(("measure", "value"), {_cell(said.get(name, name)): _number(value) for name, value in numbers.items()})
 
 
