@@ -4,7 +4,7 @@ from argparse import Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from senet.cli.arguments import CommandParser, add_json, add_reading, add_target, check_target, reading_of
+from senet.cli.arguments import CommandParser, add_code, add_json, add_reading, add_target, check_target, reading_of
 from senet.errors import UsageError
 from senet.spec import block_class
 
@@ -28,6 +28,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--no-optimize", action="store_true", help="export the network as it was trained, not its inference form")
     parser.add_argument("--no-verify", action="store_true", help="do not run the file")
     add_reading(parser)
+    add_code(parser)
     add_json(parser)
     parser.epilog = "Example: senet export runs/mine --to mine.onnx --images photo.jpg"
 
