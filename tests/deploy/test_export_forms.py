@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 import senet
 from senet.cli.main import main
-from senet.deploy.agreement import compare
+from senet.deploy.agreement import compare_outputs
 from senet.deploy.export import export, export_onnx
-from senet.deploy.formats import names_of, tensors_of
+from senet.deploy.formats import output_names, output_tensors
 from senet.errors import UsageError
 
 IMAGES = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
@@ -142,8 +142,8 @@ def test_a_head_of_zeros_agrees_with_itself(tmp_path: Path) -> None:
 def test_several_outputs_are_all_compared(tmp_path: Path, form: str) -> None:
     network = Outputs(FORMS[form]).eval()
     assert len(export(network, tmp_path / "x.pt2", IMAGES).checks) == 3
-    outputs = tensors_of(torch.export.load(tmp_path / "x.pt2").module()(IMAGES))
-    assert all(torch.equal(got, want) for got, want in zip(outputs, tensors_of(network(IMAGES)), strict=True))
+    outputs = output_tensors(torch.export.load(tmp_path / "x.pt2").module()(IMAGES))
+    assert all(torch.equal(got, want) for got, want in zip(outputs, output_tensors(network(IMAGES)), strict=True))
 
 
 def test_the_outputs_of_an_onnx_file_have_the_names_of_the_networks(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_outputs_of_an_onnx_file_have_the_names_of_the_networks(tmp_path: Pa
     export(Outputs(FORMS["ordered"]), tmp_path / "x.onnx", IMAGES)
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == ["out", "aux_0", "aux_1"]
-    assert names_of((IMAGES, IMAGES)) is None
+    assert output_names((IMAGES, IMAGES)) is None
 
 
 @pytest.mark.parametrize("wrong", [0, 1])
@@ -159,26 +159,26 @@ def test_a_difference_in_any_output_is_found(wrong: int) -> None:
     network = Outputs(FORMS["dict"])
 
     def other(images: Tensor) -> list[Tensor]:
-        outputs = tensors_of(network(images))
+        outputs = output_tensors(network(images))
         outputs[wrong] = outputs[wrong] + 0.01
         return outputs
 
     with pytest.raises(RuntimeError, match="computes something else"):
-        compare(Path("x"), lambda file: other, network, [IMAGES])
+        compare_outputs(Path("x"), lambda file: other, network, [IMAGES])
     with pytest.raises(RuntimeError, match="computes something else: inf"):
-        compare(Path("x"), lambda file: lambda images: tensors_of(network(images))[:1], network, [IMAGES])
+        compare_outputs(Path("x"), lambda file: lambda images: output_tensors(network(images))[:1], network, [IMAGES])
 
 
 @pytest.mark.parametrize(("value", "agrees"), [(float("-inf"), True), (float("nan"), False)], ids=["masked logits", "nan"])
 def test_outputs_that_are_not_finite(value: float, agrees: bool) -> None:
     network = nn.Threshold(2.0, value)
     if agrees:
-        assert compare(Path("x"), lambda file: network, network, [IMAGES])[0].error == 0
+        assert compare_outputs(Path("x"), lambda file: network, network, [IMAGES])[0].error == 0
         with pytest.raises(RuntimeError, match="computes something else: inf"):
-            compare(Path("x"), lambda file: nn.Threshold(2.0, 0.0), network, [IMAGES])
+            compare_outputs(Path("x"), lambda file: nn.Threshold(2.0, 0.0), network, [IMAGES])
     else:
         with pytest.raises(UsageError, match="Threshold itself gives nan on 2x3x8x12"):
-            compare(Path("x"), lambda file: network, network, [IMAGES])
+            compare_outputs(Path("x"), lambda file: network, network, [IMAGES])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from senet.deploy.formats import Runner, tensors_of
+from senet.deploy.formats import Runner, output_tensors
 from senet.errors import UsageError
 from senet.text import message_line
 
@@ -41,13 +41,13 @@ def outputs_of(network: nn.Module, images: Tensor) -> Any:
             outputs = network(images)
     except Exception as error:  # a network may refuse in any way
         raise UsageError(message_line(f"{type(network).__name__} refuses an input of {shape}: {error}")) from error
-    if not tensors_of(outputs):
+    if not output_tensors(outputs):
         returned = type(outputs).__name__
         raise UsageError(f"{type(network).__name__} returns {returned}; only tensors, and tuples and mappings of them, can be exported")
     return outputs
 
 
-def compare(path: Path, runner: Runner, reference: nn.Module, batches: Sequence[Tensor]) -> list[Check]:
+def compare_outputs(path: Path, runner: Runner, reference: nn.Module, batches: Sequence[Tensor]) -> list[Check]:
     """Run a file and its network on batches.
 
     Raises:
@@ -57,11 +57,11 @@ def compare(path: Path, runner: Runner, reference: nn.Module, batches: Sequence[
     run = in_one_line("the file cannot be run here (make the network float32, write a .pt2 file, or do not verify)", lambda: runner(path))
     found = []
     for batch in batches:
-        shape, want = "x".join(map(str, batch.shape)), tensors_of(outputs_of(reference, batch))
+        shape, want = "x".join(map(str, batch.shape)), output_tensors(outputs_of(reference, batch))
         if any(bool(output.isnan().any()) for output in want):
             raise UsageError(f"{type(reference).__name__} itself gives nan on {shape}, so that nothing can be compared with it")
         with torch.no_grad():
-            got = tensors_of(in_one_line(f"the file cannot be run on {shape}; a fixed size may help", lambda batch=batch: run(batch)))
+            got = output_tensors(in_one_line(f"the file cannot be run on {shape}; a fixed size may help", lambda batch=batch: run(batch)))
         error = _difference(got, want)
         if not error <= TOLERANCE.get(want[0].dtype, TOLERANCE_ELSE):
             raise RuntimeError(f"the file computes something else: {error:.1e} of the largest output off on {shape}; nothing is written")

@@ -12,8 +12,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from senet.atomic import replacing
-from senet.deploy.agreement import Check, compare, in_one_line, outputs_of
-from senet.deploy.formats import WRITERS, names_of
+from senet.deploy.agreement import Check, compare_outputs, in_one_line, outputs_of
+from senet.deploy.formats import WRITERS, output_names
 from senet.deploy.lengths import AXES, Lengths, find_lengths
 from senet.deploy.optimize import optimize as optimized
 from senet.errors import UsageError, choice_error
@@ -111,8 +111,8 @@ def export(
         lengths = Lengths(lengths.single, None, lengths.reason)
     write, runner = WRITERS[path.suffix.lower()]
     with replacing(path) as temporary, _quiet("torch.onnx._internal.exporter._core"):
-        in_one_line("the network cannot be written as such a file", lambda: write(program, temporary, names_of(wanted)))
-        checks = tuple(compare(temporary, runner, reference, [example, *_more(lengths, free), *images])) if verify else ()
+        in_one_line("the network cannot be written as such a file", lambda: write(program, temporary, output_names(wanted)))
+        checks = tuple(compare_outputs(temporary, runner, reference, [example, *_more(lengths, free), *images])) if verify else ()
     names = ("batch", "", *AXES[example.ndim])
     fixed = tuple(name for axis, name in enumerate(names) if name and axis not in free)
     free_names = tuple(names[axis] for axis in free)

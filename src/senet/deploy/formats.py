@@ -18,12 +18,12 @@ Runner = Callable[[Path], Callable[[Tensor], Any]]
 """file -> images to outputs"""
 
 
-def tensors_of(outputs: Any) -> list[Tensor]:
+def output_tensors(outputs: Any) -> list[Tensor]:
     """Return the tensors in what a network returns, in order: a tensor, or tuples, lists and mappings of them."""
     return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
 
-def names_of(outputs: Any) -> list[str] | None:
+def output_names(outputs: Any) -> list[str] | None:
     """Return what the tensors of a mapping are called: {"out": x, "aux": (y, z)} gives out, aux_0, aux_1; None for other outputs."""
     if not isinstance(outputs, Mapping):
         return None
