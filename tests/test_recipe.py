@@ -170,9 +170,11 @@ class TestBases:
         assert annotated_recipe("digits") == read_recipe_text("digits")
 
 
-def test_empty_file_is_the_default_recipe(tmp_path):
-    (tmp_path / "empty.yaml").write_text("")
-    assert load_recipe(tmp_path / "empty.yaml") == Recipe()
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n", "null\n", "{}\n", "[]\n", "0\n", "false\n"])
+def test_a_file_that_says_nothing_is_no_recipe(text, tmp_path):
+    (tmp_path / "empty.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"empty.yaml (is empty.*begin with `base: digits`|must hold fields such as `model:`)"):
+        load_recipe(tmp_path / "empty.yaml")
 
 
 def test_overrides_replace_single_fields():

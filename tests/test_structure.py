@@ -14,23 +14,8 @@ from senet.cli.main import COMMANDS
 
 ROOT = Path(senet.__file__).parent
 ORDER = (
-    *(
-        "text",
-        "streams",
-        "terminal",
-        "errors",
-        "schema",
-        "atomic",
-        "userfile",
-        "spec",
-        "recipe",
-        "ops",
-        "blocks",
-        "surgery",
-        "weights",
-        "insertion",
-        "models",
-    ),
+    *("text", "jsontext", "streams", "terminal", "file_kind", "errors", "schema", "atomic", "userfile", "devices"),
+    *("spec", "recipe", "ops", "blocks", "surgery", "weights", "insertion", "models"),
     *("measuring", "profiling", "analysis", "deploy", "compression", "benchmarking", "data", "results", "tasks"),
     *("training", "report", "comparison", "publishing", "cli", "__main__"),
 )

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_MISSPELT = 200
+"""Characters beyond which text is no name that was misspelt, and comparing it would take long."""
+
 
 class UsageError(ValueError):
     """Input that cannot work: commands print its one line and exit with 2 (no traceback)."""
@@ -10,7 +13,8 @@ class UsageError(ValueError):
 
 def nearest(value: object, allowed: Iterable[object]) -> str:
     """Return " (did you mean 'x'?)" for the closest allowed name, or an empty string."""
-    close = get_close_matches(str(value), [str(name) for name in allowed], n=1, cutoff=0.5)
+    text = str(value)
+    close = get_close_matches(text, [str(name) for name in allowed], n=1, cutoff=0.5) if len(text) <= LONGEST_MISSPELT else []
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from senet.errors import UsageError, choice_error
 from senet.schema import FLAG, NULL, either, finite, integer, items, one_of, optional, record, table, text
-from senet.userfile import in_user_file, was_loaded
+from senet.userfile import in_user_file, may_run, was_loaded
 
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -160,6 +160,12 @@ def hidden_width(channels: int, reduction: int) -> int:
     return max(1, channels // reduction)
 
 
+def _stage(option: str, stage: object) -> int:
+    if isinstance(stage, int) or (isinstance(stage, str) and stage.isdecimal() and len(stage) < 10):
+        return int(stage)
+    raise UsageError(f"{option} differs by stage, and {str(stage)[:100]!r} is no number of a stage, as in {option}: {{3: 8, 4: 16}}")
+
+
 @dataclass(frozen=True, init=False, repr=False)
 class BlockSpec:
     """Kind of a block and its options: `BlockSpec("se", reduction=8, gate="tanh")`.
@@ -222,7 +228,7 @@ class BlockSpec:
         values: dict[str, Any] = dict(tree)
         for name, value in tree.items():
             if isinstance(value, Mapping):
-                values[name] = {int(stage): width for stage, width in value.items()}
+                values[name] = {_stage(name, stage): width for stage, width in value.items()}
         return cls(**values)
 
     @classmethod
@@ -234,7 +240,7 @@ class BlockSpec:
         """
         WRITTEN_BLOCK.check(tree, "block")
         kind = tree.get("kind", "se")
-        if in_user_file(kind) and not was_loaded(kind):
+        if in_user_file(kind) and not may_run(kind):
             raise UsageError(
                 f"this needs blocks of {kind}, and a file of weights or a plan is no reason to run that code: "
                 f"name it yourself first, --block {kind} or senet.spec.block_class({kind!r})"

@@ -122,3 +122,15 @@ def test_command_line_gives_the_same_variants_again(digits: Recipe, vary: dict |
 
 def test_command_line_of_an_own_recipe_names_its_file() -> None:
     assert command_line(Recipe(name="mine"), None, 3) == "senet compare mine.yaml --seeds 3"
+
+
+def test_variants_that_read_alike_are_told_apart() -> None:
+    variants = expand(Recipe(), {"model.options.title": ["\n", "\\n", "x"]})
+    assert [variant.label for variant in variants] == ["title \\n", "title \\n (2)", "title x"]
+
+
+def test_a_label_is_one_printable_line_and_a_folder_has_a_name_of_bounded_length() -> None:
+    first, second = expand(Recipe(), {"model.options.title": ["../\x1b[31m\n", "a" * 300]})
+    assert first.label == "title ../\\x1b[31m\\n"
+    assert first.slug == "title-..-x1b-31m-n"
+    assert len(second.slug) <= 100

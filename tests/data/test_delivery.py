@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import resource
+import signal
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -157,3 +158,39 @@ def test_a_long_wait_is_said_aloud_and_ends(monkeypatch: pytest.MonkeyPatch, cap
     assert time.monotonic() - began < 5
     assert [message.partition(" from")[0] for message in caplog.messages] == ["no batch for 0 s"]
     assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_dies_between_two_epochs_is_named_where_the_next_begins() -> None:
+    batches = loader()
+    assert len(list(batches)) == 2
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    worker.join()
+    sum(range(1000))  # where the death of a worker would be raised at once, in the middle of something else
+    with pytest.raises(WorkerError, match=rf"has died \(pid {worker.pid}, killed by SIGKILL\)"):
+        list(batches)
+    assert len(list(batches)) == 2
+    batches.close()
+
+
+def test_a_worker_that_is_stopped_between_two_epochs_is_replaced() -> None:
+    batches = loader()
+    assert len(list(batches)) == 2
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    assert len(list(batches)) == 2
+    batches.close()
+    assert not worker.is_alive()
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("seen", [0, 1, 2])
+def test_torchs_own_watch_is_as_before_once_a_loader_is_closed(seen: int) -> None:
+    list(loader())
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = loader()
+    for _, _ in zip(range(seen), batches, strict=False):
+        assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    batches.close()
+    assert signal.getsignal(signal.SIGCHLD) == before

@@ -2,7 +2,6 @@
 
 import json
 import resource
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from random import Random
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 import senet
+from mutation import places, with_value
 from senet.errors import UsageError
 from senet.insertion.apply import apply
 from senet.insertion.plan import Site
@@ -57,25 +57,6 @@ def tree() -> dict[str, Any]:
     plan = senet.find_sites(network(), senet.BlockSpec("se", hidden=2), example_input=IMAGES, placement="identity")
     wrapped = senet.find_sites(network(), "sse", example_input=IMAGES, at=r"\d\.conv2")
     return json.loads(replace(plan, sites=plan.sites + wrapped.sites, notes=("a note",)).to_json())
-
-
-def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the place of every value in plain data, containers too."""
-    yield path
-    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
-        yield from places(value, (*path, key))
-
-
-def with_value(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """Return a copy of plain data with the value at a place replaced."""
-    if not path:
-        return value
-    changed = json.loads(json.dumps(tree))
-    parent = changed
-    for key in path[:-1]:
-        parent = parent[key]
-    parent[path[-1]] = value
-    return changed
 
 
 def test_the_plan_itself_is_carried_out(tree: dict[str, Any]) -> None:

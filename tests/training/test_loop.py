@@ -1,6 +1,8 @@
 """The loop trains, records what it does, and does every option that a recipe names."""
 
 import json
+import math
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,6 +53,7 @@ def test_a_run_learns_and_leaves_all_its_files(tmp_path: Path, capsys: pytest.Ca
         "last.ckpt",
         "best.safetensors",
         "result.json",
+        "SHA256SUMS",
         ".lock",
     }
     assert json.loads((run.path / "environment.json").read_text())["packages"]["torch"] == version("torch")
@@ -235,6 +238,47 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
     assert not RunFolder(tmp_path).is_finished()
 
 
+def test_before_the_first_checkpoint_a_divergence_says_that_nothing_was_saved(tmp_path: Path) -> None:
+    with pytest.raises(DivergenceError, match=r"^the training loss is not finite at epoch 1, .*; nothing has been saved yet\. Try"):
+        train(tiny(optim__lr=1e6), folder=tmp_path, progress=False)
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def only_standard_json(folder: Path) -> None:
+    for path in folder.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["loss", "top1"])
+def test_a_figure_of_validation_that_is_not_finite_is_a_divergence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: float
+) -> None:
+    validate, best = loop.validate, []
+
+    def poisoned(job: Job, *args):
+        found = validate(job, *args)
+        if job.state.epoch == 0:
+            return found
+        best.append((tmp_path / "best.safetensors").read_bytes())
+        return replace(found, metrics={**found.metrics, name: value})
+
+    monkeypatch.setattr(loop, "validate", poisoned)
+    with pytest.raises(DivergenceError, match=rf"^val_{name} is not finite at epoch 2, step 8, .*; last\.ckpt is from before\. Try"):
+        train(tiny(), folder=tmp_path, progress=False)
+    assert [(tmp_path / "best.safetensors").read_bytes()] == best
+    assert len(RunFolder(tmp_path).metrics()) == 1
+    assert not RunFolder(tmp_path).is_finished()
+    only_standard_json(tmp_path)
+
+
+def test_an_average_that_diverges_ends_the_run_though_training_does_not_notice(tmp_path: Path) -> None:
+    changes = {"training__ema_decay": 0.99, "optim__lr": 100.0, "data__batch_size": 1437, "training__epochs": 8}
+    with pytest.raises(DivergenceError, match=r"^val_loss is not finite at epoch"):
+        train(tiny(**changes), folder=tmp_path, progress=False)
+    assert not RunFolder(tmp_path).is_finished()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -281,6 +325,21 @@ def test_a_corrupt_image_is_named_counted_and_replaced(images: Path, tmp_path: P
 def test_too_many_corrupt_images_end_the_run(images: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 of 30 images cannot be read"):
         train(folder_recipe(images), folder=tmp_path / "run", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("train", "no image of a training batch can be read"),
+        ("val", "not one validation image can be read, so that nothing can be measured"),
+    ],
+)
+def test_a_split_without_one_readable_image_is_one_line(images: Path, tmp_path: Path, split: str, message: str) -> None:
+    for path in (images / split).rglob("*.*"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=message) as raised:
+        train(folder_recipe(images, data__max_corrupt=1.0), folder=tmp_path / "run", progress=False)
+    assert "\n" not in str(raised.value)
 
 
 def test_seeds_of_neighbours_are_unrelated() -> None:

@@ -1,5 +1,6 @@
 """Predictions name the classes that the network finds likeliest, whatever the image file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from senet.data.image_file import ImageReading
 from senet.errors import UsageError
 from senet.models.create import create_model
 from senet.spec import InputSpec
@@ -87,3 +89,60 @@ def test_what_cannot_work_is_one_line(tmp_path: Path, photograph: Path) -> None:
         predict(saved(tmp_path / "w.safetensors"), [photograph], top_k=0)
     with pytest.raises(UsageError, match="does not say what images it expects"):
         predict(saved(tmp_path / "w.safetensors", input=None), [photograph])
+
+
+def test_a_folder_gives_all_its_images_in_the_order_of_training_beside_files(tmp_path: Path, photograph: Path, caplog) -> None:
+    folder = tmp_path / "images"
+    for name in ("b/2.png", "b/1.gif", "a.jpg", "@eaDir/a.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(photograph).save(folder / name)
+    (folder / "b" / "up").symlink_to(folder)
+    (folder / "notes.txt").write_text("")
+    found = list(predict(saved(tmp_path / "w.safetensors"), [photograph, folder, str(photograph)]))
+    assert [one.image for one in found] == [
+        str(photograph),
+        *(str(folder / name) for name in ("a.jpg", "b/1.gif", "b/2.png")),
+        str(photograph),
+    ]
+    assert [one.error for one in found] == [None] * 5
+    assert [message.split(": ")[1] for message in caplog.messages] == [
+        "files left out, which are no images that are read, by suffix",
+        "links to folders that are read by another path, left out",
+    ]
+
+
+def test_a_folder_without_images_is_refused_before_anything_is_predicted(tmp_path: Path, photograph: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "x.psd").write_text("")
+    with pytest.raises(UsageError, match=r"empty: there are no images in this folder; .*by suffix: .psd 1$"):
+        predict(saved(tmp_path / "w.safetensors"), [photograph, tmp_path / "empty"])
+
+
+def test_deep_images_are_read_by_the_range_of_training_unless_another_is_stated(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "8.png")
+    Image.fromarray(16 * pixels.astype(np.int32)).save(tmp_path / "12.tif")
+    spec = InputSpec(size=16, resize=20, channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    silent, stated = (saved(tmp_path / f"{name}.safetensors", input=replace(spec, range=limits)) for name, limits in RANGES.items())
+    (eight,) = predict(silent, [tmp_path / "8.png"])
+    for weights, reading in ((stated, ImageReading()), (silent, ImageReading((0, 4095)))):
+        (twelve,) = predict(weights, [tmp_path / "12.tif"], reading=reading)
+        assert guesses(twelve) == guesses(eight)
+    (unknown,) = predict(silent, [tmp_path / "12.tif"])
+    assert unknown.error is not None
+    assert "mode I" in unknown.error
+
+
+RANGES = {"silent": None, "stated": (0.0, 4095.0)}
+
+
+def test_an_image_that_cannot_be_resized_is_named(tmp_path: Path) -> None:
+    Image.new("1", (4, 1_000_000)).save(tmp_path / "line.png")
+    (found,) = predict(saved(tmp_path / "w.safetensors"), [tmp_path / "line.png"])
+    assert found.error == f"{tmp_path}/line.png: 4 x 1000000 pixels are too narrow: it would be resized to 20 x 5000000"
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "nonsense", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path, device: str) -> None:
+    with pytest.raises(UsageError, match=f"device '{device}'.*allowed: cpu"):
+        predict(saved(tmp_path / "w.safetensors"), [tmp_path], device=device)

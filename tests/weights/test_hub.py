@@ -2,7 +2,9 @@
 
 import json
 import logging
+import socket
 import sys
+import time
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -19,7 +21,7 @@ from senet.cli.main import main
 from senet.errors import UsageError
 from senet.models.create import config_of
 from senet.spec import BlockSpec, InputSpec
-from senet.weights.hub import HubRepo
+from senet.weights.hub import HubRepo, failure_to_reach
 from senet.weights.store import metadata_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub's own uploads
@@ -206,6 +208,49 @@ def test_no_hub(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=rf"cannot push to 'user/net': the hub \({hub.url}\) cannot be reached") as error:
         push_to_hub(network(), "user/net", card=False)
     one_line(error)
+
+
+@pytest.mark.usefixtures("empty_cache")
+@pytest.mark.parametrize("source", ["user/net", "hf:user/net", "runs/bst"])
+def test_a_hub_that_is_not_there_is_known_at_once(hub: HubServer, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    hub.shutdown()
+    hub.server_close()
+    began = time.monotonic()
+    with pytest.raises(UsageError, match=r"the hub \(.*\) cannot be reached, and the cache has no copy") as error:
+        from_pretrained(source)
+    one_line(error)
+    assert time.monotonic() - began < 3
+
+
+def test_a_hub_that_is_not_there_is_no_loss_with_a_copy(hub: HubServer) -> None:
+    model = network()
+    push_to_hub(model, "user/net", card=False)
+    from_pretrained("user/net")
+    hub.shutdown()
+    hub.server_close()
+    assert torch.equal(head(from_pretrained("user/net")), head(model))
+
+
+def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("senet.weights.hub.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("socket.create_connection", lambda *args: time.sleep(1) or socket.socket())
+    assert "no answer within 0.2 seconds" in str(failure_to_reach("https://huggingface.invalid"))
+
+
+def test_a_proxy_is_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    assert failure_to_reach("https://huggingface.invalid") is None
+
+
+@pytest.mark.parametrize("name", ["best.safetensor", "runs/x.pht", "net.pt2", "runs/best.safetensors.gz", "x/y/z"])
+def test_names_of_files_are_no_repositories(name: str) -> None:
+    assert HubRepo.parse(name) is None
+
+
+@pytest.mark.parametrize("name", ["timm/resnet50.a1_in1k", "user/net-v1.5", "user/model_2.0"])
+def test_names_of_repositories_are_no_files(name: str) -> None:
+    assert HubRepo.parse(name) is not None
 
 
 @pytest.mark.parametrize(

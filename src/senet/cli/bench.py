@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from senet.benchmarking.settings import BATCH, BENCH_MODES, DTYPES, Settings
 from senet.cli.arguments import CommandParser, add_json, check_free, device_of, model_changes
 from senet.errors import UsageError
+from senet.jsontext import json_text
 from senet.measuring.machine import prepare_process
 from senet.recipe import build_recipe
 from senet.spec import check_positive
@@ -67,7 +68,7 @@ def run(args: Namespace) -> int:
     if args.out:
         from senet.atomic import write_text
 
-        write_text(args.out, json.dumps(result.to_dict(), indent=2) + "\n")
+        write_text(args.out, json_text(result.to_dict()) + "\n")
     _draw(result.comparisons, args.plot)
     return 0
 
@@ -127,7 +128,7 @@ def _show_saved(found: "list[tuple[str, tuple[dict[str, Any], tuple[Comparison, 
     facts = ("device", "threads", "versions", "commit", "date")
     results = [BenchResult({fact: tree[fact] for fact in facts}, tree.get("settings", {}), comparisons) for _, (tree, comparisons) in found]
     if as_json:
-        print(json.dumps([result.to_dict() for result in results], indent=2))
+        print(json_text([result.to_dict() for result in results]))
         return
     for result in results:
         show(result, as_json=False)

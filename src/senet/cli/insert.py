@@ -4,10 +4,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from senet.cli.arguments import CommandParser, add_json
+from senet.cli.arguments import CommandParser, add_code, add_json
 from senet.errors import UsageError
+from senet.recipe import parse_yaml
 from senet.spec import KINDS, PLACEMENTS, BlockSpec, Recalibration
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--num-classes", type=int, help="width of the head")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing")
     parser.add_argument("--output", help="write the network to FILE.safetensors, or the plan to FILE.json")
+    add_code(parser)
     add_json(parser)
 
 
@@ -61,9 +61,9 @@ def run(args: Namespace) -> int:
 
 
 def _recalibration(args: Namespace) -> Recalibration:
-    tree: Any = yaml.safe_load(args.block) if args.block.startswith("{") else {"kind": args.block}
+    tree: Any = parse_yaml(args.block, "--block") if args.block.startswith("{") else {"kind": args.block}
     if args.reduction is not None:
-        tree["reduction"] = yaml.safe_load(args.reduction)
+        tree["reduction"] = parse_yaml(args.reduction, "--reduction")
     return Recalibration(BlockSpec.from_dict(tree), args.placement, _stages(args.stages))
 
 

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_json, device_of
+from senet.cli.arguments import CommandParser, add_code, add_json, add_reading, device_of, reading_of
 from senet.errors import UsageError
 from senet.spec import block_class
 from senet.streams import say
@@ -10,13 +10,15 @@ from senet.streams import say
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("images", nargs="+", help="image files, colour or grey, of any size")
+    parser.add_argument("images", nargs="+", help="image files, colour or grey, of any size, or folders of them")
     parser.add_argument("--weights", action="append", help="a weights file or run folder; given several times, predictions are averaged")
     parser.add_argument("--task", help="what the weights predict, if that is a task of your own: FILE.py:FACTORY (runs that file)")
     parser.add_argument("--block", help="the block of the weights, if that is one of your own: FILE.py:CLASS (runs that file)")
     parser.add_argument("--top-k", type=int, default=5, help="how many answers to give, where the task ranks several")
     parser.add_argument("--crops", default="centre", help="centre, or ten: corners and centre, each mirrored too")
     parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
+    add_reading(parser)
+    add_code(parser)
     add_json(parser)
 
 
@@ -26,6 +28,7 @@ def run(args: Namespace) -> int:
         raise UsageError("give --weights: a weights file, or the folder of a run")
     from senet.training.predict import predict
 
+    reading = reading_of(args)
     if args.block is not None:
         block_class(args.block)
     failed = False
@@ -37,6 +40,7 @@ def run(args: Namespace) -> int:
         top_k=args.top_k,
         crops=args.crops,
         device=device_of(args.device) if args.device else None,
+        reading=reading,
     ):
         if prediction.error is not None:
             failed = True
@@ -45,7 +49,7 @@ def run(args: Namespace) -> int:
         if not args.json and prediction.error is None:
             say(f"{prediction.image}: {prediction.prediction}")
     if args.json:
-        import json
+        from senet.jsontext import json_text
 
-        print(json.dumps({"predictions": found}, indent=2))
+        print(json_text({"predictions": found}))
     return 1 if failed else 0

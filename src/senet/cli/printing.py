@@ -1,12 +1,12 @@
 """How commands print: tables for people, JSON for programs."""
 
-import json
 import sys
 from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
 from rich.console import RenderableType
 
+from senet.jsontext import json_text
 from senet.terminal import Terminal
 
 Item = TypeVar("Item")
@@ -27,8 +27,7 @@ class Printable(Protocol):
 def show(result: Printable, *, as_json: bool) -> None:
     """Print a result as JSON or as a table."""
     if as_json:
-        json.dump(result.to_dict(), sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        sys.stdout.write(json_text(result.to_dict()) + "\n")
     else:
         Terminal().print(result.table())
 

@@ -34,11 +34,11 @@ def _list(args: Namespace) -> int:
 
     from senet.terminal import Terminal
 
-    about = {name: load_recipe(name).about for name in list_recipes()}
+    about = {name: load_recipe(name, only_read=True).about for name in list_recipes()}
     if args.json:
-        import json
+        from senet.jsontext import json_text
 
-        print(json.dumps(about, indent=2))
+        print(json_text(about))
         return 0
     table = Table("recipe", "about", box=None, pad_edge=False)
     for name, line in about.items():
@@ -49,11 +49,13 @@ def _list(args: Namespace) -> int:
 
 def _show(args: Namespace) -> int:
     if args.json:
-        import json
+        from senet.jsontext import json_text
 
-        print(json.dumps(load_recipe(args.name).to_dict(), indent=2))
+        print(json_text(load_recipe(args.name, only_read=True).to_dict()))
     else:
-        sys.stdout.write(printable_lines(load_recipe(args.name).to_yaml() if args.resolved else annotated_recipe(args.name)))
+        sys.stdout.write(
+            printable_lines(load_recipe(args.name, only_read=True).to_yaml() if args.resolved else annotated_recipe(args.name))
+        )
     return 0
 
 

@@ -1,10 +1,21 @@
 """On what the runs of a comparison were made, in the words of the report."""
 
-import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from senet.errors import UsageError
 from senet.results.run_folder import RunFolder
+from senet.schema import integer, optional, plain_data, read_json, record, table, text
+
+_WORDS, _COUNT = text(1000), integer(1, 10**6)
+_FIELDS = {
+    **dict.fromkeys(("started", "python", "platform", "device", "accelerator"), _WORDS),
+    **dict.fromkeys(("processes", "threads"), _COUNT),
+    "packages": table(text(100), optional(text(100))),
+}
+ENVIRONMENT = record(_FIELDS, needed=tuple(_FIELDS), others=plain_data())
+"""The rule for an environment.json as plain data."""
 
 
 def environment_of(runs: Iterable[RunFolder]) -> dict[str, str]:
@@ -13,7 +24,7 @@ def environment_of(runs: Iterable[RunFolder]) -> dict[str, str]:
     Returns:
         date, device, platform and versions.
     """
-    found = [json.loads((run.path / "environment.json").read_text(encoding="utf-8")) for run in runs]
+    found = [_read(run.path / "environment.json") for run in runs]
     days = sorted(entry["started"][:10] for entry in found)
     return {
         "date": days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}",
@@ -22,6 +33,13 @@ def environment_of(runs: Iterable[RunFolder]) -> dict[str, str]:
         "python": _distinct(entry["python"] for entry in found),
         **{name: _distinct(entry["packages"].get(name) for entry in found) for name in found[0]["packages"]},
     }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path.read_bytes(), str(path), ENVIRONMENT)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _device(entry: dict[str, Any]) -> str:

@@ -68,7 +68,8 @@ def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel
     if not gate_paths(network):
         return ()
     with closing(eval_loader(prepared.source, prepared.variant.recipe.data, prepared.task)) as batches:
-        return excitation_curves(record_excitations(network, ((batch.images, _groups(prepared.task, batch)) for batch in batches)))
+        readable = (batch for batch in batches if len(batch.images))
+        return excitation_curves(record_excitations(network, ((batch.images, _groups(prepared.task, batch)) for batch in readable)))
 
 
 def _groups(task: Task, batch: Batch) -> Tensor:

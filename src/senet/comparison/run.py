@@ -1,9 +1,9 @@
 """A comparison from top to bottom: check, train what is missing, measure, write the result and the page."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import product
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from senet.atomic import write_text
 from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
 from senet.comparison.prepare import prepare_variants
+from senet.comparison.reuse import check_found, recipes_of, run_folders
 from senet.comparison.variants import Variant, command_line, expand
 from senet.data.source import DataSource
 from senet.errors import UsageError
+from senet.jsontext import json_text
 from senet.recipe import Recipe, load_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.metric import Metric
@@ -58,7 +60,8 @@ def compare(
         progress: whether to show progress on stderr.
 
     Raises:
-        UsageError: if the recipe or a variant cannot work; nothing has been written then.
+        UsageError: if the recipe or a variant cannot work, or a run that is there is damaged or was made of something else; nothing has
+            been written then.
         Interrupted: after SIGINT or SIGTERM; the same call goes on.
         NotFiniteError: if a run ends with a metric or loss that is no finite number; the runs stay.
     """
@@ -70,9 +73,11 @@ def compare(
     prepared = prepare_variants(variants)
     folder = Path(out) / f"compare-{recipe.name}"
     numbers = tuple(range(recipe.seed, recipe.seed + seeds))
+    runs = run_folders(variants, numbers, folder)
+    check_found(prepared, numbers, runs)
 
     with Progress(len(variants) * seeds, enabled=progress) as shown:
-        runs = train_missing(variants, numbers, folder, shown)
+        train_missing(variants, numbers, runs, shown)
         found = {variant.label: tuple(map(seed_run, numbers, runs[variant.label])) for variant in variants}
         check_finite(found, prepared[0].task.metrics)
         first = [runs[variant.label][0].weights for variant in variants]
@@ -96,30 +101,19 @@ def compare(
     return write_result(result, folder, report=report)
 
 
-def train_missing(variants: Sequence[Variant], seeds: Sequence[int], folder: Path, progress: Progress) -> dict[str, list[RunFolder]]:
-    """Train what is not there yet, seed by seed, so that an early end leaves whole pairs; return the runs of each variant."""
-    runs: dict[str, list[RunFolder]] = {variant.label: [] for variant in variants}
-    for place, seed in enumerate(seeds, 1):
-        for variant in variants:
-            recipe = replace(variant.recipe, seed=seed)
-            run = RunFolder(folder / f"{variant.slug}-seed{seed}-{recipe.digest()}")
-            runs[variant.label].append(run)
-            label = f"{variant.label}, seed {place}/{len(seeds)}"
-            begun = run.has_checkpoint()
-            try:
-                if run.is_finished():
-                    progress.skip(label)
-                else:
-                    train(
-                        recipe,
-                        folder=None if begun else run.path,
-                        resume=run.path if begun else None,
-                        progress=progress,
-                        label=label,
-                    )
-            except Interrupted as stop:
-                raise Interrupted(stop.signum, "the same command goes on from there") from None
-    return runs
+def train_missing(variants: Sequence[Variant], seeds: Sequence[int], runs: Mapping[str, Sequence[RunFolder]], progress: Progress) -> None:
+    """Train what is not there yet, seed by seed, so that an early end leaves whole pairs."""
+    for place, variant in product(range(len(seeds)), variants):
+        run, label = runs[variant.label][place], f"{variant.label}, seed {place + 1}/{len(seeds)}"
+        if run.is_finished():
+            progress.skip(label)
+            continue
+        where = {True: "resume", False: "folder"}[run.has_checkpoint()]
+        options: dict[str, Any] = {where: run.path, "progress": progress, "label": label}
+        try:
+            train(recipes_of(variant, seeds)[place], **options)
+        except Interrupted as stop:
+            raise Interrupted(stop.signum, "the same command goes on from there") from None
 
 
 def seed_run(seed: int, run: RunFolder) -> SeedRun:
@@ -150,7 +144,7 @@ def write_result(result: Result, folder: Path, *, report: bool) -> Result:
     fields = dict.fromkeys(path.rpartition(".")[2] for variant in result.variants for path in variant.changes if path != "model.block")
     ending = "".join(f"-{field}" for field in fields)
     written, page = folder / f"result{ending}.json", folder / f"report{ending}.html"
-    write_text(written, json.dumps(result.to_dict(), indent=1) + "\n")
+    write_text(written, json_text(result.to_dict(), indent=1) + "\n")
     if report:
         from senet.report.page import render
 

@@ -3,19 +3,21 @@
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-import yaml
-
 from senet.errors import UsageError
-from senet.recipe import Recipe, field_path, list_recipes, load_recipe, override
+from senet.recipe import Recipe, field_path, list_recipes, load_recipe, override, parse_yaml
 from senet.spec import KINDS, block_class
+from senet.text import printable
 from senet.userfile import in_user_file
 
 DEFAULT_VARY: dict[str, list[Any]] = {"model.block": [None, "se"]}
+
+LONGEST_SLUG = 100
+"""Characters of a variant in a folder's name; the digest beside them tells those apart that begin alike."""
 
 OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.reduction": None}
 """Fields that mean nothing on a plain network, and the values that they have there."""
@@ -38,7 +40,7 @@ class Variant:
     @property
     def slug(self) -> str:
         """The label as part of a folder's name."""
-        return re.sub(r"[^a-z0-9.]+", "-", self.label.lower()).strip("-")
+        return re.sub(r"[^a-z0-9.]+", "-", self.label.lower()).strip("-.")[:LONGEST_SLUG].rstrip("-.")
 
 
 def parse_vary(text: str) -> tuple[str, list[Any]]:
@@ -50,10 +52,7 @@ def parse_vary(text: str) -> tuple[str, list[Any]]:
     name, equals, values = text.partition("=")
     if not equals or not values.strip():
         raise UsageError(f"--vary wants FIELD=VALUE,VALUE..., got {text!r}; for example --vary block=none,se")
-    try:
-        return field_path(name.strip()), yaml.safe_load(f"[{values}]")
-    except yaml.YAMLError as error:
-        raise UsageError(f"--vary {text}: the values are not valid YAML") from error
+    return field_path(name.strip()), parse_yaml(f"[{values}]", f"--vary {printable(name)}=...")
 
 
 def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> list[Variant]:
@@ -89,14 +88,25 @@ def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> l
     if len(variants) < 2:
         named = ", ".join(vary or DEFAULT_VARY)
         raise UsageError(f"nothing to compare: {named} gives one variant only; name at least two different values")
-    return list(variants.values())
+    return _told_apart(variants.values())
+
+
+def _told_apart(variants: Iterable[Variant]) -> list[Variant]:
+    """Number variants of one label, as of the values 1 and "1": runs and results go by it."""
+    told: dict[str, Variant] = {}
+    for variant in variants:
+        number, label = 1, variant.label
+        while label in told:
+            number, label = number + 1, f"{variant.label} ({number + 1})"
+        told[label] = replace(variant, label=label)
+    return list(told.values())
 
 
 def command_line(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None, seeds: int) -> str:
     """Return a command that makes the same comparison: the package's recipe of that name with what differs, else the recipe's own file."""
     words = ["senet", "compare", recipe.name]
     if recipe.name in list_recipes():
-        own, named = _flat(recipe.to_dict()), _flat(load_recipe(recipe.name).to_dict())
+        own, named = _flat(recipe.to_dict()), _flat(load_recipe(recipe.name, only_read=True).to_dict())
         for path in sorted(own.keys() | named.keys()):
             if own.get(path) != named.get(path):
                 words += [f"--{path}", _yaml(own.get(path))]
@@ -112,7 +122,7 @@ def make_variant(recipe: Recipe, changes: dict[str, Any]) -> Variant:
     plain = changes["model.block"] is None if "model.block" in changes else is_plain(recipe)
     if plain:
         changes = {path: value for path, value in changes.items() if not is_block_field(path)}
-    label = ", ".join(describe_change(path, value) for path, value in changes.items())
+    label = printable(", ".join(describe_change(path, value) for path, value in changes.items()), None)
     return Variant(label, changes, override(recipe, changes | OF_THE_BLOCK if plain else changes))
 
 

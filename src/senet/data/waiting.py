@@ -1,12 +1,14 @@
 """Waiting for batches, with an end: a worker process that died or is stuck is told in one line."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from threading import current_thread, main_thread
+from typing import Any
 
 from torch.utils.data import DataLoader
 
@@ -20,6 +22,8 @@ SAID_AFTER = 30
 """Seconds of waiting for one batch after which it is said aloud."""
 GIVE_UP = 1800
 """Seconds after which a wait for one batch is given up, as those of other processes for this one are."""
+LAST_BREATH = 2.0
+"""Seconds that a worker whose connection broke has to be known as dead."""
 
 log = logging.getLogger("senet")
 
@@ -35,6 +39,7 @@ class BatchLoader:
     def __init__(self, loader: DataLoader[Batch], start: WorkerStart) -> None:
         self._loader, self._start = loader, start
         self._underway = False
+        self._handler: Any = None
 
     @property
     def workers(self) -> int:
@@ -56,7 +61,7 @@ class BatchLoader:
             self.close()
         self._start.note_thread()
         self._underway = True
-        return self._batches(iter(self._loader))
+        return self._batches(self._begun())
 
     def close(self, *, at_once: bool = False) -> None:
         """End the workers, which the next iteration would start anew.
@@ -72,30 +77,57 @@ class BatchLoader:
         if at_once:
             for process in processes:
                 process.terminate()
+                if process.pid is not None and process.is_alive() and hasattr(signal, "SIGCONT"):
+                    os.kill(process.pid, signal.SIGCONT)  # one that is stopped obeys afterwards
         iterator._shutdown_workers()  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue] - it has workers
         for process in processes:
-            process.kill()  # one that is stopped heeds nothing else
+            process.kill()  # one that is stuck in foreign code may have heard nothing
+        self._hear_of_deaths()
+
+    def _begun(self) -> Iterator[Batch]:
+        try:
+            iterator = iter(self._loader)
+        except (RuntimeError, OSError, EOFError) as error:  # of workers that wait for another epoch
+            try:
+                self._tell(error)
+            finally:
+                self.close(at_once=True)
+            if not _is_slice(error):
+                raise
+            iterator = iter(self._loader)
+        self._hear_of_deaths(in_waits=True)
+        return iterator
+
+    def _hear_of_deaths(self, *, in_waits: bool = False) -> None:
+        """Keep torch's handler, which raises as soon as a worker dies, from doing so in the middle of a step: waits notice it too."""
+        if current_thread() is not main_thread() or not hasattr(signal, "SIGCHLD"):
+            return
+        if in_waits and self._handler is None and self._loader.num_workers:
+            self._handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        elif not in_waits and self._handler is not None:
+            signal.signal(signal.SIGCHLD, self._handler)
+            self._handler = None
 
     def _batches(self, iterator: Iterator[Batch]) -> Iterator[Batch]:
-        with _deaths_only_in_waits():
-            while True:
-                try:
-                    batch = self._next(iterator)
-                except StopIteration:
-                    self._underway = False
-                    return
-                except BaseException:
-                    self.close(at_once=True)
-                    raise
-                yield batch
+        while True:
+            try:
+                batch = self._next(iterator)
+            except StopIteration:
+                self._underway = False
+                return
+            except BaseException:
+                self.close(at_once=True)
+                raise
+            yield batch
 
     def _next(self, iterator: Iterator[Batch]) -> Batch:
         for slices in count(1):  # not the clock, which goes on while this process is stopped
             try:
                 return next(iterator)
-            except RuntimeError as error:
-                if not str(error).startswith("DataLoader timed out"):
-                    raise self._told(error) from error
+            except (RuntimeError, OSError, EOFError) as error:
+                if not _is_slice(error):
+                    self._tell(error)
+                    raise
             if slices == SAID_AFTER // SLICE:
                 log.warning("no batch for %d s from the worker processes (%s); still waiting", SAID_AFTER, self._pids())
             if slices * SLICE >= GIVE_UP:
@@ -105,18 +137,19 @@ class BatchLoader:
                 )
         raise AssertionError("the count has no end")
 
-    def _told(self, error: RuntimeError) -> Exception:
-        """Return what a user is told of an error of the loader: of dead workers which and why, else the error itself."""
-        dead = {
-            process.pid: process.exitcode for process in getattr(self._loader._iterator, "_workers", []) if process.exitcode is not None
-        }
+    def _tell(self, error: Exception) -> None:
+        """Raise WorkerError if workers have died, which is met with as many an error: it says which and why."""
+        processes = self._processes()
+        if processes and not _is_slice(error):
+            wait([process.sentinel for process in processes], LAST_BREATH)
+        dead = {process.pid: process.exitcode for process in processes if process.exitcode is not None}
         if not dead:
-            return error
+            return
         ends = ", ".join(f"pid {pid}, {_end(code)}" for pid, code in dead.items())
-        return WorkerError(
+        raise WorkerError(
             f"a worker process that loads images has died ({ends}); the system kills for want of memory: "
             f"lower data.workers or data.batch_size, or load without worker processes, --data.workers 0"
-        )
+        ) from error
 
     def _pids(self) -> str:
         return ", ".join(f"pid {process.pid}" for process in self._processes())
@@ -125,19 +158,9 @@ class BatchLoader:
         return getattr(self._loader._iterator, "_workers", [])
 
 
+def _is_slice(error: Exception) -> bool:
+    return str(error).startswith("DataLoader timed out")
+
+
 def _end(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-@contextmanager
-def _deaths_only_in_waits() -> Iterator[None]:
-    """Keep torch's handler, which raises as soon as a worker dies, from doing so in the middle of a step: waits notice it too."""
-    if current_thread() is not main_thread() or not hasattr(signal, "SIGCHLD"):
-        yield
-        return
-    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        if current_thread() is main_thread() and before is not None:
-            signal.signal(signal.SIGCHLD, before)

@@ -169,7 +169,7 @@ class InsertPlan:
 
     def to_json(self) -> str:
         """Return the plan as JSON that `from_json` reads back to an equal plan."""
-        return json.dumps(self.to_dict(), indent=2)
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any], where: str = "plan") -> "InsertPlan":

@@ -1,9 +1,10 @@
 """Networks from names, configurations and recipes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,10 +15,13 @@ from senet.models.features import FeatureMaps
 from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
 from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
+from senet.models.written import build_written
 from senet.recipe import ModelRecipe
 from senet.spec import BlockRule, BlockSpec, Recalibration
+from senet.weights.bridge import Allowed
 from senet.weights.load import load_opened
 from senet.weights.source import Source
+from senet.weights.stem import check_spread
 
 
 def create_model(
@@ -30,7 +34,8 @@ def create_model(
     stages: tuple[int, ...] | None = None,
     reduction: int | dict[int, int] | None = None,
     omitted: Collection[tuple[int, int]] = (),
-    weights: str | Path | None = None,
+    weights: str | Path | Mapping[str, Any] | None = None,
+    adapt_input: Literal["repeat", "mean"] | None = "repeat",
     device: torch.device | str | None = None,
     features_only: bool = False,
     out_indices: tuple[int, ...] | None = None,
@@ -52,8 +57,10 @@ def create_model(
         reduction: the block's reduction ratio, one number or `{stage: ratio}`.
         omitted: the units that get no block all the same: (stage, index in it from 1).
         weights: a file of weights, of this package or of another library ("timm:file.pth"), or the name of a release to fetch
-            ("timm/legacy_seresnet50"), see `senet.load_weights`. The options that a release needs (v1_5, stem_pool, hidden widths) are
-            applied; with another `num_classes` all but the head is loaded.
+            ("timm/legacy_seresnet50"), or a state dict, see `senet.load_weights`. The options that a release needs (v1_5, stem_pool,
+            hidden widths) are applied; with another `num_classes` all but the head is loaded.
+        adapt_input: how the weights' first kernel is spread if `in_channels` are others than the weights': "repeat" or "mean", see
+            `senet.load_weights`; None = refuse.
         device: where to build it; "meta" allocates nothing.
         features_only: return the stages' maps instead of logits, see `FeatureMaps`.
         out_indices: which of them; None = all.
@@ -67,21 +74,25 @@ def create_model(
         raise UsageError(f"{name} is not of this package: it takes no features_only, no omitted, and a block must be a kind or a BlockSpec")
     options |= {"omitted": omitted} if omitted else {}
     recalibration = Recalibration(block, placement, stages, reduction)
-    model = create_recalibrated(
-        name, recalibration, num_classes=num_classes, in_channels=in_channels, weights=weights, device=device, **options
+    ends: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels}
+    finish = partial(FeatureMaps, out_indices=out_indices) if features_only else None
+    return create_recalibrated(
+        name, recalibration, weights=weights, adapt_input=adapt_input, device=device, finish=finish, **ends, **options
     )
-    return FeatureMaps(model, out_indices) if features_only and isinstance(model, Classifier) else model
 
 
 def create_recalibrated(
     name: str,
     recalibration: Recalibration,
     *,
-    weights: str | Path | None = None,
+    weights: str | Path | Mapping[str, Any] | None = None,
+    adapt_input: Literal["repeat", "mean"] | None = "repeat",
     device: torch.device | str | None = None,
+    finish: Callable[[Any], nn.Module] | None = None,
     **options: Any,
 ) -> nn.Module:
-    """Create the network that `create_model` does, with what recalibrates it as one value."""
+    """Create the network that `create_model` does, with what recalibrates it as one value; `finish` changes it before it is loaded."""
+    check_spread(adapt_input)
     opened = None if weights is None else Source.parse(weights).open()
     if opened is not None and not is_foreign(name):
         needed = needed_options(opened, name, options | {"block": recalibration.block})
@@ -90,8 +101,9 @@ def create_recalibrated(
         options |= needed
     build = create_foreign if is_foreign(name) else build_model
     model = build(name, recalibration, device=device, **options)
+    model = model if finish is None else finish(model)
     if opened is not None:
-        load_opened(model, opened, new_head=options.get("num_classes") is not None)
+        load_opened(model, opened, Allowed(options.get("num_classes") is not None, adapt_input))
     return model
 
 
@@ -138,9 +150,11 @@ def from_pretrained(source: str | Path, device: torch.device | str | None = None
     opened = Source.parse(source).open()
     config = opened.metadata.config
     if config is not None:
-        model = model_from_config(config, device=device)
+        model = build_written(opened, config, model_from_config, device=device)
     else:
         match = identify(opened)
-        model = build_released(match.release.model, match.release.options, num_classes=match.num_classes, device=device)
-    load_opened(model, opened)
+        model = build_released(
+            match.release.model, match.release.options, num_classes=match.num_classes, in_channels=match.in_channels, device=device
+        )
+    load_opened(model, opened, Allowed())
     return model.eval()

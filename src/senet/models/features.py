@@ -33,6 +33,11 @@ class FeatureMaps(nn.Module):
         self.network = model
         delattr(model, model.head.partition(".")[0])
 
+    @property
+    def headless(self) -> Classifier:
+        """The network without its head, into which weights are loaded."""
+        return self.network
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images (N, in_channels, H, W) to one map (N, channels, H / stride, W / stride) for each index."""
         x = self.network.stem(x)

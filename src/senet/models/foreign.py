@@ -1,5 +1,6 @@
 """Networks of other libraries and of users, by name: timm/NAME, torchvision/NAME, path/to/file.py:factory."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ from senet.insertion.plan import InsertPlan
 from senet.models.classifier import ModelConfig
 from senet.models.libraries import LIBRARIES, from_file
 from senet.spec import BlockSpec, Recalibration
-from senet.userfile import in_user_file, was_loaded
+from senet.text import printable
+from senet.userfile import in_user_file, may_run
 from senet.weights.remote import fetching
 
 INSERTION_OPTIONS = ("init", "existing", "at")
@@ -22,6 +24,15 @@ INSERTION_OPTIONS = ("init", "existing", "at")
 
 PRETRAINED = "pretrained"
 """The option that asks a library for trained weights; such a network gets its blocks by init="identity" unless told otherwise."""
+
+
+ORIGINS = (
+    *("checkpoint_path", "weights_backbone", "pretrained_backbone", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict"),
+    *("cache_dir", "progress", "device", "dtype", "scriptable", "exportable", "no_jit"),
+)
+"""Options that say where trained weights come from, where the network is put and how it is compiled; they are not written down."""
+
+_made: set[str] = set()
 
 
 def is_foreign(name: str) -> bool:
@@ -57,7 +68,9 @@ def create_foreign(
     own = {key: value for key, value in options.items() if key not in INSERTION_OPTIONS}
     model = _build(name, num_classes, in_channels, own)
     config = {"num_classes": num_classes, "in_channels": in_channels, "block": spec, "placement": placement, "stages": stages}
-    _describe(model, ModelConfig(name, config | options), in_channels)
+    described = options if in_user_file(name) else {key: value for key, value in options.items() if key not in ORIGINS}
+    _describe(model, ModelConfig(name, config | described), in_channels)
+    _made.add(_hyperparameters(name, described))
     if isinstance(spec, BlockSpec):
         chosen: dict[str, Any] = {key: options[key] for key in INSERTION_OPTIONS if key in options}
         if own.get(PRETRAINED):
@@ -75,21 +88,32 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
         UsageError: if a user's file makes the network and was not named in this process: a checkpoint alone runs no code.
     """
     name, options = config["name"], dict(config["options"])
-    if in_user_file(name) and not was_loaded(name):
-        raise UsageError(
-            f"these weights fit a network from {name}, and a file of weights is no reason to run that code: build the network yourself, "
-            "senet.insert(network, plan) the plan of its metadata, and senet.load_weights(network, file)"
-        )
+    refuse_unnamed(name)
     plans = options.pop("inserted", ())
     fixed = {key: options.pop(key) for key in ("num_classes", "in_channels", "block", "placement", "stages")}
     own = {key: value for key, value in options.items() if key not in (*INSERTION_OPTIONS, PRETRAINED)}
-    model = _build(name, fixed["num_classes"], fixed["in_channels"], own)
+    outlined = device is not None and torch.device(device).type == "meta"
+    model = (_outlined if outlined else _build)(name, fixed["num_classes"], fixed["in_channels"], own)
     block = fixed["block"] if plain or fixed["block"] is None else BlockSpec.from_saved(fixed["block"])
     stages = fixed["stages"] if fixed["stages"] is None else tuple(fixed["stages"])
     described = fixed | options | {"block": None if plain else block, "stages": stages}
     _describe(model, ModelConfig(name, described), fixed["in_channels"])
     model = model if plain else inserted(model, plans)
     return model if device is None else model.to(device)
+
+
+def refuse_unnamed(name: str) -> None:
+    """Raise UsageError if a user's file makes the network of this name and was not named in this process."""
+    if in_user_file(name) and not may_run(name):
+        raise UsageError(
+            f"these weights fit a network from {printable(name)}, and a file of weights is no reason to run that code: build the network "
+            "yourself, senet.insert(network, plan) the plan of its metadata, and senet.load_weights(network, file)"
+        )
+
+
+def was_made(config: Mapping[str, Any]) -> bool:
+    """Return whether this process was asked to make a network with the hyperparameters of this configuration."""
+    return _hyperparameters(config["name"], config["options"]) in _made
 
 
 def inserted(model: nn.Module, plans: Iterable[Mapping[str, Any]]) -> nn.Module:
@@ -122,6 +146,24 @@ def _describe(model: nn.Module, config: ModelConfig, in_channels: int) -> None:
         declared = getattr(model, "pretrained_cfg", None) or {}
         side = declared.get("input_size", (3, 299, 299) if "inception" in config.name else (3, 224, 224))[1:]
         facts.input_size = (in_channels, *side)
+
+
+def _hyperparameters(name: str, options: Mapping[str, Any]) -> str:
+    """Return name and hyperparameters as one text."""
+    others = ("num_classes", "in_channels", "block", "placement", "stages", "inserted", "transform_input", PRETRAINED, *INSERTION_OPTIONS)
+    own = {key: value for key, value in options.items() if key not in others}
+    return json.dumps([name, own], sort_keys=True, default=repr)
+
+
+def _outlined(name: str, *arguments: Any) -> nn.Module:
+    """Build a network on the meta device, as far as its constructor lets that be."""
+    try:
+        with torch.device("meta"):
+            return _build(name, *arguments)
+    except UsageError as error:
+        if not isinstance(error.__cause__, NotImplementedError):  # it computes widths with tensors, which have no numbers there
+            raise
+    return _build(name, *arguments).to("meta")
 
 
 def _build(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:

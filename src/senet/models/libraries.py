@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError, choice_error, nearest
+from senet.schema import brief
 from senet.userfile import load_function
 
 UNTRAINED = {"googlenet": {"aux_logits": False, "init_weights": True}, "inception_v3": {"aux_logits": False, "init_weights": True}}
@@ -19,12 +20,9 @@ UNFETCHED = {"weights": None, "weights_backbone": None, "encoder_weights": None,
 
 def from_timm(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     """Make a network of timm."""
-    try:
-        import timm
-    except ImportError:
-        raise UsageError(f"timm/{name} needs timm: pip install timm") from None
-    if not timm.is_model(name.split(".")[0]):
-        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    timm_entry(name)
+    import timm
+
     classes = {} if num_classes is None else {"num_classes": num_classes}
     arguments: dict[str, Any] = unfetched(timm.create_model) | {"in_chans": in_channels} | classes | options
     return timm.create_model(name, **arguments)
@@ -32,19 +30,16 @@ def from_timm(name: str, num_classes: int | None, in_channels: int, options: dic
 
 def from_torchvision(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     """Make a network of torchvision; trained ones get a new head, and other channels a new first convolution."""
-    try:
-        from torchvision import models
-    except ImportError:
-        raise UsageError(f"torchvision/{name} needs torchvision: pip install torchvision") from None
+    entry = torchvision_entry(name)
+    from torchvision import models
+
     options = dict(options)
-    if name not in models.list_models():
-        raise UsageError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
     trained = options.pop("pretrained", None)
     if "weights" in options:
         raise UsageError(f"torchvision/{name} takes `pretrained`, True or the name of weights, not `weights`")
     if not trained:
         classes = {} if num_classes is None else {"num_classes": num_classes}
-        defaults = unfetched(models.get_model_builder(name)) | UNTRAINED.get(name, {})
+        defaults = unfetched(entry) | UNTRAINED.get(name, {})
         model = models.get_model(name, **(defaults | options | classes))
     else:
         published = models.get_model_weights(name).__members__
@@ -59,6 +54,36 @@ def from_torchvision(name: str, num_classes: int | None, in_channels: int, optio
     return model
 
 
+def timm_entry(name: str) -> Callable[..., nn.Module]:
+    """Return timm's function for a network, NAME or NAME.TAG.
+
+    Raises:
+        UsageError: if timm is not installed, or has no such network; the nearest is named.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise UsageError(f"timm/{name} needs timm: pip install timm") from None
+    if not timm.is_model(plain := name.partition(".")[0]):
+        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    return timm.model_entrypoint(plain)
+
+
+def torchvision_entry(name: str) -> Callable[..., nn.Module]:
+    """Return torchvision's function for a network.
+
+    Raises:
+        UsageError: if torchvision is not installed, or has no such network; the nearest is named.
+    """
+    try:
+        from torchvision import models
+    except ImportError:
+        raise UsageError(f"torchvision/{name} needs torchvision: pip install torchvision") from None
+    if name not in models.list_models():
+        raise UsageError(f"torchvision has no model {name!r}{nearest(name, models.list_models())}")
+    return models.get_model_builder(name)
+
+
 def unfetched(constructor: Callable[..., Any]) -> dict[str, Any]:
     """Return the arguments with which a constructor fetches no trained weights, as far as it names parameters for them."""
     return {name: nothing for name, nothing in UNFETCHED.items() if name in inspect.signature(constructor).parameters}
@@ -66,9 +91,13 @@ def unfetched(constructor: Callable[..., Any]) -> dict[str, Any]:
 
 def from_file(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     """Run a user's file, once, and call the function or class that it is to take the network from."""
-    factory = load_function(name, "network", imported=True)
+    factory = load_function(name, "network")
     parameters = inspect.signature(factory).parameters
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = [key for key, parameter in parameters.items() if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
+    if unknown := [key for key in options if key not in named and not takes_all]:
+        close = nearest(unknown[0], named)
+        raise UsageError(f"{name} does not take these options: {brief(unknown[0])}{close}; it declares: {', '.join(named) or 'none'}")
     offered = {"num_classes": num_classes, "in_channels": in_channels}
     known = {key: value for key, value in offered.items() if value is not None and (takes_all or key in parameters)}
     missing = [key for key in offered if key not in known and key in parameters and parameters[key].default is inspect.Parameter.empty]
@@ -129,3 +158,6 @@ def _replace_stem(model: nn.Module, in_channels: int) -> None:
 
 LIBRARIES: dict[str, Callable[[str, int | None, int, dict[str, Any]], nn.Module]] = {"timm": from_timm, "torchvision": from_torchvision}
 """Library -> what makes its network NAME for (num_classes, in_channels, options)."""
+
+ENTRIES: dict[str, Callable[[str], Callable[..., nn.Module]]] = {"timm": timm_entry, "torchvision": torchvision_entry}
+"""Library -> what finds its function for the network NAME."""

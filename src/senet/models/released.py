@@ -24,13 +24,20 @@ def identify(opened: OpenedWeights) -> Match:
         UsageError: if none fits, or several that differ.
     """
     text = opened.source.text
-    fitting = [match for match in translations(opened, _outline_of) if match.fits() and is_evident(opened, match)]
+    found = ([match for match in translations(view, _outline_of) if match.fits() and is_evident(match)] for view in opened.views())
+    fitting = next((matches for matches in found if matches), [])
     if not fitting:
         raise UsageError(
             f"{text!r} does not say which network it fits; create_model(name, weights={text!r}) loads it into a named one, "
             "and 'LIBRARY:FILE' says whose it is"
         )
-    return pick_release(opened, fitting)
+    match = pick_release(opened, fitting)
+    if not match.num_classes:
+        raise UsageError(
+            f"{text!r} holds {match.label} without its head; create_model({match.release.model!r}, weights={text!r}, num_classes=N) "
+            "gives it a new one, and features_only=True none"
+        )
+    return match
 
 
 def needed_options(opened: OpenedWeights, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,12 +67,18 @@ def full_name(name: str, block: object) -> str:
 
 
 def build_released(
-    name: str, options: Mapping[str, Any], *, num_classes: int | None = None, device: torch.device | str | None = None
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    device: torch.device | str | None = None,
 ) -> Classifier:
     """Build the network that a release names, with the options that it needs: a block among them stands for the name's own."""
     name = split_name(name)[1] if "block" in options else name
     others = {option: value for option, value in options.items() if option != "block"}
-    return build_model(name, Recalibration(options.get("block", "auto")), num_classes=num_classes, device=device, **others)
+    recalibration = Recalibration(options.get("block", "auto"))
+    return build_model(name, recalibration, num_classes=num_classes, in_channels=in_channels, device=device, **others)
 
 
 def outline(name: str, options: Mapping[str, Any]) -> Classifier:

@@ -1,6 +1,5 @@
 """Trained networks to where others find them, with a card that says what they are."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import nn
 
 import senet
 from senet.errors import UsageError
+from senet.jsontext import json_text
 from senet.profiling import profile
 from senet.publishing.card import model_card
 from senet.publishing.subject import Costs, Subject
@@ -98,7 +98,7 @@ def _without_paths(recipe: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _config_file(metadata: WeightsMetadata) -> str:
     images = None if metadata.input is None else asdict(metadata.input)
     tree = {"library_name": "senet", "senet": senet.__version__, "model": metadata.config, "input": images}
-    return json.dumps(tree, indent=2) + "\n"
+    return json_text(tree) + "\n"
 
 
 def _costs(model: nn.Module, images: InputSpec | None) -> Costs:

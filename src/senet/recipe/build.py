@@ -4,7 +4,6 @@ The dataclasses themselves say which fields there are and of which types, so not
 user's words from the start. A library for command lines would be asked for its types only, and its errors translated.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from types import NoneType
@@ -12,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from senet.errors import UsageError, nearest
 from senet.recipe.paths import field_path, set_field
+from senet.recipe.plain_tree import plain_tree
 from senet.recipe.tree import Recipe
 from senet.recipe.values import MismatchError, convert
 from senet.spec import known_options
@@ -26,7 +26,7 @@ def build_recipe(tree: Any, overrides: Mapping[str, Any] | None = None, *, where
         UsageError: for an unknown field (the nearest is named) or a value of the wrong type.
     """
     check_tree(tree, where)
-    tree = json.loads(json.dumps(tree))
+    tree = plain_tree(tree, where, finite=False)
     for path, value in (overrides or {}).items():
         set_field(tree, field_path(path), value)
     _check_names(tree, Recipe, "", where)

@@ -1,16 +1,19 @@
 """Recipes as YAML files: those of the package by name, others by path, each perhaps laid over a base."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from senet.errors import UsageError, choice_error
+from senet.file_kind import file_kind
 from senet.recipe.build import build_recipe, check_tree
+from senet.recipe.code import check_named_code
+from senet.recipe.paths import field_path
 from senet.recipe.tree import Recipe
+from senet.recipe.yaml_text import parse_yaml, read_yaml_file
+from senet.text import printable
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -31,6 +34,11 @@ class RecipeFile:
     tree: Mapping[str, Any]
     base: str | None
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a file; None for a recipe of the package."""
+        return Path(self.source).parent if Path(self.source).suffix in YAML_SUFFIXES else None
+
 
 def list_recipes() -> list[str]:
     """Return the names of the recipes that come with the package."""
@@ -39,19 +47,35 @@ def list_recipes() -> list[str]:
     )
 
 
-def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None, *, only_read: bool = False) -> Recipe:
     """Read a recipe by name or from a YAML file, then apply dotted overrides such as `{"model.reduction": 8}`.
 
     A file may begin with `base: NAME`, a recipe of the package or a file beside it: its fields replace those of the base, the others stay
-    the base's. A field that holds a mapping of its own (model.block, model.options) is replaced as a whole.
+    the base's. A field that holds a mapping of its own (model.block, model.options) is replaced as a whole. Code that a file names lies in
+    its own folder or in the working folder, unless an override names it or `allow_code` allows it.
+
+    Args:
+        source: name, or path of the file.
+        overrides: dotted or short field -> value.
+        only_read: whether the recipe is looked at and nothing that it names will run: where code lies is then not asked.
 
     Raises:
-        UsageError: if there is no such recipe or file, if bases lead in a circle, or as `build_recipe` does.
+        UsageError: if there is no such recipe or file, if bases lead in a circle, if a file names code that lies elsewhere, or as
+            `build_recipe` does.
     """
     tree: dict[str, Any] = {}
-    for file in reversed(recipe_files(source)):
+    files = recipe_files(source)
+    if not only_read:
+        check_code_of(files, overrides or ())
+    for file in reversed(files):
         tree = _overridden(tree, file.tree)
     return build_recipe(tree, overrides, where=f"recipe {source}")
+
+
+def check_code_of(files: Sequence[RecipeFile], given: Iterable[str] = ()) -> None:
+    """Raise UsageError if files of a recipe name code that lies elsewhere and that nobody allowed; `given` fields are set by hand."""
+    named = [(file.tree, file.folder, f"recipe {printable(file.source)}") for file in files]
+    check_named_code(named, [field_path(name) for name in given])
 
 
 def recipe_files(source: str | Path) -> list[RecipeFile]:
@@ -80,10 +104,16 @@ def read_recipe_text(source: str | Path) -> str:
     """
     path = Path(source)
     if path.suffix in YAML_SUFFIXES:
-        if not path.is_file():
+        if file_kind(path) is None:
             raise UsageError(f"no recipe file {str(source)!r}; `senet recipes` lists the recipes that come with the package")
-        return path.read_text(encoding="utf-8")
+        return read_yaml_file(path, f"recipe {printable(source)}")
     if str(source) not in list_recipes():
+        if file_kind(path / "recipe.yaml") == "file":
+            raise UsageError(
+                f"{str(source)!r} is the folder of a run: go on with --resume {source}, or name its file {path / 'recipe.yaml'}"
+            )
+        if file_kind(path) is not None:
+            raise UsageError(f"{str(source)!r} is no recipe: a recipe is a name, or a file that ends in {' or '.join(YAML_SUFFIXES)}")
         raise choice_error("recipe", source, list_recipes())
     return files("senet").joinpath("recipes", f"{source}.yaml").read_text(encoding="utf-8")
 
@@ -110,10 +140,12 @@ def _place(source: str) -> Path:
 
 def _read(source: str | Path) -> RecipeFile:
     text = read_recipe_text(source)
-    try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UsageError(f"recipe {source} is not valid YAML: {' '.join(str(error).split())}") from error
+    tree = parse_yaml(text, f"recipe {printable(source)}")
+    if tree is None or tree == {}:
+        raise UsageError(
+            f"recipe {source} is empty: it says nothing of what to train; begin with `base: digits`, or another of `senet recipes`, "
+            "and the fields that differ"
+        )
     if not isinstance(tree, Mapping) or "base" not in tree:
         check_tree(tree, f"recipe {source}")
         return RecipeFile(str(source), text, tree, None)
@@ -126,5 +158,9 @@ def _read(source: str | Path) -> RecipeFile:
 
 
 def _overridden(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    sections = {name: {**base[name], **value} for name, value in fields.items() if isinstance(value, Mapping) and name in base}
+    sections = {name: {**base[name], **value} for name, value in fields.items() if _are_sections(value, base.get(name))}
     return {**base, **fields, **sections}
+
+
+def _are_sections(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)

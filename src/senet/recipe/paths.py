@@ -6,6 +6,7 @@ from typing import Any, get_type_hints
 
 from senet.errors import UsageError, nearest
 from senet.recipe.tree import Recipe
+from senet.schema import brief
 
 
 def field_paths() -> list[str]:
@@ -21,7 +22,12 @@ def field_path(name: str) -> str:
     """
     paths = field_paths()
     parents = {"model.block", "model.options", "model.reduction"}  # these hold mappings: a further part names a key in them
-    if name in paths or any(name.startswith(f"{parent}.") for parent in parents):
+    if name in paths:
+        return name
+    if parent := next((parent for parent in parents if name.startswith(f"{parent}.")), None):
+        key = name.removeprefix(f"{parent}.")
+        if not all(part.isidentifier() or part.isdecimal() for part in key.split(".")):
+            raise UsageError(f"{parent} holds arguments and stages, and {brief(key)} is the name of neither")
         return name
     ends = [path for path in paths if path.endswith(f".{name}")]
     if len(ends) == 1:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,9 @@ from typing import Any, Literal
 import yaml
 
 from senet.errors import UsageError
+from senet.recipe.names import check_run_name
+from senet.recipe.plain_tree import plain_tree
+from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
 from senet.userfile import in_user_file
 
@@ -36,6 +39,11 @@ class ModelRecipe:
     stages: tuple[int, ...] | None = None
     reduction: int | dict[int, int] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.options:
+            if not name.isidentifier():
+                raise UsageError(f"model.options holds arguments of a network, and {brief(name)} is no name of an argument")
 
     @property
     def recalibration(self) -> Recalibration:
@@ -197,15 +205,15 @@ class Recipe:
     training: TrainingRecipe = TrainingRecipe()
 
     def __post_init__(self) -> None:
+        check_run_name(self.name)
+        check_ranges("", self)
         for section in ("data", "optim", "schedule", "training"):
             check_ranges(section, getattr(self, section))
+        plain_tree(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested plain data, ready for JSON or YAML."""
-        tree = json.loads(json.dumps(asdict(self)))  # tuples become lists, per-stage keys strings: one form whatever the origin
-        if isinstance(self.model.block, BlockSpec):
-            tree["model"]["block"] = json.loads(json.dumps(self.model.block.to_dict()))
-        return tree
+        return plain_tree(self)  # tuples become lists, per-stage keys strings: one form whatever the origin
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML that `load_recipe` reads back to an equal recipe."""
@@ -226,32 +234,39 @@ class Recipe:
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
 
+LARGEST_COUNT = 10**9
+"""More than any count can be."""
+
+LONGEST_SIDE = 2**14
+"""Pixels of the largest side of an image."""
+
 RANGES = {
-    "data.num_classes": (1, inf),
-    "data.image_size": (1, inf),
-    "data.pad": (0, inf),
+    "seed": (-(2**63), 2**63 - 1),
+    "data.num_classes": (1, 10**6),
+    "data.image_size": (1, LONGEST_SIDE),
+    "data.pad": (0, LONGEST_SIDE),
     "data.rotation": (0, 180),
     "data.jitter": (0, 255),
-    "data.cutout": (0, inf),
-    "data.eval_resize": (1, inf),
+    "data.cutout": (0, LONGEST_SIDE),
+    "data.eval_resize": (1, 2 * LONGEST_SIDE),
     "data.max_pixels": (1, 178_956_970),
-    "data.batch_size": (1, inf),
-    "data.eval_batch_size": (1, inf),
-    "data.workers": (0, inf),
+    "data.batch_size": (1, LARGEST_COUNT),
+    "data.eval_batch_size": (1, LARGEST_COUNT),
+    "data.workers": (0, 4096),
     "data.max_corrupt": (0, 1),
     "optim.lr": (0, 1e6),
     "optim.momentum": (0, 1),
     "optim.weight_decay": (0, 1e6),
     "optim.clip_norm": (0, inf),
     "schedule.gamma": (0, 1),
-    "schedule.patience": (0, inf),
-    "schedule.max_drops": (0, inf),
-    "schedule.warmup_steps": (0, inf),
+    "schedule.patience": (0, LARGEST_COUNT),
+    "schedule.max_drops": (0, LARGEST_COUNT),
+    "schedule.warmup_steps": (0, LARGEST_COUNT),
     "schedule.warmup_start": (0, 1),
-    "training.epochs": (1, inf),
+    "training.epochs": (1, LARGEST_COUNT),
     "training.label_smoothing": (0, 1),
-    "training.freeze_bn_epochs": (0, inf),
-    "training.save_steps": (1, inf),
+    "training.freeze_bn_epochs": (0, LARGEST_COUNT),
+    "training.save_steps": (1, LARGEST_COUNT),
 }
 """Smallest and largest value of a number."""
 
@@ -259,11 +274,11 @@ RANGES = {
 def check_ranges(section: str, recipe: Any) -> None:
     """Raise UsageError if a number of one section of a recipe is outside what it can be."""
     for path, (low, high) in RANGES.items():
-        where, name = path.split(".")
+        where, _, name = path.rpartition(".")
         value = getattr(recipe, name) if where == section else None
         if value is not None and not low <= value <= high:  # false for nan, too
-            limits = f"at least {low}" if high == inf else f"between {low} and {high}"
-            raise UsageError(f"{path} must be {limits}, got {value}")
+            limits = f"at least {low}" if value < low and high in (LARGEST_COUNT, inf) else f"between {low} and {high}"
+            raise UsageError(f"{path} must be {limits}, got {value if isinstance(value, float) else brief(value)}")
 
 
 NO_EFFECT = (("", "name"), ("", "about"), ("data", "root"), ("data", "download"), ("data", "workers"), ("training", "save_steps"))

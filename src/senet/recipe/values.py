@@ -7,12 +7,15 @@ from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-import yaml
-
-from senet.errors import nearest
+from senet.errors import UsageError, nearest
+from senet.recipe.yaml_text import MOST_DIGITS, parse_yaml
+from senet.schema import brief
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 """Numbers that YAML 1.1 takes for text unless they have a dot, such as 1e-4, among others."""
+
+NULLS = ("null", "~")
+"""How null is written; YAML takes a remark and empty text for it, too."""
 
 PLURALS = {int: "ints", float: "floats", str: "strings"}
 
@@ -22,7 +25,13 @@ class MismatchError(ValueError):
 
     def __init__(self, value: object, hint: Any) -> None:
         close = nearest(value, get_args(hint)) if get_origin(hint) is Literal else ""
-        super().__init__(f"expected {describe_hint(hint)}, got {value if value != '' else repr(value)}{close}")
+        super().__init__(f"expected {describe_hint(hint)}, got {_shown(value)}{close}")
+
+
+def _shown(value: object) -> str:
+    """Return a value as it was written, unless it is long or cannot be seen."""
+    written = str(value) if not isinstance(value, int) or value.bit_length() <= MOST_DIGITS else brief(value)
+    return written if written.isprintable() and 0 < len(written) <= MOST_DIGITS else brief(value)
 
 
 def convert(value: Any, hint: Any) -> Any:
@@ -53,12 +62,13 @@ def parse_text(text: str) -> Any:
     """Return what a text means as YAML, where 1e-4 is a number; empty text and what is no YAML stay text."""
     if not text.strip():
         return text
-    if NUMBER.fullmatch(text):
+    if NUMBER.fullmatch(text) and len(text) <= MOST_DIGITS:
         return float(text) if set(text) & set(".eE") else int(text)
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except UsageError:
         return text
+    return text if value is None and text.strip().lower() not in NULLS else value
 
 
 def describe_hint(hint: Any) -> str:

@@ -1,6 +1,5 @@
 """What a comparison found, as frozen data: runs, costs, excitations. No torch."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ from senet.errors import UsageError
 from senet.measuring.paired import Difference, paired_difference
 from senet.results.cost import VariantCost
 from senet.results.metric import Metric
+from senet.schema import read_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -159,7 +159,11 @@ class Result:
         Raises:
             UsageError: if the file is something else.
         """
+        from senet.results.comparison_json import COMPARISON
+
         try:
-            return replace(cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8"))), json=Path(path))
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise UsageError(f"{str(path)!r} is not the result of a comparison; name a result.json that `senet compare` wrote") from error
+            return replace(cls.from_dict(read_json(Path(path).read_bytes(), "it", COMPARISON)), json=Path(path))
+        except (OSError, UsageError) as error:
+            raise UsageError(
+                f"{str(path)!r} is not the result of a comparison; name a result.json that `senet compare` wrote ({error})"
+            ) from error

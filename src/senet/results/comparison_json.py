@@ -2,17 +2,91 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import product
+from math import isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from senet.errors import UsageError
 from senet.measuring.paired import spread
 from senet.recipe import build_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.cost import VariantCost
-from senet.results.metric import ACCURACIES, Metric
+from senet.results.metric import ACCURACIES, METRIC, Metric
+from senet.schema import Requirement, finite, integer, items, plain_data, record, table, text
 
 if TYPE_CHECKING:
     from senet.analysis.excitation import Panel
+
+
+_TITLE, _PLAIN = text(1000), plain_data(allow_nan=True)
+_SEED, _COUNT = integer(-(2**63), 2**63), integer(0, 2**63)
+_HISTORY = Requirement("a number", lambda value: type(value) in (int, float))  # an epoch in the middle may have had no finite figure
+_CURVE = record({"mean": items(finite(), high=10**5), "std": items(finite(), high=10**5)}, needed=("mean", "std"))
+_RATIO = record(dict.fromkeys(("median", "low", "high", "cpu"), finite(0)), needed=("median", "low", "high", "cpu"))
+_TIME = record(
+    {**dict.fromkeys(("median", "low", "high", "cpu"), finite(0)), "rounds": _COUNT}, needed=("median", "low", "high", "cpu", "rounds")
+)
+_COST = record(
+    {
+        "params": integer(1, 2**63),
+        "macs": integer(1, 2**63),
+        "latency": _TIME,
+        "step": _TIME,
+        "latency_ratio": _RATIO,
+        "step_ratio": _RATIO,
+    },
+    needed=("params", "macs", "latency", "step", "latency_ratio", "step_ratio"),
+    others=_PLAIN,
+)
+_PANEL = record(
+    {
+        "name": _TITLE,
+        "path": _TITLE,
+        "channels": items(_COUNT, high=10**5),
+        "classes": table(text(19, low=1, pattern=r"\d+", what="a number"), _CURVE, high=10**6),
+        "overall": items(finite(), high=10**5),
+    },
+    needed=("name", "path", "channels", "classes", "overall"),
+)
+_RUN = record(
+    {"seed": _SEED, "folder": text(10_000), "history": table(text(200), items(_HISTORY, 1, 10**6))}, needed=("seed", "folder", "history")
+)
+_VARIANT = record(
+    {
+        "label": _TITLE,
+        "changes": record({}, others=_PLAIN),
+        "runs": items(_RUN, 1, 10**4),
+        "cost": _COST,
+        "excitations": items(_PANEL),
+    },
+    needed=("label", "changes", "runs", "cost", "excitations"),
+    others=_PLAIN,
+)
+_DATA = record(
+    {
+        "name": _TITLE,
+        "classes": items(_TITLE, high=10**6),
+        "train_images": _COUNT,
+        "val_images": _COUNT,
+        "input_size": items(_COUNT, 1, 10),
+    },
+    needed=("name", "classes", "train_images", "val_images", "input_size"),
+)
+COMPARISON = record(
+    {
+        "metrics": items(METRIC, 1, 100),
+        "seeds": items(_SEED, 1, 10**4),
+        "variants": items(_VARIANT, 2, 10**4),
+        "data": _DATA,
+        "environment": table(_TITLE, text(10_000)),
+        "command": text(10**5),
+        "recipe": _PLAIN,
+    },
+    needed=("seeds", "variants", "data", "environment", "command", "recipe"),
+    others=_PLAIN,
+)
+"""The rule for a comparison as plain data; what follows from the rest is not read."""
 
 
 def comparison_tree(result: Result) -> dict[str, Any]:
@@ -31,9 +105,14 @@ def comparison_tree(result: Result) -> dict[str, Any]:
 
 
 def read_comparison(tree: Mapping[str, Any]) -> Result:
-    """Build a result from what `comparison_tree` returned, in this version or an earlier one."""
+    """Build a result from what `comparison_tree` returned, in this version or an earlier one.
+
+    Raises:
+        UsageError: if it is something else.
+    """
+    COMPARISON.check(tree, "comparison")
     data = tree["data"]
-    return Result(
+    result = Result(
         recipe=build_recipe(tree["recipe"]),
         metrics=tuple(map(Metric.from_dict, tree["metrics"])) if "metrics" in tree else ACCURACIES,
         seeds=tuple(tree["seeds"]),
@@ -42,6 +121,20 @@ def read_comparison(tree: Mapping[str, Any]) -> Result:
         environment=tree["environment"],
         command=tree["command"],
     )
+    _check_runs(result)
+    return result
+
+
+def _check_runs(result: Result) -> None:
+    """Raise UsageError unless each variant has one run a seed, each with a finite last value of every metric."""
+    if len({variant.label for variant in result.variants}) < len(result.variants):
+        raise UsageError("two variants have one label")
+    for variant in result.variants:
+        if tuple(run.seed for run in variant.runs) != result.seeds:
+            raise UsageError(f"{variant.label!r} has not one run a seed")
+        for run, column in product(variant.runs, ("val_loss", *(metric.column for metric in result.metrics))):
+            if column not in run.history or not isfinite(run.last(column)):
+                raise UsageError(f"seed {run.seed} of {variant.label!r} has no last {column}")
 
 
 def _variant_tree(variant: VariantResult, result: Result) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from math import isnan, nan
 from typing import Any
 
 from senet.measuring.numbers import signed, with_unit
+from senet.schema import FLAG, integer, record, text
 
 POINTS = {"%": "points"}
 """Unit of a metric -> unit of its differences, where the two are not the same."""
@@ -74,12 +75,31 @@ class Metric:
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> "Metric":
-        """Build a metric from what `to_dict` returned."""
+        """Build a metric from what `to_dict` returned.
+
+        Raises:
+            UsageError: if it is something else.
+        """
+        METRIC.check(tree, "metric")
         return cls(**tree)
 
     @property
     def _points(self) -> str:
         return POINTS.get(self.unit, self.unit)
+
+
+METRIC = record(
+    {
+        "name": text(100, low=1),
+        "title": text(200),
+        "unit": text(50),
+        "higher_is_better": FLAG,
+        "accuracy": FLAG,
+        "decimals": integer(0, 20),
+    },
+    needed=("name", "title"),
+)
+"""The rule for a metric as plain data."""
 
 
 def top_accuracy(k: int) -> Metric:

@@ -1,7 +1,6 @@
 """What a run's weights come from: recipe, files of code, classes, images, processes; and how it differs from what is there today."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from senet.atomic import write_text
 from senet.data.fingerprint import fingerprint
 from senet.data.source import DataSource
+from senet.jsontext import json_text
 from senet.recipe import NO_EFFECT, Recipe
 from senet.recipe.difference import field_differences
 from senet.results.run_folder import RunFolder
@@ -37,35 +37,45 @@ ORIGIN = record(
 """The rule for what `origin_of` returned, read from a file."""
 
 
-def origin_of(recipe: Recipe, source: DataSource, processes: int = 1) -> dict[str, Any]:
+def facts_of(source: DataSource) -> dict[str, Any]:
+    """Return what tells the images of a source from others.
+
+    Returns:
+        classes: their names, in order.
+        images: "train" and "val" -> their number and fingerprint.
+    """
+    sets = {"train": source.train, "val": source.val}
+    return {
+        "classes": list(source.classes),
+        "images": {split: {"count": len(images), "fingerprint": fingerprint(images)} for split, images in sets.items()},
+    }
+
+
+def origin_of(recipe: Recipe, facts: Mapping[str, Any], processes: int = 1) -> dict[str, Any]:
     """Return what the weights of a run come from, as plain data.
+
+    Args:
+        recipe: of the run.
+        facts: those of its images, see `facts_of`.
+        processes: how many train together.
 
     Returns:
         recipe: its fields but those that change no weight.
         code: each file of a user's that the recipe names -> digest of its bytes; what such a file imports is not looked at.
-        classes: their names, in order.
-        images: "train" and "val" -> their number and fingerprint.
+        classes, images: the facts.
         processes: how many train together.
     """
     tree = recipe.to_dict()
     for section, name in NO_EFFECT:
         (tree[section] if section else tree).pop(name)
     files = sorted({name.rpartition(":")[0] for name in _texts(tree) if in_user_file(name)})
-    return {
-        "recipe": tree,
-        "code": {name: hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16] for name in files if Path(name).is_file()},
-        "classes": list(source.classes),
-        "images": {
-            split: {"count": len(images), "fingerprint": fingerprint(images)}
-            for split, images in (("train", source.train), ("val", source.val))
-        },
-        "processes": processes,
-    }
+    code = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16] for name in files if Path(name).is_file()}
+    return {"recipe": tree, "code": code, **facts, "processes": processes}
 
 
 def write_origin(run: RunFolder, origin: Mapping[str, Any]) -> None:
     """Write what a run's weights come from into its folder."""
-    write_text(run.path / ORIGIN_FILE, json.dumps(origin, indent=2) + "\n")
+    write_text(run.path / ORIGIN_FILE, json_text(origin) + "\n")
 
 
 def read_origin(run: RunFolder) -> dict[str, Any] | None:

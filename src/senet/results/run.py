@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senet.results.metric import ACCURACIES, Metric
+from senet.errors import UsageError
+from senet.results.metric import ACCURACIES, METRIC, Metric
+from senet.schema import finite, integer, items, record, table, text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,12 +44,26 @@ class RunResult:
         return {"folder": str(self.folder), **self.metrics, **fields, "about": [metric.to_dict() for metric in self.about], **changes}
 
     @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> "RunResult":
-        """Build a result from what `to_dict` returned; one without `about` holds accuracies."""
+    def from_dict(cls, tree: Mapping[str, Any], where: str = "result") -> "RunResult":
+        """Build a result from what `to_dict` returned; one without `about` holds accuracies.
+
+        Args:
+            tree: plain data.
+            where: where they stand, as errors name it.
+
+        Raises:
+            UsageError: if they are something else.
+        """
+        RUN_RESULT.check(tree, where)
         fields = {name: tree[name] for name in ("epochs", "best_epoch", "final", "seconds")}
         metrics = {name: value for name, value in tree.items() if name not in RESERVED_METRICS}
         about = tree.get("about")
-        described = [metric for metric in ACCURACIES if metric.name in metrics] if about is None else map(Metric.from_dict, about)
+        described = [metric for metric in ACCURACIES if metric.name in metrics] if about is None else list(map(Metric.from_dict, about))
+        for name in (*(metric.name for metric in described), "loss"):
+            if name not in metrics or f"val_{name}" not in tree["final"]:
+                raise UsageError(f"{where}: {name!r} is missing, of the best or of the last epoch")
+        if not described:
+            raise UsageError(f"{where}: it has no metric")
         return cls(folder=Path(tree["folder"]), metrics=metrics, about=tuple(described), changes=tuple(tree.get("changes", ())), **fields)
 
     def table(self) -> "Table":
@@ -69,3 +85,18 @@ class RunResult:
 
 RESERVED_METRICS = frozenset(RunResult.__dataclass_fields__) | {"images", "corrupt"}
 """Names that a metric cannot have: they mean something else in the plain data of a run or an evaluation."""
+
+RUN_RESULT = record(
+    {
+        "folder": text(10_000),
+        "epochs": integer(1, 10**6),
+        "best_epoch": integer(1, 10**6),
+        "final": table(text(200), finite()),
+        "seconds": finite(0),
+        "about": items(METRIC, 1, 100),
+        "changes": items(text(10_000), high=10**6),
+    },
+    needed=("folder", "epochs", "best_epoch", "final", "seconds"),
+    others=finite(),
+)
+"""The rule for a run's result as plain data; other names are those of metrics."""

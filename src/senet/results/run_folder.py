@@ -1,20 +1,22 @@
 """The folder of a run: which file is called what, and what it says. No torch."""
 
 import csv
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from senet.atomic import temporaries, write_text
 from senet.errors import UsageError
+from senet.jsontext import json_text
 from senet.measuring.numbers import with_unit
-from senet.recipe import NO_EFFECT, Recipe, load_recipe
+from senet.recipe import NO_EFFECT, Recipe, check_code_of, load_recipe, recipe_files
 from senet.recipe.difference import field_differences
-from senet.results.run import RunResult
+from senet.results.run import RUN_RESULT, RunResult
 from senet.results.run_lock import HOLDER, LOCK, only_process
+from senet.results.sums import SUMS, write_sums
+from senet.schema import read_json
 
 COUNTS = frozenset({"epoch", "step", "corrupt"})
 """Columns of metrics.csv that hold whole numbers: `epoch` and `step` say how many are done, `corrupt` counts the unreadable images so far.
@@ -23,9 +25,12 @@ the task's: `train_<name>` and `val_<name>` for the loss and each metric."""
 
 FILES = (
     *("recipe.yaml", "environment.json", "origin.json", "metrics.csv", "last.ckpt", "previous.ckpt", "best.safetensors", "result.json"),
-    HOLDER,
+    *(HOLDER, SUMS),
 )
 """Files that training writes."""
+
+SUMMED = ("environment.json", "origin.json", "metrics.csv")
+"""Files, beside its result, of which a finished run keeps the checksums."""
 
 ACCEPT = "--accept-changes (in Python: accept_changes=True)"
 """What a user says who wants to go on although something is not as it was."""
@@ -107,23 +112,43 @@ class RunFolder:
         """
         if not self.exists():
             raise UsageError(f"{str(self.path)!r} is not the folder of a run: it has no {self._recipe.name}")
-        return load_recipe(self._recipe)
+        return load_recipe(self._recipe, only_read=True)
+
+    def check_code(self, given: Iterable[str] = ()) -> None:
+        """Raise UsageError if the run's recipe, which is to be followed, names code that lies elsewhere; `given` fields are set by hand."""
+        check_code_of(recipe_files(self._recipe), given)
 
     def metrics(self) -> list[dict[str, float]]:
-        """Return the rows of metrics.csv, one per finished epoch."""
+        """Return the rows of metrics.csv, one per finished epoch.
+
+        Raises:
+            UsageError: if it holds anything but numbers below names.
+        """
         if not self._metrics.is_file():
             return []
-        with self._metrics.open(encoding="utf-8", newline="") as file:
-            return [{name: int(value) if name in COUNTS else float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        rows: list[dict[str, float]] = []
+        try:
+            with self._metrics.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file, strict=True):
+                    rows.append({name: int(value) if name in COUNTS else float(value) for name, value in row.items()})  # noqa: PERF401
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise UsageError(f"{self._metrics} is damaged: line {len(rows) + 2} is no row of numbers, one below each name") from error
+        return rows
 
     def result(self) -> RunResult:
-        """Return the outcome of a finished run; its folder is this one, wherever it was when it ran."""
-        return RunResult.from_dict({**json.loads(self._result.read_text(encoding="utf-8")), "folder": self.path})
+        """Return the outcome of a finished run; its folder is this one, wherever it was when it ran.
+
+        Raises:
+            UsageError: if result.json is damaged.
+        """
+        where = f"{self._result} is damaged (remove it, and --resume writes it again)"
+        tree = read_json(self._result.read_bytes(), where, RUN_RESULT)
+        return replace(RunResult.from_dict(tree, where), folder=self.path)
 
     def begin(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
         """Write what is known before the first step."""
         write_text(self._recipe, recipe.to_yaml())
-        write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        write_text(self.path / "environment.json", json_text(environment) + "\n")
 
     def write_metrics(self, rows: Sequence[MetricsRow]) -> None:
         """Write metrics.csv anew: resuming from an older checkpoint cannot leave rows of epochs that are trained again.
@@ -131,17 +156,21 @@ class RunFolder:
         Args:
             rows: one an epoch; the columns are those of the first.
         """
-        lines = [",".join(rows[0]), *(",".join(_number(row[name]) for name in rows[0]) for row in rows)]
+        lines = [",".join(rows[0]), *(",".join(format_number(row[name]) for name in rows[0]) for row in rows)]
         write_text(self._metrics, "\n".join(lines) + "\n")
 
     def finish(self, result: RunResult) -> None:
         """Mark the run as finished; the checkpoint before the last one is of no more use."""
-        write_text(self._result, json.dumps(result.to_dict(), indent=2) + "\n")
+        text = json_text(result.to_dict()) + "\n"
+        others = [self.path / name for name in SUMMED if (self.path / name).is_file()]
+        write_sums(self.path, {path.name: path.read_bytes() for path in others} | {self._result.name: text.encode()})
+        write_text(self._result, text)
         self.previous.unlink(missing_ok=True)
 
     def reopen(self) -> None:
         """Make a finished run one that can go on; others stay as they are."""
-        self._result.unlink(missing_ok=True)
+        for path in (self._result, self.path / SUMS):
+            path.unlink(missing_ok=True)
 
     @property
     def _recipe(self) -> Path:
@@ -199,6 +228,7 @@ def resumed_run(folder: str | Path, recipe: Recipe | None, *, accept_changes: bo
             f"(to train it longer: --resume {folder} --epochs N --accept-changes)"
         )
     if recipe is None:
+        run.check_code()
         return run, saved
     if recipe.digest() != saved.digest() and not accept_changes:
         free = [f"{section}.{name}".lstrip(".") for section, name in NO_EFFECT]
@@ -211,5 +241,6 @@ def resumed_run(folder: str | Path, recipe: Recipe | None, *, accept_changes: bo
     return run, recipe
 
 
-def _number(value: float) -> str:
+def format_number(value: float) -> str:
+    """Write a figure as metrics.csv has it."""
     return str(value) if isinstance(value, int) else f"{value:.8g}"

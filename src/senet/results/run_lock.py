@@ -41,7 +41,7 @@ def only_process(folder: Path) -> Iterator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _take(folder, held)
-            write_text(folder / HOLDER, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            write_text(folder / HOLDER, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}, allow_nan=False))
         except Timeout:
             raise UsageError(
                 f"another process trains here, {_holder(folder)}: {str(folder)!r}; wait for its end, or name another folder with --folder"

@@ -14,6 +14,8 @@ from senet.errors import UsageError
 from senet.recipe import DataRecipe
 from senet.tasks.task import Evaluator, Task
 
+log = logging.getLogger("senet")
+
 
 def open_source(task: Task, recipe: DataRecipe) -> DataSource:
     """Return the images that a task opens; the source's notes are logged, each once a process.
@@ -32,7 +34,7 @@ def open_source(task: Task, recipe: DataRecipe) -> DataSource:
 @cache
 def _log_once(note: str) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
-        logging.getLogger("senet").warning(note)
+        log.warning(note)
 
 
 def losses_of(task: Task, outputs: Any, targets: Any) -> Mapping[str, Tensor]:

@@ -10,7 +10,7 @@ from torch import nn
 from torchmetrics import SumMetric
 
 from senet.data.batch import Batch
-from senet.data.loaders import CorruptLog, eval_loader
+from senet.data.loaders import CorruptLog, DataError, eval_loader
 from senet.data.source import DataSource
 from senet.data.views import Views
 from senet.recipe import DataRecipe
@@ -126,8 +126,12 @@ def score(
         batches: what to measure them on.
         device: where the batches go.
         corrupt: takes note of unreadable images, which are left out.
+
+    Raises:
+        DataError: if none can be read.
     """
     images = SumMetric(nan_strategy="disable").to(device)
+    images.update(0)  # of a share without one readable image, too
     with evaluating(nn.ModuleList(models)), torch.inference_mode():
         for batch in batches:
             corrupt.add(batch.corrupt)
@@ -136,4 +140,6 @@ def score(
             there = batch.to(device)
             evaluator.update(task.average(models, there.images), there)
             images.update(len(batch.images))
-    return Evaluation(metrics_of(task, evaluator), int(images.compute()), tuple(sorted(corrupt.names)), task.metrics)
+    if not (seen := int(images.compute())):
+        raise DataError("not one validation image can be read, so that nothing can be measured; `senet doctor --data-root DIR` says why")
+    return Evaluation(metrics_of(task, evaluator), seen, tuple(sorted(corrupt.names)), task.metrics)

@@ -110,8 +110,8 @@ class Job:
 
     def close(self) -> None:
         """End the loaders' worker processes."""
-        self.batches.close()
         self.validation.close()
+        self.batches.close()
 
 
 def prepare(recipe: Recipe) -> Job:

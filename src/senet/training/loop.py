@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from senet.data.delivery import WorkerError
+from senet.data.delivery import DataError, WorkerError
 from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
+from senet.results.origin import write_origin
 from senet.results.run import RunResult
 from senet.results.run_folder import RunFolder, new_run, resumed_run
 from senet.tasks.answers import losses_of
@@ -75,6 +76,7 @@ def train(
     ):
         if job.fabric.is_global_zero:
             run.begin(recipe, run_environment(job.fabric.device, processes=job.fabric.world_size))
+            write_origin(run, state.origin)
         try:
             network = None
             while state.epoch < epochs and not job.schedule.exhausted:
@@ -104,6 +106,10 @@ def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, 
     for batch in interruption.guard(job.batches.epoch(state.epoch, start=state.batch)):
         for name in job.unreadable(batch.corrupt):
             bar.print(f"cannot read {name}; another image takes its place")
+        if not len(batch.images):
+            raise DataError(
+                "no image of a training batch can be read, nor any that was tried in its place; `senet doctor --data-root DIR` says why"
+            )
         images, targets, _ = job.to_device(batch)
         losses, outputs = train_step(job, network, images, targets)
         state.count_step(losses, job.task.counts(outputs, targets), len(images))
@@ -149,6 +155,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
         "images_per_second": counts.images / counts.seconds,
         "corrupt": len(job.corrupt.names),
     }
+    state.check_finite(row)
     job.schedule.observe(found.metrics["loss"])
     is_best = state.end_epoch(row, job.task.metrics[0])
     if job.fabric.is_global_zero:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from senet.devices import available_device
 from senet.errors import UsageError
 from senet.models.create import from_pretrained
 from senet.recipe import CLASSIFICATION, Recipe, build_recipe
@@ -15,7 +16,7 @@ from senet.results.run_folder import RunFolder
 from senet.spec import InputSpec
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
-from senet.userfile import in_user_file, was_loaded
+from senet.userfile import in_user_file, may_run
 from senet.weights.imagenet import readable_classes
 from senet.weights.store import metadata_of
 
@@ -48,8 +49,14 @@ class Member:
 
 
 def choose_device(models: Networks, device: torch.device | str | None) -> torch.device:
-    """Return the device asked for, else the one a network is on already, else a GPU if there is one."""
-    if device is None and isinstance(models, nn.Module):
+    """Return the device asked for, else the one a network is on already, else a GPU if there is one.
+
+    Raises:
+        UsageError: if this machine does not have the device asked for.
+    """
+    if device is not None:
+        return available_device(device)
+    if isinstance(models, nn.Module):
         device = next((tensor.device for tensor in models.parameters()), None)
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
@@ -93,7 +100,7 @@ def common_task(members: Sequence[Member], task: str | Task | None) -> Task:
         for member in members[1:]:
             if member.task != first.task:
                 raise UsageError(f"{first.name} was trained for {first.task} and {member.name} for {member.task}: they cannot be averaged")
-        if in_user_file(first.task) and not was_loaded(first.task):
+        if in_user_file(first.task) and not may_run(first.task):
             raise UsageError(
                 f"{first.name} was trained for a task of {first.task}, and a file of weights is no reason to run that code: "
                 f"name it yourself, --task {first.task} or task={first.task!r}"

@@ -1,20 +1,24 @@
 """What trained networks predict of image files."""
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from senet.data.folder import read_image
+from senet.data.image_file import ImageReading, read_image
+from senet.data.image_tree import LeftOut, image_files
 from senet.data.source import UnreadableImageError
 from senet.data.views import Views
 from senet.errors import UsageError
 from senet.surgery.preserve import evaluating
 from senet.tasks.task import Prediction, Task
 from senet.training.members import choose_device, common_input, common_task, load_members
+
+log = logging.getLogger("senet")
 
 
 @dataclass(frozen=True)
@@ -45,36 +49,59 @@ def predict(
     top_k: int = 5,
     crops: str = "centre",
     device: torch.device | str | None = None,
+    reading: ImageReading = ImageReading(),  # noqa: B008 - frozen
 ) -> Iterator[ImagePrediction]:
     """Yield what is predicted of each image, in order.
 
     Args:
         models: weights files or run folders; several are averaged.
-        images: image files, colour or grey, of any size.
+        images: image files, colour or grey, of any size; of a folder, all images in and below it, as in training.
         task: what they predict, as a task or its name; None = the task that their files name.
         top_k: how many answers to give, where the task ranks several.
         crops: "centre" or "ten".
         device: where to compute; None = a GPU if there is one.
+        reading: how files are read; the range of deep images is the one that the networks were trained with, if it says none.
 
     Raises:
-        UsageError: if a file of weights cannot be read or does not say what images it expects, the networks differ in that, or weights
-            name a task of a user's file.
+        UsageError: if a folder has no images, a file of weights cannot be read or does not say what images it expects, the networks differ
+            in that, weights name a task of a user's file, or the device is not there.
     """
     if top_k < 1:
         raise UsageError(f"top_k must be at least 1, got {top_k}")
     device = choose_device(models, device)
     members = load_members(models, device)
     task = common_task(members, task)
-    transform = task.eval_transform(common_input(members), Views(crops))
+    spec = common_input(members)
+    transform = task.eval_transform(spec, Views(crops))
+    reading = replace(reading, value_range=reading.value_range or spec.range)
+    files = [file for image in images for file in _files(image)]
     networks = [member.model for member in members]
 
     def predict_one(image: str | Path) -> ImagePrediction:
         try:
-            views, _ = transform(read_image(image), None)
+            opened = read_image(image, reading)
         except UnreadableImageError as error:
             return ImagePrediction(str(image), error=str(error))
+        try:
+            views, _ = transform(opened, None)
+        except UnreadableImageError as error:  # which does not know the file
+            return ImagePrediction(str(image), error=f"{image}: {error}")
         with evaluating(nn.ModuleList(networks)), torch.inference_mode():
             outputs = task.average(networks, views[None].to(device))
         return ImagePrediction(str(image), task.predict(outputs, members[0].classes, top_k=top_k))
 
-    return map(predict_one, images)
+    return map(predict_one, files)
+
+
+def _files(image: str | Path) -> list[str | Path]:
+    """Return an image by itself, or the images of a folder."""
+    if not Path(image).is_dir():
+        return [image]
+    left_out = LeftOut()
+    files: list[str | Path] = list(image_files(Path(image), left_out))
+    notes = [f"{image}: {note}" for note in left_out.notes()]
+    if not files:
+        raise UsageError("; ".join([f"{image}: there are no images in this folder", *notes]))
+    for note in notes:
+        log.warning(note)
+    return files

@@ -6,10 +6,12 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from senet.errors import UsageError
-from senet.results.origin import check_origin, origin_differences, origin_of, reorders, write_origin
+from senet.results.origin import check_origin, facts_of, origin_differences, origin_of, reorders
 from senet.results.run_folder import ACCEPT, RunFolder, check_new, resumed_run
 from senet.training.checkpoint import latest_checkpoint, read_checkpoint
 from senet.training.job import Job
+from senet.weights.seal import check_sealed
+from senet.weights.store import read_metadata
 
 log = logging.getLogger("senet")
 
@@ -29,7 +31,7 @@ def taken_up(job: Job, run: RunFolder, *, resumed: bool, accept_changes: bool) -
             be used.
     """
     first = job.fabric.is_global_zero
-    job.state.origin = origin_of(job.recipe, job.source, job.fabric.world_size)
+    job.state.origin = origin_of(job.recipe, facts_of(job.source), job.fabric.world_size)
     with run.held() if first else nullcontext():
         if first and not resumed:
             check_new(run)  # again: the folder was not held when it was looked at
@@ -43,7 +45,6 @@ def taken_up(job: Job, run: RunFolder, *, resumed: bool, accept_changes: bool) -
             take_up(job, run, saved, accept_changes=accept_changes)
         if first:
             run.reopen()
-            write_origin(run, job.state.origin)
         yield
 
 
@@ -54,21 +55,40 @@ def take_up(job: Job, run: RunFolder, saved: Mapping[str, Any], *, accept_change
         UsageError: if it was made of something else and that is not accepted, or it does not fit the run.
     """
     today, before = job.state.origin, saved.get("origin")
-    assert today is not None
     check_origin(before, str(run.checkpoint))
     changed = [] if before is None else origin_differences(before, today)
     if changed and not accept_changes:
         raise UsageError(f"{str(run.path)!r} cannot go on as it began: {'; '.join(changed)}; put that back, or add {ACCEPT}")
     job.state.restore(saved, job.task.metrics[0], str(run.checkpoint))
-    if before is None:
-        if job.fabric.is_global_zero:
-            log.warning(
-                "%s is of an earlier version: nothing in it tells whether recipe, classes and images are as they were", run.checkpoint
-            )
-        return
-    if reorders(before, today):
+    changed += _lost_best(job, run, accept_changes=accept_changes)
+    if before is None and job.fabric.is_global_zero:
+        log.warning("%s is of an earlier version: nothing in it tells whether recipe, classes and images are as they were", run.checkpoint)
+    if before is not None and reorders(before, today):
         job.state.begin_epoch_anew()
     for line in changed:
         job.state.changes.append(f"epoch {job.state.epoch + 1}: {line}")
         if job.fabric.is_global_zero:
             log.warning("%s: %s; going on all the same", run.path, line)
+
+
+def _lost_best(job: Job, run: RunFolder, *, accept_changes: bool) -> list[str]:
+    """Forget the best epoch if its weights cannot be read and that is accepted; return this in words, if it is so.
+
+    Raises:
+        UsageError: if it is not accepted, or no epoch is left to be the best.
+    """
+    best = job.state.best
+    if best is None:
+        return []
+    try:
+        written = read_metadata(run.weights).extra.get("epoch")
+        check_sealed(run.weights)
+        if isinstance(written, int) and written < best["epoch"]:
+            raise UsageError(f"{run.weights} holds the weights of epoch {written}, and epoch {int(best['epoch'])} was the best")
+    except UsageError as error:
+        if not accept_changes or job.state.epoch >= job.recipe.training.epochs:
+            way = "train the run from its start" if job.state.epoch >= job.recipe.training.epochs else f"forget the best epoch: {ACCEPT}"
+            raise UsageError(f"the best weights of {str(run.path)!r} are lost: {error}; put them back from a copy, or {way}") from error
+        job.state.best = None
+        return [f"the weights of epoch {int(best['epoch'])}, the best, were lost"]
+    return []

@@ -20,7 +20,7 @@ from senet.training.tally import Tally
 
 
 class DivergenceError(Exception):
-    """Loss that is not finite."""
+    """Loss or metric that is not finite."""
 
     exit_code = 1
 
@@ -53,7 +53,7 @@ class TrainingState:
         self._corrupt = corrupt
         self._schedule = schedule
         self._optimizer = optimizer
-        self.origin: dict[str, Any] | None = None
+        self.origin: dict[str, Any] = {}
         self.changes: list[str] = []
         self._parts: dict[str, Any] = {
             "model": model,
@@ -68,6 +68,7 @@ class TrainingState:
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] | None = None
         self._flushed = 0
+        self._kept = False
         self._clock = time.perf_counter()
 
     @property
@@ -96,12 +97,18 @@ class TrainingState:
         self.tally.seconds += now - self._clock
         self._clock = now
         if bad is not None:
-            step = self._flushed + bad
-            raise DivergenceError(
-                f"the training loss is not finite at epoch {self.epoch + 1}, step {step + 1}, learning rate {self._schedule.rate(step):g}; "
-                f"last.ckpt is from before. Try a lower optim.lr, schedule.warmup_steps or optim.clip_norm"
-            )
+            raise self._diverged("the training loss", self._flushed + bad)
         self._flushed = self.step
+
+    def check_finite(self, row: Mapping[str, float]) -> None:
+        """Look at the figures of a finished epoch before anything is written.
+
+        Raises:
+            DivergenceError: if one is not finite; it is named.
+        """
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise self._diverged(name, self.step - 1)
 
     def end_epoch(self, row: dict[str, float], primary: Metric) -> bool:
         """Add a finished epoch's row and move on to the next epoch; return whether it is the best so far.
@@ -128,8 +135,9 @@ class TrainingState:
         if self._fabric.is_global_zero:
             place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
             past = {"rows": self.rows, "best": self.best, "corrupt": sorted(self._corrupt.names)}
-            about = {"origin": self.origin, "changes": self.changes}
+            about = {"origin": self.origin or None, "changes": self.changes}
             write_checkpoint(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | about)
+        self._kept = True
 
     def restore(self, saved: Mapping[str, Any], primary: Metric, place: str) -> None:
         """Take up what `save` wrote, of a task with this primary metric.
@@ -154,11 +162,19 @@ class TrainingState:
             self.tally = Tally(dict.fromkeys(self.tally.sums, 0.0))
         self.rows, self.best = list(saved["rows"]), saved["best"]
         self.changes = list(saved.get("changes", ()))
+        self._kept = True
         self._corrupt.add(saved["corrupt"])
 
     def begin_epoch_anew(self) -> None:
         """Forget the steps of the epoch in hand: its other images would not be those that are left."""
         self.batch, self.tally = 0, Tally()
+
+    def _diverged(self, what: str, step: int) -> DivergenceError:
+        kept = "last.ckpt is from before" if self._kept else "nothing has been saved yet"
+        return DivergenceError(
+            f"{what} is not finite at epoch {self.epoch + 1}, step {step + 1}, learning rate {self._schedule.rate(step):g}; {kept}. "
+            f"Try a lower optim.lr, schedule.warmup_steps or optim.clip_norm"
+        )
 
 
 def _rank(row: Mapping[str, float], primary: Metric) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def check_tensors(source: str, given: Mapping[str, Tensor], wanted: Mapping[str,
 def mismatch_error(source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> UsageError:
     """Return the error that names the tensors which do not fit."""
     faults = mismatches(given, wanted)
-    found = [f"{len(names)} {what}: {_listed(names)}" for what, names in faults.items() if names]
+    found = [f"{len(names)} {what}: {listed(names)}" for what, names in faults.items() if names]
     return UsageError(f"{source!r} does not fit this network: {'; '.join(found)}")
 
 
@@ -64,6 +64,7 @@ def short(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return the first of many names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

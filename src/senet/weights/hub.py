@@ -2,10 +2,15 @@
 
 import logging
 import re
+import socket
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from threading import Thread
+from urllib.parse import urlparse
+from urllib.request import getproxies, proxy_bypass
 
 from senet.errors import UsageError
 
@@ -15,11 +20,15 @@ CARD = "README.md"
 CONFIG = "config.json"
 
 REPO = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-FILE_SUFFIXES = (".safetensors", ".caffemodel", ".pth", ".pt", ".ckpt", ".bin", ".tar", ".h5", ".onnx", ".pkl")
+FILE_SUFFIXES = (".safetensors", ".caffemodel", ".pth", ".pt", ".pt2", ".ckpt", ".bin", ".tar", ".gz", ".zip", ".h5", ".onnx", ".pkl")
 """How names of files end; "runs/best.pth" is not a repository."""
+
+CONNECT_SECONDS = 4.0
+"""Seconds in which the hub must take a connection."""
 
 DOWNLOAD = {
     "LocalEntryNotFoundError": "the hub ({host}) cannot be reached, and the cache has no copy ({reason})",
+    "ConnectionError": "the hub ({host}) cannot be reached, and the cache has no copy ({reason})",
     "RemoteEntryNotFoundError": f"it has no {WEIGHTS}; download the file that it has, and give its path",
     "RevisionNotFoundError": "it has no such branch, tag or commit; leave the revision out for the newest",
     "GatedRepoError": "its owner lets in those only who asked: ask on its page, then log in by `hf auth login` or set HF_TOKEN",
@@ -70,7 +79,7 @@ class HubRepo:
             if match is None:
                 raise UsageError(f"{text!r} names no repository; write '{PREFIX}USER/REPO' or '{PREFIX}USER/REPO@REVISION'")
             return cls(match["name"], match["revision"])
-        if match is None or text.endswith(FILE_SUFFIXES) or Path(text).parent.is_dir():
+        if match is None or _ends_like_file(text) or Path(text).parent.is_dir():
             return None
         return cls(match["name"], match["revision"], is_guess=True)
 
@@ -86,9 +95,45 @@ def download(repo: HubRepo) -> Path:
     """
     begin = f"{repo.name!r} is no file here, and as a repository it cannot be fetched" if repo.is_guess else f"cannot fetch {str(repo)!r}"
     with _one_line(begin, DOWNLOAD):
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, hf_hub_download
 
-        return Path(hf_hub_download(repo.name, WEIGHTS, revision=repo.revision))
+        failure = None if constants.HF_HUB_OFFLINE else failure_to_reach(constants.ENDPOINT)
+        if failure is None:
+            return Path(hf_hub_download(repo.name, WEIGHTS, revision=repo.revision))
+        try:
+            return Path(hf_hub_download(repo.name, WEIGHTS, revision=repo.revision, local_files_only=True))
+        except FileNotFoundError as error:
+            raise failure from error
+
+
+def failure_to_reach(address: str) -> ConnectionError | None:
+    """Return why no connection to a server can be made, within `CONNECT_SECONDS` seconds; None if one can, or if a proxy makes it.
+
+    huggingface_hub tries six times and waits in between, half a minute, which without a network is known at once.
+    """
+    parts = urlparse(address)
+    host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+    if parts.scheme in getproxies() and not proxy_bypass(host):
+        return None
+    found: list[ConnectionError | None] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), CONNECT_SECONDS).close()
+            found.append(None)
+        except OSError as error:
+            found.append(ConnectionError(str(error)))
+
+    thread = Thread(target=connect, daemon=True)  # looking up a name has no time limit of its own
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    return found[0] if found else ConnectionError(f"no answer within {CONNECT_SECONDS:g} seconds")
+
+
+def _ends_like_file(text: str) -> bool:
+    """Return whether a name ends like that of a file of weights, or nearly so: "best.safetensor"."""
+    suffix = Path(text).suffix  # "model-v1.5" has one too
+    return text.endswith(FILE_SUFFIXES) or (len(suffix) > 3 and bool(get_close_matches(suffix, FILE_SUFFIXES, n=1, cutoff=0.75)))
 
 
 def upload(
@@ -111,8 +156,10 @@ def upload(
     if match is None or match["revision"]:
         raise UsageError(f"{name!r} names no repository; write 'USER/REPO'")
     with _one_line(f"cannot push to {name!r}", UPLOAD):
-        from huggingface_hub import CommitOperationAdd, HfApi
+        from huggingface_hub import CommitOperationAdd, HfApi, constants
 
+        if not constants.HF_HUB_OFFLINE and (failure := failure_to_reach(constants.ENDPOINT)) is not None:
+            raise failure
         api = HfApi(token=token)
         api.create_repo(name, private=private, exist_ok=True)
         present = [file for file in if_absent if file in files and api.file_exists(name, file)]

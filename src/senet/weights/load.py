@@ -1,7 +1,7 @@
 """Trained weights into networks, all or none."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,16 @@ from torch import Tensor, nn
 
 from senet.errors import UsageError
 from senet.surgery.wrappers import load_tensors, plain_state, unwrap
-from senet.weights.check import check_config, check_tensors
+from senet.text import printable
+from senet.weights.bridge import Allowed, Bridged, bridge
+from senet.weights.check import check_config, check_tensors, listed, mismatches
 from senet.weights.fold_input import fold_input
 from senet.weights.match import check_options, find_release, is_of_kind
-from senet.weights.releases.library import Release, Tensors
+from senet.weights.metadata import WeightsMetadata
+from senet.weights.prefixes import common_prefix
+from senet.weights.releases.library import Release
 from senet.weights.source import OpenedWeights, Source
+from senet.weights.stem import check_spread, spread_spec
 from senet.weights.store import find_config, metadata_of
 
 log = logging.getLogger("senet")
@@ -30,7 +35,9 @@ class LoadReport:
         tensors: how many tensors were loaded.
         numbers: how many numbers they hold.
         release: the library and its name for the network; None for files of this package.
-        fresh: what was left as it was: the head, where the file's has another number of classes.
+        fresh: what was left as it was: the head, where the file's has another number of classes, and derived buffers that it lacks.
+        dropped: the file's tensors that the network has no place for: buffers, the head of a headless network, what is not the network.
+        adapted: the kernel that was spread over images of other channels.
     """
 
     source: str
@@ -38,26 +45,34 @@ class LoadReport:
     numbers: int
     release: str | None = None
     fresh: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    adapted: str | None = None
 
 
 def load_weights(
     model: nn.Module,
-    source: str | Path,
+    source: str | Path | Mapping[str, Any],
     *,
     new_head: bool = False,
     input: Literal["rgb", "imagenet"] | None = None,  # noqa: A002
+    adapt_input: Literal["repeat", "mean"] | None = "repeat",
 ) -> LoadReport:
     """Load weights into a network, all or none.
 
+    Names are taken without what wrappers and training programs put before them. The log says what is left out, and what is left as it is.
+
     Args:
-        model: the network to fill, in place; or a block, for files that hold one.
-        source: a safetensors file or a state dict that `torch.save` wrote, of this package or of another library (which is found out, or
-            said as in "timm:file.pth"); an official .caffemodel; a release to fetch, such as "timm/legacy_seresnet50"; or "hf:USER/REPO" on
-            the Hugging Face hub. Where a library has several releases of equal names and shapes, "pytorchcv/seresnet50b:file.pth" tells
-            which.
-        new_head: leave the head as it is if the file's has another number of classes.
+        model: the network to fill, in place; or a block, for files that hold one. Of what is compiled or wrapped, the network inside.
+        source: a safetensors file or what `torch.save` wrote, a state dict or a training program's file around one, of this package or of
+            another library (which is found out, or said as in "timm:file.pth"); an official .caffemodel; a release to fetch, such as
+            "timm/legacy_seresnet50"; "hf:USER/REPO" on the Hugging Face hub; or a state dict in memory. Where a library has several
+            releases of equal names and shapes, "pytorchcv/seresnet50b:file.pth" tells which. Where a file has several state dicts,
+            averages over training are preferred, and "file.pth#ENTRY" tells which.
+        new_head: leave the head as it is if the file has none, or one with another number of classes.
         input: the convention of images to change to, folded into the first convolution, see `senet.weights.fold_input`; None = the
             weights' own.
+        adapt_input: how the first kernel is spread if the network's images have other channels than the file's: "repeat" takes the old
+            channels in turn, "mean" their average, both scaled to the same sum; one channel gets the sum. None = refuse such a file.
 
     Returns:
         What was loaded. The network's `weights_metadata` holds the classes and the images that the weights expect.
@@ -66,40 +81,48 @@ def load_weights(
         UsageError: if the file cannot be read, was made by another network or by one with other options (the error says how to build that
             one), or has other tensors.
     """
-    return load_opened(model, Source.parse(source).open(), new_head=new_head, input=input)
+    check_spread(adapt_input)
+    return load_opened(model, Source.parse(source).open(), Allowed(new_head, adapt_input), input=input)
 
 
 def load_opened(
     model: nn.Module,
     opened: OpenedWeights,
+    allowed: Allowed,
     *,
-    new_head: bool = False,
     input: Literal["rgb", "imagenet"] | None = None,  # noqa: A002
 ) -> LoadReport:
     """Do what `load_weights` does, with a file that is read already."""
     text, model = opened.source.text, unwrap(model)
-    own = plain_state(model)
-    config = find_config(model)
-    expected = partial(_expected_network, model)
+    network: Any = getattr(model, "headless", model)  # features are taken from a network without its head
+    config = find_config(network)
+    expected = partial(_expected_network, network)
     match = None if opened.is_native else find_release(opened, config.name if config else "", expected)
+    own = plain_state(network)
     if match is None:
-        tensors, metadata = opened.tensors, opened.metadata
+        metadata = opened.metadata
         if config is not None and metadata.config is not None:
-            check_config(text, metadata.config, config.to_dict(), ignore=("num_classes",) if new_head else ())
+            check_config(text, metadata.config, config.to_dict(), ignore=_free_options(model, allowed))
+        view, bridged = _own_view(opened, own, network, allowed)
     else:
-        tensors, metadata = match.tensors, match.metadata(text)
-        check_options(text, match, model)
-    fresh = _kept_head(model, tensors, own) if new_head else ()
-    if fresh:
-        tensors, metadata = tensors | {name: own[name] for name in fresh}, replace(metadata, classes=None)
-        log.warning("%s: the head is new, for %d classes; all else is loaded from %s", config and config.name, len(own[fresh[0]]), text)
-    check_tensors(text, tensors, own)
-    load_tensors(model, tensors)
-    model.weights_metadata = metadata  # pyright: ignore[reportArgumentType] - modules take any attribute
+        metadata, view = match.metadata(text), match.opened
+        check_options(text, match, network)
+        bridged = bridge(match.tensors, own, network, allowed)
+    check_tensors(text, bridged.tensors, own)
+    load_tensors(network, bridged.tensors)
+    head = tuple(name for name in bridged.fresh if not _is_buffer(network, name))
+    if head:
+        metadata = replace(metadata, classes=None)
+    metadata = _adapted(metadata, bridged, allowed)
+    model.weights_metadata = network.weights_metadata = metadata  # pyright: ignore[reportArgumentType] - modules take any attribute
+    for remark in _remarks(text, view, bridged, own, head, allowed):
+        log.warning("%s: %s", config.name if config else type(network).__name__, printable(remark, 1000))
     if input is not None:
-        change_input(model, input)
-    loaded = {name: tensor for name, tensor in tensors.items() if name not in fresh}
-    return LoadReport(text, len(loaded), sum(t.numel() for t in loaded.values()), match.label if match else None, fresh)
+        change_input(network, input)
+    loaded = {name: tensor for name, tensor in bridged.tensors.items() if name not in bridged.fresh}
+    numbers = sum(tensor.numel() for tensor in loaded.values())
+    dropped = (*view.beside, *bridged.dropped)
+    return LoadReport(text, len(loaded), numbers, match.label if match else None, bridged.fresh, dropped, bridged.stem)
 
 
 def change_input(model: nn.Module, to: str) -> None:
@@ -129,8 +152,49 @@ def _expected_network(model: nn.Module, release: Release) -> nn.Module | None:
     return network.outline(release.model, release.options)
 
 
-def _kept_head(model: nn.Module, tensors: Tensors, own: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return the names of the head's tensors if the file's have another number of classes."""
-    head = getattr(model, "head", None)
-    names = tuple(name for name in own if isinstance(head, str) and name.startswith(f"{head}."))
-    return names if any(name in tensors and tensors[name].shape != own[name].shape for name in names) else ()
+def _own_view(opened: OpenedWeights, own: Mapping[str, Tensor], network: nn.Module, allowed: Allowed) -> tuple[OpenedWeights, Bridged]:
+    """Return the file with the names that fit the network, and its tensors under those; if none fit, with its own names."""
+    first: tuple[OpenedWeights, Bridged] | None = None
+    for prefix in dict.fromkeys(("", common_prefix(own))):
+        wanted = {name.removeprefix(prefix): tensor for name, tensor in own.items()}
+        for view in opened.views():
+            bridged = bridge(view.tensors, wanted, network, allowed).below(prefix)
+            first = first or (view, bridged)
+            if not any(mismatches(bridged.tensors, own).values()):
+                return view, bridged
+    assert first is not None
+    return first
+
+
+def _free_options(model: nn.Module, allowed: Allowed) -> tuple[str, ...]:
+    """Return the options of a configuration that may differ."""
+    free = {"num_classes": allowed.new_head or hasattr(model, "headless"), "in_channels": allowed.adapt_input is not None}
+    return tuple(name for name, is_free in free.items() if is_free)
+
+
+def _is_buffer(network: nn.Module, name: str) -> bool:
+    return name not in dict(network.named_parameters())
+
+
+def _adapted(metadata: WeightsMetadata, bridged: Bridged, allowed: Allowed) -> WeightsMetadata:
+    """Return the metadata with what is known of the images, for the channels that the kernel was spread over."""
+    if bridged.stem is None or metadata.input is None or allowed.adapt_input is None:
+        return metadata
+    return replace(metadata, input=spread_spec(metadata.input, bridged.channels[1], allowed.adapt_input))
+
+
+def _remarks(
+    text: str, view: OpenedWeights, bridged: Bridged, own: Mapping[str, Tensor], head: tuple[str, ...], allowed: Allowed
+) -> Iterator[str]:
+    """Yield a line for everything in which a file and its network differ."""
+    if view.beside:
+        yield f"the weights below {view.prefix!r} are loaded, and {len(view.beside)} tensors beside are left out: {listed(view.beside)}"
+    if bridged.dropped:
+        yield f"{len(bridged.dropped)} tensors have no place in it and are left out: {listed(bridged.dropped)}"
+    if kept := [name for name in bridged.fresh if name not in head]:
+        yield f"{len(kept)} buffers stay as they are, since the file lacks them: {listed(kept)}"
+    if bridged.stem is not None:
+        old, new = bridged.channels
+        yield f"{bridged.stem} is spread from {old} to {new} channels (adapt_input={allowed.adapt_input!r})"
+    if head:
+        yield f"the head is new, for {len(own[head[0]])} classes; all else is loaded from {text}"

@@ -14,6 +14,7 @@ from senet.blocks.kinds import is_block
 from senet.errors import UsageError
 from senet.spec import BlockSpec, block_class, options_of
 from senet.weights import imagenet
+from senet.weights.bridge import Allowed, bridge, channels_of
 from senet.weights.check import differences, mismatch_error, mismatches, short
 from senet.weights.metadata import WeightsMetadata
 from senet.weights.releases.library import Library, Release, Tensors, rename
@@ -22,6 +23,9 @@ from senet.weights.store import find_config
 
 TRAINING_ONLY = ("num_classes", "in_channels", "dropout", "zero_init_residual")
 """Options that trained weights do not depend on, or whose effect their shapes show."""
+
+ANY_ENDS = Allowed(new_head=True)
+"""What may differ between a release and a file of it: the head and the images' channels, which are the user's choice."""
 
 Like = Callable[[Release], nn.Module | None]
 """Gives the module whose names and shapes a release's tensors have: our network on the meta device, or a block; None if there is none."""
@@ -36,12 +40,14 @@ class Match:
         library: who made it.
         like: our network, on the meta device, with the options that the release needs; or the block to fill.
         tensors: the file's, under our names.
+        opened: the file, with the names that the release gives to its tensors.
     """
 
     release: Release
     library: Library
     like: nn.Module
     tensors: Tensors
+    opened: OpenedWeights
 
     @property
     def label(self) -> str:
@@ -55,15 +61,19 @@ class Match:
 
     @property
     def num_classes(self) -> int:
-        """Width of the file's head."""
-        return self.tensors[f"{self.head}.weight"].shape[0]
+        """Width of the file's head; 0 if it has none."""
+        weight = self.tensors.get(f"{self.head}.weight")
+        return 0 if weight is None else weight.shape[0]
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images that the file is for."""
+        return bridge(self.tensors, self.like.state_dict(), self.like, ANY_ENDS).channels[0] or channels_of(self.like) or 0
 
     def fits(self) -> bool:
-        """Return whether the file has the names and, but for the head's width, the shapes of the release."""
+        """Return whether the file has the names and, but for the head's width and the images' channels, the shapes of the release."""
         wanted = self.like.state_dict()
-        head = {f"{self.head}.{part}" for part in ("weight", "bias")} & wanted.keys()
-        same_width = {name: wanted[name] if name in head else tensor for name, tensor in self.tensors.items()}
-        return not any(mismatches(same_width, wanted).values())
+        return not any(mismatches(bridge(self.tensors, wanted, self.like, ANY_ENDS).tensors, wanted).values())
 
     def metadata(self, source: str) -> WeightsMetadata:
         """Return what is known of the release's images and classes."""
@@ -83,8 +93,14 @@ def find_release(opened: OpenedWeights, name: str, like: Like) -> Match | None:
     Raises:
         UsageError: if the library that the user names has no such network, if no release fits, or several that differ.
     """
-    candidates = translations(opened, like, name)
-    fitting = [match for match in candidates if match.fits() and is_evident(opened, match)]
+    candidates: list[Match] = []
+    fitting: list[Match] = []
+    for view in opened.views():
+        found = translations(view, like, name)
+        candidates = candidates or (found if not view.prefix else [])
+        fitting = [match for match in found if match.fits() and is_evident(match)]
+        if fitting:
+            break
     if not fitting and opened.source.library is not None:
         raise _no_match_error(opened.source.library, opened, name, candidates)
     return pick_release(opened, fitting) if fitting else None
@@ -103,14 +119,14 @@ def _translation(opened: OpenedWeights, library: Library, release: Release, like
     if module is None:
         return None
     try:
-        return Match(release, library, module, release.translate(opened.tensors, module.state_dict()))
+        return Match(release, library, module, release.translate(opened.tensors, module.state_dict()), opened)
     except UsageError:
         return None
 
 
-def is_evident(opened: OpenedWeights, match: Match) -> bool:
+def is_evident(match: Match) -> bool:
     """Return whether the user or the file says whose it is: tensors with our names and shapes do not."""
-    digest = match.release.digest
+    digest, opened = match.release.digest, match.opened
     if opened.source.library is not None or (digest and digest in opened.path.name):
         return True
     return any(name not in opened.tensors or opened.tensors[name].shape != tensor.shape for name, tensor in match.tensors.items())

@@ -19,20 +19,18 @@ LEVELS = 12
 _PLAIN = plain_data(LEVELS)
 _NAMED = record({}, others=_PLAIN)
 
-WRITTEN_OPTIONS = record(
-    {
-        "num_classes": optional(integer(1, 10**7)),
-        "in_channels": integer(1, 10**5),
-        "block": optional(WRITTEN_BLOCK),
-        "placement": one_of(*PLACEMENTS),
-        "stages": optional(items(integer(0, 1000))),
-        "omitted": items(items(integer(0, 10**5), 2, 2), high=10**5),
-        "inserted": items(_NAMED, high=100),
-    },
-    needed=("num_classes", "in_channels", "block", "placement", "stages"),
-    others=_PLAIN,
-)
-"""Options of a network: those that all have, and plain data under the names that its family knows."""
+COMMON_OPTIONS = {
+    "num_classes": optional(integer(0, 10**7)),
+    "in_channels": integer(1, 10**5),
+    "block": optional(WRITTEN_BLOCK),
+    "placement": one_of(*PLACEMENTS),
+    "stages": optional(items(integer(0, 1000))),
+    "omitted": items(items(integer(0, 10**5), 2, 2), high=10**5),
+    "inserted": items(_NAMED, high=100),
+}
+"""Options that networks of all families have -> what they may be."""
+
+WRITTEN_OPTIONS = record(COMMON_OPTIONS, needed=("num_classes", "in_channels", "block", "placement", "stages"), others=_PLAIN)
 
 NETWORK_NAME = Requirement(
     "the name of a network",

@@ -1,12 +1,16 @@
 """What the argument `weights` can be: a file of ours, a file of another library, the name of a release, a repository of the hub."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from senet.errors import UsageError, choice_error
+from senet.weights.entries import ENTRY, find_state
 from senet.weights.hub import HubRepo, download
 from senet.weights.metadata import WeightsMetadata
+from senet.weights.prefixes import views
 from senet.weights.releases.libraries import PUBLISHERS
 from senet.weights.releases.library import Library, Release, Tensors
 from senet.weights.remote import fetch
@@ -23,6 +27,8 @@ class Source:
         library: whose file it is; None if the user does not say.
         release: which of the library's networks; None if the user does not say.
         repo: the repository of the Hugging Face hub that has it, if it is there.
+        entry: which of the state dicts in a training program's file; None = it is looked for.
+        state: a state dict in memory, or what a training program saves around one, instead of a file.
     """
 
     text: str
@@ -30,20 +36,29 @@ class Source:
     library: Library | None = None
     release: Release | None = None
     repo: HubRepo | None = None
+    entry: str | None = None
+    state: Mapping[str, Any] | None = None
 
     @classmethod
-    def parse(cls, source: "str | Path | Source") -> "Source":
+    def parse(cls, source: "str | Path | Mapping[str, Any] | Source") -> "Source":
         """Read "best.safetensors", "timm:file.pth", "timm/legacy_seresnet50", "pytorchcv/seresnet50b:file.pth" or "hf:USER/REPO@REVISION".
 
-        "USER/REPO" alone is a repository where it cannot be a file.
+        "USER/REPO" alone is a repository where it cannot be a file. "checkpoint.pth#model" names an entry of a file.
 
         Raises:
             UsageError: for an unknown name of a known library; the nearest is given. Or if "hf:" is followed by no repository.
         """
         if isinstance(source, Source):
             return source
+        if isinstance(source, Mapping):
+            return cls("the state dict", state=source)
+        if not isinstance(source, str | Path):
+            raise UsageError(f"weights are a path, the name of a release or a state dict, got {type(source).__name__}")
         text = str(source)
-        if isinstance(source, Path) or Path(text).exists():
+        if not os.path.lexists(Path(text).expanduser()) and ENTRY in text:
+            base, _, entry = text.rpartition(ENTRY)
+            return replace(cls.parse(base), text=text, entry=entry)
+        if isinstance(source, Path) or os.path.lexists(Path(text).expanduser()):
             return cls(text, Path(text).expanduser())
         head, colon, file = text.partition(":")
         prefix, slash, name = head.partition("/")
@@ -87,6 +102,8 @@ class Source:
         Raises:
             UsageError: if it is missing or damaged.
         """
+        if self.state is not None:
+            return WeightsMetadata(self.text)
         path = self.local()
         return WeightsMetadata(self.text) if self._owner(path) else read_metadata(path)
 
@@ -96,14 +113,16 @@ class Source:
         Raises:
             UsageError: if it is missing, damaged, or holds anything but tensors.
         """
+        if self.state is not None:
+            return OpenedWeights(self, Path(), find_state(self.state, self.text, self.entry), WeightsMetadata(self.text))
         path = self.local()
         owner = self._owner(path)
         if owner is not None and owner.read is not None:
             return OpenedWeights(replace(self, library=owner), path, owner.read(path), WeightsMetadata(self.text))
-        tensors, metadata = read_file(path)
+        tensors, metadata = read_file(path, self.entry)
         if self.library is not None and metadata.config is not None:
             raise UsageError(f"{str(path)!r} was written by this package, and not by {self.library.name}: give it without {self.prefix!r}")
-        return OpenedWeights(self, path, _unwrapped(tensors), metadata)
+        return OpenedWeights(self, path, tensors, metadata)
 
     def _owner(self, path: Path) -> Library | None:
         """Return the library that the user names, or whose files alone are called so."""
@@ -119,12 +138,22 @@ class OpenedWeights:
         path: the file.
         tensors: under the names that they have there.
         metadata: what the file says about itself.
+        prefix: what stood before these names in the file.
+        beside: names of the file's tensors that are not below that prefix.
     """
 
     source: Source
     path: Path
     tensors: Tensors
     metadata: WeightsMetadata
+    prefix: str = ""
+    beside: tuple[str, ...] = ()
+
+    def views(self) -> Iterator["OpenedWeights"]:
+        """Yield the same with the file's own names, and then with the tensors below each prefix that its network may have there."""
+        for prefix, tensors in views(self.tensors):
+            beside = tuple(name for name in self.tensors if not name.startswith(prefix))
+            yield replace(self, tensors=tensors, prefix=prefix, beside=beside)
 
     @property
     def is_native(self) -> bool:
@@ -138,10 +167,3 @@ class OpenedWeights:
             for release in library.releases:
                 if self.source.release in (None, release) and model in (None, release.model):
                     yield library, release
-
-
-def _unwrapped(tensors: Tensors) -> Tensors:
-    """Drop the prefix that DataParallel puts before every name."""
-    prefix = "module."
-    wrapped = all(key.startswith(prefix) for key in tensors)
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()} if wrapped else tensors

@@ -1,7 +1,6 @@
 """Weights in safetensors files whose metadata says which network they fit, what its classes are called and what images it expects."""
 
 import json
-import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -19,10 +18,14 @@ from senet.atomic import replacing
 from senet.errors import UsageError
 from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
+from senet.text import printable
+from senet.weights.archive import UNPACKED, ZIP
+from senet.weights.entries import find_state
+from senet.weights.formats import PICKLE, check_file
+from senet.weights.header import check_count, check_header
 from senet.weights.metadata import WeightsMetadata, parse_metadata
-
-PICKLES = (b"PK\x03\x04", b"\x80\x02")
-"""First bytes of a file that `torch.save` wrote: a zip, and the older bare pickle of protocol 2."""
+from senet.weights.plain_pickle import read_pickle
+from senet.weights.seal import check_sealed, write_sealed
 
 UNWRITABLE: dict[str, Callable[[Tensor], bool]] = {
     "a parameter without a shape (run the network once)": is_lazy,
@@ -69,21 +72,26 @@ def save_weights(
         "senet": senet.__version__,
         "extra": dict(extra or {}),
     }
-    metadata = {key: json.dumps(value) for key, value in values.items()}  # safetensors takes strings only
+    metadata = {key: json.dumps(value, allow_nan=False) for key, value in values.items()}  # safetensors takes strings only
     tensors = {name: _on_disk(name, value) for name, value in plain_state(model).items()}
     times = Counter(tensor.data_ptr() for tensor in tensors.values())  # modules under two names share memory, which the format refuses
     tensors = {name: tensor.clone() if times[tensor.data_ptr()] > 1 else tensor for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))  # save_file makes files that only their owner can read
+        write_sealed(temporary, save(tensors, metadata))
 
 
 def _on_disk(name: str, value: object) -> Tensor:
     """Return a value of a state dict as the format takes it: a plain tensor, dense, on the CPU, contiguous."""
-    what = "no tensor" if not isinstance(value, Tensor) else next((fault for fault, has in UNWRITABLE.items() if has(value)), None)
+    what = _odd(value) if isinstance(value, Tensor) else "no tensor"
     if what is not None:
         raise UsageError(f"cannot save {name}: it is {what}, which a safetensors file cannot hold")
     assert isinstance(value, Tensor)
     return value.detach().cpu().contiguous()
+
+
+def _odd(tensor: Tensor) -> str | None:
+    """Return what a tensor is that has no plain numbers, or None."""
+    return next((what for what, has in UNWRITABLE.items() if has(tensor)), None)
 
 
 def read_metadata(path: str | Path) -> WeightsMetadata:
@@ -104,13 +112,17 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return read_file(path)[0]
 
 
-def read_file(path: str | Path) -> tuple[dict[str, Tensor], WeightsMetadata]:
+def read_file(path: str | Path, entry: str | None = None) -> tuple[dict[str, Tensor], WeightsMetadata]:
     """Return the tensors of a file, and what it says about them.
+
+    Args:
+        path: the file.
+        entry: which of the state dicts in a training program's file, see `senet.weights.entries.find_state`; None = it is looked for.
 
     Raises:
         UsageError: as `read_weights` does.
     """
-    return _read(path, tensors=True)
+    return _read(path, tensors=True, entry=entry)
 
 
 def metadata_of(model: nn.Module) -> WeightsMetadata:
@@ -125,42 +137,39 @@ def find_config(model: nn.Module) -> Any:
     return config if hasattr(config, "options") else None
 
 
-def _read(path: str | Path, tensors: bool = False) -> tuple[dict[str, Tensor], WeightsMetadata]:
+def _read(path: str | Path, tensors: bool = False, entry: str | None = None) -> tuple[dict[str, Tensor], WeightsMetadata]:
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise UsageError(f"{str(path)!r} {what}; give a file of weights, such as best.safetensors of a run")
-    with path.open("rb") as file:
-        start = file.read(16)
-    if start[8:9] == b"{":  # a safetensors file begins with the 8-byte length of its JSON header, and those bytes may be any
+    head = check_file(path)
+    if head[8:9] == b"{" or not head.startswith((ZIP, PICKLE)):
+        if entry is not None:
+            raise UsageError(
+                f"{str(path)!r} has no entries to choose from, and {entry!r} is asked for: a safetensors file is one state dict"
+            )
         return _read_safetensors(path, tensors)
-    if start.lstrip()[:1] == b"<":
-        raise UsageError(f"{str(path)!r} is an HTML or XML page, not weights; the download probably failed: fetch it again")
-    reader = _read_pickle if start.startswith(PICKLES) else _read_safetensors
-    return reader(path, tensors)
+    tree = read_pickle(path)
+    state = find_state(tree, str(path), entry) if tensors else {}
+    most = path.stat().st_size + UNPACKED
+    for name, tensor in state.items():
+        if (what := _odd(tensor)) or tensor.numel() * tensor.element_size() > most:
+            raise UsageError(f"{str(path)!r} is not read: {printable(name)} is {what or 'larger than the file'}, not a plain tensor")
+    return state, WeightsMetadata(str(path))
 
 
 def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsMetadata]:
+    check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            loaded = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 - not a mapping
-            strings = file.metadata() or {}
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+            names, strings = list(file.keys()), file.metadata() or {}
+            check_count(path, len(names))
+            loaded = {name: file.get_tensor(name) for name in names} if tensors else {}
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        reason = printable(" ".join(str(error).split()))
         raise UsageError(
             f"cannot read weights from {str(path)!r}: not a safetensors file, or cut short ({reason}); fetch it again"
         ) from error
-    return loaded, parse_metadata(str(path), strings)
-
-
-def _read_pickle(path: Path, tensors: bool) -> tuple[dict[str, Tensor], WeightsMetadata]:
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UsageError(f"{str(path)!r} holds Python objects beside tensors and is not read: such a file can run any program") from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, SafetensorError) as error:  # by its name, torch may expect safetensors
-        raise UsageError(f"cannot read weights from {str(path)!r}: the file is cut short or damaged; fetch it again") from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise UsageError(f"{str(path)!r} is not a state dict: a mapping from names to tensors is expected")
-    return dict(state), WeightsMetadata(str(path))
+    metadata = parse_metadata(str(path), strings)
+    if tensors:
+        check_sealed(path)
+    return loaded, metadata

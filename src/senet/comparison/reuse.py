@@ -1,0 +1,70 @@
+"""Whether the runs that a comparison finds are those that it would train: what is damaged or was made of something else is not compared."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from senet.comparison.environment import environment_of
+from senet.comparison.prepare import PreparedVariant
+from senet.comparison.variants import Variant
+from senet.errors import UsageError
+from senet.recipe import Recipe
+from senet.results.finished import check_made_of, check_records
+from senet.results.origin import facts_of, origin_of
+from senet.results.run_folder import RunFolder
+from senet.weights.seal import check_sealed
+from senet.weights.store import read_metadata
+
+log = logging.getLogger("senet")
+
+
+def run_folders(variants: Sequence[Variant], seeds: Sequence[int], folder: Path) -> dict[str, list[RunFolder]]:
+    """Return the run folders of a comparison: label of each variant -> one a seed."""
+    return {
+        variant.label: [RunFolder(folder / f"{variant.slug}-seed{recipe.seed}-{recipe.digest()}") for recipe in recipes_of(variant, seeds)]
+        for variant in variants
+    }
+
+
+def recipes_of(variant: Variant, seeds: Sequence[int]) -> list[Recipe]:
+    """Return the recipe of each run of a variant."""
+    return [replace(variant.recipe, seed=seed) for seed in seeds]
+
+
+def check_found(prepared: Sequence[PreparedVariant], seeds: Sequence[int], runs: Mapping[str, Sequence[RunFolder]]) -> None:
+    """Check the runs that are there already.
+
+    Raises:
+        UsageError: for the first that is damaged, or was made of another recipe, other images, classes or code; it is named.
+    """
+    facts = {id(one.source): facts_of(one.source) for one in prepared}
+    silent: list[Path] = []
+    for one in prepared:
+        for recipe, run in zip(recipes_of(one.variant, seeds), runs[one.variant.label], strict=True):
+            try:
+                if run.exists() and not _check(run, recipe, facts[id(one.source)]):
+                    silent.append(run.path)
+            except UsageError as error:
+                raise UsageError(
+                    f"{run.path} cannot be compared: {error}; remove that folder to train it again, or name another with --out"
+                ) from error
+    if silent:
+        log.warning(
+            "%s and all others of an earlier version do not say of which images they were made; they are used as they are", silent[0]
+        )
+
+
+def _check(run: RunFolder, recipe: Recipe, facts: Mapping[str, Any]) -> bool:
+    """Return whether a run says what it was made of; one without a checkpoint will be made anew."""
+    if not run.is_finished() and not run.has_checkpoint():
+        return True
+    if run.recipe().digest() != recipe.digest():
+        raise UsageError("its recipe.yaml is no longer that of this variant")
+    if run.is_finished():
+        check_records(run)
+        environment_of([run])
+        read_metadata(run.weights)
+        check_sealed(run.weights)
+    return check_made_of(run, origin_of(recipe, facts))

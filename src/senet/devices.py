@@ -1,0 +1,31 @@
+"""Devices by name: those that this machine has and torch can use."""
+
+import torch
+
+from senet.errors import UsageError
+
+
+def available_device(name: str | torch.device) -> torch.device:
+    """Return a device that can compute here.
+
+    Raises:
+        UsageError: for another, with those that are here.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # its message lists thirty backends, most of which no build of torch has
+        raise UsageError(f"unknown device {str(name)!r}; allowed: {_here()}") from None
+    kind, index = device.type, device.index or 0
+    if kind != "cpu" and (kind != _accelerator() or index >= torch.accelerator.device_count()):
+        raise UsageError(f"this machine has no device {str(name)!r} that torch can use; allowed: {_here()}; `senet doctor` says more")
+    return device
+
+
+def _accelerator() -> str | None:
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return None if found is None else found.type
+
+
+def _here() -> str:
+    kind = _accelerator()
+    return ", ".join(["cpu", *([] if kind is None else [kind, *(f"{kind}:{index}" for index in range(torch.accelerator.device_count()))])])

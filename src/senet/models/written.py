@@ -1,0 +1,129 @@
+"""Networks out of configurations that files of weights hold: a file chooses a network and its plain hyperparameters, and nothing else.
+
+What a configuration may hold are the options that the network's family or its constructors name, as plain values. No option that says where
+trained weights or anything else is to be had, on which device, or what is compiled, is among them. Before a number is allocated the network
+is built on the meta device and held against the tensors that are in the file.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from threading import get_ident
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from senet.errors import UsageError
+from senet.insertion.written import INITS, WRITTEN_PLAN
+from senet.models.foreign import PRETRAINED, is_foreign, refuse_unnamed, was_made
+from senet.models.libraries import ENTRIES
+from senet.models.registry import PLAIN, split_name
+from senet.schema import FLAG, NULL, Requirement, either, finite, integer, items, one_of, optional, record, text
+from senet.userfile import in_user_file, load_function
+from senet.weights.check import mismatch_error, mismatches
+from senet.weights.metadata import COMMON_OPTIONS
+from senet.weights.source import OpenedWeights
+
+NO_HYPERPARAMETER = re.compile(
+    r"(in_chans|block|layers|backbone|progress|device|dtype|scriptable|exportable|features_only|self|args|kwargs)"
+    r"|(?!(weight_init|init_weights)$)(.*_)?(weights?|pretrained|checkpoint|cfg|config|url|file|dir)(_.*)?"
+)
+"""Parameters of constructors that no file may set, though some take plain values."""
+
+UNNAMED = ("drop_path_rate", "drop_block_rate", "bn_momentum", "bn_eps", "bn_tf")
+"""Hyperparameters that timm takes for several families and that no constructor names."""
+
+WIDEST = 10_000
+"""Largest number that a hyperparameter may be, beside those that count classes and channels: more units than any network has."""
+
+SPARE = 1000
+"""Parameters that a constructor may make beside those in the file, such as heads that it replaces."""
+
+_WORD = text(60, pattern=r"[\w.+-]*", what="a word")
+_SCALAR = either(NULL, FLAG, integer(-WIDEST, WIDEST), finite(-WIDEST, WIDEST), _WORD)
+HYPERPARAMETER = either(_SCALAR, items(either(_SCALAR, items(_SCALAR, high=64)), high=64))
+
+OF_TYPE = {bool: FLAG, str: _WORD, float: finite(0, 1), tuple: items(integer(1, WIDEST), high=64)}
+"""Type of the default of an option of our own families -> the rule for its values."""
+
+INSERTION = {"init": one_of(*INITS), "existing": one_of("skip", "add"), "at": text(1000), PRETRAINED: either(NULL, FLAG, _WORD)}
+"""Options that say how a network of another library came about, and do not make it anew."""
+
+COMMON = COMMON_OPTIONS | {"inserted": items(WRITTEN_PLAN, high=100)}
+
+FOREIGN_NAME = text(200, pattern=r"(timm|torchvision)/\w+(\.\w+)?", what="timm/NAME or torchvision/NAME")
+
+
+def build_written(opened: OpenedWeights, config: Mapping[str, Any], build: Callable[..., nn.Module], **options: Any) -> nn.Module:
+    """Build the network that a file's configuration describes.
+
+    Args:
+        opened: the file.
+        config: name and options.
+        build: what makes a network of them, on a `device`.
+        options: go to `build`.
+
+    Raises:
+        UsageError: if an option is none that a file may choose, or the network has other tensors than the file; nothing is allocated then.
+    """
+    where = f"{opened.source.text}: model"
+    if not was_made(config):
+        rules_of(config["name"], where).check(config["options"], f"{where}.options")
+    widest = max((side for tensor in opened.tensors.values() for side in tensor.shape), default=0)
+    for option in ("num_classes", "in_channels"):
+        optional(integer(0, widest)).check(config["options"][option], f"{where}.options.{option}")
+    with at_most(len(opened.tensors) + SPARE, where):
+        outline = build(config, device="meta").state_dict()
+    faults = mismatches(opened.tensors, outline)
+    if faults["missing"] or faults["of another shape"]:
+        raise mismatch_error(opened.source.text, opened.tensors, outline)
+    return build(config, **options)
+
+
+def rules_of(name: str, where: str) -> Requirement:
+    """Return the rule for the options of a network that a file names.
+
+    Raises:
+        UsageError: if there is no such network.
+    """
+    if not is_foreign(name):
+        return record(COMMON | {option: OF_TYPE[type(default)] for option, default in PLAIN[split_name(name)[1]].options.items()})
+    if in_user_file(name):
+        refuse_unnamed(name)
+        parameters = inspect.signature(load_function(name, "network")).parameters.values()
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        named = dict.fromkeys((parameter.name for parameter in parameters), HYPERPARAMETER)
+        return record(named | INSERTION | COMMON, others=HYPERPARAMETER if takes_all else None)
+    FOREIGN_NAME.check(name, f"{where}.name")
+    library, _, network = name.partition("/")
+    return record(dict.fromkeys(hyperparameters(ENTRIES[library](network.partition(".")[0])), HYPERPARAMETER) | INSERTION | COMMON)
+
+
+def hyperparameters(entry: Callable[..., nn.Module]) -> set[str]:
+    """Return the plain hyperparameters that a library's constructor of a network takes, or passes on to the classes of its module."""
+    module = vars(sys.modules[entry.__module__])
+    classes = {cls for value in module.values() if isinstance(value, type) and issubclass(value, nn.Module) for cls in value.__mro__}
+    signatures = [inspect.signature(function).parameters for function in (entry, *(cls.__init__ for cls in classes))]
+    named = {name for parameters in signatures[1:] if "num_classes" in parameters for name in parameters}
+    return {name for name in (*named, *signatures[0], *UNNAMED) if not NO_HYPERPARAMETER.fullmatch(name)}
+
+
+@contextmanager
+def at_most(parameters: int, where: str) -> Iterator[None]:
+    """Stop, with a UsageError, what makes networks in this thread as soon as they have more parameters than this."""
+    thread, left = get_ident(), parameters
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal left
+        left -= get_ident() == thread
+        if left < 0:
+            raise UsageError(f"{where} describes a network of more tensors than there are in the file")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
