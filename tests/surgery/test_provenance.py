@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from senet.surgery.probe import probe
-from senet.surgery.provenance import INPUT, Form
+from senet.surgery.provenance import GIVEN, ValueForm
 
 
 class Last(nn.Module):
@@ -30,8 +30,8 @@ def written(out: Tensor, y: Tensor) -> Tensor:
     return out
 
 
-BARE, FEATURES, BOUNDED = {Form.BARE}, {Form.FEATURES}, {Form.BOUNDED}
-WAYS: dict[str, tuple[Callable[[Last, Tensor, Tensor], object], set[Form]]] = {
+BARE, FEATURES, BOUNDED = {ValueForm.BARE}, {ValueForm.FEATURES}, {ValueForm.BOUNDED}
+WAYS: dict[str, tuple[Callable[[Last, Tensor, Tensor], object], set[ValueForm]]] = {
     "itself": (lambda m, s, y: y, BARE),
     "shaped": (lambda m, s, y: y.permute(0, 2, 3, 1).reshape(len(y), -1, 2).contiguous(), BARE),
     "resized": (lambda m, s, y: F.interpolate(y, scale_factor=2), BARE),
@@ -65,7 +65,7 @@ WAYS: dict[str, tuple[Callable[[Last, Tensor, Tensor], object], set[Form]]] = {
 
 
 @pytest.mark.parametrize(("way", "forms"), WAYS.values(), ids=WAYS)
-def test_the_form_in_which_a_convolution_ends(way: Callable[[Last, Tensor, Tensor], object], forms: set[Form]) -> None:
+def test_the_form_in_which_a_convolution_ends(way: Callable[[Last, Tensor, Tensor], object], forms: set[ValueForm]) -> None:
     model = Last(way)
     assert probe(model, torch.zeros(2, 3, 8, 8)).provenance.ending.get((model.conv, 0), set()) == forms
 
@@ -83,7 +83,7 @@ def test_what_modules_pass_on_and_which_are_given_the_image() -> None:
     seen = probe(model, torch.zeros(1, 3, 8, 8)).provenance
     assert seen.passing == {model[0], model[1], model[3]}
     assert seen.given_image == {model, model[0], model[1], model[1].conv, model[2]}
-    assert (model, INPUT) not in seen.ending
+    assert (model, GIVEN) not in seen.ending
 
 
 def test_nothing_is_left_on_the_example() -> None:

@@ -17,7 +17,7 @@ from senet.surgery import roles
 from senet.surgery.arguments import tensors
 
 
-class Form(Enum):
+class ValueForm(Enum):
     """Form of a value, by what happened to it since the last layer of weights."""
 
     BARE = "nothing"
@@ -26,28 +26,28 @@ class Form(Enum):
 
 
 Origin = tuple[nn.Module, int]
-"""A module, and which of its results; INPUT stands for what it was given."""
+"""A module, and which of its results; GIVEN stands for what it was given."""
 
-INPUT = -1
+GIVEN = -1
 _MARK = "_senet_trail"
 
 WEIGH = {
     *(f"conv{transposed}{dimensions}d" for transposed in ("", "_transpose") for dimensions in (1, 2, 3)),
     *("linear", "bilinear", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu", "addmm", "multi_head_attention_forward"),
 }
-PRODUCTS = {"matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "einsum", "tensordot", "scaled_dot_product_attention"}
+CONTRACTIONS = {"matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "einsum", "tensordot", "scaled_dot_product_attention"}
 """Functions that are layers of weights where one factor comes from no input."""
 
 NORMALISE = {"batch_norm", "group_norm", "layer_norm", "instance_norm", "rms_norm", "local_response_norm", "normalize"}
 RECTIFY = {"glu", "rrelu", "threshold", "softshrink", "hardshrink", "tanhshrink", "clamp_min", "maximum"}
 SQUASH = roles.BOUND | {"softmin", "log_softmax", "logsigmoid", "softsign", "argmax"}
-FORMS = dict.fromkeys(NORMALISE | RECTIFY | {name.removesuffix("_") for name in roles.ACTIVATE}, Form.FEATURES) | dict.fromkeys(
-    {name.removesuffix("_") for name in SQUASH}, Form.BOUNDED
+FORMS = dict.fromkeys(NORMALISE | RECTIFY | {name.removesuffix("_") for name in roles.ACTIVATE}, ValueForm.FEATURES) | dict.fromkeys(
+    {name.removesuffix("_") for name in SQUASH}, ValueForm.BOUNDED
 )
 """Function -> the form of what it gives."""
 
 CLAMP = {"clamp", "clip", "hardtanh"}
-GATE = roles.MULTIPLY | {"__mul__", "__rmul__", "__imul__"}
+GATING = roles.MULTIPLY | {"__mul__", "__rmul__", "__imul__"}
 WRITE = {"__setitem__", "copy", "index_copy", "masked_scatter", "scatter", "index_put"}
 
 
@@ -60,10 +60,10 @@ class Trail:
         origins: what is in it with no layer of weights since, and the form of that.
     """
 
-    form: Form
-    origins: Mapping[Origin, Form] = field(default_factory=dict)
+    form: ValueForm
+    origins: Mapping[Origin, ValueForm] = field(default_factory=dict)
 
-    def turned(self, form: Form) -> "Trail":
+    def turned(self, form: ValueForm) -> "Trail":
         """Return the trail behind an operation that gives everything one form."""
         return Trail(form, dict.fromkeys(self.origins, form))
 
@@ -86,15 +86,15 @@ class Provenance(TorchFunctionMode):
         self.root = root
         self.passing: set[nn.Module] = set()
         self.given_image: set[nn.Module] = set()
-        self.ending: dict[Origin, set[Form]] = {}
+        self.ending: dict[Origin, set[ValueForm]] = {}
 
     def enter(self, module: nn.Module, inputs: Any) -> None:
         """Note what a module is given."""
         for tensor in tensors(inputs):
-            trail = _trail(tensor) or (Trail(Form.BARE) if module is self.root else None)
+            trail = _trail(tensor) or (Trail(ValueForm.BARE) if module is self.root else None)
             if trail is not None:
-                _mark(tensor, trail.joined_by((module, INPUT)))
-                if (self.root, INPUT) in trail.origins or module is self.root:
+                _mark(tensor, trail.joined_by((module, GIVEN)))
+                if (self.root, GIVEN) in trail.origins or module is self.root:
                     self.given_image.add(module)
 
     def leave(self, module: nn.Module, output: Any) -> None:
@@ -103,9 +103,9 @@ class Provenance(TorchFunctionMode):
             trail = _trail(value)
             if trail is None:
                 continue
-            if (module, INPUT) in trail.origins:
+            if (module, GIVEN) in trail.origins:
                 self.passing.add(module)
-            trail = (trail.turned(Form.FEATURES) if roles.is_norm(module) else trail).joined_by((module, index))
+            trail = (trail.turned(ValueForm.FEATURES) if roles.is_norm(module) else trail).joined_by((module, index))
             _mark(value, trail)
             if module is self.root:
                 for origin, form in trail.origins.items():
@@ -128,42 +128,42 @@ class Provenance(TorchFunctionMode):
 
 def _behind(name: str, trails: list[Trail], tensors_given: int, kwargs: Mapping[str, Any], args: Any) -> Trail:
     """Return the trail of what an operation gives."""
-    if name in WEIGH or (name in PRODUCTS and len(trails) < tensors_given):
-        return Trail(Form.BARE)
-    merged = _merged(trails, gate=name in GATE | PRODUCTS)
+    if name in WEIGH or (name in CONTRACTIONS and len(trails) < tensors_given):
+        return Trail(ValueForm.BARE)
+    merged = _merged(trails, gate=name in GATING | CONTRACTIONS)
     form = _bounded(kwargs, args) if name in CLAMP else FORMS.get(name)
     return merged if form is None else merged.turned(form)
 
 
-def _bounded(kwargs: Mapping[str, Any], args: Any) -> Form | None:
+def _bounded(kwargs: Mapping[str, Any], args: Any) -> ValueForm | None:
     """Return the form behind a clamp: one at 0 alone, or at 0 and 6, rectifies; one to 1 at most squashes; others say nothing."""
     low, high = (
         kwargs.get(f"{end}_val", kwargs.get(end, args[index] if len(args) > index else None)) for index, end in ((1, "min"), (2, "max"))
     )
     if low == 0 and (high is None or high == 6):
-        return Form.FEATURES
-    return Form.BOUNDED if isinstance(low, int | float) and isinstance(high, int | float) and max(abs(low), abs(high)) <= 1 else None
+        return ValueForm.FEATURES
+    return ValueForm.BOUNDED if isinstance(low, int | float) and isinstance(high, int | float) and max(abs(low), abs(high)) <= 1 else None
 
 
 def _merged(trails: Iterable[Trail], *, gate: bool) -> Trail:
     """Return the trail of what is made of several values; a product of a value with a function of its own is an activation."""
     trails = list(trails)
-    origins: dict[Origin, Form] = {}
+    origins: dict[Origin, ValueForm] = {}
     for trail in trails:
         for origin, form in trail.origins.items():
             known = origins.setdefault(origin, form)
             if known is not form:
-                origins[origin] = Form.FEATURES if gate or Form.FEATURES in (known, form) else Form.BOUNDED
+                origins[origin] = ValueForm.FEATURES if gate or ValueForm.FEATURES in (known, form) else ValueForm.BOUNDED
     forms = {trail.form for trail in trails}
     if gate and len(forms) > 1 and len(trails) > 1:
         shared = set.intersection(*(set(trail.origins) for trail in trails))
-        return Trail(Form.FEATURES if shared else _gated(forms), origins)
-    return Trail(Form.FEATURES if Form.FEATURES in forms else forms.pop() if len(forms) == 1 else Form.BOUNDED, origins)
+        return Trail(ValueForm.FEATURES if shared else _gated(forms), origins)
+    return Trail(ValueForm.FEATURES if ValueForm.FEATURES in forms else forms.pop() if len(forms) == 1 else ValueForm.BOUNDED, origins)
 
 
-def _gated(forms: set[Form]) -> Form:
+def _gated(forms: set[ValueForm]) -> ValueForm:
     """Return the form of a product: a gate leaves what it multiplies as it is."""
-    return Form.FEATURES if Form.FEATURES in forms else Form.BARE
+    return ValueForm.FEATURES if ValueForm.FEATURES in forms else ValueForm.BARE
 
 
 def _tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:

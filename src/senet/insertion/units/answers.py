@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 from senet.surgery.arguments import tensors
 from senet.surgery.flow import Flow
 from senet.surgery.probe import Probe
-from senet.surgery.provenance import WEIGH, Form
+from senet.surgery.provenance import WEIGH, ValueForm
 
 IMAGE_CHANNELS = 4
 """Channels that an image has at most."""
@@ -24,16 +24,16 @@ def is_answer(flow: Flow, kind: str, value: fx.Node) -> bool:
     if flow.seen is None:
         return False
     forms = _forms(flow, value, flow.seen)
-    if Form.BOUNDED in forms:
+    if ValueForm.BOUNDED in forms:
         return True
-    if Form.BARE not in forms or kind == "dense":
+    if ValueForm.BARE not in forms or kind == "dense":
         return False
     if kind == "residual":
         return _adds_to_image(flow, value, flow.seen)
     return not (kind == "decoder" and flow.is_add(value) and _is_pyramid(flow.seen))
 
 
-def _forms(flow: Flow, value: fx.Node, seen: Probe) -> set[Form]:
+def _forms(flow: Flow, value: fx.Node, seen: Probe) -> set[ValueForm]:
     """Return the forms in which a value reaches the network's output."""
     provenance = seen.provenance
     ends = _reached(flow, {value}, seen)
