@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 import senet
 from foreign.networks import Shared, UNet, Untraceable
+from senet.errors import UsageError
 from senet.insertion.gated import Gated
 from senet.insertion.rewrite import Rewritten
 from senet.insertion.verify import ZERO_EFFECT, ZERO_VALUE
@@ -150,7 +152,7 @@ def test_arguments_that_a_network_leaves_none_stay_none_in_a_rewritten_unit(argu
     u = model.stem(x)
     se, conv = model.unit.get_submodule("se"), model.unit.get_submodule("conv")
     torch.testing.assert_close(model(x), torch.relu(se(u) + conv(u) * arguments.get("gain", 1.0)))
-    with pytest.raises(AssertionError, match="mask has been specialized to have value None"):
+    with pytest.raises(UsageError, match=r"^RewrittenOptional was made for calls with mask=None, as the network's were$"):
         model.unit(u, mask=torch.ones(1))
     senet.remove(model)
     assert torch.equal(model(x), before)
@@ -207,3 +209,40 @@ def test_the_zoos_blocks_can_be_trained_alone() -> None:
     trained = [path for path, parameter in model.named_parameters() if parameter.requires_grad]
     assert trained
     assert all(".se." in path for path in trained)
+
+
+class Crowded(nn.Module):
+    """A unit whose children and parameters have the names of what this package works with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleDict({"original": nn.Conv2d(8, 8, 3, padding=1)})
+        self.original = nn.Conv2d(8, 8, 1)
+        self.retrace, self.restore, self.run, self.host = (nn.Conv2d(8, 8, 1) for _ in range(4))
+
+    def forward(self, self_1: torch.Tensor, torch: object = None, input: float = 1.0, getattr: object = None) -> object:  # noqa: A002
+        y = self.host(self.run(self.restore(self.retrace(self.original(self.blocks["original"](self_1))))))
+        return self_1 + y * input
+
+
+@pytest.mark.parametrize("copied", [lambda model: model, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_names_of_anothers_modules_and_arguments_are_their_own(copied: Callable[[nn.Module], nn.Module]) -> None:
+    model, x = nn.Sequential(nn.Conv2d(3, 8, 1), Crowded()).eval(), torch.randn(2, 3, 5, 5)
+    before = model(x)
+    (site,) = senet.insert(model, placement="identity", init="identity")
+    assert (site.path, site.kind, site.position) == ("1", "residual", "graph")
+    model = copied(model)
+    assert torch.equal(model(x), before)
+    senet.remove(model)
+    assert torch.equal(model(x), before)
+    assert model.get_submodule("1.blocks.original")
+
+
+def test_a_network_that_is_itself_a_wrapper_is_not_left_as_it_is_in_silence() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), Crowded())
+    senet.insert(model, at="0")
+    senet.insert(model, placement="identity")
+    for part, wrapped in ((model[0], "Conv2d"), (model[1], "Crowded")):
+        with pytest.raises(UsageError, match=f"^this {wrapped} is itself wrapped with a block, which only its parent can take off"):
+            senet.remove(part)
+    senet.remove(model)

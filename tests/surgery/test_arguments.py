@@ -16,7 +16,7 @@ def test_arguments_are_bound_by_name_with_defaults() -> None:
     x, mask = torch.zeros(1), torch.ones(1)
     call = Arguments((x,), {"mask": mask})
     assert call.bind(Takes()) == {"x": x, "scale": 2.0, "mask": mask}
-    assert call.without_tensors(Takes()) == {"scale": 2.0}
+    assert call.left_out(Takes()) == {"scale"}
 
 
 def test_what_the_forward_does_not_take_is_refused() -> None:
@@ -26,7 +26,7 @@ def test_what_the_forward_does_not_take_is_refused() -> None:
 
 def test_a_rewritten_module_takes_what_its_original_takes() -> None:
     class Rewritten(nn.Module):
-        original = Takes()
+        _senet_original = Takes()
 
         def forward(self, *args: Tensor) -> Tensor:
             return args[0]

@@ -74,11 +74,11 @@ def test_graphs_can_be_written_to_files() -> None:
 
 def test_a_module_made_from_a_trace_gives_its_own_graph() -> None:
     class Made(nn.Module):
-        def retrace(self, **options: object) -> object:
+        def _senet_retrace(self, **options: object) -> object:
             return options
 
     given = {"x": 1}
-    assert trace(Made(), training=True, given=given) == {"training": True, "given": given}  # pyright: ignore[reportGeneralTypeIssues]
+    assert trace(Made(), training=True, given=given) == {"training": True, "given": given, "opens": only_chains}  # pyright: ignore[reportGeneralTypeIssues]
 
 
 class Decides(nn.Module):

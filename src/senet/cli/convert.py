@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senet.cli.arguments import CommandParser, add_json, add_target, check_target
+from senet.cli.arguments import CommandParser, add_code, add_json, add_target, check_target
 from senet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def add_arguments(parser: CommandParser) -> None:
         help="fold the images' convention into the first convolution: rgb = RGB in 0..1 less the weights' own mean; "
         "imagenet = torchvision's mean and std",
     )
+    add_code(parser)
     add_json(parser)
     parser.epilog = (
         "Example: senet convert SE-ResNet-50.caffemodel --to se_resnet50.safetensors; "

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_json, add_target, check_target
+from senet.cli.arguments import CommandParser, add_code, add_json, add_target, check_target
 from senet.errors import UsageError
 
 
@@ -17,6 +17,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--no-optimize", action="store_true", help="export the network as it was trained, not its inference form")
     parser.add_argument("--no-verify", action="store_true", help="do not run the file")
+    add_code(parser)
     add_json(parser)
     parser.epilog = "Example: senet export runs/mine --to mine.onnx --images photo.jpg"
 

@@ -9,10 +9,11 @@ from torch import nn
 from senet.blocks.build import build_block
 from senet.errors import UsageError
 from senet.insertion.check import Host, check_plan
+from senet.insertion.edit import Edit
 from senet.insertion.gated import Gated
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.remove import unwrap_blocks
-from senet.insertion.rewrite import Edit, Rewritten
+from senet.insertion.rewrite import Rewritten
 from senet.insertion.verify import Inserted, verify
 from senet.surgery.probe import probe
 from senet.surgery.replace import replace_modules
@@ -50,7 +51,7 @@ def _put(model: nn.Module, plan: InsertPlan, hosts: list[Host]) -> list[Inserted
         inside = [(site, block) for site, block, other in steps if other.module is host.module and site.position == "graph"]
         edits = [Edit(site.name, site.node, site.users, site.axis, site.shortcut, site.gain) for site, _ in inside]
         blocks_by_name = {site.name: block for site, block in inside}
-        current[host.module] = Rewritten(host.module, edits, blocks_by_name, host.call.absent(host.module))
+        current[host.module] = Rewritten(host.module, edits, blocks_by_name, host.traced.given if host.traced else {})
         replace_modules(model, {host.module: current[host.module]})
     for site, block, host in steps:
         if site.position != "graph":

@@ -11,10 +11,9 @@ from senet.errors import UsageError
 from senet.insertion.gated import Gated
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.rewrite import Rewritten, why_not_rewritten
-from senet.surgery.arguments import Arguments
 from senet.surgery.graph import ModuleGraph
 from senet.surgery.probe import Probe
-from senet.surgery.trace import container_of
+from senet.surgery.trace import Container, container_of
 
 FEW_WEIGHTS = 2 * 10**8
 """Weights that the blocks of a plan may have together; more only where they have no more than MANY_TIMES the network's."""
@@ -24,10 +23,10 @@ MANY_TIMES = 4
 
 @dataclass(frozen=True)
 class Host:
-    """Module that a site names, to be wrapped or rewritten, with the arguments of its call and the container of its unit."""
+    """Module that a site names, with its graph if it is to be rewritten, else None, and the container of the site's unit."""
 
     module: nn.Module
-    call: Arguments
+    traced: Container | None
     container: nn.Module
 
 
@@ -43,6 +42,7 @@ def check_plan(model: nn.Module, plan: InsertPlan, seen: Probe) -> list[Host]:
     hosts: list[Host] = []
     places = set()
     names = set()
+    traced: dict[nn.Module, Container] = {}
     numbers, most = 0, max(FEW_WEIGHTS, MANY_TIMES * sum(tensor.numel() for tensor in model.parameters()))
     for site in plan:
         module, container = modules.get(site.path), modules.get(site.container)
@@ -58,7 +58,10 @@ def check_plan(model: nn.Module, plan: InsertPlan, seen: Probe) -> list[Host]:
         if (place := (module, site.position, site.node, site.users)) in places:
             raise UsageError(f"the plan has two blocks for {site.path}")
         places.add(place)
-        channels = _channels(site, module, seen)
+        if site.position == "graph" and module not in traced:
+            traced[module], _ = container_of(site.path, module, seen.calls[module])
+        graph = traced[module] if site.position == "graph" else None
+        channels = _channels(site, module, seen, graph)
         if channels != site.channels:
             raise UsageError(f"the block for {site.path} recalibrates {site.channels} channels, but the map there has {channels}")
         if site.position == "graph" and ((module, site.name) in names or site.name in _named(module)):
@@ -67,15 +70,14 @@ def check_plan(model: nn.Module, plan: InsertPlan, seen: Probe) -> list[Host]:
         numbers += _check_block(site, plan.init)
         if numbers > most:
             raise UsageError(f"the blocks up to {site.path} have {numbers:,} weights, more than {most:,}: make hidden= or maps= smaller")
-        hosts.append(Host(module, seen.calls[module], container))
+        hosts.append(Host(module, graph, container))
     return hosts
 
 
-def _channels(site: Site, module: nn.Module, seen: Probe) -> int | None:
+def _channels(site: Site, module: nn.Module, seen: Probe, traced: Container | None) -> int | None:
     """Return the channels of what a site recalibrates."""
-    if site.position == "graph":
-        container, _ = container_of(site.path, module, seen.calls[module])
-        names = {node.name: node for node in container.graph.nodes}
+    if traced is not None:
+        names = {node.name: node for node in traced.graph.nodes}
         for name in (site.node, *site.users, *([site.shortcut] if site.shortcut else [])):
             if name not in names:
                 raise UsageError(f"this plan is of another network: the forward of {site.path} has no value {name!r} here")
@@ -83,13 +85,13 @@ def _channels(site: Site, module: nn.Module, seen: Probe) -> int | None:
         for name in site.users:
             if names[name] not in names[site.node].users or order.index(name) < order.index(site.shortcut or site.node):
                 raise UsageError(f"this plan is of another network: in the forward of {site.path}, {name!r} does not come behind the block")
-        if (reason := why_not_rewritten(container)) is not None:
+        if (reason := why_not_rewritten(traced)) is not None:
             raise UsageError(reason)
-        shape = seen.shape(ModuleGraph(container), names[site.node])
+        shape = seen.shape(ModuleGraph(traced), names[site.node])
     else:
         value = seen.outputs.get(module) if site.position == "output" else next(iter(seen.calls[module].args), None)
         shape = tuple(value.shape) if isinstance(value, Tensor) else ()
-    return shape[site.axis] if len(shape) > 2 else None
+    return shape[site.axis] if len(shape) > max(2, site.axis) else None
 
 
 def _named(module: nn.Module) -> set[str]:

@@ -1,46 +1,20 @@
 """Rewrite a container's forward, for what no wrapper can express: a block on a functional shortcut, or one that sees two values."""
 
-import operator
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import fx, nn
 
-from senet.insertion.written import SITE
+from senet.errors import UsageError
+from senet.insertion.edit import Edit, insert_block
 from senet.ops.hooks import has_own_hooks
-from senet.surgery.trace import Container, trace
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Block and the place in a graph where it goes.
-
-    Args:
-        name: name of the block's sub-module.
-        node: name of the value that it recalibrates.
-        users: names of the operations that see the recalibrated value.
-        axis: axis of its channels.
-        shortcut: name of its second input, or "".
-        gain: constant factor behind it.
-
-    Raises:
-        UsageError: if the name or the gain is not what a plan may say: both end in the source of a forward.
-    """
-
-    name: str
-    node: str
-    users: tuple[str, ...]
-    axis: int = 1
-    shortcut: str = ""
-    gain: float = 1.0
-
-    def __post_init__(self) -> None:
-        for entry in ("name", "gain"):
-            SITE[entry].check(getattr(self, entry), f"{entry} of a block")
+from senet.surgery.arguments import signature
+from senet.surgery.binding import binder
+from senet.surgery.template import Leaf, fits, in_words
+from senet.surgery.trace import Container, only_chains, trace
 
 
 def why_not_rewritten(container: Container) -> str | None:
@@ -49,7 +23,7 @@ def why_not_rewritten(container: Container) -> str | None:
     if not container.path:
         return f"{name} does it in its own forward, and what has no parent cannot be replaced: move that part into a sub-module, or use at="
     if not container.exact:
-        return f"the forward of {name} depends on its arguments: it can only be traced for one kind of call"
+        return f"the forward of {name} depends on its arguments: its traced form would have one way of several"
     if has_own_hooks(container.module):
         return f"{name} has hooks, which its rewritten form would not run"
     training, _ = trace(container.module, training=True, given=container.given)
@@ -61,105 +35,139 @@ def why_not_rewritten(container: Container) -> str | None:
     return None
 
 
+@dataclass
+class BlockedForward:
+    """Forward of a container with blocks in it, as code.
+
+    Args:
+        original: the container; it is kept, out of the tree of modules.
+        edits: where the blocks act.
+        given: templates of the forward's arguments by name: what is fixed.
+        source: the code.
+        imports: name in the code -> module of Python.
+        names: name in the code -> other value.
+        bind: gives the forward's arguments in the order of its parameters.
+        fixed: (place in that order, name, template) of the arguments that are fixed, or whose form is.
+        run: the code as a function of the rewritten container and all its arguments.
+    """
+
+    original: nn.Module
+    edits: tuple[Edit, ...]
+    given: dict[str, Any]
+    source: str = ""
+    imports: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, Any] = field(default_factory=dict)
+    bind: Callable[..., Sequence[Any]] = tuple
+    fixed: tuple[tuple[int, str, Any], ...] = ()
+    run: Callable[..., Any] = tuple
+
+    def compile(self) -> None:
+        """Make functions of the code."""
+        takes = signature(self.original)
+        self.bind = binder(takes)
+        patterns = ((index, name, self.given.get(name, Leaf.VALUE)) for index, name in enumerate(takes.parameters))
+        self.fixed = tuple(entry for entry in patterns if not isinstance(entry[-1], Leaf))
+        scope: dict[str, Any] = dict(self.names) | {name: import_module(path) for name, path in self.imports.items()}
+        exec(compile(self.source, f"<forward of {type(self.original).__name__} with blocks>", "exec"), scope)
+        self.run = scope["forward"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = ("bind", "fixed", "run")
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in made}
+
+
 class Rewritten(nn.Module):
     """A container whose forward has blocks in it.
 
-    Children, parameters and buffers are the container's own, under their own names, so that its keys stay as they were.
+    Children, parameters and buffers are the container's own, under their own names, so that its keys stay as they were. They may have any
+    name: what this class adds to a module begins with `_senet`.
 
     Args:
-        original: the container; it is kept, out of the tree of modules, for `restore`.
+        original: the container.
         edits: where the blocks act.
         blocks: the blocks, by the names in the edits.
-        given: arguments of the container's forward that are fixed to these values, as the network leaves them None.
+        given: templates of the arguments of the container's forward: what is fixed, as the network never says otherwise.
 
     Raises:
         KeyError: if the container's forward has no value or operation of that name.
     """
 
-    _run: Any
+    _senet: BlockedForward
 
     def __init__(
         self, original: nn.Module, edits: list[Edit], blocks: Mapping[str, nn.Module], given: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        self._original = (original,)
-        self._edits = tuple(edits)
-        self._given = dict(given or {})
+        self._senet = BlockedForward(original, tuple(edits), dict(given or {}))
         for registered in ("_parameters", "_buffers", "_modules"):
             getattr(self, registered).update(getattr(original, registered))
         self._non_persistent_buffers_set = set(original._non_persistent_buffers_set)
         for name, block in blocks.items():
             self.add_module(name, block)
         self.training = original.training
-        graph, _ = self.retrace()
+        graph, _ = self._senet_retrace()
+        for node in graph.find_nodes(op="placeholder"):
+            node.target = node.name  # one name for each, which nothing in the code hides
         code = _code(graph)
-        self._source = code.src
-        self._imports = {name: value.__name__ for name, value in code.globals.items() if isinstance(value, ModuleType)}
-        self._names = {name: value for name, value in code.globals.items() if name not in self._imports}
-        self._compile()
-
-    @property
-    def original(self) -> nn.Module:
-        """The container as it was, but for what changed since: see `restore`."""
-        return self._original[0]
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """The blocks."""
-        return [self._modules[edit.name] for edit in self._edits]  # pyright: ignore[reportReturnType]
+        self._senet.source = code.src
+        self._senet.imports = {name: value.__name__ for name, value in code.globals.items() if isinstance(value, ModuleType)}
+        self._senet.names = {name: value for name, value in code.globals.items() if name not in self._senet.imports}
+        self._senet.compile()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the container's forward with the blocks."""
-        return self._run(self, *args, **kwargs)
+        """Run the container's forward with the blocks.
 
-    def retrace(self, *, training: bool = False, given: Mapping[str, Any] | None = None) -> tuple[fx.Graph, set[nn.Module]]:
+        Raises:
+            UsageError: if an argument is not what it was when the blocks were inserted, and the way through the forward depends on it.
+        """
+        values = self._senet.bind(*args, **kwargs)
+        for index, name, pattern in self._senet.fixed:
+            if not fits(pattern, values[index]):
+                raise UsageError(f"{self._get_name()} was made for calls with {name}={in_words(pattern)}, as the network's were")
+        return self._senet.run(self, *values)
+
+    @property
+    def _senet_original(self) -> nn.Module:
+        """The container as it was, but for what changed since: see `restored`."""
+        return self._senet.original
+
+    def _senet_retrace(
+        self,
+        *,
+        training: bool = False,
+        given: Mapping[str, Any] | None = None,
+        opens: Callable[[nn.Module], bool] = only_chains,
+    ) -> tuple[fx.Graph, set[nn.Module]]:
         """Return what `trace` returns for the container, with the blocks in the graph."""
-        graph, opened = trace(self.original, training=training, given=self._given | dict(given or {}))
+        graph, opened = trace(self._senet.original, training=training, given=self._senet.given | dict(given or {}), opens=opens)
         nodes = {node.name: node for node in graph.nodes}
-        for edit in self._edits:
-            _insert(graph, nodes, edit)
+        for edit in self._senet.edits:
+            insert_block(graph, nodes, edit)
         return graph, opened
-
-    def restore(self) -> nn.Module:
-        """Return the container as it was, with the children, weights and training flag of today."""
-        original = self.original
-        names = [edit.name for edit in self._edits]
-        for registered in ("_parameters", "_buffers", "_modules"):
-            own = {name: value for name, value in getattr(self, registered).items() if name not in names}
-            getattr(original, registered).clear()
-            getattr(original, registered).update(own)
-        original.training = self.training
-        return original
-
-    def _compile(self) -> None:
-        scope = dict(self._names) | {name: import_module(path) for name, path in self._imports.items()}
-        exec(compile(self._source, f"<forward of {type(self.original).__name__} with blocks>", "exec"), scope)
-        self._run = scope["forward"]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_run"}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         super().__setstate__(dict(state))
-        self._compile()
+        self._senet.compile()
 
     def _get_name(self) -> str:
-        return f"Rewritten{type(self.original).__name__}"
+        return f"Rewritten{type(self._senet.original).__name__}"
 
 
-def _insert(graph: fx.Graph, nodes: Mapping[str, fx.Node], edit: Edit) -> None:
-    value, users = nodes[edit.node], [nodes[name] for name in edit.users]
-    inputs = (value, nodes[edit.shortcut]) if edit.shortcut else (value,)
-    place = max(inputs, key=list(graph.nodes).index)
-    with graph.inserting_before(place.next):
-        maps = inputs if edit.axis == 1 else tuple(graph.call_function(torch.movedim, (value, edit.axis, 1)) for value in inputs)
-        gated = graph.create_node("call_module", edit.name, maps)
-        if edit.axis != 1:
-            gated = graph.call_function(torch.movedim, (gated, 1, edit.axis))
-        if edit.gain != 1:
-            gated = graph.call_function(operator.mul, (gated, edit.gain))
-    for user in users:
-        user.replace_input_with(value, gated)
+def blocks_within(rewritten: Rewritten) -> list[nn.Module]:
+    """Return the blocks of a rewritten container."""
+    return [rewritten.get_submodule(edit.name) for edit in rewritten._senet.edits]
+
+
+def restored(rewritten: Rewritten) -> nn.Module:
+    """Return a rewritten container as it was, with the children, weights and training flag of today."""
+    original = rewritten._senet.original
+    names = [edit.name for edit in rewritten._senet.edits]
+    for registered in ("_parameters", "_buffers", "_modules"):
+        own = {name: value for name, value in getattr(rewritten, registered).items() if name not in names}
+        getattr(original, registered).clear()
+        getattr(original, registered).update(own)
+    original.training = rewritten.training
+    return original
 
 
 def _code(graph: fx.Graph) -> Any:

@@ -17,7 +17,7 @@ from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
 from senet.models.written import build_written
 from senet.recipe import ModelRecipe
-from senet.spec import BlockRule, BlockSpec, Recalibration
+from senet.spec import BlockRule, BlockSpec, Recalibration, counts_by_stage
 from senet.weights.bridge import Allowed
 from senet.weights.load import load_opened
 from senet.weights.source import Source
@@ -93,6 +93,7 @@ def create_recalibrated(
 ) -> nn.Module:
     """Create the network that `create_model` does, with what recalibrates it as one value; `finish` changes it before it is loaded."""
     check_spread(adapt_input)
+    options |= {name: counts_by_stage(options[name]) for name in ("num_classes", "in_channels") if name in options}
     opened = None if weights is None else Source.parse(weights).open()
     if opened is not None and not is_foreign(name):
         needed = needed_options(opened, name, options | {"block": recalibration.block})

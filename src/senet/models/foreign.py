@@ -16,7 +16,7 @@ from senet.models.classifier import ModelConfig
 from senet.models.libraries import LIBRARIES, from_file
 from senet.spec import BlockSpec, Recalibration
 from senet.text import printable
-from senet.userfile import in_user_file, was_loaded
+from senet.userfile import in_user_file, may_run
 from senet.weights.remote import fetching
 
 INSERTION_OPTIONS = ("init", "existing", "at")
@@ -104,7 +104,7 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
 
 def refuse_unnamed(name: str) -> None:
     """Raise UsageError if a user's file makes the network of this name and was not named in this process."""
-    if in_user_file(name) and not was_loaded(name):
+    if in_user_file(name) and not may_run(name):
         raise UsageError(
             f"these weights fit a network from {printable(name)}, and a file of weights is no reason to run that code: build the network "
             "yourself, senet.insert(network, plan) the plan of its metadata, and senet.load_weights(network, file)"

@@ -39,7 +39,7 @@ class Probe:
         outputs: module -> what that call returned; tensors stand for their shape, type and feature axes only.
         image: sides of the map that the first convolution got, in pixels.
         enlarging: what resampled and joined maps.
-        traced: container -> the tensors that its nodes give, as far as they were asked for.
+        traced: graph of a container -> the tensors that its nodes give, as far as they were asked for.
         rerun: runs the network on an input of another size, or returns None.
     """
 
@@ -48,7 +48,7 @@ class Probe:
     outputs: dict[nn.Module, Any] = field(default_factory=dict)
     image: tuple[int, ...] = ()
     enlarging: Enlarging = field(default_factory=Enlarging)
-    traced: dict[nn.Module, dict[fx.Node, Tensor]] = field(default_factory=dict)
+    traced: dict[fx.Graph, dict[fx.Node, Tensor]] = field(default_factory=dict)
     rerun: "Callable[[], Probe | None] | None" = None
 
     @cached_property
@@ -71,15 +71,14 @@ class Probe:
 
     def _inside(self, container: Container) -> dict[fx.Node, Tensor]:
         """Return what all nodes of a container give."""
-        if container.module not in self.traced:
+        if container.graph not in self.traced:
             recorder = _Recorder(container)
-            arguments = self.calls[container.module].bind(container.module)
-            values = [arguments[str(node.target).lstrip("*")] for node in container.graph.nodes if node.op == "placeholder"]
+            values = self.calls[container.module].bind(container.module).values()  # as the placeholders: one a parameter, in their order
             state = {f"inner.{name}": tensor for name, tensor in _meta_state(container.module).items()}
             with torch.no_grad(), unchanged(*container.module.modules()), evaluating(container.module), suppress(Exception), FeatureAxes():
                 functional_call(recorder, state, tuple(values))  # what a failure leaves unknown is no map to recalibrate
-            self.traced[container.module] = recorder.values
-        return self.traced[container.module]
+            self.traced[container.graph] = recorder.values
+        return self.traced[container.graph]
 
     @cached_property
     def other(self) -> "Probe | None":
@@ -226,7 +225,8 @@ def _recording(model: nn.Module, seen: Probe) -> Iterator[None]:
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         seen.enlarging.running.append(module)
         seen.counts[module] += 1
-        seen.calls.setdefault(module, Arguments(shape_only(args), shape_only(dict(kwargs))))
+        call = Arguments(shape_only(args), shape_only(dict(kwargs)))
+        seen.calls[module] = seen.calls[module].beside(call, module) if module in seen.calls else call
         if not seen.image and isinstance(module, CONVS) and tensors(args):
             seen.image = tuple(tensors(args)[0].shape[2:])
 

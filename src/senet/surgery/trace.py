@@ -1,15 +1,20 @@
 """One module's own forward as a graph whose nodes are its children."""
 
+import inspect
+import operator
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
-from senet.surgery.arguments import Arguments, signature
+from senet.surgery.arguments import Arguments
 from senet.surgery.preserve import unchanged
+from senet.surgery.template import Leaf, holds, parts_of, rebuilt
+
+STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Container:
         path: the module's place in the model; "" is the model itself.
         module: the module.
         graph: its forward in evaluation mode, with every child a leaf and plain Sequentials looked into.
-        given: the arguments that are fixed in the graph.
+        given: the templates of the arguments: what is fixed in the graph.
         exact: whether the graph holds for every way in which the network may call the module; else only for what is given.
     """
 
@@ -40,6 +45,17 @@ def only_chains(module: nn.Module) -> bool:
     return type(module).forward is nn.Sequential.forward
 
 
+class TensorProxy(fx.Proxy):
+    """Symbol of an argument that is a tensor, and says so to a forward that asks."""
+
+    _is_param = _is_buffer = False
+
+    @property
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What `isinstance` sees."""
+        return Tensor
+
+
 class ChildTracer(fx.Tracer):
     """Tracer of one forward to which every child is a leaf, but for those that are to be looked into.
 
@@ -54,6 +70,58 @@ class ChildTracer(fx.Tracer):
         super().__init__()
         self.opens = opens
         self.opened: set[nn.Module] = set()
+        self._parts: list[fx.Node] = []
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        """Return the forward and its arguments: one placeholder for each parameter, in their order, or what it is fixed to.
+
+        Args:
+            root_fn: the forward.
+            is_module: whether its first parameter is the module.
+            concrete_args: parameter -> template; what is missing has a symbol, further positional and keyword arguments are none.
+        """
+        args, kwargs = [], {}
+        for parameter in list(inspect.signature(root_fn).parameters.values())[1:]:
+            name, stars = parameter.name, STARS.get(parameter.kind, "")
+            pattern = (concrete_args or {}).get(name, {"*": (), "**": {}}.get(stars, Leaf.VALUE))
+            fixed = f"{name}_1" if pattern is None or name == "self" else f"{stars}{name}"
+            node = self.create_node("placeholder", fixed, (), {})
+            node.target = f"{stars}{name}"
+            value = self._symbols(node, pattern)
+            if stars == "*":
+                args += value
+            elif stars == "**" or parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                kwargs |= value if stars else {name: value}
+            else:
+                args.append(value)
+        return lambda *given: root_fn(self.root, *given, **kwargs), args
+
+    def _symbols(self, node: fx.Node, pattern: Any) -> Any:
+        """Return an argument, or a part of one, with symbols for what is not fixed."""
+        if isinstance(pattern, Leaf):
+            return TensorProxy(node, self) if pattern is Leaf.TENSOR else self.proxy(node)
+        if not holds(pattern, *Leaf):
+            return pattern
+        made = {}
+        for key, part in (parts_of(pattern) or {}).items():
+            if holds(part, *Leaf):
+                self._parts.append(self.create_node("call_function", operator.getitem, (node, key), {}))
+            made[key] = self._symbols(self._parts[-1], part) if holds(part, *Leaf) else part
+        return rebuilt(pattern, made)
+
+    def trace(self, root: nn.Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        """Trace a forward, and leave out the parts of its arguments that it does not read."""
+        graph = super().trace(root, concrete_args)
+        for node in reversed(self._parts):
+            if not node.users:
+                graph.erase_node(node)
+        return graph
+
+    def create_arg(self, a: Any) -> Any:
+        """Return what stands for a value in the graph."""
+        return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)  # the symbol of a tensor is no tensor to be stored
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether a child is a node of its own."""
@@ -73,9 +141,9 @@ def trace(
     """Trace a module's own forward, leaving the module as it was.
 
     Args:
-        module: the module. One that has a method `retrace`, as its forward was made from a trace, is asked for its graph.
+        module: the module. One that has a method `_senet_retrace`, as its forward was made from a trace, is asked for its graph.
         training: the training flag that its forward sees; its children are not run.
-        given: arguments that are fixed to these values.
+        given: templates of arguments by name, or values that they are fixed to.
         opens: which children are looked into, instead of being a node each.
 
     Returns:
@@ -84,27 +152,15 @@ def trace(
     Raises:
         Exception: whatever the forward raises when its inputs are symbols.
     """
-    retrace = getattr(module, "retrace", None)
+    retrace = getattr(module, "_senet_retrace", None)
     if retrace is not None:
-        return retrace(training=training, given=given)
+        return retrace(training=training, given=given, opens=opens)
     tracer = ChildTracer(opens)
     with unchanged(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module.training = training
-        graph = tracer.trace(module, dict(given) if given else None)
-    _name_inputs(graph, module)
+        graph = tracer.trace(module, dict(given or {}))
     return graph, tracer.opened
-
-
-def _name_inputs(graph: fx.Graph, module: nn.Module) -> None:
-    """Let the inputs of a graph have the names of the arguments; fx numbers those that are fixed, and each leaf of one that is a nest."""
-    names = signature(module).parameters
-    inputs = [node for node in graph.find_nodes(op="placeholder") if str(node.target).lstrip("*") not in names]
-    plain = {node: str(node.target).rpartition("_")[0] for node in inputs}
-    leaves = Counter(plain.values())
-    for node, name in plain.items():
-        if leaves[name] == 1:
-            node.target = name
 
 
 def containers(model: nn.Module, calls: Mapping[nn.Module, Arguments]) -> tuple[list[Container], dict[str, str]]:
@@ -134,7 +190,7 @@ def containers(model: nn.Module, calls: Mapping[nn.Module, Arguments]) -> tuple[
 
 
 def container_of(path: str, module: nn.Module, call: Arguments) -> tuple[Container, set[nn.Module]]:
-    """Trace a module's own forward for calls that leave None what `call` leaves None, or else for calls with all its plain arguments.
+    """Trace a module's own forward for calls that choose the same way as `call`, or if need be for calls with the same numbers and objects.
 
     Returns:
         The container, and the children that were looked into.
@@ -142,12 +198,25 @@ def container_of(path: str, module: nn.Module, call: Arguments) -> tuple[Contain
     Raises:
         Exception: whatever the forward raises when its inputs are symbols.
     """
-    absent, fixed = call.absent(module), call.without_tensors(module)
-    try:
-        graph, opened = trace(module, given=absent)
-    except Exception:
-        if fixed == absent:
-            raise
-        graph, opened = trace(module, given=fixed)
-        return Container(path, module, graph, fixed, exact=False), opened
-    return Container(path, module, graph, absent), opened
+    given, fixed = call.templates(module), call.templates(module, fix=True)
+    decided = not holds(given, Leaf.VALUE)
+    with nullcontext() if decided else suppress(Exception):
+        graph, opened = trace(module, given=given)
+        if decided or _steps(graph, given) == _steps(trace(module, given=fixed)[0], given):
+            return Container(path, module, graph, given, exact=call.only), opened
+    graph, opened = trace(module, given=fixed)
+    choices = {name for name, pattern in given.items() if holds(pattern, Leaf.VALUE)}
+    defaults = choices <= call.left_out(module) and all(isinstance(fixed[name], int | float) for name in choices)
+    return Container(path, module, graph, fixed, exact=call.only and defaults), opened
+
+
+def _steps(graph: fx.Graph, given: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return what a graph does with tensors."""
+    inputs = graph.find_nodes(op="placeholder")
+    maps = {node for node, pattern in zip(inputs, given.values(), strict=True) if holds(pattern, Leaf.TENSOR)}
+    steps = []
+    for node in graph.nodes:
+        if node.op in ("get_attr", "output") or maps.intersection(node.all_input_nodes):
+            maps.add(node)
+            steps.append((node.op, node.target))
+    return steps

@@ -6,6 +6,7 @@ from torch import fx
 
 from senet.insertion.units.concat import concatenated_maps
 from senet.insertion.units.unit import Unit, all_users
+from senet.surgery.arguments import signature
 from senet.surgery.flow import Flow
 from senet.surgery.graph import operands
 
@@ -81,12 +82,12 @@ def _encoder(flow: Flow, skip: fx.Node) -> Unit | None:
 
 def _callers(flow: Flow, placeholder: fx.Node, flows: Iterable[Flow]) -> list[tuple[Flow, fx.Node]]:
     """Return the values that other containers pass for one of this container's inputs."""
-    position = [node for node in flow.nodes if node.op == "placeholder"].index(placeholder)
+    takes = signature(flow.container.module)
     found = []
     for other in flows:
         for node in other.nodes:
             if other.module(node) is flow.container.module:
-                value = node.args[position] if position < len(node.args) else node.kwargs.get(str(placeholder.target))
+                value = takes.bind_partial(*node.args, **node.kwargs).arguments.get(str(placeholder.target))
                 if isinstance(value, fx.Node):
                     found.append((other, value))
     return found
