@@ -6,6 +6,7 @@ Both are files of `torch.save` with a line of text behind them: the SHA-256 of a
 import hashlib
 import logging
 import re
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,15 +59,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(f"{str(path)!r} {'is missing' if not path.exists() else 'is not a file'}")
     sealed = _check_seal(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch's remarks on pickles that it did not write
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
         raise DamagedCheckpointError(f"{str(path)!r} is damaged or no checkpoint of senet") from error
-    if not isinstance(state, dict) or state.get("format") not in (FORMAT, *OLDER):
-        found = state.get("format") if isinstance(state, dict) else None
+    found = state.get("format") if isinstance(state, dict) else None
+    if not isinstance(found, int) or found not in (FORMAT, *OLDER):
         raise UsageError(
             f"{str(path)!r} was written by another version of senet (format {brief(found)}); train the run from its start in another folder"
         )
-    if not sealed and state["format"] not in OLDER:
+    if not sealed and found not in OLDER:
         raise DamagedCheckpointError(f"{str(path)!r} is damaged: its checksum is missing")
     return state
 
