@@ -178,6 +178,8 @@ def _no_site_reason(request: Request, found: Survey, existing: str, faults: list
         return f"all {len(found.recalibrated)} units of {request.name} recalibrate already; existing='add' gives them a block too"
     unread = "; ".join(f"{path or request.name}: {reason}" for path, reason in list(found.unread.items())[:2])
     reasons = f" ({len(found.unread)} modules cannot be traced, such as {unread})" if unread else ""
+    if found.answers:
+        reasons += f": what {found.answers} of its units give is its output"
     return f"found no site in {request.name}{reasons}; name modules with at=, a regular expression of their paths or a type"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 
 from torch import fx
 
+from senet.insertion.units.answers import is_answer
 from senet.insertion.units.concat import concatenated_maps
 from senet.insertion.units.unit import Unit, all_users
 from senet.surgery.arguments import signature
@@ -22,7 +23,9 @@ def skip_units(flows: Iterable[Flow]) -> list[Unit]:
         joints = {node: skips for node in flow.nodes if (skips := joined_skips(flow, node))}
         starts = {*joints, *(node for node in flow.nodes if flow.upsamples([node]))}
         for start in starts:
-            decoders += [unit for unit in [_decoder(flow, start, starts)] if start in joints or unit.value is not start]
+            decoders += [
+                unit for unit in [_decoder(flow, start, starts)] if unit is not None and (start in joints or unit.value is not start)
+            ]
         for skips in joints.values():
             for skip in skips:
                 places = _callers(flow, skip, flows) if skip.op == "placeholder" else [(flow, skip)]
@@ -50,16 +53,19 @@ def _nodes_since_merge(flow: Flow, node: fx.Node) -> list[fx.Node]:
     return nodes
 
 
-def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit:
-    """Follow the convolutions behind a joint or an enlargement, up to the next one or to a fork; a bare one at the end is a head."""
-    value = current = start
-    nodes = [start]
+def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit | None:
+    """Follow the convolutions behind a joint or an enlargement, up to the next one or to a fork; a head at the end is left out."""
+    current = start
+    nodes, values = [start], [start]
     while (current := flow.only_reader(current)) is not None and current.op != "output":
         if current in starts or not (flow.module(current) or flow.is_activation(current) or flow.passed(current)):
             break
         nodes.append(current)
         if flow.is_activated(current) or _is_block(flow, current):
-            value = current
+            values.append(current)
+    value = next((value for value in values[::-1] if not is_answer(flow, "decoder", value)), None)
+    if value is None:
+        return None
     span = frozenset(node for node in nodes if flow.index[node] <= flow.index[value])
     return Unit(flow, "decoder", value, span, {"standard": (all_users(value),)})
 
