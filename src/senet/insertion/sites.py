@@ -1,6 +1,6 @@
 """Find where blocks can sit in a network, and plan their insertion."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -178,7 +178,8 @@ def _no_site_reason(request: Request, found: Survey, existing: str, faults: list
         return f"all {len(found.recalibrated)} units of {request.name} recalibrate already; existing='add' gives them a block too"
     unread = "; ".join(f"{path or request.name}: {reason}" for path, reason in list(found.unread.items())[:2])
     reasons = f" ({len(found.unread)} modules cannot be traced, such as {unread})" if unread else ""
-    return f"found no site in {request.name}{reasons}; name modules with at=, a regular expression of their paths or a type"
+    unknown = "".join(f" ({reason})" for reason in _not_understood(found))
+    return f"found no site in {request.name}{reasons}{unknown}; name modules with at=, a regular expression of their paths or a type"
 
 
 def _needs(request: Request, unit: Unit) -> str:
@@ -206,4 +207,12 @@ def _once(sites: list[Site]) -> list[Site]:
 
 def _notes(found: Survey, existing: str, faults: list[str]) -> tuple[str, ...]:
     already = f"{len(found.recalibrated)} units recalibrate already and are left alone; existing='add' gives them a block too"
-    return ((already,) if found.recalibrated and existing == "skip" else ()) + tuple(f"left out: {fault}" for fault in faults)
+    noted = [already] if found.recalibrated and existing == "skip" else []
+    return (*noted, *(f"left out: {fault}" for fault in faults), *_not_understood(found))
+
+
+def _not_understood(found: Survey) -> Iterator[str]:
+    """Yield what a reader should know of branches and shortcuts that are joined in a way that is not read as a sum."""
+    for name, paths in found.unknown.items():
+        where = f"{paths[0] or 'the network'}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+        yield f"not understood: {name} joins a branch and its shortcut in {where}; no block is placed by it, at= can name modules"

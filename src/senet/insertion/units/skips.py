@@ -34,7 +34,8 @@ def skip_units(flows: Iterable[Flow]) -> list[Unit]:
 
 def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
     """Return those of the maps joined by a node that were not enlarged since the last joint; empty unless another was."""
-    parts = concatenated_maps(flow, node) or (operands(node) if flow.is_add(node) else [])
+    total = flow.sum_at(node)
+    parts = concatenated_maps(flow, node) or ([] if total is None else list(total.maps))
     enlarged = [part for part in parts if flow.upsamples(_nodes_since_merge(flow, part))]
     return [part for part in parts if part not in enlarged] if enlarged else []
 
@@ -45,7 +46,7 @@ def _nodes_since_merge(flow: Flow, node: fx.Node) -> list[fx.Node]:
     while queue:
         current = queue.pop()
         nodes.append(current)
-        if not concatenated_maps(flow, current) and not flow.is_add(current):
+        if not concatenated_maps(flow, current) and flow.sum_at(current) is None:
             queue += operands(current)
     return nodes
 
