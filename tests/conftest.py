@@ -3,7 +3,7 @@
 import fcntl
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import numpy as np
 import pytest
 from PIL import Image
+
+from senet.cli.main import main
 
 if TYPE_CHECKING:
     from oracles.hub_server import HubServer
@@ -139,3 +141,16 @@ def own_kinds() -> Iterator[None]:
     yield
     KINDS.clear()
     KINDS.update(before)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return what runs a command of wrong words, and returns the one line that it prints."""
+
+    def line(*words: object) -> str:
+        assert main(list(map(str, words))) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        return err
+
+    return line

@@ -9,8 +9,8 @@ import pytest
 import senet
 from senet.jsontext import json_text
 
-ROUND_TRIPS = {"recipe/tree.py", "recipe/build.py", "weights/check.py", "comparison/variants.py"}
-"""Where JSON is read again at once, or spells one value: it leaves no file and no output."""
+ROUND_TRIPS = {"recipe/tree.py", "recipe/build.py", "weights/check.py", "comparison/variants.py", "models/foreign.py"}
+"""Where JSON is read again at once, tells values apart, or spells one value: it leaves no file and no output."""
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -80,8 +80,32 @@ def test_what_is_not_there_is_one_line(file: Path, name: str, message: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_an_imported_function_counts_where_that_is_allowed(file: Path) -> None:
-    assert load_function(f"{file}:sqrt", "network", imported=True)(4) == 2
+@pytest.mark.parametrize("line", ["from os import system as made", "import os\nmade = os.system", "from subprocess import Popen as made"])
+def test_what_a_file_imports_is_not_called(line: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"{line}\ndef make(): ...\n")
+    with pytest.raises(UsageError, match=r"mine.py has no function or class 'made'.*; it has: make$"):
+        load_function(f"{tmp_path}/mine.py:made", "network")
+
+
+def test_what_a_file_makes_of_others_is_its_own(tmp_path: Path) -> None:
+    code = "from functools import cache, partial\n\nthree = partial(max, 3)\n\n@cache\ndef two(): return 2\n\none = lambda: 1\n"
+    (tmp_path / "mine.py").write_text(code)
+    assert [load_function(f"{tmp_path}/mine.py:{name}", "number")() for name in ("one", "two")] == [1, 2]
+    assert load_function(f"{tmp_path}/mine.py:three", "number")(2) == 3
+
+
+def test_a_file_may_pass_on_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, packages = tmp_path / "parts_of_mine", tmp_path / "site-packages"
+    inner.mkdir()
+    packages.mkdir()
+    (inner / "__init__.py").write_text("def made(): return 1\n")
+    (packages / "a_stranger.py").write_text("def strange(): return 2\n")
+    (tmp_path / "mine.py").write_text("from parts_of_mine import made\nfrom a_stranger import strange\n")
+    for folder in (tmp_path, packages):
+        monkeypatch.syspath_prepend(folder)
+    assert load_function(f"{tmp_path}/mine.py:made", "number")() == 1
+    with pytest.raises(UsageError, match=r"it has: made$"):
+        load_function(f"{tmp_path}/mine.py:strange", "number")
 
 
 def test_a_file_that_fails_is_run_again(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from senet.spec import BlockSpec as BlockSpec
     from senet.training.evaluate import evaluate as evaluate
     from senet.training.loop import train as train
+    from senet.userfile import allow_code as allow_code
     from senet.weights.load import load_weights as load_weights
     from senet.weights.store import save_weights as save_weights
 
@@ -65,6 +66,7 @@ _NAMES = {
     "spec": "BlockSpec",
     "training.evaluate": "evaluate",
     "training.loop": "train",
+    "userfile": "allow_code",
     "weights.load": "load_weights",
     "weights.store": "save_weights",
 }

@@ -4,6 +4,7 @@ What a kind of block is stands in its class alone: its options are the parameter
 a class is imported when its options are asked for.
 """
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -14,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from senet.errors import UsageError, choice_error
 from senet.schema import FLAG, NULL, either, finite, integer, items, one_of, optional, record, table, text
-from senet.userfile import in_user_file, was_loaded
+from senet.userfile import in_user_file, may_run, was_loaded
 
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -37,7 +38,7 @@ WRITTEN_BLOCK = record({"kind": text(1000)}, others=either(_OPTION, table(_STAGE
 """A block as `BlockSpec.to_dict` writes it into JSON; what its options may be is the kind's to say."""
 
 
-LARGEST_SIDE = 8192
+LARGEST_SIDE = 4096
 """Pixels of the side of an image that a network may be said to expect."""
 
 WRITTEN_INPUT = record(
@@ -61,10 +62,32 @@ def check_choice(what: str, value: object, allowed: tuple[str, ...]) -> None:
         raise choice_error(what, value, allowed)
 
 
-def check_positive(what: str, value: object) -> None:
-    """Raise UsageError unless `value` is an integer of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+def whole(value: object) -> int | None:
+    """Return an integer of Python, NumPy or torch as one of Python; None for all else, fractions and truth values among it."""
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+        return None
+    try:
+        return operator.index(value)  # pyright: ignore[reportArgumentType] - which is the question
+    except TypeError:
+        return None
+
+
+def check_positive(what: str, value: object) -> int:
+    """Return an integer as Python's; raise UsageError unless it is at least 1."""
+    number = whole(value)
+    if number is None or number < 1:
         raise UsageError(f"{what} must be an integer of at least 1, got {value!r}")
+    return number
+
+
+def counts_by_stage(value: object) -> object:
+    """Return an integer, a sequence of them or `{stage: integer}` with integers of Python; what is something else stays for a check."""
+    if isinstance(value, Mapping):
+        return {counts_by_stage(stage): counts_by_stage(count) for stage, count in value.items()}
+    if isinstance(value, list | tuple | set | range):
+        return tuple(counts_by_stage(entry) for entry in value)
+    number = whole(value)
+    return value if number is None else number
 
 
 def check_kind(kind: object) -> None:
@@ -115,8 +138,9 @@ class Option:
     is_count: bool
     is_flag: bool = False
 
-    def check(self, name: str, value: object) -> None:
-        """Raise UsageError unless it takes this value, or `{stage: value}`."""
+    def check(self, name: str, value: object) -> Any:
+        """Return a value, or `{stage: value}`, with integers of Python; raise UsageError unless it is taken."""
+        value = counts_by_stage(value) if self.is_count else value
         for single in value.values() if isinstance(value, Mapping) else (value,):
             if self.names:
                 check_choice(name, single, self.names)
@@ -124,6 +148,7 @@ class Option:
                 check_positive(name, single)
             elif self.is_flag and single not in (0, 1):  # True, False, and what equals them
                 raise UsageError(f"{name} must be true or false, got {single!r}")
+        return value
 
 
 def options_of(kind: str) -> Mapping[str, Option]:
@@ -156,8 +181,7 @@ def _option(hint: Any, default: Any) -> Option:
 
 def hidden_width(channels: int, reduction: int) -> int:
     """Return the width of the bottleneck between the two FCs: max(1, C // r), never rounded (SENet, section 3.2)."""
-    check_positive("reduction", reduction)
-    return max(1, channels // reduction)
+    return max(1, channels // check_positive("reduction", reduction))
 
 
 def _stage(option: str, stage: object) -> int:
@@ -193,7 +217,7 @@ class BlockSpec:
             for name, value in given.items():
                 if name not in known:
                     raise UsageError(f"{kind!r} blocks have no option {name!r}; they have: {', '.join(known)}")
-                known[name].check(name, value)
+                given[name] = known[name].check(name, value)
         if {"reduction", "hidden"} <= given.keys():
             raise UsageError("give either reduction or hidden, not both: hidden is the width, reduction is channels / width")
         if known and given and (check := getattr(block_class(kind), "check_options", None)) is not None:
@@ -240,7 +264,7 @@ class BlockSpec:
         """
         WRITTEN_BLOCK.check(tree, "block")
         kind = tree.get("kind", "se")
-        if in_user_file(kind) and not was_loaded(kind):
+        if in_user_file(kind) and not may_run(kind):
             raise UsageError(
                 f"this needs blocks of {kind}, and a file of weights or a plan is no reason to run that code: "
                 f"name it yourself first, --block {kind} or senet.spec.block_class({kind!r})"
@@ -297,6 +321,8 @@ class Recalibration:
     reduction: int | dict[int, int] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("stages", "reduction"):
+            object.__setattr__(self, name, counts_by_stage(getattr(self, name)))
         if self.block is None:
             for name, value in (("placement", "standard"), ("stages", None), ("reduction", None)):
                 object.__setattr__(self, name, value)

@@ -1,7 +1,12 @@
 """Functions of a user's own file, named path/to/file.py:function; such a file runs only because somebody named it."""
 
+import re
 import sys
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from importlib import util
 from pathlib import Path
 from traceback import extract_tb
@@ -10,7 +15,15 @@ from typing import Any
 from zlib import crc32
 
 from senet.errors import UsageError, nearest
+from senet.file_kind import file_kind
+from senet.text import printable
 
+INSTALLED = re.compile(r"/(site-packages|dist-packages|lib(32|64)?/python[\d.]+t?)/")
+"""Folders of Python's own modules and of packages, by the path inside a project."""
+
+STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
+
+_allowed: ContextVar[tuple[Path, ...]] = ContextVar("_allowed", default=())
 _modules: dict[Path, ModuleType] = {}
 _files: set[Path] = set()
 _named: set[str] = set()
@@ -24,6 +37,68 @@ def in_user_file(name: str) -> bool:
 def was_loaded(name: str) -> bool:
     """Return whether this process was told to load `name`, so that a checkpoint may ask for it again."""
     return name in _named
+
+
+def may_run(name: str) -> bool:
+    """Return whether somebody asked this process for `name`, or allowed the code that it lies in."""
+    return name in _named or any(map(_place(name).is_relative_to, _allowed.get()))
+
+
+@contextmanager
+def allow_code(*paths: str | Path) -> Iterator[None]:
+    """Let recipes, run folders and weights run the code of a file, or of any file in a folder, that they name, while the block runs.
+
+    Without it a recipe may name code in its own folder or the working folder, and weights may name none.
+
+    Raises:
+        UsageError: if there is no such file or folder.
+    """
+    for path in paths:
+        if file_kind(path) not in ("file", "folder"):
+            raise UsageError(f"--allow-code: there is no file or folder {str(path)!r}")
+    token = _allowed.set((*_allowed.get(), *(Path(path).resolve() for path in paths)))
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def check_code(name: str, folder: Path | None, what: str) -> None:
+    """Raise UsageError unless something that was read may name this code: it lies in that thing's folder, or in the working folder.
+
+    Links are followed first. What is installed there (Python's own modules, site-packages) is nobody's own code.
+
+    Args:
+        name: path/to/file.py:function.
+        folder: where what was read lies; None = nowhere.
+        what: what names the code, for the error: "recipe mine.yaml: task".
+    """
+    place = _place(name)
+    working = Path.cwd()
+    if may_run(name) or any(_is_own(place, root) for root in (folder and folder.resolve(), working if working != working.parent else None)):
+        return
+    raise UsageError(
+        f"{what} names code in {str(place)!r}, which is neither beside it nor in the working folder; if you know what that file does: "
+        f"--allow-code {place} (in Python senet.allow_code)"
+    )
+
+
+def code_file(name: str) -> Path:
+    """Return the file of path/to/file.py:function, links followed."""
+    return _place(name)
+
+
+def _place(name: str) -> Path:
+    try:
+        return Path(name.rpartition(":")[0]).resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, the character NUL
+        raise UsageError(f"{printable(name)} is no path/to/file.py:function that can be followed") from None
+
+
+def _is_own(place: Path, root: Path | None) -> bool:
+    if root is None or not place.is_relative_to(root):
+        return False
+    return not INSTALLED.search(f"/{place.relative_to(root).as_posix()}") and not place.is_relative_to(STDLIB)
 
 
 def place_in_user_file(error: BaseException) -> str | None:
@@ -46,13 +121,12 @@ def _run_again(paths: list[Path]) -> "UserFiles":
     return UserFiles()
 
 
-def load_function(name: str, what: str, *, imported: bool = False) -> Callable[..., Any]:
-    """Run a user's file, once, and return a function or class of it.
+def load_function(name: str, what: str) -> Callable[..., Any]:
+    """Run a user's file, once, and return a function or class that is defined in it, or in a file beside it that it imports.
 
     Args:
         name: path/to/file.py:function; a relative path begins at the working directory.
         what: what the function gives, for messages: "network".
-        imported: whether it may come from another module that the file imports.
 
     Raises:
         UsageError: if there is no such file, or nothing of that name in it (the nearest is named).
@@ -60,15 +134,26 @@ def load_function(name: str, what: str, *, imported: bool = False) -> Callable[.
     file, _, attribute = name.rpartition(":")
     module = _module(Path(file), what)
     found = getattr(module, attribute, None)
-    if not callable(found) or not (imported or getattr(found, "__module__", "") == module.__name__):
-        own = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module.__name__]
+    if not callable(found) or not _is_defined(found, module, file):
+        own = [
+            key for key, value in vars(module).items() if callable(value) and _is_defined(value, module, file) and not key.startswith("_")
+        ]
         raise UsageError(f"{file} has no function or class {attribute!r}{nearest(attribute, own)}; it has: {', '.join(own) or 'none'}")
     _named.add(name)
     return found
 
 
+def _is_defined(found: Any, module: ModuleType, file: str) -> bool:
+    """Return whether a function or class comes from a user's file itself, or from one beside it; others were imported for its own use."""
+    if isinstance(found, partial):
+        return True  # made there: no module has such a thing to import
+    home = sys.modules.get(getattr(found, "__module__", None) or "")
+    source = getattr(home, "__file__", None)
+    return home is module or (source is not None and _is_own(Path(source).resolve(), Path(file).resolve().parent))
+
+
 def _module(path: Path, what: str) -> ModuleType:
-    if not path.is_file():
+    if file_kind(path) != "file":
         raise UsageError(f"there is no file {str(path)!r}: a {what} of your own is named path/to/file.py:function")
     place = path.resolve()
     _files.add(place)

@@ -4,7 +4,7 @@ from io import StringIO
 import pytest
 import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 import senet
 from senet import create_model
@@ -158,3 +158,37 @@ def test_status_tells_the_steps():
 def test_wrong_sizes_are_one_line(model, size, message):
     with pytest.raises(UsageError, match=message):
         profile(model, size)
+
+
+class Detector(nn.Module):
+    """A network that trains on images with targets only, as torchvision's detectors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.se = ChannelSE(8)
+
+    def forward(self, images: Tensor, targets: object = None) -> list[dict[str, Tensor]]:
+        assert not self.training or targets is not None, "targets should not be none when in training mode"
+        return [{"boxes": row} for row in self.se(self.conv(images))]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_that_trains_on_more_than_images(training: bool, caplog: pytest.LogCaptureFixture) -> None:
+    model = Detector().train(training)
+    found = profile(model, (1, 3, 8, 8), latency=False)
+    plain = profile(nn.Sequential(model.conv, model.se).eval(), (1, 3, 8, 8), latency=False)
+    assert (found.macs, found.params, found.activation_bytes) == (plain.macs, plain.params, plain.activation_bytes)
+    assert "Detector does not train on images alone (AssertionError: targets should not be none" in caplog.text
+    assert model.training is training
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [(nn.Conv2d(4, 8, 3), "RuntimeError: .*channels"), (nn.Bilinear(2, 2, 2), "TypeError: .*missing 1 required positional argument")],
+)
+@pytest.mark.parametrize("latency", [False, True])
+def test_a_network_that_does_not_take_such_images(model: nn.Module, reason: str, latency: bool) -> None:
+    with pytest.raises(UsageError, match=rf"cannot run \w+ on a batch of images \(1, 3, 8, 8\) \({reason}") as raised:
+        profile(model, (1, 3, 8, 8), latency=latency, rounds=1)
+    assert "\n" not in str(raised.value)

@@ -51,7 +51,7 @@ def excitation_curves(excitations: Excitations, classes: Sequence[int] | None = 
     Raises:
         UsageError: for a class that was not recorded, or fewer than one channel.
     """
-    check_positive("channels", channels)
+    channels = check_positive("channels", channels)
     chosen = _spread(excitations.classes, 4) if classes is None else tuple(classes)
     for label in chosen:
         if label not in excitations.classes:

@@ -58,11 +58,10 @@ class ChannelSE(nn.Module):
         hidden: int | None = None,
     ) -> None:
         super().__init__()
-        check_positive("channels", channels)
+        channels = check_positive("channels", channels)
         check_choice("squeeze", squeeze, get_args(Squeeze))
         check_choice("gate", gate, get_args(Gate))
-        width = hidden_width(channels, reduction) if hidden is None else hidden
-        check_positive("hidden", width)
+        width = hidden_width(channels, reduction) if hidden is None else check_positive("hidden", hidden)
         self.squeeze = squeeze
         self.gate_name = gate
         self.fc1 = nn.Linear(channels, width, bias=bias)

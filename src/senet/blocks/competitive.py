@@ -69,20 +69,18 @@ class CompetitiveSE(nn.Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        check_positive("channels", channels)
+        channels = check_positive("channels", channels)
         check_choice("variant", variant, get_args(CompetitiveVariant))
         given = {"maps": maps, "fold": fold, "fold_size": fold_size}
         self.check_options({"variant": variant} | {name: value for name, value in given.items() if value is not None})
-        width = hidden_width(channels, reduction) if hidden is None else hidden
-        check_positive("hidden", width)
+        width = hidden_width(channels, reduction) if hidden is None else check_positive("hidden", hidden)
         self.variant = variant
         if variant == "double_fc":
             self.fc_residual = nn.Linear(channels, width, bias=bias)
             self.fc_identity = nn.Linear(channels, width, bias=bias)
             self.fc_out = nn.Linear(2 * width, channels, bias=bias)
         else:
-            maps = max(1, channels // 16) if maps is None else maps
-            check_positive("maps", maps)
+            maps = max(1, channels // 16) if maps is None else check_positive("maps", maps)
             self.columns = columns(channels, fold or "columns", 16 if fold_size is None else fold_size) if variant == "folded_3x3" else None
             height, length = (channels, 2) if self.columns is None else (2 * channels // self.columns, self.columns)
             rows, across = KERNELS[variant]
@@ -157,6 +155,7 @@ class CompetitiveSE(nn.Module):
         check_channels(residual, self.channels)
         if identity.shape != residual.shape:
             raise UsageError(f"branch and shortcut must have one shape, got {tuple(residual.shape)} and {tuple(identity.shape)}")
+        check_channels(identity, self.channels)
         with without_autocast(residual):
             u, x = (reference.squeeze_avg(tensor, gate_type(self.last, residual, identity)) for tensor in (residual, identity))
             if self.variant == "double_fc":
@@ -184,7 +183,7 @@ def columns(channels: int, fold: Fold, size: int) -> int:
         UsageError: if the size does not divide C, or the image of 2R rows and W columns is smaller than 3x3.
     """
     check_choice("fold", fold, get_args(Fold))
-    check_positive("fold_size", size)
+    size = check_positive("fold_size", size)
     if channels % size:
         raise UsageError(f"{channels} channels cannot be folded to {size} {fold}: fold_size must divide the channels")
     wide = {"columns": size, "rows": channels // size}[fold]

@@ -91,6 +91,8 @@ def widths(layer: nn.Module) -> tuple[int, int]:
 
 
 def check_channels(x: Tensor, channels: int) -> None:
-    """Raise UsageError unless x is a map of `channels` channels, (N, channels, ...)."""
+    """Raise UsageError unless x is a map of `channels` channels, (N, channels, ...), of a floating-point type."""
+    if not x.is_floating_point():
+        raise UsageError(f"gates lie between 0 and 1, and {x.dtype} cannot hold them: give the block floating-point maps: x.float()")
     if x.ndim < 2 or x.shape[1] != channels:
         raise UsageError(f"this block recalibrates {channels} channels: expected (N, {channels}, ...), got {tuple(x.shape)}")

@@ -37,7 +37,7 @@ class SpatialSE(nn.Module):
 
     def __init__(self, channels: int, *, bias: bool = True) -> None:
         super().__init__()
-        check_positive("channels", channels)
+        channels = check_positive("channels", channels)
         self.conv = nn.Conv2d(channels, 1, 1, bias=bias)
         self.reset_parameters()
 

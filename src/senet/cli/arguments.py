@@ -1,11 +1,15 @@
 """Arguments that commands share; the one place that makes parsers."""
 
+import os
 from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentError, ArgumentParser, Namespace
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from senet.errors import UsageError, nearest
-from senet.recipe import Recipe, build_recipe, field_path, field_paths, load_recipe, parse_text
+from senet.recipe import Recipe, build_recipe, code_of, field_path, field_paths, load_recipe, parse_text
+from senet.streams import say
+from senet.userfile import code_file
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +90,18 @@ def add_json(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
+def add_code(parser: CommandParser) -> None:
+    """Add --allow-code, for code that recipes, run folders and weights name and that lies elsewhere."""
+    parser.add_argument(
+        "--allow-code",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a file, or a folder of files, of code that a recipe, a run or weights may name and run; again for another. Without it: what "
+        "the command line names, and for recipes what lies in their own folder or in the working folder",
+    )
+
+
 def add_target(parser: CommandParser, about: str) -> None:
     """Add --to, the file to write, and --force, which allows to write over one that is there."""
     parser.add_argument("--to", required=True, help=about)
@@ -115,7 +131,16 @@ def add_recipe(parser: CommandParser, default: str = "digits") -> None:
 
 def recipe_of(args: Namespace) -> Recipe:
     """Return the recipe that a command's arguments name, with the flags applied."""
-    return load_recipe(args.recipe, args.changes)
+    recipe = load_recipe(args.recipe, args.changes)
+    say_code(recipe, args.changes)
+    return recipe
+
+
+def say_code(recipe: Recipe, given: Collection[str]) -> None:
+    """Say on stderr which files a recipe runs, besides those that the command line names."""
+    for field, name in code_of(recipe.to_dict()).items():
+        if field not in given and os.environ.get("RANK", "0") == "0":
+            say(f"runs {code_file(name)} ({field} of the recipe)", error=True)
 
 
 def device_of(name: str) -> "torch.device":

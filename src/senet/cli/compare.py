@@ -2,7 +2,7 @@
 
 from argparse import SUPPRESS, Namespace
 
-from senet.cli.arguments import CommandParser, add_json, add_recipe, recipe_of
+from senet.cli.arguments import CommandParser, add_code, add_json, add_recipe, recipe_of
 from senet.errors import UsageError
 
 
@@ -20,6 +20,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds each variant is trained with")
     parser.add_argument("--out", default="runs", help="folder for the runs, the result and the report")
     parser.add_argument("--no-report", action="store_true", help="write no HTML page")
+    add_code(parser)
     add_json(parser)
 
 

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senet.cli.arguments import CommandParser, add_json
+from senet.cli.arguments import CommandParser, add_code, add_json
 from senet.errors import UsageError
 from senet.recipe import parse_yaml
 from senet.spec import KINDS, PLACEMENTS, BlockSpec, Recalibration
@@ -33,6 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--num-classes", type=int, help="width of the head")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing")
     parser.add_argument("--output", help="write the network to FILE.safetensors, or the plan to FILE.json")
+    add_code(parser)
     add_json(parser)
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from senet.errors import UsageError, nearest
 from senet.streams import drop, prepare_streams, say
 from senet.text import message_line
-from senet.userfile import place_in_user_file
+from senet.userfile import allow_code, place_in_user_file
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -99,7 +99,9 @@ def _run(name: str, words: list[str]) -> int:
     command = import_module(f"senet.cli.{name}")
     parser = command_parser(f"senet {name}", COMMANDS[name])
     command.add_arguments(parser)
-    return command.run(parser.words(words))
+    args = parser.words(words)
+    with allow_code(*getattr(args, "allow_code", ())):
+        return command.run(args)
 
 
 if __name__ == "__main__":

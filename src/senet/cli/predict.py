@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_json, add_reading, device_of, reading_of
+from senet.cli.arguments import CommandParser, add_code, add_json, add_reading, device_of, reading_of
 from senet.errors import UsageError
 from senet.spec import block_class
 from senet.streams import say
@@ -18,6 +18,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--crops", default="centre", help="centre, or ten: corners and centre, each mirrored too")
     parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
     add_reading(parser)
+    add_code(parser)
     add_json(parser)
 
 

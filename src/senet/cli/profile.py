@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senet.cli.arguments import CommandParser, add_json, device_of, model_changes, shape_of
+from senet.cli.arguments import CommandParser, add_code, add_json, device_of, model_changes, shape_of
 from senet.errors import UsageError
 from senet.recipe import build_recipe
 
@@ -20,6 +20,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--batch-size", type=int, help="images in the batch")
     parser.add_argument("--device", default="cpu", help="where to measure, such as cuda")
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
+    add_code(parser)
     add_json(parser)
     parser.takes_recipe = True
     parser.epilog = "The network's options are flags, as in a recipe: --block se --reduction 8 --placement pre --model.options.v1_5 true."

@@ -34,7 +34,7 @@ def _list(args: Namespace) -> int:
 
     from senet.terminal import Terminal
 
-    about = {name: load_recipe(name).about for name in list_recipes()}
+    about = {name: load_recipe(name, only_read=True).about for name in list_recipes()}
     if args.json:
         from senet.jsontext import json_text
 
@@ -51,9 +51,11 @@ def _show(args: Namespace) -> int:
     if args.json:
         from senet.jsontext import json_text
 
-        print(json_text(load_recipe(args.name).to_dict()))
+        print(json_text(load_recipe(args.name, only_read=True).to_dict()))
     else:
-        sys.stdout.write(printable_lines(load_recipe(args.name).to_yaml() if args.resolved else annotated_recipe(args.name)))
+        sys.stdout.write(
+            printable_lines(load_recipe(args.name, only_read=True).to_yaml() if args.resolved else annotated_recipe(args.name))
+        )
     return 0
 
 

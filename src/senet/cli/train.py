@@ -3,7 +3,7 @@
 import os
 from argparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_json, add_recipe, recipe_of
+from senet.cli.arguments import CommandParser, add_code, add_json, add_recipe, recipe_of, say_code
 from senet.errors import UsageError
 
 
@@ -20,6 +20,7 @@ def add_arguments(parser: CommandParser) -> None:
         help="go on although recipe, code, classes, images or the number of processes are not what they were; also to train longer",
     )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_code(parser)
     add_json(parser)
 
 
@@ -34,7 +35,10 @@ def run(args: Namespace) -> int:
         from senet.recipe import override
         from senet.results.run_folder import RunFolder
 
-        saved = RunFolder.at(args.resume).recipe()
+        begun = RunFolder.at(args.resume)
+        saved = begun.recipe()
+        begun.check_code(args.changes)
+        say_code(saved, args.changes)
         recipe = override(saved, args.changes) if args.changes else saved
     if args.accept_changes and args.resume is None:
         raise UsageError("--accept-changes says how to go on: it needs --resume RUN")

@@ -65,6 +65,8 @@ def _check(run: RunFolder, recipe: Recipe, facts: Mapping[str, Any]) -> bool:
     if run.is_finished():
         check_records(run)
         environment_of([run])
-        read_metadata(run.weights)
+        written, best = read_metadata(run.weights).extra.get("epoch"), run.result().best_epoch
+        if isinstance(written, int) and written != best:
+            raise UsageError(f"{run.weights} holds the weights of epoch {written}, and epoch {best} was the best")
         check_sealed(run.weights)
     return check_made_of(run, origin_of(recipe, facts))

@@ -66,7 +66,7 @@ def compare(
         NotFiniteError: if a run ends with a metric or loss that is no finite number; the runs stay.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    check_positive("seeds", seeds)
+    seeds = check_positive("seeds", seeds)
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
     variants = expand(recipe, vary)

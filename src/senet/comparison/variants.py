@@ -106,7 +106,7 @@ def command_line(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None, seeds
     """Return a command that makes the same comparison: the package's recipe of that name with what differs, else the recipe's own file."""
     words = ["senet", "compare", recipe.name]
     if recipe.name in list_recipes():
-        own, named = _flat(recipe.to_dict()), _flat(load_recipe(recipe.name).to_dict())
+        own, named = _flat(recipe.to_dict()), _flat(load_recipe(recipe.name, only_read=True).to_dict())
         for path in sorted(own.keys() | named.keys()):
             if own.get(path) != named.get(path):
                 words += [f"--{path}", _yaml(own.get(path))]

@@ -135,6 +135,8 @@ def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) ->
     axis = request.seen.feature_axis(lambda seen: seen.value(unit.flow, cut.node))
     if axis is None:
         raise PlacementError(f"{chosen.path}: which axis of {cut.node.name} {shape} holds its features cannot be told")
+    if shape[axis] < 2:
+        raise PlacementError(f"{chosen.path}: {cut.node.name} has one feature only, which no gate can weigh against others")
     module = request.model.get_submodule(chosen.path)
     return Site(
         path=chosen.path,
@@ -178,6 +180,8 @@ def _no_site_reason(request: Request, found: Survey, existing: str, faults: list
         return f"all {len(found.recalibrated)} units of {request.name} recalibrate already; existing='add' gives them a block too"
     unread = "; ".join(f"{path or request.name}: {reason}" for path, reason in list(found.unread.items())[:2])
     reasons = f" ({len(found.unread)} modules cannot be traced, such as {unread})" if unread else ""
+    if found.answers:
+        reasons += f": what {found.answers} of its units give is its output"
     unknown = "".join(f" ({reason})" for reason in _not_understood(found))
     return f"found no site in {request.name}{reasons}{unknown}; name modules with at=, a regular expression of their paths or a type"
 

@@ -1,5 +1,6 @@
 """What a network costs, module by module, on any machine: parameters, multiplications, activation memory."""
 
+import logging
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import astuple, dataclass
@@ -14,6 +15,9 @@ from senet.measuring.attribution import growth_by_part, record_readings
 from senet.measuring.parts import block_paths, owner
 from senet.measuring.saved import SavedBytes
 from senet.ops.backend import REFERENCE, backend
+from senet.text import printable
+
+log = logging.getLogger("senet")
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,10 @@ def count(model: nn.Module, x: Tensor, paths: Collection[str]) -> dict[str, Cost
 
     Returns:
         Path -> cost. Activations are the distinct storages that autograd saves in a training-mode forward pass, without parameters and
-        buffers; a storage that several parts save belongs to the first.
+        buffers; a storage that several parts save belongs to the first. A network that does not train on images alone, as detectors do
+        not, is counted in evaluation mode instead, and the log says so.
     """
-    params, macs, adds, saved = Counter[str](), *operations(model.eval(), x, paths), _saved_bytes(model.train(), x, paths)
+    params, macs, adds, saved = Counter[str](), *operations(model.eval(), x, paths), _activations(model, x, paths)
     seen: set[nn.Parameter] = set()
     for path, module in model.named_modules():
         for parameter in module.parameters(recurse=False):
@@ -79,13 +84,23 @@ def operations(model: nn.Module, x: Tensor, paths: Collection[str] = ()) -> tupl
     handles = [gated.register_forward_pre_hook(count_gate) for gated in names]
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            log = record_readings(lambda: model(x), model, paths, counter.get_total_flops)
+            readings = record_readings(lambda: model(x), model, paths, counter.get_total_flops)
     finally:
         for handle in handles:
             handle.remove()
-    for path, flops in growth_by_part(log).items():
+    for path, flops in growth_by_part(readings).items():
         macs[path] += int(flops) // (2 * len(x))
     return macs, adds
+
+
+def _activations(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter[str]:
+    """Return the bytes per image that training keeps, or those of evaluation if the network needs more than images to train."""
+    try:
+        return _saved_bytes(model.train(), x, paths)
+    except (AssertionError, TypeError, ValueError, AttributeError, LookupError) as error:
+        reason = printable(f"{type(error).__name__}: {error}")
+        log.warning("%s does not train on images alone (%s): its activations are those of evaluation", type(model).__name__, reason)
+        return _saved_bytes(model.eval(), x, paths)
 
 
 def _saved_bytes(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter[str]:
@@ -99,5 +114,5 @@ def _saved_bytes(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter
         backend(REFERENCE),
         SavedBytes((*model.parameters(), *buffers.values())) as saved,
     ):
-        log = record_readings(lambda: outputs.append(functional_call(model, buffers, (x,))), model, paths, lambda: saved.total)
-    return Counter({path: int(amount) // len(x) for path, amount in growth_by_part(log).items()})
+        readings = record_readings(lambda: outputs.append(functional_call(model, buffers, (x,))), model, paths, lambda: saved.total)
+    return Counter({path: int(amount) // len(x) for path, amount in growth_by_part(readings).items()})

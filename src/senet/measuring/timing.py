@@ -97,7 +97,7 @@ def interleave(
     """
     if not functions:
         raise UsageError("interleave needs at least one function to time")
-    check_positive("rounds", rounds)
+    rounds = check_positive("rounds", rounds)
     calls = {name: _calls_to_last(function, min_seconds) for name, function in functions.items()}
     names = list(functions)
     visits: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in names}

@@ -112,7 +112,7 @@ class Classifier(nn.Module):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the last layer of the head by a new one for `num_classes` classes, on its device and of its type."""
-        check_positive("num_classes", num_classes)
+        num_classes = check_positive("num_classes", num_classes)
         old = self.get_submodule(self.head).get_parameter("weight")
         self.set_submodule(self.head, nn.Linear(old.shape[1], num_classes, device=old.device, dtype=old.dtype))
         self.config = ModelConfig(self.config.name, dict(self.config.options) | {"num_classes": num_classes})

@@ -17,7 +17,7 @@ from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
 from senet.models.written import build_written
 from senet.recipe import ModelRecipe
-from senet.spec import BlockRule, BlockSpec, Recalibration
+from senet.spec import BlockRule, BlockSpec, Recalibration, counts_by_stage
 from senet.weights.bridge import Allowed
 from senet.weights.load import load_opened
 from senet.weights.source import Source
@@ -59,8 +59,8 @@ def create_model(
         weights: a file of weights, of this package or of another library ("timm:file.pth"), or the name of a release to fetch
             ("timm/legacy_seresnet50"), or a state dict, see `senet.load_weights`. The options that a release needs (v1_5, stem_pool,
             hidden widths) are applied; with another `num_classes` all but the head is loaded.
-        adapt_input: how the weights' first kernel is spread if `in_channels` are others than the weights': "repeat" or "mean", see
-            `senet.load_weights`; None = refuse.
+        adapt_input: how the first kernel of trained weights (`weights`, or another library's `pretrained`) is spread if `in_channels` are
+            others than theirs: "repeat" or "mean", see `senet.load_weights`; None = refuse.
         device: where to build it; "meta" allocates nothing.
         features_only: return the stages' maps instead of logits, see `FeatureMaps`.
         out_indices: which of them; None = all.
@@ -93,13 +93,14 @@ def create_recalibrated(
 ) -> nn.Module:
     """Create the network that `create_model` does, with what recalibrates it as one value; `finish` changes it before it is loaded."""
     check_spread(adapt_input)
+    options |= {name: counts_by_stage(options[name]) for name in ("num_classes", "in_channels") if name in options}
     opened = None if weights is None else Source.parse(weights).open()
     if opened is not None and not is_foreign(name):
         needed = needed_options(opened, name, options | {"block": recalibration.block})
         if "block" in needed:
             name, recalibration = split_name(name)[1], replace(recalibration, block=needed.pop("block"))
         options |= needed
-    build = create_foreign if is_foreign(name) else build_model
+    build = partial(create_foreign, adapt_input=adapt_input) if is_foreign(name) else build_model
     model = build(name, recalibration, device=device, **options)
     model = model if finish is None else finish(model)
     if opened is not None:

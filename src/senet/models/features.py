@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
+from senet.spec import whole
 
 
 class FeatureMaps(nn.Module):
@@ -25,8 +26,9 @@ class FeatureMaps(nn.Module):
     def __init__(self, model: Classifier, out_indices: tuple[int, ...] | None = None) -> None:
         super().__init__()
         count = len(model.levels)
-        self.out_indices = tuple(range(count)) if out_indices is None else out_indices
-        if wrong := [index for index in self.out_indices if index not in range(count)]:
+        chosen = range(count) if out_indices is None else out_indices
+        self.out_indices = tuple(index if (number := whole(index)) is None else number for index in chosen)
+        if wrong := [index for index in self.out_indices if whole(index) not in range(count)]:
             raise UsageError(f"out_indices has {wrong[0]}, but the network has {count} maps: 0 to {count - 1}")
         self.feature_info = [model.feature_info[index] for index in self.out_indices]
         self.config = model.config

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError, choice_error, nearest
+from senet.schema import brief
 from senet.userfile import load_function
 
 UNTRAINED = {"googlenet": {"aux_logits": False, "init_weights": True}, "inception_v3": {"aux_logits": False, "init_weights": True}}
@@ -90,9 +91,13 @@ def unfetched(constructor: Callable[..., Any]) -> dict[str, Any]:
 
 def from_file(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
     """Run a user's file, once, and call the function or class that it is to take the network from."""
-    factory = load_function(name, "network", imported=True)
+    factory = load_function(name, "network")
     parameters = inspect.signature(factory).parameters
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = [key for key, parameter in parameters.items() if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
+    if unknown := [key for key in options if key not in named and not takes_all]:
+        close = nearest(unknown[0], named)
+        raise UsageError(f"{name} does not take these options: {brief(unknown[0])}{close}; it declares: {', '.join(named) or 'none'}")
     offered = {"num_classes": num_classes, "in_channels": in_channels}
     known = {key: value for key, value in offered.items() if value is not None and (takes_all or key in parameters)}
     missing = [key for key in offered if key not in known and key in parameters and parameters[key].default is inspect.Parameter.empty]

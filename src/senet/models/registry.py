@@ -12,7 +12,7 @@ from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, shake_shake, shufflenet, vgg
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.unit_blocks import UnitBlocks
-from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_positive
+from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_positive, counts_by_stage
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,8 @@ def build_model(
     for option in options:
         if option not in known:
             raise UsageError(f"{plain} has no option {option!r}{nearest(option, known)}; it has: {', '.join(known)}")
-    classes = family.num_classes if num_classes is None else num_classes
-    check_positive("num_classes", classes)
-    check_positive("in_channels", in_channels)
+    classes = check_positive("num_classes", family.num_classes if num_classes is None else num_classes)
+    in_channels = check_positive("in_channels", in_channels)
     blocks = UnitBlocks(resolved, tuple(map(_unit, omitted)))
     if resolved.block is None and blocks.omitted:
         raise UsageError(f"{name} is plain: omitted needs a block, e.g. block='se'")
@@ -163,8 +162,7 @@ def _without_block(name: str, recalibration: Recalibration) -> Recalibration:
 
 
 def _unit(numbers: Iterable[int]) -> tuple[int, int]:
-    try:
-        stage, index = numbers
-        return int(stage), int(index)
-    except (TypeError, ValueError):
-        raise UsageError(f"omitted holds units as (stage, index in it from 1), such as ((4, 3),); got {numbers!r}") from None
+    unit = counts_by_stage(tuple(numbers) if isinstance(numbers, Iterable) else numbers)
+    if isinstance(unit, tuple) and len(unit) == 2 and all(isinstance(number, int) for number in unit):
+        return unit
+    raise UsageError(f"omitted holds units as (stage, index in it from 1), such as ((4, 3),); got {numbers!r}")

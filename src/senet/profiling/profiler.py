@@ -1,6 +1,7 @@
 """Measure a network: count, then time it against its plain twin, then time its parts."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter, process_time
 from typing import TypeVar
@@ -22,8 +23,10 @@ from senet.measuring.timing import Timing, interleave
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.create import model_from_config
 from senet.profiling.result import PartRow, Profile
+from senet.spec import counts_by_stage, whole
 from senet.surgery.duplicate import duplicate
 from senet.surgery.wrappers import unwrap
+from senet.text import printable
 
 Placed = TypeVar("Placed", Tensor, nn.Module)
 Seconds = dict[str, tuple[float, float]]
@@ -53,20 +56,35 @@ def profile(
         status: told what is being done.
 
     Raises:
-        UsageError: if the model does not say its input size and none is given, or a length is below 1.
+        UsageError: if the model does not say its input size and none is given, a length is below 1, or it cannot be run on such images.
     """
     model = unwrap(model)
     size = _input_size(model, input_size)
     network, twin = duplicate(model), _plain_twin(model)
     x = _placed_like(model, torch.randn(size, generator=torch.Generator().manual_seed(0)))
     timings: dict[str, Timing] = {}
-    if latency:
-        status("timing the network" if twin is None else "timing the network and its plain twin, in turn")
-        runs = {name: InferenceStep(net.eval(), (x,)) for name, net in (("model", network), ("plain", twin)) if net is not None}
-        timings = interleave(runs, rounds=rounds, max_seconds=max_seconds)
-    status("measuring the parts")
-    plain = None if twin is None else _profile(twin, x, timings.get("plain"))
-    return replace(_profile(network, x, timings.get("model")), plain=plain)
+    with _runnable(model, size):
+        if latency:
+            status("timing the network" if twin is None else "timing the network and its plain twin, in turn")
+            runs = {name: InferenceStep(net.eval(), (x,)) for name, net in (("model", network), ("plain", twin)) if net is not None}
+            timings = interleave(runs, rounds=rounds, max_seconds=max_seconds)
+        status("measuring the parts")
+        plain = None if twin is None else _profile(twin, x, timings.get("plain"))
+        return replace(_profile(network, x, timings.get("model")), plain=plain)
+
+
+@contextmanager
+def _runnable(model: nn.Module, size: tuple[int, ...]) -> Iterator[None]:
+    """Say in one line that a network does not take a batch of such images, whatever it raises then."""
+    try:
+        yield
+    except (UsageError, torch.OutOfMemoryError):
+        raise
+    except (AssertionError, TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+        raise UsageError(
+            f"cannot run {type(model).__name__} on a batch of images {size} ({printable(f'{type(error).__name__}: {error}')}): give "
+            "input_size as it takes them, or profile the part that takes images"
+        ) from error
 
 
 def _input_size(model: nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
@@ -75,8 +93,8 @@ def _input_size(model: nn.Module, input_size: Sequence[int] | None) -> tuple[int
         if own is None:
             raise UsageError(f"{type(model).__name__} does not say its input size: give input_size, such as (1, 3, 224, 224)")
         return (1, *own)
-    size = tuple(input_size)
-    if len(size) < 2 or any(not isinstance(length, int) or length < 1 for length in size):
+    size = counts_by_stage(tuple(input_size))
+    if not isinstance(size, tuple) or len(size) < 2 or any(whole(length) is None or length < 1 for length in size):
         raise UsageError(f"input_size must be (N, C, H, W), each at least 1, got {size}")
     return size
 

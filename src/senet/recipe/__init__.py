@@ -1,7 +1,8 @@
 """An experiment as data: the frozen dataclass tree `Recipe`, read from YAML and flags and written back as resolved. No torch."""
 
 from senet.recipe.build import build_recipe, check_tree, override
-from senet.recipe.files import RecipeFile, annotated_recipe, list_recipes, load_recipe, read_recipe_text, recipe_files
+from senet.recipe.code import code_of
+from senet.recipe.files import RecipeFile, annotated_recipe, check_code_of, list_recipes, load_recipe, read_recipe_text, recipe_files
 from senet.recipe.paths import field_path, field_paths
 from senet.recipe.tree import (
     CLASSIFICATION,
@@ -31,8 +32,10 @@ __all__ = [
     "TrainingRecipe",
     "annotated_recipe",
     "build_recipe",
+    "check_code_of",
     "check_ranges",
     "check_tree",
+    "code_of",
     "field_path",
     "field_paths",
     "list_recipes",

@@ -1,6 +1,6 @@
 """Recipes as YAML files: those of the package by name, others by path, each perhaps laid over a base."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import Any
 from senet.errors import UsageError, choice_error
 from senet.file_kind import file_kind
 from senet.recipe.build import build_recipe, check_tree
+from senet.recipe.code import check_named_code
+from senet.recipe.paths import field_path
 from senet.recipe.tree import Recipe
 from senet.recipe.yaml_text import parse_yaml, read_yaml_file
 from senet.text import printable
@@ -32,6 +34,11 @@ class RecipeFile:
     tree: Mapping[str, Any]
     base: str | None
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a file; None for a recipe of the package."""
+        return Path(self.source).parent if Path(self.source).suffix in YAML_SUFFIXES else None
+
 
 def list_recipes() -> list[str]:
     """Return the names of the recipes that come with the package."""
@@ -40,19 +47,35 @@ def list_recipes() -> list[str]:
     )
 
 
-def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None, *, only_read: bool = False) -> Recipe:
     """Read a recipe by name or from a YAML file, then apply dotted overrides such as `{"model.reduction": 8}`.
 
     A file may begin with `base: NAME`, a recipe of the package or a file beside it: its fields replace those of the base, the others stay
-    the base's. A field that holds a mapping of its own (model.block, model.options) is replaced as a whole.
+    the base's. A field that holds a mapping of its own (model.block, model.options) is replaced as a whole. Code that a file names lies in
+    its own folder or in the working folder, unless an override names it or `allow_code` allows it.
+
+    Args:
+        source: name, or path of the file.
+        overrides: dotted or short field -> value.
+        only_read: whether the recipe is looked at and nothing that it names will run: where code lies is then not asked.
 
     Raises:
-        UsageError: if there is no such recipe or file, if bases lead in a circle, or as `build_recipe` does.
+        UsageError: if there is no such recipe or file, if bases lead in a circle, if a file names code that lies elsewhere, or as
+            `build_recipe` does.
     """
     tree: dict[str, Any] = {}
-    for file in reversed(recipe_files(source)):
+    files = recipe_files(source)
+    if not only_read:
+        check_code_of(files, overrides or ())
+    for file in reversed(files):
         tree = _overridden(tree, file.tree)
     return build_recipe(tree, overrides, where=f"recipe {source}")
+
+
+def check_code_of(files: Sequence[RecipeFile], given: Iterable[str] = ()) -> None:
+    """Raise UsageError if files of a recipe name code that lies elsewhere and that nobody allowed; `given` fields are set by hand."""
+    named = [(file.tree, file.folder, f"recipe {printable(file.source)}") for file in files]
+    check_named_code(named, [field_path(name) for name in given])
 
 
 def recipe_files(source: str | Path) -> list[RecipeFile]:

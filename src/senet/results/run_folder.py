@@ -1,7 +1,7 @@
 """The folder of a run: which file is called what, and what it says. No torch."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from senet.atomic import temporaries, write_text
 from senet.errors import UsageError
 from senet.jsontext import json_text
 from senet.measuring.numbers import with_unit
-from senet.recipe import NO_EFFECT, Recipe, load_recipe
+from senet.recipe import NO_EFFECT, Recipe, check_code_of, load_recipe, recipe_files
 from senet.recipe.difference import field_differences
 from senet.results.run import RUN_RESULT, RunResult
 from senet.results.run_lock import HOLDER, LOCK, only_process
@@ -112,7 +112,11 @@ class RunFolder:
         """
         if not self.exists():
             raise UsageError(f"{str(self.path)!r} is not the folder of a run: it has no {self._recipe.name}")
-        return load_recipe(self._recipe)
+        return load_recipe(self._recipe, only_read=True)
+
+    def check_code(self, given: Iterable[str] = ()) -> None:
+        """Raise UsageError if the run's recipe, which is to be followed, names code that lies elsewhere; `given` fields are set by hand."""
+        check_code_of(recipe_files(self._recipe), given)
 
     def metrics(self) -> list[dict[str, float]]:
         """Return the rows of metrics.csv, one per finished epoch.
@@ -224,6 +228,7 @@ def resumed_run(folder: str | Path, recipe: Recipe | None, *, accept_changes: bo
             f"(to train it longer: --resume {folder} --epochs N --accept-changes)"
         )
     if recipe is None:
+        run.check_code()
         return run, saved
     if recipe.digest() != saved.digest() and not accept_changes:
         free = [f"{section}.{name}".lstrip(".") for section, name in NO_EFFECT]

@@ -21,7 +21,7 @@ class Enlarging(TorchFunctionMode):
 
     Attributes:
         running: the modules that are being called, outermost first; whoever runs the network keeps it.
-        resampling: those in which a map was interpolated, unpooled, shuffled or convolved with a fractional stride.
+        resampling: those in which a map was interpolated, unpooled, shuffled or convolved transposed, and was larger then.
         joining: those in which maps were padded or joined.
     """
 
@@ -50,14 +50,6 @@ class Enlarging(TorchFunctionMode):
             self.joining.update(self.running)
         elif name in roles.UPSAMPLE and isinstance(result, Tensor):
             before = args[0] if args else given.get("input")
-            if isinstance(before, Tensor) and larger(before.shape, result.shape) and not has_unit_stride(name, args, given):
+            if isinstance(before, Tensor) and larger(before.shape, result.shape):
                 self.resampling.update(self.running)
         return result
-
-
-def has_unit_stride(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
-    """Return whether a call of a function of torch is a transposed convolution of stride 1, which pads."""
-    if not name.startswith("conv_transpose"):
-        return False
-    stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
-    return all(step == 1 for step in ([stride] if isinstance(stride, int) else stride))

@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from senet.surgery import roles
-from senet.surgery.enlarging import has_unit_stride, larger
+from senet.surgery.enlarging import larger
 from senet.surgery.graph import ModuleGraph, operands
 from senet.surgery.probe import Probe
 from senet.surgery.sums import Sum, sum_at
@@ -103,7 +103,7 @@ class Flow(ModuleGraph):
     def _enlarges(self, node: fx.Node) -> bool:
         if node.op == "call_module":
             return self.seen is not None and self.module(node) in self.seen.upsampling
-        if self.name(node) not in roles.UPSAMPLE or has_unit_stride(self.name(node), node.args, node.kwargs):
+        if self.name(node) not in roles.UPSAMPLE:
             return False
         maps = operands(node)
         before, after = (self.seen.shape(self, maps[0]), self.seen.shape(self, node)) if self.seen is not None and maps else ((), ())

@@ -19,6 +19,7 @@ from senet.surgery.graph import ModuleGraph
 from senet.surgery.hooks import hooked
 from senet.surgery.layout import FeatureAxes, feature_axes, shape_only
 from senet.surgery.preserve import evaluating, unchanged
+from senet.surgery.provenance import Provenance
 from senet.surgery.roles import CONVS
 from senet.surgery.trace import Container
 
@@ -39,10 +40,12 @@ class Probe:
         outputs: module -> what that call returned; tensors stand for their shape, type and feature axes only.
         image: sides of the map that the first convolution got, in pixels.
         enlarging: what resampled and joined maps.
+        provenance: what reaches the output with no layer of weights between.
         traced: graph of a container -> the tensors that its nodes give, as far as they were asked for.
         rerun: runs the network on an input of another size, or returns None.
     """
 
+    provenance: Provenance
     calls: dict[nn.Module, Arguments] = field(default_factory=dict)
     counts: Counter[nn.Module] = field(default_factory=Counter)
     outputs: dict[nn.Module, Any] = field(default_factory=dict)
@@ -199,18 +202,18 @@ def _images(model: nn.Module, small: bool) -> list[tuple[Tensor]]:
 
 
 def _run_meta(model: nn.Module, args: tuple[Any, ...]) -> Probe:
-    seen = Probe()
+    seen = Probe(Provenance(model))
     with torch.no_grad(), unchanged(*model.modules()), evaluating(model), _recording(model, seen):
-        functional_call(model, _meta_state(model), pytree.tree_map_only(Tensor, lambda t: t.to("meta"), args))
+        functional_call(model, _meta_state(model), pytree.tree_map_only(Tensor, lambda t: t.detach().to("meta"), args))
     return seen
 
 
 def _run_real(model: nn.Module, args: tuple[Any, ...]) -> Probe:
-    seen = Probe()
+    seen = Probe(Provenance(model))
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     cuda = [device] if device.type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(cuda), unchanged(*model.modules()), evaluating(model), _recording(model, seen):
-        model(*materialise(args, device))
+        model(*pytree.tree_map_only(Tensor, Tensor.detach, materialise(args, device)))
     return seen
 
 
@@ -229,10 +232,12 @@ def _recording(model: nn.Module, seen: Probe) -> Iterator[None]:
         seen.calls[module] = seen.calls[module].beside(call, module) if module in seen.calls else call
         if not seen.image and isinstance(module, CONVS) and tensors(args):
             seen.image = tuple(tensors(args)[0].shape[2:])
+        seen.provenance.enter(module, (args, kwargs))
 
     def after(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
         seen.outputs.setdefault(module, shape_only(output))
         seen.enlarging.running.pop()
+        seen.provenance.leave(module, output)
 
-    with hooked(model.modules(), after, before), seen.enlarging, FeatureAxes():
+    with hooked(model.modules(), after, before), seen.enlarging, seen.provenance, FeatureAxes():
         yield

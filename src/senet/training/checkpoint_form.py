@@ -37,13 +37,14 @@ def check_state(saved: Mapping[str, Any], parts: Mapping[str, Any], columns: Col
     Raises:
         UsageError: in one line, for the first thing that is missing or wrong.
     """
+    tally = saved.get("tally")
     row = record(dict.fromkeys(columns, _NUMBER), needed=columns, others=_NUMBER)
     record(
         {
             "format": integer(1, 100),
             "epoch": integer(0, MOST_EPOCHS),
             "batch": _COUNT,
-            "tally": _FIRST_TALLY if "hits" in (saved.get("tally") or ()) else _TALLY,
+            "tally": _FIRST_TALLY if isinstance(tally, Mapping) and "hits" in tally else _TALLY,
             "rows": items(row, high=MOST_EPOCHS),
             "best": optional(row),
             "corrupt": items(_NAME, high=10**9),
@@ -53,6 +54,8 @@ def check_state(saved: Mapping[str, Any], parts: Mapping[str, Any], columns: Col
         needed=("epoch", "batch", "tally", "rows", "best", "corrupt", *parts),
         others=_ANYTHING,
     ).check(saved, place)
+    if saved["batch"] > (steps := parts["schedule"].steps_per_epoch):
+        raise UsageError(f"{place}: batch: there are {steps} in an epoch, and {saved['batch']} are done")
     rows, best = saved["rows"], saved["best"]
     if len(rows) != saved["epoch"] or (best is None) != (not rows) or any(row.keys() != rows[0].keys() for row in rows):
         raise UsageError(f"{place}: rows of {len(rows)} epochs, but {saved['epoch']} are done, or rows that differ in their columns")

@@ -16,7 +16,7 @@ from senet.results.run_folder import RunFolder
 from senet.spec import InputSpec
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
-from senet.userfile import in_user_file, was_loaded
+from senet.userfile import in_user_file, may_run
 from senet.weights.imagenet import readable_classes
 from senet.weights.store import metadata_of
 
@@ -100,7 +100,7 @@ def common_task(members: Sequence[Member], task: str | Task | None) -> Task:
         for member in members[1:]:
             if member.task != first.task:
                 raise UsageError(f"{first.name} was trained for {first.task} and {member.name} for {member.task}: they cannot be averaged")
-        if in_user_file(first.task) and not was_loaded(first.task):
+        if in_user_file(first.task) and not may_run(first.task):
             raise UsageError(
                 f"{first.name} was trained for a task of {first.task}, and a file of weights is no reason to run that code: "
                 f"name it yourself, --task {first.task} or task={first.task!r}"

@@ -10,6 +10,7 @@ from senet.results.origin import check_origin, facts_of, origin_differences, ori
 from senet.results.run_folder import ACCEPT, RunFolder, check_new, resumed_run
 from senet.training.checkpoint import latest_checkpoint, read_checkpoint
 from senet.training.job import Job
+from senet.training.tally import Tally
 from senet.weights.seal import check_sealed
 from senet.weights.store import read_metadata
 
@@ -59,12 +60,12 @@ def take_up(job: Job, run: RunFolder, saved: Mapping[str, Any], *, accept_change
     changed = [] if before is None else origin_differences(before, today)
     if changed and not accept_changes:
         raise UsageError(f"{str(run.path)!r} cannot go on as it began: {'; '.join(changed)}; put that back, or add {ACCEPT}")
+    if before is not None and reorders(before, today):  # what is left of the epoch in hand would not be its other images
+        saved = {**saved, "batch": 0, "tally": Tally().state_dict()}
     job.state.restore(saved, job.task.metrics[0], str(run.checkpoint))
     changed += _lost_best(job, run, accept_changes=accept_changes)
     if before is None and job.fabric.is_global_zero:
         log.warning("%s is of an earlier version: nothing in it tells whether recipe, classes and images are as they were", run.checkpoint)
-    if before is not None and reorders(before, today):
-        job.state.begin_epoch_anew()
     for line in changed:
         job.state.changes.append(f"epoch {job.state.epoch + 1}: {line}")
         if job.fabric.is_global_zero:

@@ -165,10 +165,6 @@ class TrainingState:
         self._kept = True
         self._corrupt.add(saved["corrupt"])
 
-    def begin_epoch_anew(self) -> None:
-        """Forget the steps of the epoch in hand: its other images would not be those that are left."""
-        self.batch, self.tally = 0, Tally()
-
     def _diverged(self, what: str, step: int) -> DivergenceError:
         kept = "last.ckpt is from before" if self._kept else "nothing has been saved yet"
         return DivergenceError(

@@ -23,7 +23,7 @@ def write_sealed(path: Path, content: bytes) -> None:
     digest = _begun(header)
     digest.update(tensors)
     header["__metadata__"] = {**header.get("__metadata__", {}), KEY: digest.hexdigest()}
-    written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    written = json.dumps(header, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     written += b" " * (-len(written) % LENGTH)
     with path.open("wb") as file:
         file.write(len(written).to_bytes(LENGTH, "little"))
@@ -53,4 +53,4 @@ def _header(file: BinaryIO) -> dict[str, Any]:
 
 
 def _begun(header: dict[str, Any]) -> Any:
-    return hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode())
+    return hashlib.sha256(json.dumps(header, sort_keys=True, allow_nan=False, separators=(",", ":")).encode())

@@ -211,11 +211,3 @@ def test_what_was_built_is_loaded_at_once(passes: Kernels) -> None:
     done = in_a_new_process()
     assert (done.returncode, done.stdout) == (0, "cpp True\n"), done.stderr
     assert "RuntimeWarning" not in done.stderr
-
-
-@pytest.mark.slow
-def test_two_processes_may_build_at_once(passes: Kernels, tmp_path: Path) -> None:
-    environment = os.environ | {"TORCH_EXTENSIONS_DIR": str(tmp_path)}
-    both = [subprocess.Popen([sys.executable, "-c", TWO_TAILS], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate()[0].split()[0] for process in both] == ["cpp", "cpp"]
-    assert len(list(tmp_path.glob("*/senet_cpp.so"))) == 1

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from senet.insertion.units.answers import is_answer
 from senet.insertion.units.chains import chain_units, depthwise_units
 from senet.insertion.units.concat import concat_units
 from senet.insertion.units.existing import gate_modules, recalibrates
@@ -24,12 +25,14 @@ class Survey:
         units: the units, in the order of execution.
         recalibrated: those that have a gate already.
         unread: path -> reason, for the modules whose forward cannot be traced.
+        answers: how many units were left out, as their results are the network's answer.
         unknown: name of a function or class -> paths of the modules in which it joins a branch and its shortcut in a way that is not known.
     """
 
     units: tuple[Unit, ...]
     recalibrated: frozenset[int]
     unread: dict[str, str]
+    answers: int = 0
     unknown: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -44,15 +47,23 @@ def survey(model: nn.Module, seen: Probe) -> Survey:
     gates = gate_modules(model, traced)
     gate_paths = [path for path, module in model.named_modules() if module in gates]
     flows = [Flow(container, gates, seen) for container in traced if not inside(container.path, gate_paths)]
-    units = _innermost([unit for flow in flows for unit in residual_units(flow)])
-    units += _disjoint(_innermost([unit for flow in flows for unit in concat_units(flow)]), units)
-    units += _disjoint([unit for flow in flows for unit in depthwise_units(flow)], units)
-    units += _disjoint(_innermost(skip_units(flows)), units)
-    units = units or [unit for flow in flows for unit in chain_units(flow)]
+    answers: list[Unit] = []
+
+    def inner(found: Iterable[Unit]) -> list[Unit]:
+        kept = []
+        for unit in found:
+            (answers if is_answer(unit.flow, unit.kind, unit.value) else kept).append(unit)
+        return kept
+
+    units = _innermost(inner(unit for flow in flows for unit in residual_units(flow)))
+    units += _disjoint(_innermost(inner(unit for flow in flows for unit in concat_units(flow))), units)
+    units += _disjoint(inner(unit for flow in flows for unit in depthwise_units(flow)), units)
+    units += _disjoint(_innermost(inner(skip_units(flows))), units)
+    units = units or inner(unit for flow in flows for unit in chain_units(flow))
     order = {flow: index for index, flow in enumerate(flows)}
     units.sort(key=lambda unit: (order[unit.flow], unit.flow.index[unit.value]))
     recalibrated = frozenset(index for index, unit in enumerate(units) if recalibrates(unit, gates, model))
-    return Survey(tuple(units), recalibrated, unread, _unknown(flows, seen))
+    return Survey(tuple(units), recalibrated, unread, len(answers), _unknown(flows, seen))
 
 
 def _unknown(flows: Iterable[Flow], seen: Probe) -> dict[str, list[str]]:

@@ -71,10 +71,11 @@ def _is_unknown_joint(flow: Flow, node: fx.Node, seen: Probe) -> bool:
         return False
     if concatenated_maps(flow, node) or any(user for user in node.users if flow.sum_at(user)):
         return False
-    maps = [value for value in dict.fromkeys(maps_read(node, flow.is_parameter)) if len(seen.shape(flow, value)) > 2]
-    alike = name in roles.CONCATENATE | {"stack"} or {seen.shape(flow, value) for value in maps} == {seen.shape(flow, node)}
-    pairs = itertools.combinations(maps, 2)
-    return alike and any(branch_and_shortcut(flow, *pair) is not None for pair in pairs)
+    values = dict.fromkeys(maps_read(node, flow.is_parameter))
+    pairs = [pair for pair in itertools.combinations(values, 2) if branch_and_shortcut(flow, *pair) is not None]
+    more = () if name in roles.CONCATENATE | {"stack"} else (node,)
+    shapes = ({seen.shape(flow, value) for value in (*pair, *more)} for pair in pairs)  # asked for last: it runs the forward
+    return any(len(found) == 1 and len(*found) > 2 for found in shapes)
 
 
 def inner_cuts(flow: Flow, path: list[fx.Node], fork: fx.Node) -> tuple[Cut, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 
 from torch import fx
 
+from senet.insertion.units.answers import is_answer
 from senet.insertion.units.concat import concatenated_maps
 from senet.insertion.units.unit import Unit, all_users
 from senet.surgery.arguments import signature
@@ -14,15 +15,18 @@ from senet.surgery.graph import operands
 def skip_units(flows: Iterable[Flow]) -> list[Unit]:
     """Find the decoder block behind each enlarged map, joined with a skip or not, and the encoder block before each skip.
 
-    The encoder's block recalibrates the map for the skip and for what follows; the block between encoder and decoder gets none.
+    The encoder's block recalibrates the map for the skip and for what follows; the block between encoder and decoder gets none. What takes
+    maps of several scales and gives as many exchanges them between branches (Wang et al., 1908.07919, Figure 3) and is no decoder.
     """
-    flows = list(flows)
+    flows = [flow for flow in flows if not _exchanges_scales(flow)]
     decoders, encoders = [], []
     for flow in flows:
         joints = {node: skips for node in flow.nodes if (skips := joined_skips(flow, node))}
         starts = {*joints, *(node for node in flow.nodes if flow.upsamples([node]))}
         for start in starts:
-            decoders += [unit for unit in [_decoder(flow, start, starts)] if start in joints or unit.value is not start]
+            decoders += [
+                unit for unit in [_decoder(flow, start, starts)] if unit is not None and (start in joints or unit.value is not start)
+            ]
         for skips in joints.values():
             for skip in skips:
                 places = _callers(flow, skip, flows) if skip.op == "placeholder" else [(flow, skip)]
@@ -30,6 +34,12 @@ def skip_units(flows: Iterable[Flow]) -> list[Unit]:
     values = {unit.value for unit in decoders}
     unique = {unit.value: unit for unit in encoders if unit.value not in values}
     return [*unique.values(), *decoders]
+
+
+def _exchanges_scales(flow: Flow) -> bool:
+    given = [node for node in flow.nodes if flow.name(node) == "getitem" and operands(node)[0].op == "placeholder"]
+    returned = flow.output.args[0]
+    return len(given) > 1 and isinstance(returned, tuple | list) and len(returned) == len(given)
 
 
 def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
@@ -51,16 +61,19 @@ def _nodes_since_merge(flow: Flow, node: fx.Node) -> list[fx.Node]:
     return nodes
 
 
-def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit:
-    """Follow the convolutions behind a joint or an enlargement, up to the next one or to a fork; a bare one at the end is a head."""
-    value = current = start
-    nodes = [start]
+def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit | None:
+    """Follow the convolutions behind a joint or an enlargement, up to the next one or to a fork; a head at the end is left out."""
+    current = start
+    nodes, values = [start], [start]
     while (current := flow.only_reader(current)) is not None and current.op != "output":
         if current in starts or not (flow.module(current) or flow.is_activation(current) or flow.passed(current)):
             break
         nodes.append(current)
         if flow.is_activated(current) or _is_block(flow, current):
-            value = current
+            values.append(current)
+    value = next((value for value in values[::-1] if not is_answer(flow, "decoder", value)), None)
+    if value is None:
+        return None
     span = frozenset(node for node in nodes if flow.index[node] <= flow.index[value])
     return Unit(flow, "decoder", value, span, {"standard": (all_users(value),)})
 
