@@ -47,6 +47,13 @@ def add_arguments(parser: CommandParser) -> None:
     add_target(parser, "the .safetensors file to write")
     parser.add_argument("--model", help="name of the network (`senet models`), for files that do not tell")
     parser.add_argument("--num-classes", type=int, help="with --model: classes of the network, where they are not its data set's")
+    parser.add_argument("--in-channels", type=int, help="with --model: channels of the images, where they are not the weights' own")
+    parser.add_argument(
+        "--adapt-input",
+        choices=("repeat", "mean"),
+        default="repeat",
+        help="how the first kernel is spread over --in-channels: repeat = the old ones in turn; mean = their average",
+    )
     parser.add_argument("--classes", help="a text file with the names of the classes, one a line, in the order of the logits")
     parser.add_argument(
         "--input",
@@ -68,16 +75,19 @@ def run(args: Namespace) -> int:
     if target.suffix != ".safetensors":
         raise UsageError(f"--to must name a .safetensors file, got {args.to!r}")
     check_target(args)
-    if args.num_classes is not None and args.model is None:
-        raise UsageError("--num-classes needs --model; without it the file says how many classes there are")
+    for option, value, what in (("--num-classes", args.num_classes, "classes"), ("--in-channels", args.in_channels, "channels")):
+        if value is not None and args.model is None:
+            raise UsageError(f"{option} needs --model; without it the file says how many {what} there are")
     names = None if args.classes is None else _names(Path(args.classes))
     from senet.cli.printing import show
     from senet.models.create import create_model, from_pretrained
+    from senet.publishing.public import public_text
     from senet.weights.load import change_input
     from senet.weights.store import find_config, metadata_of, save_weights
 
+    channels = {} if args.in_channels is None else {"in_channels": args.in_channels}
     model = (
-        create_model(args.model, num_classes=args.num_classes, weights=args.source)
+        create_model(args.model, num_classes=args.num_classes, weights=args.source, adapt_input=args.adapt_input, **channels)
         if args.model is not None
         else from_pretrained(args.source)
     )
@@ -87,7 +97,9 @@ def run(args: Namespace) -> int:
     count = config.options["num_classes"]
     if names is not None and len(names) != count:
         raise UsageError(f"{args.classes!r} names {len(names)} classes, and the network has {count}")
-    save_weights(model, target, classes=names, recipe=metadata.recipe, extra=dict(metadata.extra) | {"converted_from": args.source})
+    save_weights(
+        model, target, classes=names, recipe=metadata.recipe, extra=dict(metadata.extra) | {"converted_from": public_text(args.source)}
+    )
     parameters = sum(p.numel() for p in model.parameters())
     show(Conversion(str(target), config.name, parameters, names or metadata.classes, metadata.input), as_json=args.json)
     return 0
@@ -103,4 +115,5 @@ def _describe_input(spec: "InputSpec | None") -> str:
     if spec is None:
         return "not known"
     mean, std = (", ".join(f"{255 * value:.1f}" for value in values) for values in (spec.mean, spec.std))
-    return f"{spec.size} px from {spec.resize}, {spec.order.upper()}, mean {mean} and std {std} of 255"
+    colours = {1: "grey", 3: spec.order.upper()}.get(spec.channels, f"{spec.channels} channels")
+    return f"{spec.size} px from {spec.resize}, {colours}, mean {mean} and std {std} of 255"

@@ -61,6 +61,7 @@ def save_weights(
             data, or could not be read back.
     """
     model = unwrap(model)
+    model = getattr(model, "headless", model)  # features are taken from a network without its head
     config = find_config(model)
     loaded = metadata_of(model)
     classes, input = classes or loaded.classes, input or loaded.input  # noqa: A001
