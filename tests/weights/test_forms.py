@@ -7,8 +7,10 @@ import enum
 import logging
 import os
 import pathlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from senet import create_model, load_weights
+from senet import create_model, from_pretrained, load_weights
+from senet.cli.main import main
 from senet.errors import UsageError
 
 State = dict[str, Tensor]
@@ -310,3 +313,63 @@ def test_a_recalibrated_network_takes_such_files(tmp_path: Path) -> None:
     torch.save({"state_dict_ema": below("module.", trained.state_dict()), "args": ARGUMENTS}, tmp_path / "a.pth")
     for model in (create_model("se_preresnet20", weights=tmp_path / "a.pth"), create_model("se_preresnet20", weights=trained.state_dict())):
         assert equal(model, trained.state_dict())
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return what makes an object of a class of a library that need not be installed, known to pickle as of there."""
+
+    def make(path: str, base: type = object, **state: Any) -> Any:
+        module, _, name = path.rpartition(".")
+        kind = type(name, (base,), {"__module__": module})
+        parts = module.split(".")
+        for end in range(1, len(parts) + 1):
+            part = ".".join(parts[:end])
+            if part not in sys.modules:
+                monkeypatch.setitem(sys.modules, part, ModuleType(part))
+        monkeypatch.setattr(sys.modules[module], name, kind, raising=False)
+        made = kind()
+        if base is dict:
+            made.update(state)
+        else:
+            vars(made).update(state)
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("path", "base"),
+    [
+        ("lightning_fabric.utilities.data.AttributeDict", dict),
+        ("pytorch_lightning.utilities.parsing.AttributeDict", dict),
+        ("omegaconf.dictconfig.DictConfig", object),
+        ("omegaconf.base.ContainerMetadata", object),
+        ("mmengine.logging.history_buffer.HistoryBuffer", object),
+        ("mmengine.config.config.ConfigDict", dict),
+        ("yacs.config.CfgNode", dict),
+    ],
+)
+def test_configurations_of_training_libraries(
+    path: str, base: type, foreign: Callable[..., Any], states: tuple[State, State], tmp_path: Path
+) -> None:
+    held = foreign(path, base, lr=0.1, values=np.arange(3.0), queue=collections.deque([1]), nested={"a": [1]})
+    torch.save({"state_dict": states[0], "hyper_parameters": held, "again": [held]}, tmp_path / "a.pth")
+    net = Net()
+    load_weights(net, tmp_path / "a.pth")
+    assert equal(net, states[0])
+
+
+def test_a_whole_network_is_named_with_the_remedy(foreign: Callable[..., Any], states: tuple[State, State], tmp_path: Path) -> None:
+    network = foreign("ultralytics.nn.tasks.DetectionModel", nn.Module, stride=3)
+    torch.save({"model": network, "ema": None, "train_args": {"lr0": 0.01}}, tmp_path / "yolo.pt")
+    with pytest.raises(UsageError, match=r"\(ultralytics\.nn\.tasks\.DetectionModel\).*with \.state_dict\(\) after a whole network"):
+        load_weights(Net(), tmp_path / "yolo.pt")
+
+
+def test_the_command_takes_entries(tmp_path: Path) -> None:
+    first, second = create_model("se_preresnet20"), create_model("se_preresnet20")
+    torch.save({"model": first.state_dict(), "model_ema": second.state_dict()}, tmp_path / "a.pth")
+    target = tmp_path / "a.safetensors"
+    assert main(["convert", f"{tmp_path / 'a.pth'}#model", "--model", "se_preresnet20", "--to", str(target)]) == 0
+    assert equal(from_pretrained(target), first.state_dict())
