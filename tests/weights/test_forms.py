@@ -373,3 +373,49 @@ def test_the_command_takes_entries(tmp_path: Path) -> None:
     target = tmp_path / "a.safetensors"
     assert main(["convert", f"{tmp_path / 'a.pth'}#model", "--model", "se_preresnet20", "--to", str(target)]) == 0
     assert equal(from_pretrained(target), first.state_dict())
+
+
+def test_a_state_under_two_names_is_one(states: tuple[State, State]) -> None:
+    net = Net()
+    load_weights(net, {"model": states[0], "network": states[0]})
+    assert equal(net, states[0])
+
+
+def test_mappings_in_circles_and_crossings_are_walked_once(states: tuple[State, State]) -> None:
+    tree: dict[str, Any] = {}
+    for _ in range(6):
+        tree = {f"entry{index}": tree for index in range(2000)}
+    tree["itself"] = tree
+    net = Net()
+    load_weights(net, {"wide": tree, "model": states[0]})
+    assert equal(net, states[0])
+
+
+ODD: dict[str, Callable[[Tensor], Tensor]] = {
+    "a sparse tensor": lambda tensor: tensor.to_sparse(),
+    "on the meta device": lambda tensor: tensor.to("meta"),
+    "1 of another type: fc.bias torch.int8 for torch.float32": lambda tensor: tensor.to(torch.int8),
+    "1 of another type: fc.bias torch.complex64 for torch.float32": lambda tensor: tensor.to(torch.complex64),
+}
+
+
+@pytest.mark.parametrize("message", ODD)
+def test_numbers_that_are_no_weights_are_refused(message: str, states: tuple[State, State]) -> None:
+    net = Net()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.raises(UsageError, match=message):
+        load_weights(net, states[0] | {"fc.bias": ODD[message](states[0]["fc.bias"])})
+    assert equal(net, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_widths_of_numbers_are_loaded(dtype: torch.dtype, states: tuple[State, State]) -> None:
+    net, state = Net(), {name: tensor.to(dtype) for name, tensor in states[0].items()}  # counters among them
+    load_weights(net, state)
+    assert net.fc.weight.dtype == torch.float32
+    assert torch.equal(net.fc.weight, state["fc.weight"].float())
+
+
+def test_a_name_of_many_parts(states: tuple[State, State]) -> None:
+    with pytest.raises(UsageError, match="does not fit this network"):
+        load_weights(Net(), {"a." * 100_000 + "weight": torch.ones(3)})
