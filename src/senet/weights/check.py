@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from senet.errors import UsageError
+from senet.text import printable
 
 SHOWN = 8
 """How many names of a list an error prints."""
@@ -92,4 +93,4 @@ def short(value: object) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return the first of many names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(printable(name) for name in names[:SHOWN]) + more
