@@ -114,6 +114,11 @@ def centre_crop(image: Image.Image, side: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
+def one_crop(image: Image.Image, side: int) -> list[Image.Image]:
+    """Cut the centre alone."""
+    return [centre_crop(image, side)]
+
+
 def five_crops(image: Image.Image, side: int) -> list[Image.Image]:
     """Cut the four corners and the centre."""
     right, bottom = image.width - side, image.height - side
@@ -126,7 +131,7 @@ def ten_crops(image: Image.Image, side: int) -> list[Image.Image]:
     return [*five_crops(image, side), *five_crops(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), side)]
 
 
-CROPS = {"centre": lambda image, side: [centre_crop(image, side)], "ten": ten_crops}
+CROPS = {"centre": one_crop, "ten": ten_crops}
 
 
 def random_resized_crop(
