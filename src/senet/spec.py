@@ -38,7 +38,7 @@ WRITTEN_BLOCK = record({"kind": text(1000)}, others=either(_OPTION, table(_STAGE
 """A block as `BlockSpec.to_dict` writes it into JSON; what its options may be is the kind's to say."""
 
 
-LARGEST_SIDE = 8192
+LARGEST_SIDE = 4096
 """Pixels of the side of an image that a network may be said to expect."""
 
 WRITTEN_INPUT = record(

@@ -1,15 +1,32 @@
 """Answers of a task that cannot be used are refused, with what was wanted and what came."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from senet.data.batch import Batch
+from senet.data.source import ArrayImages, DataSource
 from senet.errors import UsageError
-from senet.recipe import DataRecipe
+from senet.recipe import DataRecipe, ModelRecipe
 from senet.results.metric import Metric
-from senet.tasks.answers import losses_of, metrics_of, open_source
+from senet.spec import InputSpec
+from senet.tasks.answers import (
+    classes_of,
+    counts_of,
+    evaluator_of,
+    losses_of,
+    metrics_of,
+    network_of,
+    noise_of,
+    open_source,
+    prediction_of,
+)
 
 
 class Answering:
@@ -23,8 +40,10 @@ class Answering:
     def open(self, recipe: DataRecipe) -> Any:
         return self.answer
 
-    def loss(self, outputs: Any, targets: Any) -> Any:
+    def _answer(self, *arguments: Any, **options: Any) -> Any:
         return self.answer
+
+    loss = counts = build = evaluator = noise = image_classes = predict = _answer
 
 
 def metrics_found(answer: Any) -> dict[str, float]:
@@ -43,10 +62,12 @@ def test_a_source_that_is_none_is_refused() -> None:
         ({"los": torch.tensor(1.0)}, r"{'los': a tensor of shape \(\)}"),
         ({"loss": 3.0}, "{'loss': float}"),
         ({"loss": torch.ones(2)}, r"{'loss': a tensor of shape \(2,\)}"),
+        ({"loss": torch.ones(()), "part": 1.0}, r"{'loss': a tensor of shape \(\), 'part': float}"),
     ],
 )
 def test_losses_without_one_to_minimise_are_refused(answer: Any, got: str) -> None:
-    with pytest.raises(UsageError, match=f"loss must return a mapping in which 'loss' is a tensor of one element, got {got}$"):
+    wanted = "a mapping in which 'loss' is a tensor of one element, and others are"
+    with pytest.raises(UsageError, match=f"loss must return {wanted}, got {got}$"):
         losses_of(Answering(answer), None, None)  # pyright: ignore[reportArgumentType] - only what is used
 
 
@@ -60,3 +81,78 @@ def test_metrics_that_are_missing_or_no_numbers_are_refused(answer: Any, got: st
 
 def test_metrics_are_those_of_the_task_and_the_loss() -> None:
     assert metrics_found({"mae": 1, "loss": 2.0, "other": 3.0}) == {"mae": 1, "loss": 2.0}
+
+
+def test_a_loss_that_nothing_can_be_learnt_from_is_refused() -> None:
+    answering = Answering({"loss": torch.tensor(1.0)})
+    with pytest.raises(UsageError, match="must return a 'loss' that depends on the outputs, got one without a gradient"):
+        losses_of(answering, None, None)  # pyright: ignore[reportArgumentType] - only what is used
+    with torch.no_grad():
+        assert losses_of(answering, None, None) == answering.answer  # pyright: ignore[reportArgumentType]
+
+
+BATCH = Batch(torch.zeros(2, 1, 4, 4), torch.zeros(2), [])
+ASKED: dict[str, Callable[[Any], Any]] = {
+    "counts": lambda task: counts_of(task, None, None),
+    "build": lambda task: network_of(task, ModelRecipe(), source()),
+    "evaluator": lambda task: evaluator_of(task, source(), torch.device("cpu")),
+    "noise": lambda task: noise_of(task, source(), 2),
+    "image_classes": lambda task: classes_of(task, BATCH),
+    "predict": lambda task: prediction_of(task, None, None, top_k=1),
+}
+"""Method of a task -> how it is asked."""
+
+
+def source(**changes: Any) -> DataSource:
+    images = ArrayImages("made", np.zeros((3, 4, 4), np.uint8), np.arange(3))
+    spec = InputSpec(size=4, resize=4, channels=1, mean=(0.5,), std=(0.5,))
+    return replace(DataSource("made", images, images, ("a", "b", "c"), spec), **changes)
+
+
+@pytest.mark.parametrize("method", ASKED)
+@pytest.mark.parametrize("answer", [3, "text", (), [1.0], {"a": 1}, torch.ones(5, 2), object()], ids=lambda value: type(value).__name__)
+def test_whatever_a_task_answers_is_one_line(method: str, answer: Any) -> None:
+    with pytest.raises(UsageError, match=rf"^Answering's {method} must return .*, got [^\n]*$"):
+        ASKED[method](Answering(answer))
+
+
+@pytest.mark.parametrize("method", ASKED.keys() - {"image_classes"})
+def test_a_method_that_returns_nothing_is_one_line(method: str) -> None:
+    with pytest.raises(UsageError, match=rf"^Answering's {method} must return .*, got NoneType$"):
+        ASKED[method](Answering(None))
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("counts", {}),
+        ("counts", {"hits": torch.ones(1)}),
+        ("build", nn.Identity()),
+        ("evaluator", SimpleNamespace(update=print, compute=print)),
+        ("noise", BATCH),
+        ("image_classes", None),
+        ("image_classes", torch.tensor([1, 0])),
+        ("predict", SimpleNamespace(to_dict=dict)),
+    ],
+)
+def test_what_can_be_used_is_returned_as_it_is(method: str, answer: Any) -> None:
+    assert ASKED[method](Answering(answer)) is answer
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": "abc"}, None),
+        ({"classes": ("a", 1)}, r"a DataSource whose classes are a tuple of str, got \('a', 1\)$"),
+        ({"classes": None}, "a DataSource whose classes are a tuple of str, got None$"),
+        ({"classes": ("a", "b\udce9")}, r"^the class name 'b\\udce9' of made is not UTF-8 and cannot be written to a file; rename it$"),
+        ({"val": ArrayImages("none", np.zeros((0, 4, 4), np.uint8), np.arange(0))}, "^made has no validation images"),
+    ],
+)
+def test_a_source_that_would_fail_at_the_end_is_refused_at_the_start(changes: dict[str, Any], message: str | None) -> None:
+    opened = source(**changes)
+    if message is None:
+        assert open_source(Answering(opened), DataRecipe()) is opened  # pyright: ignore[reportArgumentType] - only what is used
+        return
+    with pytest.raises(UsageError, match=message):
+        open_source(Answering(opened), DataRecipe())  # pyright: ignore[reportArgumentType] - only what is used

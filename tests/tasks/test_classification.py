@@ -10,7 +10,8 @@ from torch import nn
 
 from senet.data.batch import Batch
 from senet.data.source import DataSource, open_data
-from senet.recipe import DataRecipe, Recipe, TrainingRecipe
+from senet.errors import UsageError
+from senet.recipe import DataRecipe, ModelRecipe, Recipe, TrainingRecipe
 from senet.tasks.classification import Accuracies, Classification, ClassProbability, TopClasses, create
 
 
@@ -91,3 +92,10 @@ def test_noise_trains_like_images(source: DataSource) -> None:
     model = task.build(Recipe().model, replace(source, classes=source.classes[:3]))
     assert model(first.images).shape == (12, 3)
     assert math.isfinite(task.loss(model(first.images), first.targets % 3)["loss"].item())
+
+
+@pytest.mark.parametrize(("classes", "found"), [(("cat",), "one class, 'cat'"), ((), "no classes")])
+def test_one_class_alone_is_nothing_to_learn(classes: tuple[str, ...], found: str) -> None:
+    source = replace(open_data(DataRecipe()), classes=classes)
+    with pytest.raises(UsageError, match=f"^classification needs two classes or more, and digits has {found}"):
+        Classification().build(ModelRecipe(), source, "meta")

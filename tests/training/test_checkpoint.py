@@ -16,6 +16,7 @@ from made_runs import assert_same
 from senet.errors import UsageError
 from senet.results.run_folder import RunFolder
 from senet.training.checkpoint import DamagedCheckpointError, latest_checkpoint, read_checkpoint, write_checkpoint
+from senet.weights.store import read_weights
 
 STATE = {"model": {"w": torch.arange(1000.0)}, "epoch": 3, "rows": [{"loss": 0.1}], "best": None}
 
@@ -31,6 +32,7 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
 def test_other_programs_read_it(tmp_path: Path) -> None:
     write_checkpoint(RunFolder(tmp_path), STATE)
     assert torch.equal(torch.load(tmp_path / "last.ckpt", weights_only=True)["model"]["w"], STATE["model"]["w"])
+    assert read_weights(tmp_path / "last.ckpt").keys() == {"w"}, "as a file of weights, too"
 
 
 class Bomb:

@@ -47,6 +47,13 @@ def add_arguments(parser: CommandParser) -> None:
     add_target(parser, "the .safetensors file to write")
     parser.add_argument("--model", help="name of the network (`senet models`), for files that do not tell")
     parser.add_argument("--num-classes", type=int, help="with --model: classes of the network, where they are not its data set's")
+    parser.add_argument("--in-channels", type=int, help="with --model: channels of the images, where they are not the weights' own")
+    parser.add_argument(
+        "--adapt-input",
+        choices=("repeat", "mean"),
+        default="repeat",
+        help="how the first kernel is spread over --in-channels: repeat = the old ones in turn; mean = their average",
+    )
     parser.add_argument("--classes", help="a text file with the names of the classes, one a line, in the order of the logits")
     parser.add_argument(
         "--input",
@@ -68,16 +75,18 @@ def run(args: Namespace) -> int:
     if target.suffix != ".safetensors":
         raise UsageError(f"--to must name a .safetensors file, got {args.to!r}")
     check_target(args)
-    if args.num_classes is not None and args.model is None:
-        raise UsageError("--num-classes needs --model; without it the file says how many classes there are")
+    for option, value, what in (("--num-classes", args.num_classes, "classes"), ("--in-channels", args.in_channels, "channels")):
+        if value is not None and args.model is None:
+            raise UsageError(f"{option} needs --model; without it the file says how many {what} there are")
     names = None if args.classes is None else _names(Path(args.classes))
     from senet.cli.printing import show
     from senet.models.create import create_model, from_pretrained
     from senet.weights.load import change_input
     from senet.weights.store import find_config, metadata_of, save_weights
 
+    channels = {} if args.in_channels is None else {"in_channels": args.in_channels}
     model = (
-        create_model(args.model, num_classes=args.num_classes, weights=args.source)
+        create_model(args.model, num_classes=args.num_classes, weights=args.source, adapt_input=args.adapt_input, **channels)
         if args.model is not None
         else from_pretrained(args.source)
     )

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 from senet.cli.arguments import CommandParser, add_code, add_json, device_of
 from senet.errors import UsageError
 from senet.spec import block_class
+from senet.text import printable
 
 if TYPE_CHECKING:
     from senet.recipe import DataRecipe
+
+
+STATED = ("name", "num_classes", "image_size", "eval_resize", "mean", "std", "range")
+"""Fields of the data that weights may say outside a run's folder; where images lie and how they are read is not theirs to say."""
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -74,10 +79,20 @@ def _data(args: Namespace) -> "DataRecipe":
     from senet.userfile import in_user_file, may_run
     from senet.weights.source import Source
 
-    metadata = Source.parse(RunFolder.weights_of(args.weights[0])).metadata()
+    source = Source.parse(RunFolder.weights_of(args.weights[0]))
+    metadata = source.metadata()
+    recipe = metadata.recipe or {}
     if metadata.recipe is None and "data.name" not in args.changes:
         raise UsageError(f"{metadata.source!r} does not say what it was trained on: give --data.name and --data.root")
-    data = build_recipe(metadata.recipe or {}, args.changes, where=f"the recipe in {Path(metadata.source).name}").data
+    if source.path is None or not (source.path.parent / "recipe.yaml").is_file():
+        said = recipe.get("data", {})
+        if said.get("root") is not None and not {"data.name", "data.root"} & args.changes.keys():
+            raise UsageError(
+                f"{metadata.source!r} says that its images lie in {printable(said['root'])}, and weights that lie in no run's folder "
+                "do not choose what is opened: give --data.root DIR"
+            )
+        recipe = {"data": {name: said[name] for name in STATED if name in said}}
+    data = build_recipe(recipe, args.changes, where=f"the recipe in {printable(Path(metadata.source).name)}").data
     if in_user_file(data.name) and "data.name" not in args.changes and not may_run(data.name):
         raise UsageError(
             f"{metadata.source!r} was trained on images of {data.name}, and a file of weights is no reason to run that code: "

@@ -18,7 +18,7 @@ from senet.measuring.timing import interleave, ratio
 from senet.models.create import from_pretrained
 from senet.profiling import profile
 from senet.results.cost import Duration, VariantCost
-from senet.tasks.answers import losses_of
+from senet.tasks.answers import classes_of, losses_of, noise_of
 from senet.tasks.task import Task
 from senet.training.job import LAYOUTS
 from senet.training.optim import build_sgd
@@ -39,7 +39,7 @@ def measure_costs(prepared: Sequence[PreparedVariant], weights: Sequence[Path]) 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labels = [one.variant.label for one in prepared]
     networks = [from_pretrained(path, device=device) for path in weights]
-    images = [one.task.noise(one.source, 1).to(device).images for one in prepared]
+    images = [noise_of(one.task, one.source, 1).to(device).images for one in prepared]
     counted = [profile(network, tuple(image.shape), latency=False) for network, image in zip(networks, images, strict=True)]
     forwards = [InferenceStep(network.eval(), (image,)) for network, image in zip(networks, images, strict=True)]
     pixels = max(image.shape[2] * image.shape[3] for image in images)
@@ -74,7 +74,7 @@ def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel
 
 def _groups(task: Task, batch: Batch) -> Tensor:
     """Return the class of each image of a batch; images without classes are one group."""
-    classes = task.image_classes(batch)
+    classes = classes_of(task, batch)
     return torch.zeros(len(batch.images), dtype=torch.int64) if classes is None else classes
 
 
@@ -82,7 +82,7 @@ def _training_step(network: nn.Module, prepared: PreparedVariant, device: torch.
     recipe, task = prepared.variant.recipe, prepared.task
     layout = LAYOUTS[recipe.training.channels_last]
     network.to(memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
-    batch = task.noise(prepared.source, recipe.data.batch_size).to(device, layout)
+    batch = noise_of(task, prepared.source, recipe.data.batch_size).to(device, layout)
 
     def loss(outputs: Any) -> Tensor:
         return losses_of(task, outputs, batch.targets)["loss"]

@@ -7,7 +7,7 @@ from senet.comparison.variants import Variant
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
-from senet.tasks.answers import open_source
+from senet.tasks.answers import network_of, noise_of, open_source
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 
@@ -41,7 +41,8 @@ def prepare_variants(variants: Sequence[Variant]) -> list[PreparedVariant]:
             task = open_task(recipe)
             if recipe.data not in opened:
                 opened[recipe.data] = open_source(task, recipe.data)
-            task.build(recipe.model, opened[recipe.data], "meta")
+            network_of(task, recipe.model, opened[recipe.data], "meta")
+            noise_of(task, opened[recipe.data], 1)
         except UsageError as error:
             raise UsageError(f"variant {variant.label!r}: {error}") from error
         prepared.append(PreparedVariant(variant, task, opened[recipe.data]))

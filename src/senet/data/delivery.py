@@ -84,7 +84,10 @@ class Batches(Dataset[Batch]):
         return _unpacked, (UserFiles(), self.samples, self.collate)
 
     def _batch(self, keys: Sequence[Any]) -> Batch:
-        return self.collate([self.samples[key] for key in keys])
+        batch: Any = self.collate([self.samples[key] for key in keys])
+        if not isinstance(batch, Batch):
+            raise UsageError(f"collate must return a senet.data.batch.Batch, got {type(batch).__name__}")
+        return batch
 
 
 def _unpacked(files: Any, samples: Dataset[Sample], collate: Callable[[Sequence[Sample]], Batch]) -> Batches:

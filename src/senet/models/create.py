@@ -59,8 +59,8 @@ def create_model(
         weights: a file of weights, of this package or of another library ("timm:file.pth"), or the name of a release to fetch
             ("timm/legacy_seresnet50"), or a state dict, see `senet.load_weights`. The options that a release needs (v1_5, stem_pool,
             hidden widths) are applied; with another `num_classes` all but the head is loaded.
-        adapt_input: how the weights' first kernel is spread if `in_channels` are others than the weights': "repeat" or "mean", see
-            `senet.load_weights`; None = refuse.
+        adapt_input: how the first kernel of trained weights (`weights`, or another library's `pretrained`) is spread if `in_channels` are
+            others than theirs: "repeat" or "mean", see `senet.load_weights`; None = refuse.
         device: where to build it; "meta" allocates nothing.
         features_only: return the stages' maps instead of logits, see `FeatureMaps`.
         out_indices: which of them; None = all.
@@ -100,7 +100,7 @@ def create_recalibrated(
         if "block" in needed:
             name, recalibration = split_name(name)[1], replace(recalibration, block=needed.pop("block"))
         options |= needed
-    build = create_foreign if is_foreign(name) else build_model
+    build = partial(create_foreign, adapt_input=adapt_input) if is_foreign(name) else build_model
     model = build(name, recalibration, device=device, **options)
     model = model if finish is None else finish(model)
     if opened is not None:

@@ -17,10 +17,16 @@ from senet.models.libraries import LIBRARIES, from_file
 from senet.spec import BlockSpec, Recalibration
 from senet.text import printable
 from senet.userfile import in_user_file, may_run
+from senet.weights.bridge import Allowed
+from senet.weights.load import load_opened
 from senet.weights.remote import fetching
+from senet.weights.source import Source
 
 INSERTION_OPTIONS = ("init", "existing", "at")
 """Options of a recipe's model that go to `senet.insert`; all others go to the library or the factory."""
+
+RGB = 3
+"""Channels of the images that the libraries' trained networks take."""
 
 PRETRAINED = "pretrained"
 """The option that asks a library for trained weights; such a network gets its blocks by init="identity" unless told otherwise."""
@@ -47,6 +53,7 @@ def create_foreign(
     num_classes: int | None = None,
     in_channels: int = 3,
     device: torch.device | str | None = None,
+    adapt_input: str | None = "repeat",
     **options: Any,
 ) -> nn.Module:
     """Create a network of another library or of a user's file, plain or with blocks inserted.
@@ -57,6 +64,7 @@ def create_foreign(
         num_classes: width of the head; None = what the library or factory has.
         in_channels: channels of the images.
         device: where to put it.
+        adapt_input: how the first kernel of trained weights is spread over other channels than 3, see `senet.load_weights`.
         options: `init`, `existing` and `at` of `senet.insert`; `pretrained`, True or for torchvision the name of weights; the rest is the
             library's or the factory's own.
 
@@ -66,7 +74,8 @@ def create_foreign(
     resolved = _resolved(name, recalibration)
     spec, placement, stages = resolved.block, resolved.placement, resolved.stages
     own = {key: value for key, value in options.items() if key not in INSERTION_OPTIONS}
-    model = _build(name, num_classes, in_channels, own)
+    is_spread = bool(own.get(PRETRAINED)) and in_channels != RGB and not in_user_file(name)
+    model = _spread(name, num_classes, in_channels, own, adapt_input) if is_spread else _build(name, num_classes, in_channels, own)
     config = {"num_classes": num_classes, "in_channels": in_channels, "block": spec, "placement": placement, "stages": stages}
     described = options if in_user_file(name) else {key: value for key, value in options.items() if key not in ORIGINS}
     _describe(model, ModelConfig(name, config | described), in_channels)
@@ -153,6 +162,14 @@ def _hyperparameters(name: str, options: Mapping[str, Any]) -> str:
     others = ("num_classes", "in_channels", "block", "placement", "stages", "inserted", "transform_input", PRETRAINED, *INSERTION_OPTIONS)
     own = {key: value for key, value in options.items() if key not in others}
     return json.dumps([name, own], sort_keys=True, default=repr)
+
+
+def _spread(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any], adapt_input: str | None) -> nn.Module:
+    """Build a trained network for images of other channels, from the one that its library has."""
+    trained = _build(name, num_classes, RGB, options)
+    model = _build(name, num_classes, in_channels, {key: value for key, value in options.items() if key != PRETRAINED})
+    load_opened(model, Source(f"the trained {name}", state=trained.state_dict()).open(), Allowed(adapt_input=adapt_input))
+    return model
 
 
 def _outlined(name: str, *arguments: Any) -> nn.Module:

@@ -23,6 +23,7 @@ from senet.models.libraries import ENTRIES
 from senet.models.registry import PLAIN, split_name
 from senet.schema import FLAG, NULL, Requirement, either, finite, integer, items, one_of, optional, record, text
 from senet.userfile import in_user_file, load_function
+from senet.weights.bridge import Allowed, bridge, check_head
 from senet.weights.check import mismatch_error, mismatches
 from senet.weights.metadata import COMMON_OPTIONS
 from senet.weights.source import OpenedWeights
@@ -76,10 +77,13 @@ def build_written(opened: OpenedWeights, config: Mapping[str, Any], build: Calla
     for option in ("num_classes", "in_channels"):
         optional(integer(0, widest)).check(config["options"][option], f"{where}.options.{option}")
     with at_most(len(opened.tensors) + SPARE, where):
-        outline = build(config, device="meta").state_dict()
-    faults = mismatches(opened.tensors, outline)
+        network = build(config, device="meta")
+    outline = network.state_dict()
+    given = bridge(opened.tensors, outline, network, Allowed(adapt_input=None)).tensors
+    check_head(opened.source.text, given, outline, network)
+    faults = mismatches(given, outline)
     if faults["missing"] or faults["of another shape"]:
-        raise mismatch_error(opened.source.text, opened.tensors, outline)
+        raise mismatch_error(opened.source.text, given, outline)
     return build(config, **options)
 
 

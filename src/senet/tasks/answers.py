@@ -2,17 +2,20 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from numbers import Real
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from senet.data.batch import Batch
 from senet.data.source import DataSource
 from senet.errors import UsageError
-from senet.recipe import DataRecipe
-from senet.tasks.task import Evaluator, Task
+from senet.recipe import DataRecipe, ModelRecipe
+from senet.tasks.task import Evaluator, Prediction, Task
+from senet.text import printable
 
 log = logging.getLogger("senet")
 
@@ -21,11 +24,17 @@ def open_source(task: Task, recipe: DataRecipe) -> DataSource:
     """Return the images that a task opens; the source's notes are logged, each once a process.
 
     Raises:
-        UsageError: if that is no DataSource.
+        UsageError: if that is no DataSource, has no validation images, or its classes are not names that can be written to a file.
     """
     source: Any = task.open(recipe)
     if not isinstance(source, DataSource):
         raise _wrong(task, "open", "a senet.data.source.DataSource", type(source).__name__)
+    if not isinstance(source.classes, Sequence) or not all(isinstance(name, str) for name in source.classes):
+        raise _wrong(task, "open", "a DataSource whose classes are a tuple of str", printable(repr(source.classes)))
+    if foreign := next((name for name in source.classes if not _is_writable(name)), None):
+        raise UsageError(f"the class name '{printable(foreign)}' of {source.name} is not UTF-8 and cannot be written to a file; rename it")
+    if not len(source.val):
+        raise UsageError(f"{source.name} has no validation images, and nothing can be measured without them")
     for note in source.notes:
         _log_once(note)
     return source
@@ -41,13 +50,87 @@ def losses_of(task: Task, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
     """Return a task's losses; "loss" is what is minimised.
 
     Raises:
-        UsageError: unless they are a mapping in which "loss" is a tensor of one element.
+        UsageError: unless they are a mapping to tensors of one element, in which "loss" depends on the outputs.
     """
     losses: Any = task.loss(outputs, targets)
-    loss = losses.get("loss") if isinstance(losses, Mapping) else None
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        raise _wrong(task, "loss", "a mapping in which 'loss' is a tensor of one element", _described(losses))
+    if not _has_scalars(losses) or "loss" not in losses:
+        raise _wrong(task, "loss", "a mapping in which 'loss' is a tensor of one element, and others are", _described(losses))
+    if torch.is_grad_enabled() and not losses["loss"].requires_grad:
+        raise _wrong(task, "loss", "a 'loss' that depends on the outputs", "one without a gradient")
     return losses
+
+
+def counts_of(task: Task, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
+    """Return what a task counts beside its losses.
+
+    Raises:
+        UsageError: unless it is a mapping to tensors of one element.
+    """
+    counts: Any = task.counts(outputs, targets)
+    if not _has_scalars(counts):
+        raise _wrong(task, "counts", "a mapping to tensors of one element", _described(counts))
+    return counts
+
+
+def network_of(task: Task, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
+    """Return the network that a task builds.
+
+    Raises:
+        UsageError: if that is no module.
+    """
+    network: Any = task.build(recipe, source, device)
+    if not isinstance(network, nn.Module):
+        raise _wrong(task, "build", "a torch.nn.Module", type(network).__name__)
+    return network
+
+
+def evaluator_of(task: Task, source: DataSource, device: torch.device) -> Evaluator:
+    """Return a task's fresh evaluator.
+
+    Raises:
+        UsageError: if it cannot be updated and computed.
+    """
+    evaluator: Any = task.evaluator(source, device)
+    if not all(callable(getattr(evaluator, name, None)) for name in ("update", "compute")):
+        raise _wrong(task, "evaluator", "an object with update and compute", type(evaluator).__name__)
+    return evaluator
+
+
+def noise_of(task: Task, source: DataSource, count: int) -> Batch:
+    """Return a task's batch of noise.
+
+    Raises:
+        UsageError: unless it is a Batch of so many images.
+    """
+    batch: Any = task.noise(source, count)
+    if not isinstance(batch, Batch) or not isinstance(batch.images, Tensor) or len(batch.images) != count:
+        raise _wrong(task, "noise", f"a senet.data.batch.Batch of {count} images", _described(batch))
+    return batch
+
+
+def classes_of(task: Task, batch: Batch) -> Tensor | None:
+    """Return a task's class of each image of a batch, or None.
+
+    Raises:
+        UsageError: unless they are (N,) integers.
+    """
+    classes: Any = task.image_classes(batch)
+    whole = isinstance(classes, Tensor) and classes.shape == (len(batch.images),) and not classes.is_floating_point()
+    if classes is not None and not whole:
+        raise _wrong(task, "image_classes", "None or a tensor of one integer an image", _described(classes))
+    return classes
+
+
+def prediction_of(task: Task, outputs: Any, classes: Sequence[str] | None, *, top_k: int) -> Prediction:
+    """Return a task's prediction of one image.
+
+    Raises:
+        UsageError: if it has no plain data.
+    """
+    prediction: Any = task.predict(outputs, classes, top_k=top_k)
+    if not callable(getattr(prediction, "to_dict", None)):
+        raise _wrong(task, "predict", "an object with to_dict", _described(prediction))
+    return prediction
 
 
 def metrics_of(task: Task, evaluator: Evaluator) -> dict[str, float]:
@@ -61,6 +144,14 @@ def metrics_of(task: Task, evaluator: Evaluator) -> dict[str, float]:
     if not isinstance(found, Mapping) or not all(isinstance(found.get(name), Real) for name in names):
         raise _wrong(task, "evaluator's compute", f"a mapping to a number of each of {', '.join(names)}", _described(found))
     return {name: found[name] for name in names}
+
+
+def _has_scalars(values: Any) -> bool:
+    return isinstance(values, Mapping) and all(isinstance(value, Tensor) and value.numel() == 1 for value in values.values())
+
+
+def _is_writable(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _wrong(task: Task, method: str, wanted: str, got: str) -> UsageError:

@@ -35,6 +35,17 @@ class Classification(ImageTask):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
+    def num_outputs(self, source: DataSource) -> int:
+        """Return one output a class.
+
+        Raises:
+            UsageError: for fewer than two classes, of which any network is always right.
+        """
+        if len(source.classes) < 2:
+            found = f"one class, {source.classes[0]!r}" if source.classes else "no classes"
+            raise UsageError(f"classification needs two classes or more, and {source.name} has {found}: there is nothing to tell apart")
+        return super().num_outputs(source)
+
     def loss(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         """Return the mean loss of logits (N, classes) and classes (N,)."""
         return {"loss": functional.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)}

@@ -1,6 +1,6 @@
 """Tasks by name: those of the package, and a user's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from senet.errors import UsageError, choice_error
@@ -25,7 +25,7 @@ def open_task(recipe: Recipe) -> Task:
     name = recipe.task
     task = _factory(name)(recipe)
     metrics = getattr(task, "metrics", ())
-    if not metrics or not all(isinstance(metric, Metric) for metric in metrics):
+    if not isinstance(metrics, Sequence) or not metrics or not all(isinstance(metric, Metric) for metric in metrics):
         raise UsageError(f"task {name} must have `metrics`: a tuple of at least one senet.tasks.task.Metric, the first one primary")
     names = [metric.name for metric in metrics]
     taken = [name for name in names if name in RESERVED_METRICS | {"loss"} or names.count(name) > 1]

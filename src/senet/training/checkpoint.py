@@ -5,7 +5,6 @@ Both are files of `torch.save` with a line of text behind them: the SHA-256 of a
 
 import hashlib
 import logging
-import re
 import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,14 +16,13 @@ from senet.errors import UsageError
 from senet.results.run_folder import RunFolder
 from senet.schema import brief
 from senet.text import printable
+from senet.weights.archive import check_archive
+from senet.weights.trailer import is_as_written, trailer
 
 log = logging.getLogger("senet")
 
 FORMAT, OLDER = 3, (1, 2)
 """The format that is written, and those that are read besides: 2 has no checksum and no origin, 1 another tally, see `Tally.restored`."""
-
-SEAL = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")
-SEAL_BYTES = 1 + len("sha256 ") + 64 + 1
 
 
 class DamagedCheckpointError(UsageError):
@@ -45,7 +43,7 @@ def write_checkpoint(run: RunFolder, state: dict[str, Any]) -> None:
             if hashed.error is None:
                 raise
             raise hashed.error from None
-        file.write(b"\nsha256 %s\n" % hashed.digest.hexdigest().encode())
+        file.write(trailer(hashed.digest.hexdigest()))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -57,8 +55,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise DamagedCheckpointError(f"{str(path)!r} {'is missing' if not path.exists() else 'is not a file'}")
-    sealed = _check_seal(path)
+    as_written = is_as_written(path)
+    if as_written is False:
+        raise DamagedCheckpointError(f"{str(path)!r} is damaged: it is not what was written, by its checksum")
     try:
+        check_archive(path)
         with warnings.catch_warnings(action="ignore"):  # torch's remarks on pickles that it did not write
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
@@ -68,7 +69,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{str(path)!r} was written by another version of senet (format {brief(found)}); train the run from its start in another folder"
         )
-    if not sealed and found not in OLDER:
+    if as_written is None and found not in OLDER:
         raise DamagedCheckpointError(f"{str(path)!r} is damaged: its checksum is missing")
     return state
 
@@ -114,27 +115,3 @@ class _HashedFile:
     def flush(self) -> None:
         """Hand what was written to the system."""
         self._file.flush()
-
-
-def _check_seal(path: Path) -> bool:
-    """Return whether a file ends with the checksum of what stands before it.
-
-    Raises:
-        DamagedCheckpointError: if it ends with another's.
-    """
-    left = path.stat().st_size - SEAL_BYTES
-    if left < 0:
-        return False
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        file.seek(left)
-        seal = SEAL.fullmatch(file.read())
-        if seal is None:
-            return False
-        file.seek(0)
-        while block := file.read(min(left, 2**20)):
-            digest.update(block)
-            left -= len(block)
-    if digest.hexdigest().encode() != seal[1]:
-        raise DamagedCheckpointError(f"{str(path)!r} is damaged: it is not what was written, by its checksum")
-    return True

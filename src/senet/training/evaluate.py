@@ -16,7 +16,7 @@ from senet.data.views import Views
 from senet.recipe import DataRecipe
 from senet.results.metric import Metric
 from senet.surgery.preserve import evaluating
-from senet.tasks.answers import metrics_of, open_source
+from senet.tasks.answers import evaluator_of, metrics_of, open_source
 from senet.tasks.task import Evaluator, Task
 from senet.training.members import Networks, check_classes, choose_device, common_input, common_task, load_members
 
@@ -103,7 +103,7 @@ def evaluate(
     source = replace(source, input=common_input(members, source.input))
     batches = eval_loader(source, recipe, task, views=Views(crops, tuple(scales) if scales else None, size))
     corrupt = CorruptLog(recipe.max_corrupt, len(source.val))
-    models, evaluator = [member.model for member in members], task.evaluator(source, device)
+    models, evaluator = [member.model for member in members], evaluator_of(task, source, device)
     with closing(batches):
         return score(task, models, evaluator, watch(batches), device=device, corrupt=corrupt)
 

@@ -15,7 +15,7 @@ from senet.data.source import DataSource
 from senet.data.waiting import BatchLoader
 from senet.errors import UsageError
 from senet.recipe import Recipe, TrainingRecipe
-from senet.tasks.answers import open_source
+from senet.tasks.answers import network_of, open_source
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.training.batchnorm import freeze_batchnorm
@@ -131,7 +131,7 @@ def prepare(recipe: Recipe) -> Job:
     corrupt = CorruptLog(recipe.data.max_corrupt, len(source.train) + len(source.val))
 
     torch.manual_seed(seed_of(recipe.seed, "weights"))
-    model = task.build(recipe.model, source)
+    model = network_of(task, recipe.model, source)
     model.to(fabric.device)
     model.to(memory_format=LAYOUTS[plan.channels_last])  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True) if plan.ema_decay else None

@@ -16,7 +16,7 @@ from senet.recipe import Recipe, load_recipe
 from senet.results.origin import write_origin
 from senet.results.run import RunResult
 from senet.results.run_folder import RunFolder, new_run, resumed_run
-from senet.tasks.answers import losses_of
+from senet.tasks.answers import counts_of, evaluator_of, losses_of
 from senet.training.batchnorm import broadcast_buffers
 from senet.training.evaluate import Evaluation, score
 from senet.training.interruption import Interrupted, Interruption
@@ -112,7 +112,7 @@ def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, 
             )
         images, targets, _ = job.to_device(batch)
         losses, outputs = train_step(job, network, images, targets)
-        state.count_step(losses, job.task.counts(outputs, targets), len(images))
+        state.count_step(losses, counts_of(job.task, outputs, targets), len(images))
         if bar.due():
             state.flush()
             bar.update(state.step, state.epoch + 1, state.tally.means()["train_loss"])
@@ -177,7 +177,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
 def validate(job: Job, interruption: Interruption) -> Evaluation:
     """Measure the network on the validation images."""
     broadcast_buffers(job.trained)
-    evaluator, batches = job.task.evaluator(job.source, job.fabric.device), interruption.guard(job.validation)
+    evaluator, batches = evaluator_of(job.task, job.source, job.fabric.device), interruption.guard(job.validation)
     with job.fabric.autocast():
         found = score(job.task, [job.trained], evaluator, batches, device=job.fabric.device, corrupt=job.corrupt)
     pool_names(job.corrupt)

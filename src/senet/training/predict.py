@@ -15,6 +15,7 @@ from senet.data.source import UnreadableImageError
 from senet.data.views import Views
 from senet.errors import UsageError
 from senet.surgery.preserve import evaluating
+from senet.tasks.answers import prediction_of
 from senet.tasks.task import Prediction, Task
 from senet.training.members import choose_device, common_input, common_task, load_members
 
@@ -88,7 +89,7 @@ def predict(
             return ImagePrediction(str(image), error=f"{image}: {error}")
         with evaluating(nn.ModuleList(networks)), torch.inference_mode():
             outputs = task.average(networks, views[None].to(device))
-        return ImagePrediction(str(image), task.predict(outputs, members[0].classes, top_k=top_k))
+        return ImagePrediction(str(image), prediction_of(task, outputs, members[0].classes, top_k=top_k))
 
     return map(predict_one, files)
 

@@ -30,7 +30,7 @@ class Tally:
     def add(self, means: Mapping[str, Tensor], counts: Mapping[str, Tensor], images: int) -> None:
         """Note one step: scalars that are means over its images, "loss" among them, and scalars that are sums over them."""
         self._means, self._names = tuple(means), (*means, *counts)
-        self._pending.append(torch.stack([value.detach().float() for value in (*means.values(), *counts.values())]))
+        self._pending.append(torch.stack([value.detach().float().reshape(()) for value in (*means.values(), *counts.values())]))
         self._sizes.append(images)
 
     def flush(self) -> int | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from senet.errors import UsageError
+from senet.weights.trailer import TRAILER_BYTES, trailer_length
 
 ZIP = b"PK\x03\x04"
 """First bytes of an archive; the older format is five bare pickles, and the storages."""
@@ -85,9 +86,9 @@ def _check_records(path: Path, content: Any) -> None:
 
 
 def _ends_in_directory(content: Any, start: int) -> bool:
-    """Return whether an archive ends in its directory and nothing behind it: any reader then finds the one that begins at `start`."""
-    end = len(content) - 22
-    size, offset, comment = struct.unpack("<IIH", content[end + 12 :]) if content[end : end + 4] == b"PK\x05\x06" else (0, 0, 1)
+    """Return whether an archive ends in its directory and nothing but a checksum behind it: any reader then finds the one at `start`."""
+    end = len(content) - trailer_length(content[-TRAILER_BYTES:]) - 22
+    size, offset, comment = struct.unpack("<IIH", content[end + 12 : end + 22]) if content[end : end + 4] == b"PK\x05\x06" else (0, 0, 1)
     if content[end - 20 : end - 16] == b"PK\x06\x07":  # there is a directory for large files
         end -= 76
         (place,) = struct.unpack("<Q", content[end + 64 : end + 72])

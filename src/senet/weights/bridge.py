@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from senet.blocks.kinds import is_block
+from senet.errors import UsageError
+from senet.weights.check import mismatches
 from senet.weights.releases.library import COUNTER, Tensors
 from senet.weights.stem import find_stem, spread_kernels
 
@@ -91,6 +93,18 @@ def heads_of(network: nn.Module) -> list[str]:
     stated = declared.get("classifier") if isinstance(declared, Mapping) else None
     said = [name for name in (own, *(stated if isinstance(stated, tuple | list) else (stated,))) if isinstance(name, str) and name]
     return [*said, *(name.partition(".")[0] for name in said)] or list(HEADS)
+
+
+def check_head(text: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Raise UsageError if nothing but the network's head is missing in a file; `text` is what the error calls it."""
+    heads = tuple(f"{head}." for head in heads_of(network))
+    faults = mismatches(given, wanted)
+    missing = faults.pop("missing")
+    if missing and all(name.startswith(heads) for name in missing) and not any(faults.values()):
+        raise UsageError(
+            f"{text!r} has no head: create_model(..., weights=, num_classes=) or load_weights(..., new_head=True) gives the network a new "
+            "one, and features_only=True needs none"
+        )
 
 
 def channels_of(network: nn.Module) -> int | None:

@@ -1,6 +1,7 @@
 """Trained weights into networks, all or none."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from senet.errors import UsageError
 from senet.surgery.wrappers import load_tensors, plain_state, unwrap
 from senet.text import printable
-from senet.weights.bridge import Allowed, Bridged, bridge
+from senet.weights.bridge import Allowed, Bridged, bridge, check_head
 from senet.weights.check import check_config, check_tensors, listed, mismatches
 from senet.weights.fold_input import fold_input
 from senet.weights.match import check_options, find_release, is_of_kind
@@ -108,6 +109,7 @@ def load_opened(
         metadata, view = match.metadata(text), match.opened
         check_options(text, match, network)
         bridged = bridge(match.tensors, own, network, allowed)
+    check_head(text, bridged.tensors, own, network)
     check_tensors(text, bridged.tensors, own)
     load_tensors(network, bridged.tensors)
     head = tuple(name for name in bridged.fresh if not _is_buffer(network, name))
@@ -153,17 +155,20 @@ def _expected_network(model: nn.Module, release: Release) -> nn.Module | None:
 
 
 def _own_view(opened: OpenedWeights, own: Mapping[str, Tensor], network: nn.Module, allowed: Allowed) -> tuple[OpenedWeights, Bridged]:
-    """Return the file with the names that fit the network, and its tensors under those; if none fit, with its own names."""
-    first: tuple[OpenedWeights, Bridged] | None = None
+    """Return the file with the names that fit the network, or fit it best, and its tensors under those."""
+    best: tuple[OpenedWeights, Bridged] | None = None
+    fewest = math.inf
     for prefix in dict.fromkeys(("", common_prefix(own))):
         wanted = {name.removeprefix(prefix): tensor for name, tensor in own.items()}
         for view in opened.views():
             bridged = bridge(view.tensors, wanted, network, allowed).below(prefix)
-            first = first or (view, bridged)
-            if not any(mismatches(bridged.tensors, own).values()):
-                return view, bridged
-    assert first is not None
-    return first
+            wrong = sum(map(len, mismatches(bridged.tensors, own).values()))
+            if wrong < fewest:
+                best, fewest = (view, bridged), wrong
+            if not wrong:
+                break
+    assert best is not None
+    return best
 
 
 def _free_options(model: nn.Module, allowed: Allowed) -> tuple[str, ...]:

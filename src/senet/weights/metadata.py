@@ -4,6 +4,7 @@ The strings of a safetensors file's metadata are JSON. Here they are read into p
 options a network of that name takes, and whether its plan fits, is for those to say who build it.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 from senet.errors import UsageError
 from senet.schema import Requirement, integer, items, one_of, optional, plain_data, read_json, record, text
 from senet.spec import PLACEMENTS, WRITTEN_BLOCK, WRITTEN_INPUT, InputSpec
+from senet.text import printable
 
 LEVELS = 12
 """Levels of lists and mappings in a recipe or in what else a file says."""
@@ -43,7 +45,7 @@ STATEMENTS = {
     "input": optional(WRITTEN_INPUT),
     "recipe": optional(record({"task": text(1000), "name": text(1000), "data": _NAMED, "model": _NAMED}, others=_PLAIN)),
     "senet": optional(text(100)),
-    "extra": record({"metrics": items(_NAMED)}, others=plain_data(LEVELS, allow_nan=True)),
+    "extra": record({}, others=plain_data(LEVELS, allow_nan=True)),
 }
 """Key of a file's metadata -> what it may say; other keys belong to other programs."""
 
@@ -80,6 +82,22 @@ class WeightsMetadata:
         if self.config is None:
             raise UsageError(f"{self.source!r} does not say which network it fits; create that with create_model and use load_weights")
         return self.config
+
+
+def write_metadata(where: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the strings of a file's metadata; what could not be read back is not written.
+
+    Raises:
+        UsageError: if a value is no plain data with finite numbers, or does not say what `STATEMENTS` allows.
+    """
+    strings = {}
+    for key, value in values.items():
+        try:
+            strings[key] = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UsageError(f"cannot write {where}: {key} is not plain data with finite numbers ({printable(error)})") from error
+        read_json(strings[key], f"cannot write {where}: {key}", STATEMENTS[key])
+    return strings
 
 
 def parse_metadata(source: str, strings: Mapping[str, str]) -> WeightsMetadata:

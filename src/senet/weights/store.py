@@ -1,6 +1,5 @@
 """Weights in safetensors files whose metadata says which network they fit, what its classes are called and what images it expects."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from senet.weights.archive import UNPACKED, ZIP
 from senet.weights.entries import find_state
 from senet.weights.formats import PICKLE, check_file
 from senet.weights.header import check_count, check_header
-from senet.weights.metadata import WeightsMetadata, parse_metadata
+from senet.weights.metadata import WeightsMetadata, parse_metadata, write_metadata
 from senet.weights.plain_pickle import read_pickle
 from senet.weights.seal import check_sealed, write_sealed
 
@@ -58,9 +57,11 @@ def save_weights(
         extra: anything else that is plain data, such as epoch and accuracy.
 
     Raises:
-        UsageError: if the network is sharded over processes, or has tensors that a file cannot hold.
+        UsageError: if the network is sharded over processes, or has tensors that a file cannot hold, or what is said of it is not plain
+            data, or could not be read back.
     """
     model = unwrap(model)
+    model = getattr(model, "headless", model)  # features are taken from a network without its head
     config = find_config(model)
     loaded = metadata_of(model)
     classes, input = classes or loaded.classes, input or loaded.input  # noqa: A001
@@ -72,7 +73,7 @@ def save_weights(
         "senet": senet.__version__,
         "extra": dict(extra or {}),
     }
-    metadata = {key: json.dumps(value, allow_nan=False) for key, value in values.items()}  # safetensors takes strings only
+    metadata = write_metadata(str(path), values)
     tensors = {name: _on_disk(name, value) for name, value in plain_state(model).items()}
     times = Counter(tensor.data_ptr() for tensor in tensors.values())  # modules under two names share memory, which the format refuses
     tensors = {name: tensor.clone() if times[tensor.data_ptr()] > 1 else tensor for name, tensor in tensors.items()}

@@ -1,0 +1,55 @@
+"""`senet eval`: what a file of weights may choose of the images that it is tried on."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import senet
+from senet.cli.main import main
+from senet.spec import InputSpec
+
+DIGITS = [str(number) for number in range(10)]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return tmp_path / "w.safetensors"
+
+
+def write(path: Path, **data: object) -> None:
+    torch.manual_seed(0)
+    model = senet.create_model("preresnet20", num_classes=10, in_channels=1)
+    images = InputSpec(8, 8, 1, (0.3,), (0.4,))
+    senet.save_weights(model, path, classes=DIGITS, input=images, recipe={"name": "mine", "data": {"name": "digits"} | data})
+
+
+def test_weights_say_which_images_they_were_tried_on(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(weights, workers=10**6, batch_size=10**9, download=True, max_pixels=10**12)
+    assert main(["eval", str(weights), "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] > 0
+
+
+def test_weights_outside_a_run_choose_no_folder(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(weights, name="folder", root="/\x1b[31m")
+    assert main(["eval", str(weights), "--quiet"]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "says that its images lie in /\\x1b[31m, and weights that lie in no run's folder do not choose what is opened" in line
+    assert line.isprintable()
+    assert main(["eval", str(weights), "--quiet", "--data.root", str(weights.parent / "images")]) == 2
+    assert "images' is not a folder" in capsys.readouterr().err
+
+
+def test_weights_in_their_runs_folder_are_tried_on_its_images(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(weights, name="folder", root=str(weights.parent / "images"))
+    (weights.parent / "recipe.yaml").write_text("name: mine\n")
+    assert main(["eval", str(weights), "--quiet"]) == 2
+    assert "images' is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", [{"name": 3}, {"name": ["x"]}, {"image_size": "x"}, {"mean": ["x"]}, {"eval_resize": -1}])
+def test_what_a_recipe_in_a_file_cannot_say(weights: Path, data: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+    write(weights, **data)
+    assert main(["eval", str(weights), "--quiet"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
