@@ -17,7 +17,7 @@ OTHER_SIDES = (
 )
 """Sides tried where a network refuses those: one with a fixed size takes one only."""
 
-LENGTHS = (8000, 16000, 1000, 1024, 2048, 4096, 8192, 22050, 32000, 44100, 48000)
+SIGNAL_LENGTHS = (8000, 16000, 1000, 1024, 2048, 4096, 8192, 22050, 32000, 44100, 48000)
 """Lengths of signals tried beside them."""
 
 CUBE_SIDES = (64, 32, 16, 96, 128, 24, 48, 80, 112, 8)
@@ -41,7 +41,7 @@ def images(model: nn.Module, *, small: bool, others: bool = False) -> list[tuple
     if dimensions == 3:
         sides = CUBE_SIDES[2:] if others else CUBE_SIDES[:2]
     elif others:
-        sides = OTHER_SIDES + (LENGTHS if dimensions == 1 else ())
+        sides = OTHER_SIDES + (SIGNAL_LENGTHS if dimensions == 1 else ())
     else:
         sides = SMALL_SIDES if small else SIDES
     shapes = [(2, channels) + (side,) * dimensions for side in sides]
