@@ -1,10 +1,9 @@
 """Networks as files for other engines: ONNX, and torch.export's own format, checked against the network that they came from."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,13 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from senet.atomic import replacing
+from senet.deploy.agreement import Check, compare_outputs, in_one_line, outputs_of
+from senet.deploy.formats import WRITERS, output_names
+from senet.deploy.lengths import AXES, Lengths, find_lengths
 from senet.deploy.optimize import optimize as optimized
 from senet.errors import UsageError, choice_error
 from senet.surgery.duplicate import duplicate
 from senet.surgery.wrappers import unwrap
-
-TOLERANCE = 1e-3
-"""Largest difference of the logits, relative to the largest of them, that a file may show (engines sum in other orders)."""
-
-ODD = (17, 40)
-"""Pixels by which the images of the second check are larger than the example's, in height and width."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """Comparison of a file with its network: the images' shape, and the largest difference relative to the largest output."""
-
-    shape: tuple[int, ...]
-    error: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +32,8 @@ class ExportReport:
         optimized: whether it is the inference form.
         free: the axes of the images that may have any length.
         checks: comparisons with the network; none if it was not verified.
+        fixed: the axes, but for the channels, that have the length of the example.
+        reason: why, if they were not to be.
     """
 
     file: str
@@ -52,6 +42,8 @@ class ExportReport:
     optimized: bool
     free: tuple[str, ...]
     checks: tuple[Check, ...]
+    fixed: tuple[str, ...] = ()
+    reason: str = ""
 
     def table(self) -> Table:
         """Return a table for the terminal."""
@@ -60,6 +52,9 @@ class ExportReport:
         table.add_row("size", f"{self.bytes / 2**20:.1f} MiB")
         table.add_row("form", "optimised for inference" if self.optimized else "as trained")
         table.add_row("any", ", ".join(self.free) or "nothing: the sizes of the example are fixed")
+        if self.fixed:
+            why = f" ({self.reason})" if self.reason else ""
+            table.add_row("fixed", f"{', '.join(self.fixed)}{why}")
         for check in self.checks:
             table.add_row("checked", f"{'x'.join(map(str, check.shape))}: differs by {check.error:.1e} of the largest output")
         return table
@@ -77,131 +72,117 @@ def export(
     optimize: bool = True,
     verify: bool = True,
     images: Sequence[Tensor] = (),
+    fixed_size: bool = False,
 ) -> ExportReport:
-    """Write a network to an .onnx or a .pt2 file, for images of any number and size where its layers allow that.
+    """Write a network to an .onnx or a .pt2 file, for images of any number and size where the network and its layers allow that.
 
     Args:
-        model: the network; it is left alone.
+        model: the network; it is left alone. It returns a tensor, or tuples, lists and mappings of them; the keys of a mapping name the
+            outputs of an ONNX file.
         path: the file to write or replace; its suffix says the format.
-        example_input: images (N, C, H, W) with N >= 2; None = random ones of the network's own size.
+        example_input: images (N, C, H, W), signals (N, C, L), volumes (N, C, D, H, W) or vectors (N, C) with N >= 2; None = random images
+            of the network's own size.
         optimize: export the inference form, see `senet.optimize`.
         verify: run the file and compare its outputs with the network's, on a single image and on three larger ones if sizes are free.
         images: further batches to compare on.
+        fixed_size: take images of the example's size only, which some engines compute faster.
 
     Raises:
-        UsageError: for another suffix, a network that does not say its input size, or a library that is missing.
-        RuntimeError: if the outputs differ; nothing is written then.
+        UsageError: for another suffix, a network that does not say its input size or refuses the example, or a library that is missing.
+        RuntimeError: if the network cannot be exported, the file cannot be run, or the outputs differ; nothing is written then.
     """
-    model = unwrap(model)
-    path = Path(path)
-    if path.suffix not in WRITERS:
+    model, path = unwrap(model), Path(path)
+    if path.suffix.lower() not in WRITERS:
         raise choice_error("format of a file", path.suffix, WRITERS)
-    if example_input is None:
-        size = getattr(model, "input_size", None)
-        if size is None:
-            raise UsageError(f"{type(model).__name__} does not say its input size: give example_input, such as torch.randn(2, 3, 224, 224)")
-        example_input = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
-    if len(example_input) < 2:
-        raise UsageError("example_input needs two images or more: one would fix the batch size to 1")
+    example = _example(model, example_input)
     reference = duplicate(model).eval()
+    wanted = outputs_of(reference, example)
     network = optimized(reference) if optimize else reference
-    auto = torch.export.Dim.AUTO
-    with _quiet("torch.fx.experimental.symbolic_shapes"):
-        program = torch.export.export(network, (example_input,), dynamic_shapes=({0: auto, 2: auto, 3: auto},))
-    write, runner = WRITERS[path.suffix]
-    free = _free_axes(program)
-    with replacing(path) as temporary:
-        write(program, temporary)
-        checks = tuple(_checks(runner(temporary), reference, example_input, free, images)) if verify else ()
-        if wrong := [check for check in checks if not check.error <= TOLERANCE]:
-            shape = "x".join(map(str, wrong[0].shape))
-            raise RuntimeError(
-                f"the file computes something else: {wrong[0].error:.1e} of the largest output off on {shape}; nothing is written"
-            )
-    return ExportReport(str(path), path.suffix.removeprefix("."), path.stat().st_size, optimize, free, checks)
+    lengths = find_lengths(reference, example, fixed_size=fixed_size)
+    try:
+        program = _program(network, example, lengths)
+    except RuntimeError as error:
+        if lengths.larger is None:
+            raise
+        lengths = Lengths(lengths.single, None, str(error))
+        program = _program(network, example, lengths)
+    free = _free_axes(program, lengths)
+    if not {*range(2, example.ndim)} <= set(free):
+        lengths = Lengths(lengths.single, None, lengths.reason)
+    write, runner = WRITERS[path.suffix.lower()]
+    with replacing(path) as temporary, _quiet("torch.onnx._internal.exporter._core"):
+        in_one_line("the network cannot be written as such a file", lambda: write(program, temporary, output_names(wanted)))
+        checks = tuple(compare_outputs(temporary, runner, reference, [example, *_more(lengths, free), *images])) if verify else ()
+    names = ("batch", "", *AXES[example.ndim])
+    fixed = tuple(name for axis, name in enumerate(names) if name and axis not in free)
+    free_names = tuple(names[axis] for axis in free)
+    return ExportReport(
+        str(path), path.suffix.lower().removeprefix("."), path.stat().st_size, optimize, free_names, checks, fixed, lengths.reason
+    )
 
 
 def export_onnx(
-    model: nn.Module, path: str | Path, example_input: Tensor | None = None, *, optimize: bool = True, verify: bool = True
+    model: nn.Module,
+    path: str | Path,
+    example_input: Tensor | None = None,
+    *,
+    optimize: bool = True,
+    verify: bool = True,
+    fixed_size: bool = False,
 ) -> ExportReport:
     """Write a network to an ONNX file; see `export`.
 
     Raises:
         UsageError: as `export` does, and unless the path ends in .onnx.
+        RuntimeError: as `export` does.
     """
-    if Path(path).suffix != ".onnx":
+    if Path(path).suffix.lower() != ".onnx":
         raise UsageError(f"the file must end in .onnx, got {str(path)!r}")
-    return export(model, path, example_input, optimize=optimize, verify=verify)
+    return export(model, path, example_input, optimize=optimize, verify=verify, fixed_size=fixed_size)
+
+
+def _example(model: nn.Module, example: Tensor | None) -> Tensor:
+    """Return the example on the network's device, of its type."""
+    if example is None:
+        size = getattr(model, "input_size", None)
+        if size is None:
+            raise UsageError(f"{type(model).__name__} does not say its input size: give example_input, such as torch.randn(2, 3, 224, 224)")
+        example = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))
+    if not isinstance(example, Tensor) or example.ndim not in AXES:
+        got = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
+        raise UsageError(f"example_input must be one tensor (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W), got {got}")
+    if len(example) < 2:
+        raise UsageError("example_input needs two images or more: one would fix the batch size to 1")
+    weight = next((weight for weight in model.parameters() if weight.is_floating_point()), example)
+    return example.to(weight.device, weight.dtype if example.is_floating_point() else None)
+
+
+def _program(network: nn.Module, example: Tensor, lengths: Lengths) -> torch.export.ExportedProgram:
+    free = dict.fromkeys(lengths.free, torch.export.Dim.AUTO)
+    with _quiet("torch.fx.experimental.symbolic_shapes"):
+        return in_one_line(
+            "torch.export cannot follow this network", lambda: torch.export.export(network, (example,), dynamic_shapes=(free,))
+        )
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep a logger's warnings to itself: torch reports at length which inequalities of pooled sizes it did not simplify."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _quiet(*names: str) -> Iterator[None]:
+    """Keep loggers' warnings to themselves: torch reports at length which inequalities it did not simplify, and outputs that are None."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
-def _free_axes(program: torch.export.ExportedProgram) -> tuple[str, ...]:
+def _free_axes(program: torch.export.ExportedProgram, lengths: Lengths) -> tuple[int, ...]:
     """Return the axes of the images that the program leaves open."""
     images = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name in program.graph_signature.user_inputs)
-    lengths = images.meta["val"].shape
-    return tuple(name for axis, name in ((0, "batch"), (2, "height"), (3, "width")) if isinstance(lengths[axis], torch.SymInt))
+    return tuple(axis for axis in lengths.free if isinstance(images.meta["val"].shape[axis], torch.SymInt))
 
 
-def _checks(
-    run: Callable[[Tensor], Tensor], reference: nn.Module, example: Tensor, free: tuple[str, ...], images: Sequence[Tensor]
-) -> list[Check]:
-    _, channels, height, width = example.shape
-    batches = [example]
-    if "batch" in free:
-        batches.append(example[:1])
-    if {"batch", "height", "width"} <= set(free):
-        generator = torch.Generator().manual_seed(1)
-        batches.append(torch.randn(3, channels, height + ODD[0], width + ODD[1], generator=generator))
-    found = []
-    for batch in (*batches, *images):
-        with torch.no_grad():
-            want, got = reference(batch), run(batch)
-        error = (got - want).abs().max() / want.abs().max()
-        found.append(Check(tuple(batch.shape), float(error)))
-    return found
-
-
-def _write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
-    try:
-        import onnxscript  # noqa: F401 - torch's exporter needs it and says so in three lines
-    except ImportError as error:
-        raise UsageError("ONNX files need the extra `export`: pip install 'senet[export]'") from error
-    exported = torch.onnx.export(program, dynamo=True, verbose=False)
-    assert exported is not None
-    exported.save(path)
-
-
-def _write_pt2(program: torch.export.ExportedProgram, path: Path) -> None:
-    with path.open("wb") as file:
-        torch.export.save(program, file)
-
-
-def _onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError("verifying an ONNX file needs onnxruntime: pip install 'senet[export]', or do not verify") from error
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
-
-
-def _pt2_runner(path: Path) -> Callable[[Tensor], Tensor]:
-    return torch.export.load(BytesIO(path.read_bytes())).module()  # by its name, torch may not take it for a package
-
-
-Writer = Callable[[torch.export.ExportedProgram, Path], None]
-Runner = Callable[[Path], Callable[[Tensor], Tensor]]
-WRITERS: Mapping[str, tuple[Writer, Runner]] = {".onnx": (_write_onnx, _onnx_runner), ".pt2": (_write_pt2, _pt2_runner)}
-"""Suffix of a file -> what writes it, and what runs it."""
+def _more(lengths: Lengths, free: Sequence[int]) -> list[Tensor]:
+    return [images for images in (lengths.single, lengths.larger) if images is not None and 0 in free]

@@ -55,7 +55,8 @@ SQUEEZE: dict[str, Callable[[Tensor, torch.dtype | None], Tensor]] = {"avg": squ
 
 def fully_connected(z: Tensor, layer: Layer) -> Tensor:
     """Apply a linear layer over the channels (a 1x1 convolution). z: (N, C, *S) -> (N, D, *S)."""
-    return layer(z.movedim(1, -1)).movedim(-1, 1)
+    last = z.ndim - 1  # by its number: torch's older ONNX exporter writes -1 as it is, which no engine takes
+    return layer(z) if last == 1 else layer(z.movedim(1, last)).movedim(last, 1)
 
 
 def excite(z: Tensor, fc1: Layer, fc2: Layer, gate: str = "sigmoid") -> Tensor:

@@ -99,7 +99,7 @@ class DataRecipe:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     range: tuple[float, float] | None = None
-    max_pixels: int = 64_000_000
+    max_pixels: int = 52_000_000
     sampler: Literal["shuffle", "class_aware"] = "shuffle"
     batch_size: int = 128
     eval_batch_size: int | None = None
