@@ -73,7 +73,8 @@ class Probe:
             recorder = _Recorder(container)
             values = self.calls[container.module].bind(container.module).values()  # as the placeholders: one a parameter, in their order
             state = {f"inner.{name}": tensor for name, tensor in _meta_state(container.module).items()}
-            with torch.no_grad(), unchanged(*container.module.modules()), evaluating(container.module), suppress(Exception), FeatureAxes():
+            module = container.module
+            with torch.no_grad(), unchanged(*module.modules()), evaluating(module), suppress(Exception), self.provenance, FeatureAxes():
                 functional_call(recorder, state, tuple(values))  # what a failure leaves unknown is no map to recalibrate
             self.traced[container.graph] = recorder.values
         return self.traced[container.graph]
