@@ -32,7 +32,8 @@ KINDS: dict[str, Any] = {
 """Kind -> class of its blocks, or from where it is imported on first use; `senet.register_block` adds users' own."""
 
 
-_OPTION = either(NULL, FLAG, finite(), text())
+_SINGLE = either(NULL, FLAG, finite(), text(1000))
+_OPTION = either(_SINGLE, items(_SINGLE, high=100))
 _STAGE = either(integer(0, 1000), text(4, low=1, pattern=r"\d+", what="a stage"))
 WRITTEN_BLOCK = record({"kind": text(1000)}, others=either(_OPTION, table(_STAGE, _OPTION)))
 """A block as `BlockSpec.to_dict` writes it into JSON; what its options may be is the kind's to say."""
@@ -244,6 +245,7 @@ class BlockSpec:
         Raises:
             UsageError: for an unknown option (the nearest is named) or as the constructor does.
         """
+        WRITTEN_BLOCK.check(tree, "block")
         kind = tree.get("kind", "se")
         check_kind(kind)
         if len(tree) > ("kind" in tree) and (known := known_options(kind)) is not None:
@@ -262,9 +264,8 @@ class BlockSpec:
         Raises:
             UsageError: as `from_dict` does, or if the block is one of a user's file that was not named in this process.
         """
-        WRITTEN_BLOCK.check(tree, "block")
         kind = tree.get("kind", "se")
-        if in_user_file(kind) and not may_run(kind):
+        if isinstance(kind, str) and in_user_file(kind) and not may_run(kind):
             raise UsageError(
                 f"this needs blocks of {kind}, and a file of weights or a plan is no reason to run that code: "
                 f"name it yourself first, --block {kind} or senet.spec.block_class({kind!r})"

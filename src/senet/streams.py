@@ -34,7 +34,7 @@ def say(text: object, *, error: bool = False) -> None:
     """Print one line that may hold anybody's text: on stdout, or (`error`) on stderr, where nobody need read it."""
     try:
         print(printable(text, None), file=sys.stderr if error else sys.stdout)
-    except BrokenPipeError:
+    except OSError:
         if not error:
             raise
         drop(sys.stderr)

@@ -31,6 +31,14 @@ class Terminal(Console):
         """Turn a string into what is printed."""
         return super().render_str(printable_lines(text), **options)
 
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:  # a terminal that was closed, a full disk: as if nobody read it
+            if not self.stderr:
+                raise
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError for output; let progress go unseen."""
         if not self.stderr:

@@ -1,4 +1,5 @@
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -172,3 +173,12 @@ def test_doctor_takes_the_range_of_deep_images(folder, capsys):
     assert "--data.range LOW,HIGH" in findings(capsys, "--data-root", str(folder), code=1)["data", "folder"]["complaint"]
     found = findings(capsys, "--data-root", str(folder), "--data-range", "0,4095")
     assert found["data", ""]["complaint"] == "1 of 13 images looked at have more than 8 bits (I 1)"
+
+
+def test_a_warning_of_the_driver_is_a_finding(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def available() -> bool:
+        warnings.warn("CUDA initialization: the driver\n  is too old", UserWarning, stacklevel=2)
+        return False
+
+    monkeypatch.setattr("torch.cuda.is_available", available)
+    assert findings(capsys)["devices", "warning"]["complaint"] == "CUDA initialization: the driver is too old"

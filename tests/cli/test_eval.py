@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import senet
 from senet.cli.main import main
@@ -18,10 +19,10 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "w.safetensors"
 
 
-def write(path: Path, **data: object) -> None:
+def write(path: Path, *, channels: int = 1, in_channels: int = 1, **data: object) -> None:
     torch.manual_seed(0)
-    model = senet.create_model("preresnet20", num_classes=10, in_channels=1)
-    images = InputSpec(8, 8, 1, (0.3,), (0.4,))
+    model = senet.create_model("preresnet20", num_classes=10, in_channels=in_channels)
+    images = InputSpec(8, 8, channels, (0.3,) * channels, (0.4,) * channels)
     senet.save_weights(model, path, classes=DIGITS, input=images, recipe={"name": "mine", "data": {"name": "digits"} | data})
 
 
@@ -53,3 +54,19 @@ def test_what_a_recipe_in_a_file_cannot_say(weights: Path, data: dict[str, objec
     write(weights, **data)
     assert main(["eval", str(weights), "--quiet"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        ((3, 1), "speaks of images of 3 channels, but its network takes 1"),
+        ((4, 4), "4 channels, and image files are read with 1 or 3"),
+    ],
+)
+def test_channels_that_do_not_go_together(
+    weights: Path, channels: tuple[int, int], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(weights, channels=channels[0], in_channels=channels[1])
+    Image.new("RGB", (9, 9)).save(weights.parent / "image.png")
+    assert main(["predict", str(weights.parent / "image.png"), "--weights", str(weights)]) == 2
+    assert message in capsys.readouterr().err

@@ -34,6 +34,8 @@ def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
         (["modles"], "unknown command 'modles' (did you mean 'models'?)"),
         (["models", "se_resnet5"], "no model matches 'se_resnet5' (did you mean 'se_resnet50'?)"),
         (["models", "--jsn"], "unknown flag '--jsn' (did you mean '--json'?)"),
+        (["export", "resnet5", "--to", "x.onnx"], "unknown model 'resnet5' (did you mean 'resnet50'?); `senet models` lists all"),
+        (["profile", "resnet5"], "unknown model 'resnet5' (did you mean 'resnet50'?); `senet models` lists all"),
         (["recipes", "show", "digts"], "unknown recipe 'digts' (did you mean 'digits'?)"),
         (["recipes", "show"], "needs a name"),
         (["train", "nowhere.yaml"], "no recipe file 'nowhere.yaml'"),

@@ -1,25 +1,35 @@
 """What a worker cannot hand over arrives as an error, in one line, and the loader can be used again."""
 
 import errno
+import json
 import multiprocessing
 import os
+import pickle
 import resource
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from senet import userfile
 from senet.data.delivery import DataError, WorkerError
-from senet.data.loaders import eval_loader
+from senet.data.loaders import eval_loader, train_loader
+from senet.data.samplers import SampleKey
 from senet.data.source import DataSource
+from senet.data.views import Views
 from senet.errors import UsageError
-from senet.recipe import DataRecipe
+from senet.recipe import DataRecipe, build_recipe
 from senet.spec import InputSpec
 from senet.training.evaluate import evaluate
+from senet.userfile import load_function
 
 
 class Faulty:
@@ -140,6 +150,55 @@ def test_a_loader_can_be_used_again_after_an_error() -> None:
         list(batches)
     calls.append("seen by the workers that begin anew")
     assert len(list(batches)) == 2
+
+
+OWN_SOURCE = Path(__file__).parents[1] / "faults" / "stuck_source.py"
+
+
+@pytest.mark.parametrize("crops", ["centre", "ten"])
+def test_processes_that_are_started_anew_run_the_users_files_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: str) -> None:
+    recipe = DataRecipe(name=f"{OWN_SOURCE}:open_source", root=str(tmp_path), batch_size=8, workers=0, crop="pad", cutout=1)
+    source = load_function(recipe.name, "data source")(recipe)
+    loaders = train_loader(source, recipe, seed=0)._loader, eval_loader(source, recipe, views=Views(crops, scales=(5, 6)))
+    sent = [bytes(ForkingPickler.dumps(batches._loader.dataset)) for batches in loaders]
+    module = type(source.val).__module__
+    assert module.startswith("senet_user_")
+    monkeypatch.setattr(userfile, "_modules", {})  # as in a process that has run nothing yet
+    monkeypatch.delitem(sys.modules, module)
+    for data, key in zip(sent, ([SampleKey(0, 3)], [3]), strict=True):
+        batch = pickle.loads(data)[key]
+        assert batch.targets.tolist() == [3]
+    assert module in sys.modules
+
+
+def test_what_cannot_be_sent_to_processes_that_are_started_anew_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("senet.data.waiting.get_start_method", lambda: "spawn")
+    batches = loader(lambda index: None)
+    batches._loader.multiprocessing_context = "spawn"
+    with pytest.raises(UsageError, match=r"^worker processes here get the images and what prepares them pickled, .*--data\.workers 0$"):
+        list(batches)
+
+
+SPAWNED = """
+import multiprocessing, sys
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    from senet.cli.main import main
+    sys.exit(main(["train", "own.yaml", "--folder", "run", "--quiet", "--allow-code", sys.argv[2], "--json"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_that_are_not_forked_load_images_of_a_users_file(tmp_path: Path, method: str) -> None:
+    data = {"name": f"{OWN_SOURCE}:open_source", "root": str(tmp_path), "batch_size": 8, "workers": 2}
+    tree = {"name": "own", "model": {"name": "cifar_resnet20"}, "data": data, "training": {"epochs": 2}}
+    (tmp_path / "own.yaml").write_text(build_recipe(tree).to_yaml())
+    (tmp_path / "go.py").write_text(SPAWNED)
+    command = [sys.executable, "-W", "ignore", "go.py", method, str(OWN_SOURCE)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["epochs"] == 2
 
 
 def test_a_long_wait_is_said_aloud_and_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,26 +7,26 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from faults.forked import SECONDS, code_of, fork
 from senet.cli import main
 from senet.recipe import build_recipe
 from senet.results.run_folder import RunFolder
+from senet.training import loop as loop  # imported once, before the fork
 
 SOURCE = Path(__file__).with_name("stuck_source.py")
-SECONDS = 60.0
-"""How long anything is waited for."""
 
 
 @dataclass(frozen=True)
 class Begun:
     """Run under way, and the folder of its images, where a file called "stuck" stops the reading."""
 
-    process: multiprocessing.Process
+    process: BaseProcess
     root: Path
 
     @property
@@ -52,9 +52,7 @@ class Begun:
 
     def ended(self) -> int:
         """Wait for the end; return the exit code, which is negative for a signal."""
-        self.process.join(SECONDS)
-        assert self.process.exitcode is not None, self.told()
-        return self.process.exitcode
+        return code_of(self.process)
 
 
 def until(true: Callable[[], Any]) -> Any:
@@ -68,6 +66,16 @@ def until(true: Callable[[], Any]) -> Any:
 
 def begin(root: Path, *, workers: int, epochs: int = 10_000) -> Begun:
     """Begin a run, and wait until it has taken some steps."""
+    write_recipe(root, workers=workers, epochs=epochs)
+    (root / "told").touch()
+    begun = Begun(fork(lambda: train(root, "--quiet"), root / "told"), root)
+    until(lambda: begun.run.checkpoint.exists() or not begun.process.is_alive())
+    assert begun.process.is_alive(), begun.told()
+    return begun
+
+
+def write_recipe(root: Path, *, workers: int, epochs: int = 10_000) -> None:
+    """Write the recipe of a run that saves after every step."""
     tree = {
         "name": "hurt",
         "model": {"name": "cifar_resnet20", "block": "se"},
@@ -75,13 +83,18 @@ def begin(root: Path, *, workers: int, epochs: int = 10_000) -> Begun:
         "training": {"epochs": epochs, "save_steps": 1},
     }
     (root / "hurt.yaml").write_text(build_recipe(tree).to_yaml())
-    (root / "told").touch()
-    process = multiprocessing.get_context("fork").Process(target=_train, args=(root,))
-    process.start()
-    begun = Begun(process, root)
-    until(lambda: begun.run.checkpoint.exists() or not process.is_alive())
-    assert process.is_alive(), begun.told()
-    return begun
+
+
+def train(root: Path, *words: str) -> int:
+    """Train in a forked process, with streams and signals as a process of its own has them; return the exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # one in the background ignores it
+    sys.stdout, sys.stderr = (io.TextIOWrapper(os.fdopen(2, "wb", 0, closefd=False), write_through=True) for _ in range(2))
+    sys.__stderr__ = sys.stderr
+    options = ("--folder", str(root / "run"), "--allow-code", str(SOURCE))
+    code = main.main(["train", str(root / "hurt.yaml"), *options, *words])
+    for process in multiprocessing.active_children():
+        process.join(5)
+    return code
 
 
 def children(pid: int) -> list[int]:
@@ -98,21 +111,3 @@ def lives(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
-
-
-def _train(root: Path) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a terminal's process has; one in the background ignores it
-    told = os.open(root / "told", os.O_WRONLY | os.O_APPEND)
-    for stream in (1, 2):
-        os.dup2(told, stream)
-    sys.stdout, sys.stderr = (io.TextIOWrapper(os.fdopen(stream, "wb", 0), write_through=True) for stream in (1, 2))
-    sys.__stderr__ = sys.stderr
-    code = 99
-    try:
-        code = main.main(["train", str(root / "hurt.yaml"), "--folder", str(root / "run"), "--quiet"])
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        for process in multiprocessing.active_children():
-            process.join(5)
-        os._exit(code)

@@ -1,6 +1,7 @@
 """Runs whose processes are told to end, killed or stopped: they end in seconds, resumable, and leave no process."""
 
 import os
+import pty
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from faults.begun import SECONDS, Begun, begin, children, lives, until
+from faults.begun import Begun, begin, children, lives, train, until, write_recipe
+from faults.forked import SECONDS
+from senet.results.run_folder import RunFolder
 from senet.training.checkpoint import read_checkpoint
 
 SOON = 8.0
@@ -101,3 +104,21 @@ def test_a_stopped_run_goes_on(run: Callable[..., Begun]) -> None:
     begun.send(signal.SIGCONT)
     assert begun.ended() == 0, begun.told()
     assert begun.run.is_finished()
+
+
+def test_a_run_whose_terminal_is_closed_is_saved(tmp_path: Path) -> None:
+    write_recipe(tmp_path, workers=1)
+    pid, terminal = pty.fork()
+    if not pid:  # the run, whose terminal's other end is ours
+        try:
+            os._exit(train(tmp_path))
+        finally:
+            os._exit(99)
+    run, shown = RunFolder(tmp_path / "run"), b""
+    while not (run.has_checkpoint() and b"epoch" in shown):
+        shown += os.read(terminal, 10_000)
+    workers = children(pid)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP, shown[-2000:]
+    assert read_checkpoint(run.checkpoint)["epoch"] >= 0
+    assert_no_process_left(workers)

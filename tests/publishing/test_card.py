@@ -129,6 +129,31 @@ def test_blocks_with_their_options(block: dict, said: str) -> None:
     assert f"| blocks | {said}" in model_card(with_metadata(config={"name": "resnet50", "options": OPTIONS | {"block": block}}))
 
 
+HOSTILE = "<script>a</script> ![x](http://b) [c](d) **e** `f` | g\n\n# h\n```\n<i> \x1b[31m\u202e"
+
+
+def test_nothing_in_the_metadata_becomes_markup() -> None:
+    recipe = {"name": HOSTILE, "about": "a\n````\n<script>", "data": {"name": HOSTILE}}
+    extra = {HOSTILE: HOSTILE, "nested": {"<b>": ["<i>"]}}
+    card = model_card(with_metadata(classes=(HOSTILE, "b", "c"), recipe=recipe, extra=extra))
+    prose = re.sub(r"(?ms)^(`{3,})yaml\n.*?^\1$", "", card)
+    without_code = re.sub(r"`[^`\n]*`", "", prose.partition("---\n\n")[2].replace(code_of(card), ""))
+    assert not re.search(r"<(?!/?details>|/?summary>)", without_code)
+    assert not re.search(r"(?<!\\)(!\[|\]\((?!https://arxiv)|\*\*)", without_code)
+    assert [line for line in prose.splitlines() if line.startswith("# ")] == ["# net"]
+    assert card.replace("\n", "").isprintable()
+    assert yaml.safe_load(section(card, "Training").strip().strip("`").removeprefix("yaml")) is not None
+    assert front_matter(card)["tags"][2] == "se_resnet50"
+
+
+def test_an_own_block_is_named_without_its_folder() -> None:
+    block = {"kind": "/home/me/blocks/eca.py:ECA", "kernel": 5}
+    card = model_card(with_metadata(config={"name": "resnet50", "options": OPTIONS | {"block": block}}))
+    assert "| blocks | `eca.py:ECA` (kernel 5) |" in card
+    assert "eca.py:ECA" in front_matter(card)["tags"]
+    assert "/home" not in card
+
+
 def test_costs_are_those_of_the_network(hub: HubServer) -> None:
     model = senet.create_model("se_cifar_resnet20", num_classes=3)
     senet.push_to_hub(model, "user/net", input=INPUT)

@@ -81,10 +81,12 @@ def test_page_of_an_error_speaks_of_it_and_of_no_class() -> None:
 
 
 def test_names_of_a_user_cannot_break_the_page() -> None:
-    result = make_result({"plain": [1.0, 2.0], "<b>SE</b> & co": [2.0, 2.5]}, recipe=build_recipe({"name": "</pre><i>"}))
+    recipe = build_recipe({"name": "<i>", "about": "</pre><i>\x1b[31m\u202e"})
+    result = make_result({"plain": [1.0, 2.0], "<b>SE</b> & co\x1b[31m\u202e": [2.0, 2.5]}, recipe=recipe)
     page = render(result)
     assert "<b>SE" not in page
     assert "</pre><i>" not in page
+    assert page.replace("\n", "").isprintable()
 
 
 def test_title_asks_what_was_varied() -> None:

@@ -16,7 +16,7 @@ from senet.comparison.environment import environment_of
 from senet.errors import UsageError
 from senet.measuring.machine import run_environment
 from senet.results.comparison import Result
-from senet.results.finished import check_records
+from senet.results.finished import check_made_of, check_records
 from senet.results.metric import top_accuracy
 from senet.results.origin import origin_of, read_origin, write_origin
 from senet.results.run import RunResult
@@ -68,7 +68,8 @@ def read_all(run: RunFolder) -> None:
     """Read all records of a run, as a comparison does."""
     check_records(run)
     environment_of([run])
-    read_origin(run)
+    if origin := read_origin(run):
+        check_made_of(run, origin_of(tiny(), {name: origin[name] for name in ("classes", "images")}))
     run.result().to_dict()
 
 

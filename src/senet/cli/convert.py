@@ -81,6 +81,7 @@ def run(args: Namespace) -> int:
     names = None if args.classes is None else _names(Path(args.classes))
     from senet.cli.printing import show
     from senet.models.create import create_model, from_pretrained
+    from senet.publishing.public import public_text
     from senet.weights.load import change_input
     from senet.weights.store import find_config, metadata_of, save_weights
 
@@ -96,7 +97,9 @@ def run(args: Namespace) -> int:
     count = config.options["num_classes"]
     if names is not None and len(names) != count:
         raise UsageError(f"{args.classes!r} names {len(names)} classes, and the network has {count}")
-    save_weights(model, target, classes=names, recipe=metadata.recipe, extra=dict(metadata.extra) | {"converted_from": args.source})
+    save_weights(
+        model, target, classes=names, recipe=metadata.recipe, extra=dict(metadata.extra) | {"converted_from": public_text(args.source)}
+    )
     parameters = sum(p.numel() for p in model.parameters())
     show(Conversion(str(target), config.name, parameters, names or metadata.classes, metadata.input), as_json=args.json)
     return 0
@@ -112,4 +115,5 @@ def _describe_input(spec: "InputSpec | None") -> str:
     if spec is None:
         return "not known"
     mean, std = (", ".join(f"{255 * value:.1f}" for value in values) for values in (spec.mean, spec.std))
-    return f"{spec.size} px from {spec.resize}, {spec.order.upper()}, mean {mean} and std {std} of 255"
+    colours = {1: "grey", 3: spec.order.upper()}.get(spec.channels, f"{spec.channels} channels")
+    return f"{spec.size} px from {spec.resize}, {colours}, mean {mean} and std {std} of 255"

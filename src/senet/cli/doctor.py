@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,7 +94,12 @@ def run(args: Namespace) -> int:
     """Look at everything; the exit code is 1 if senet or the data cannot be used."""
     from senet.cli.printing import show
 
-    checks = [*_versions(), *_extras(), *_devices(), *_compilers(), *_operators()]
+    with warnings.catch_warnings(record=True) as remarks:  # of torch on a driver that is too old, or does not answer
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", "senet computes without")  # the operators' line says so
+        checks = [*_versions(), *_extras(), *_devices(), *_compilers(), *_operators()]
+    said = dict.fromkeys(_one_line(str(remark.message)) for remark in remarks)
+    checks += [Inspection("devices", "warning", "", line) for line in said]
     if args.data_root is not None or args.data_name is not None:
         checks += _data(args.data_name or "folder", args.data_root, args.data_range)
     checkup = Checkup(tuple(checks))
@@ -128,7 +134,7 @@ def _devices() -> list[Inspection]:
         return [Inspection("devices", "torch", "", f"cannot be imported: {_one_line(error)}", fatal=True)]
     kind = torch.backends.cpu.get_cpu_capability()
     devices = [Inspection("devices", "cpu", f"{processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
-    for index in range(torch.cuda.device_count()):
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         facts = torch.cuda.get_device_properties(index)
         devices.append(
             Inspection("devices", f"cuda:{index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {facts.major}.{facts.minor}")
@@ -204,5 +210,5 @@ def _data(name: str, root: str | None, limits: str | None) -> list[Inspection]:
     ]
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception | str) -> str:
     return " ".join(str(error).split())

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from senet.cli.arguments import CommandParser, add_code, add_json, add_reading, add_target, check_target, reading_of
+from senet.cli.network import names_weights
 from senet.errors import UsageError
 from senet.spec import block_class
 
@@ -47,7 +48,8 @@ def run(args: Namespace) -> int:
     from senet.models.registry import list_models
     from senet.results.run_folder import RunFolder
 
-    model = create_model(args.network) if args.network in list_models() else from_pretrained(RunFolder.weights_of(args.network))
+    named = args.network in list_models() or not names_weights(args.network)
+    model = create_model(args.network) if named else from_pretrained(RunFolder.weights_of(args.network))
     report = export(
         model,
         args.to,

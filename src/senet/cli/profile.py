@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from senet.cli.arguments import CommandParser, add_code, add_json, device_of, model_changes, shape_of
+from senet.cli.network import names_weights
 from senet.errors import UsageError
 from senet.recipe import build_recipe
 
@@ -57,8 +58,7 @@ def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tup
     from senet.weights.store import metadata_of
 
     path = Path(name)
-    is_source = ":" in name or path.suffix or path.exists()  # LIBRARY:FILE, hf:USER/REPO, a file, the folder of a run
-    if name not in list_models() and not is_foreign(name) and is_source:
+    if name not in list_models() and not is_foreign(name) and names_weights(name):
         if changes:
             raise UsageError(f"{name} says which network it fits: leave out {', '.join(changes)}")
         model = from_pretrained(path / "best.safetensors" if path.is_dir() else name, device=device)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from senet.data.depth import eight_bits, is_deep
 from senet.data.source import UnreadableImageError
-from senet.errors import choice_error
+from senet.errors import UsageError, choice_error
 from senet.recipe import DataRecipe
 from senet.spec import InputSpec
 
@@ -114,6 +114,11 @@ def centre_crop(image: Image.Image, side: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
+def one_crop(image: Image.Image, side: int) -> list[Image.Image]:
+    """Cut the centre alone."""
+    return [centre_crop(image, side)]
+
+
 def five_crops(image: Image.Image, side: int) -> list[Image.Image]:
     """Cut the four corners and the centre."""
     right, bottom = image.width - side, image.height - side
@@ -126,7 +131,7 @@ def ten_crops(image: Image.Image, side: int) -> list[Image.Image]:
     return [*five_crops(image, side), *five_crops(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), side)]
 
 
-CROPS = {"centre": lambda image, side: [centre_crop(image, side)], "ten": ten_crops}
+CROPS = {"centre": one_crop, "ten": ten_crops}
 
 
 def random_resized_crop(
@@ -172,6 +177,10 @@ def normalise_pixels(image: Image.Image, spec: InputSpec, jitter: np.ndarray | N
             image = eight_bits(image, spec.range)
         except ValueError as error:
             raise UnreadableImageError(str(error)) from error
+    if spec.channels not in MODES:
+        raise UsageError(
+            f"the network takes images of {spec.channels} channels, and image files are read with {' or '.join(map(str, MODES))}"
+        )
     mode = MODES[spec.channels]
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)[CHANNEL_SLICES[spec.order]].astype(np.float32, order="C")

@@ -3,10 +3,13 @@
 import logging
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from itertools import count
+from multiprocessing import get_start_method
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from pickle import PicklingError
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -15,6 +18,7 @@ from torch.utils.data import DataLoader
 from senet.data.batch import Batch
 from senet.data.delivery import WorkerError
 from senet.data.workers import WorkerStart
+from senet.errors import UsageError
 
 SLICE = 2
 """Seconds after which a wait for workers looks around."""
@@ -86,7 +90,16 @@ class BatchLoader:
 
     def _begun(self) -> Iterator[Batch]:
         try:
-            iterator = iter(self._loader)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Got pickle error")  # the error itself says so
+                iterator = iter(self._loader)
+        except (PicklingError, AttributeError, TypeError) as error:  # pickle raises all three
+            if get_start_method() == "fork" or not self.workers:
+                raise
+            raise UsageError(
+                f"worker processes here get the images and what prepares them pickled, and that fails: {' '.join(str(error).split())}; "
+                f"define what these hold at the top of a file, or load without worker processes, --data.workers 0"
+            ) from error
         except (RuntimeError, OSError, EOFError) as error:  # of workers that wait for another epoch
             try:
                 self._tell(error)

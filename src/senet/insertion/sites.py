@@ -1,6 +1,6 @@
 """Find where blocks can sit in a network, and plan their insertion."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -135,6 +135,8 @@ def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) ->
     axis = request.seen.feature_axis(lambda seen: seen.value(unit.flow, cut.node))
     if axis is None:
         raise PlacementError(f"{chosen.path}: which axis of {cut.node.name} {shape} holds its features cannot be told")
+    if shape[axis] < 2:
+        raise PlacementError(f"{chosen.path}: {cut.node.name} has one feature only, which no gate can weigh against others")
     module = request.model.get_submodule(chosen.path)
     return Site(
         path=chosen.path,
@@ -180,7 +182,8 @@ def _no_site_reason(request: Request, found: Survey, existing: str, faults: list
     reasons = f" ({len(found.unread)} modules cannot be traced, such as {unread})" if unread else ""
     if found.answers:
         reasons += f": what {found.answers} of its units give is its output"
-    return f"found no site in {request.name}{reasons}; name modules with at=, a regular expression of their paths or a type"
+    unknown = "".join(f" ({reason})" for reason in _not_understood(found))
+    return f"found no site in {request.name}{reasons}{unknown}; name modules with at=, a regular expression of their paths or a type"
 
 
 def _needs(request: Request, unit: Unit) -> str:
@@ -208,4 +211,12 @@ def _once(sites: list[Site]) -> list[Site]:
 
 def _notes(found: Survey, existing: str, faults: list[str]) -> tuple[str, ...]:
     already = f"{len(found.recalibrated)} units recalibrate already and are left alone; existing='add' gives them a block too"
-    return ((already,) if found.recalibrated and existing == "skip" else ()) + tuple(f"left out: {fault}" for fault in faults)
+    noted = [already] if found.recalibrated and existing == "skip" else []
+    return (*noted, *(f"left out: {fault}" for fault in faults), *_not_understood(found))
+
+
+def _not_understood(found: Survey) -> Iterator[str]:
+    """Yield what a reader should know of branches and shortcuts that are joined in a way that is not read as a sum."""
+    for name, paths in found.unknown.items():
+        where = f"{paths[0] or 'the network'}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+        yield f"not understood: {name} joins a branch and its shortcut in {where}; no block is placed by it, at= can name modules"

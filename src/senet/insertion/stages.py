@@ -27,7 +27,9 @@ def stride_of(request: Request, shape: tuple[int, ...], axis: int | None) -> flo
     sides = [side for index, side in enumerate(shape) if index not in (0, axis or 1)]
     if not image or not sides or 0 in sides:
         return 1.0
-    return image[-1] / sides[-1] if len(sides) >= len(image) else (math.prod(image) / math.prod(sides)) ** (1 / len(image))
+    if axis in (None, 1) and len(sides) >= len(image):
+        return image[-1] / sides[-1]
+    return (math.prod(image) / math.prod(sides)) ** (1 / len(image))
 
 
 def _stage(request: Request, path: str, stride: float) -> int:

@@ -1,14 +1,18 @@
 """The model card of trained weights: what the network is, how to use it, what it was trained on, how good it is."""
 
+import re
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 import yaml
 
 from senet.publishing.papers import papers
+from senet.publishing.public import public, public_text
 from senet.publishing.subject import METRICS, Subject
 from senet.results.metric import Metric
-from senet.spec import options_of
+from senet.spec import known_options
+from senet.text import printable, printable_lines
 
 DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 """Our name of a data set -> the hub's."""
@@ -18,6 +22,12 @@ MEASURES = {"epoch": "epoch of the weights", "val_loss": "loss on the validation
 
 CLASSIFIED = "image-classification"
 """What the hub calls the task whose outputs are one logit a class."""
+
+MARKS = re.compile(r"[\\`*\[\]!~]|(?<!\w)_|_(?!\w)")
+"""Characters of Markdown that make something else of text in a line, where a backslash is not before them."""
+
+LONGEST_CELL = 1000
+"""Characters of one cell."""
 
 FEW = 20
 """How many classes a card lists in a line; more are folded away."""
@@ -40,7 +50,7 @@ def _front_matter(subject: Subject) -> str:
         "library_name": "senet",
         "pipeline_tag": subject.pipeline,
         "license": subject.license,
-        "tags": ["senet", "pytorch", subject.name, *dict.fromkeys(block["kind"] for block in subject.blocks)],
+        "tags": ["senet", "pytorch", subject.name, *dict.fromkeys(public_text(block["kind"]) for block in subject.blocks)],
         "datasets": [dataset] if dataset else None,
         "metrics": ["accuracy"] if has_accuracy else None,
     }
@@ -52,7 +62,7 @@ def _network(subject: Subject) -> str:
     of_blocks = f", of which the blocks have {costs.block_params:,}" if costs.block_params else ""
     without = f" ({costs.plain_macs:,} without the blocks)" if costs.plain_macs is not None else ""
     rows = {
-        "network": f"`{subject.name}`",
+        "network": _code(subject.name),
         "blocks": "; ".join(_block(block) for block in subject.blocks) or "none",
         "placement": _placement(subject) if subject.blocks else "",
         "parameters": f"{costs.params:,}{of_blocks}",
@@ -63,10 +73,10 @@ def _network(subject: Subject) -> str:
 
 def _block(block: dict[str, Any]) -> str:
     kind = block["kind"]
-    own = options_of(kind)
+    own = known_options(kind) or {}
     default = {"reduction": own["reduction"].default} if "reduction" in own and "hidden" not in block else {}
     options = ", ".join(f"{name} {value}" for name, value in (default | block).items() if name != "kind")
-    return f"`{kind}`" + (f" ({options})" if options else "")
+    return _code(public_text(kind)) + (f" ({_cell(options)})" if options else "")
 
 
 def _placement(subject: Subject) -> str:
@@ -131,12 +141,17 @@ def _classes(subject: Subject) -> str:
 
 def _training(subject: Subject) -> str:
     recipe = subject.metadata.recipe
-    return f"```yaml\n{_yaml(recipe)}\n```" if recipe else ""
+    if not recipe:
+        return ""
+    text = printable_lines(_yaml(recipe))
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=2))  # nothing in the recipe can end the block
+    return f"{fence}yaml\n{text}\n{fence}"
 
 
 def _evaluation(subject: Subject) -> str:
-    said = MEASURES | {metric.column: _meaning(metric) for metric in subject.metrics}
-    numbers = {name: value for name, value in subject.metadata.extra.items() if name != METRICS}
+    said: dict[str, str] = MEASURES | {metric.column: _meaning(metric) for metric in subject.metrics}
+    extra: dict[str, Any] = public(subject.metadata.extra)
+    numbers = {name: value for name, value in extra.items() if name != METRICS}
     return _table(("measure", "value"), {_cell(said.get(name, name)): _number(value) for name, value in numbers.items()})
 
 
@@ -169,11 +184,16 @@ def _table(head: tuple[str, str], rows: Mapping[str, str]) -> str:
 
 def _code(text: str) -> str:
     """Set names that may hold anything as code, in one line."""
-    return f"`{_cell(text).replace('`', chr(39))}`"
+    return f"`{_line(text).replace('`', chr(39))}`"
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "/")
+    """Return text as Markdown shows it in one cell of a table: no tag, link, picture or emphasis comes of it."""
+    return MARKS.sub(r"\\\g<0>", escape(_line(text), quote=False))
+
+
+def _line(text: str) -> str:
+    return printable(" ".join(text.split()), LONGEST_CELL).replace("|", "/")
 
 
 def _number(value: object) -> str:

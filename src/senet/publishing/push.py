@@ -1,7 +1,8 @@
 """Trained networks to where others find them, with a card that says what they are."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -12,8 +13,10 @@ from torch import nn
 import senet
 from senet.errors import UsageError
 from senet.jsontext import json_text
+from senet.models.classifier import ModelConfig
 from senet.profiling import profile
 from senet.publishing.card import model_card
+from senet.publishing.public import public, public_recipe
 from senet.publishing.subject import Costs, Subject
 from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
@@ -44,7 +47,7 @@ def push_to_hub(
         classes: names of the classes, in the order of the logits; None = those of the weights that were loaded into it.
         input: the images it expects; None = as with the classes.
         recipe: the experiment that made it; None = that of the loaded weights, if the network still has them. The folder of its images is
-            left out.
+            left out, as the folder of every other path is.
         extra: evaluation numbers and anything else that is plain data; None = as with the recipe.
         license: the hub's identifier of the weights' licence, such as "apache-2.0".
         private: whether a new repository is private.
@@ -71,11 +74,13 @@ def push_to_hub(
         recipe, extra = loaded.recipe if recipe is None else recipe, loaded.extra if extra is None else extra
     with TemporaryDirectory() as folder:
         weights = Path(folder) / WEIGHTS
-        save_weights(model, weights, classes=classes, input=input, recipe=_without_paths(recipe), extra=extra)
+        with _public_config(model):
+            save_weights(model, weights, classes=classes, input=input, recipe=public_recipe(recipe), extra=public(extra))
         metadata = read_metadata(weights)
         files: dict[str, bytes | Path] = {WEIGHTS: weights, CONFIG: _config_file(metadata).encode()}
         if card:
-            files[CARD] = model_card(Subject(repo, metadata, _costs(model, metadata.input), license)).encode()
+            told = replace(metadata, config=config.to_dict())  # its blocks are looked up where they lie here
+            files[CARD] = model_card(Subject(repo, told, _costs(model, metadata.input), license)).encode()
         if_absent = () if card == "replace" else (CARD,)
         return upload(repo, files, if_absent=if_absent, message=message or f"Weights of {config.name}", private=private, token=token)
 
@@ -88,11 +93,20 @@ def _is_unchanged(model: nn.Module, loaded: WeightsMetadata) -> bool:
     return theirs.keys() == own.keys() and all(torch.equal(tensor, own[name].cpu()) for name, tensor in theirs.items())
 
 
-def _without_paths(recipe: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Leave out where the images lie on the user's machine."""
-    if recipe is None or not isinstance(recipe.get("data"), Mapping):
-        return None if recipe is None else dict(recipe)
-    return dict(recipe) | {"data": dict(recipe["data"]) | {"root": None}}
+class _PublicConfig(ModelConfig):
+    def to_dict(self) -> dict[str, Any]:
+        return public(super().to_dict())
+
+
+@contextmanager
+def _public_config(model: Any) -> Iterator[None]:
+    """Let a network tell its configuration as it is published while the block runs."""
+    own = model.config
+    model.config = _PublicConfig(own.name, own.options)
+    try:
+        yield
+    finally:
+        model.config = own
 
 
 def _config_file(metadata: WeightsMetadata) -> str:

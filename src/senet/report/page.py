@@ -18,6 +18,7 @@ from senet.report.excitations import class_chart, gate_range, spread_chart
 from senet.report.svg import Drawing, series
 from senet.results.comparison import Result, VariantResult
 from senet.results.summary import interval, verdict
+from senet.text import printable_lines
 
 ALL_IMAGES = ("all images",)
 """Names of the groups whose gates are told apart, where images have no classes."""
@@ -43,7 +44,12 @@ class TableRow:
 def render(result: Result) -> str:
     """Return the report as one HTML document without scripts, fonts or links to anything outside."""
     environment = Environment(
-        loader=PackageLoader("senet.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("senet.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     sentence, _, rest = result.summary.partition(". ")
     metric = result.primary
@@ -129,6 +135,11 @@ def _excitations(result: Result, variant: VariantResult) -> dict[str, Any]:
 
 def _changes(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{path}: {'null' if value is None else value}" for path, value in changes.items())
+
+
+def _shown(value: Any) -> Any:
+    """Return what a template prints for a value: text without control characters, markup of this package as it is."""
+    return value if isinstance(value, Markup) else printable_lines(value)
 
 
 def _capital(text: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from senet.text import printable_lines
+
 Point = tuple[float, float]
 
 LETTER = 8.2
@@ -92,7 +94,7 @@ class Drawing:
 
     def __str__(self) -> str:
         head = f'<svg role="img" viewBox="0 0 {number(self.width)} {number(self.height)}" aria-label="{escape(self.alternative)}">'
-        return head + "".join(self._parts) + "</svg>"
+        return printable_lines(head + "".join(self._parts) + "</svg>")
 
 
 def fit(text: str, width: float) -> str:

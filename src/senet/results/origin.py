@@ -9,7 +9,7 @@ from senet.atomic import write_text
 from senet.data.fingerprint import fingerprint
 from senet.data.source import DataSource
 from senet.jsontext import json_text
-from senet.recipe import NO_EFFECT, Recipe
+from senet.recipe import NO_EFFECT, Recipe, build_recipe
 from senet.recipe.difference import field_differences
 from senet.results.run_folder import RunFolder
 from senet.schema import integer, items, optional, plain_data, read_json, record, table, text
@@ -65,9 +65,7 @@ def origin_of(recipe: Recipe, facts: Mapping[str, Any], processes: int = 1) -> d
         classes, images: the facts.
         processes: how many train together.
     """
-    tree = recipe.to_dict()
-    for section, name in NO_EFFECT:
-        (tree[section] if section else tree).pop(name)
+    tree = _deciding(recipe)
     files = sorted({name.rpartition(":")[0] for name in _texts(tree) if in_user_file(name)})
     code = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16] for name in files if Path(name).is_file()}
     return {"recipe": tree, "code": code, **facts, "processes": processes}
@@ -94,8 +92,12 @@ def check_origin(origin: Any, where: str) -> None:
 
 
 def origin_differences(before: Mapping[str, Any], today: Mapping[str, Any]) -> list[str]:
-    """Return in words what is not as it was: "optim.lr was 0.1, is 0.05"."""
-    found = [f"{path} was {_shown(one)}, is {_shown(other)}" for path, one, other in field_differences(before["recipe"], today["recipe"])]
+    """Return in words what is not as it was: "optim.lr was 0.1, is 0.05".
+
+    Raises:
+        UsageError: if the recipe that was is none of this version.
+    """
+    found = [f"{path} was {_shown(one)}, is {_shown(other)}" for path, one, other in _changed_fields(before, today)]
     code = before["code"], today["code"]
     found += [f"{printable(name)} was edited" for name in sorted(code[0].keys() & code[1].keys()) if code[0][name] != code[1][name]]
     found += _of_classes(before["classes"], today["classes"])
@@ -112,10 +114,23 @@ def origin_differences(before: Mapping[str, Any], today: Mapping[str, Any]) -> l
 
 def reorders(before: Mapping[str, Any], today: Mapping[str, Any]) -> bool:
     """Return whether the training images come in another order or in other batches, so that half an epoch has no other half."""
-    fields = [path for path, *_ in field_differences(before["recipe"], today["recipe"])]
+    fields = [path for path, *_ in _changed_fields(before, today)]
     return before["images"].get("train") != today["images"].get("train") or not {"seed", "data.batch_size", "data.sampler"}.isdisjoint(
         fields
     )
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields of a recipe but those that change no weight."""
+    tree = recipe.to_dict()
+    for section, name in NO_EFFECT:
+        (tree[section] if section else tree).pop(name)
+    return tree
+
+
+def _changed_fields(before: Mapping[str, Any], today: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    complete = build_recipe(before["recipe"], where="the recipe that it was begun with")  # fields of later versions have their defaults
+    return field_differences(_deciding(complete), today["recipe"])
 
 
 def _of_classes(before: list[str], today: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from senet.surgery import roles
 from senet.surgery.enlarging import larger
 from senet.surgery.graph import ModuleGraph, operands
 from senet.surgery.probe import Probe
+from senet.surgery.sums import Sum, sum_at
 from senet.surgery.trace import Container
 
 
@@ -38,6 +39,7 @@ class Flow(ModuleGraph):
 
     def __init__(self, container: Container, gates: Collection[nn.Module] = (), seen: Probe | None = None) -> None:
         super().__init__(container)
+        self._sums: dict[fx.Node, Sum | None] = {}
         self.gate_modules = gates
         self.seen = seen
 
@@ -62,9 +64,11 @@ class Flow(ModuleGraph):
         users = [user for user in node.users if (user.users or user.op == "output") and self.name(user) not in roles.ASK]
         return users[0] if len(users) == 1 else None
 
-    def is_add(self, node: fx.Node) -> bool:
-        """Return whether a node adds two maps."""
-        return self.name(node) in roles.ADD and len(operands(node)) == 2
+    def sum_at(self, node: fx.Node) -> Sum | None:
+        """Return the sum of two maps that a node gives, None if it gives something else."""
+        if node not in self._sums:
+            self._sums[node] = sum_at(self, node, self.is_parameter)
+        return self._sums[node]
 
     def is_identity(self, node: fx.Node) -> bool:
         """Return whether a node calls a module that does nothing in evaluation mode."""

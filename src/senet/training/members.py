@@ -18,7 +18,7 @@ from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.userfile import in_user_file, may_run
 from senet.weights.imagenet import readable_classes
-from senet.weights.store import metadata_of
+from senet.weights.store import find_config, metadata_of
 
 Networks = nn.Module | str | Path | Sequence[nn.Module | str | Path]
 """Networks, weights files, run folders: one or several."""
@@ -132,7 +132,12 @@ def _load(model: nn.Module | str | Path, device: torch.device) -> Member:
         return Member(type(model).__name__, model.to(device))
     source = RunFolder.weights_of(model)
     network = from_pretrained(source, device)
-    metadata = metadata_of(network)
+    metadata, config = metadata_of(network), find_config(network)
+    taken = None if config is None else config.options.get("in_channels")
+    if metadata.input is not None and taken not in (None, metadata.input.channels):
+        raise UsageError(
+            f"{source} speaks of images of {metadata.input.channels} channels, but its network takes {taken}: the file is damaged"
+        )
     return Member(str(source), network, metadata.input, metadata.classes, metadata.recipe)
 
 

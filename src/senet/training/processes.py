@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from senet.data.loaders import CorruptLog
+from senet.data.workers import signal_at_parents_end
 from senet.errors import UsageError
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -43,6 +45,8 @@ def start_fabric(precision: str, accelerator: str = "auto") -> Fabric:
         precision=PRECISIONS[precision],  # pyright: ignore[reportArgumentType] - a plain str of the same names
     )
     fabric.launch()
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun, killed, would leave its processes behind
+        signal_at_parents_end(signal.SIGTERM)  # on which a run is saved
     return fabric
 
 

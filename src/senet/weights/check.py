@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from senet.errors import UsageError
+from senet.text import printable
 
 SHOWN = 8
 """How many names of a list an error prints."""
@@ -67,4 +68,4 @@ def short(value: object) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return the first of many names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(printable(name) for name in names[:SHOWN]) + more

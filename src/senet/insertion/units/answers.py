@@ -30,7 +30,7 @@ def is_answer(flow: Flow, kind: str, value: fx.Node) -> bool:
         return False
     if kind == "residual":
         return _adds_to_image(flow, value, flow.seen)
-    return not (kind == "decoder" and flow.is_add(value) and _is_pyramid(flow.seen))
+    return not (kind == "decoder" and flow.sum_at(value) is not None and _is_pyramid(flow.seen))
 
 
 def _forms(flow: Flow, value: fx.Node, seen: Probe) -> set[ValueForm]:

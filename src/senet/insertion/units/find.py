@@ -1,7 +1,7 @@
 """Find the units of a network, whatever library it comes from."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from senet.insertion.units.answers import is_answer
 from senet.insertion.units.chains import chain_units, depthwise_units
 from senet.insertion.units.concat import concat_units
 from senet.insertion.units.existing import gate_modules, recalibrates
-from senet.insertion.units.residual import residual_units
+from senet.insertion.units.residual import residual_units, unknown_joints
 from senet.insertion.units.skips import skip_units
 from senet.insertion.units.unit import Unit, inside
 from senet.surgery.flow import Flow
@@ -26,12 +26,14 @@ class Survey:
         recalibrated: those that have a gate already.
         unread: path -> reason, for the modules whose forward cannot be traced.
         answers: how many units were left out, as their results are the network's answer.
+        unknown: name of a function or class -> paths of the modules in which it joins a branch and its shortcut in a way that is not known.
     """
 
     units: tuple[Unit, ...]
     recalibrated: frozenset[int]
     unread: dict[str, str]
     answers: int = 0
+    unknown: dict[str, list[str]] = field(default_factory=dict)
 
 
 def survey(model: nn.Module, seen: Probe) -> Survey:
@@ -61,7 +63,16 @@ def survey(model: nn.Module, seen: Probe) -> Survey:
     order = {flow: index for index, flow in enumerate(flows)}
     units.sort(key=lambda unit: (order[unit.flow], unit.flow.index[unit.value]))
     recalibrated = frozenset(index for index, unit in enumerate(units) if recalibrates(unit, gates, model))
-    return Survey(tuple(units), recalibrated, unread, len(answers))
+    return Survey(tuple(units), recalibrated, unread, len(answers), _unknown(flows, seen))
+
+
+def _unknown(flows: Iterable[Flow], seen: Probe) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for flow in flows:
+        for node in unknown_joints(flow, seen):
+            name = flow.name(node) or type(flow.module(node)).__name__
+            found.setdefault(name, []).append(flow.container.path)
+    return found
 
 
 def _innermost(units: list[Unit]) -> list[Unit]:

@@ -15,11 +15,13 @@ from senet.surgery.graph import operands
 def skip_units(flows: Iterable[Flow], *, plain: bool = True) -> list[Unit]:
     """Find the decoder block behind each enlarged map, joined with a skip or not, and the encoder blocks.
 
+    What takes maps of several scales and gives as many exchanges them (Wang et al., 1908.07919, Figure 3) and is no decoder.
+
     Args:
         flows: the containers.
         plain: whether the network has no units of other kinds, which are its encoder's then.
     """
-    flows = list(flows)
+    flows = [flow for flow in flows if not _exchanges_scales(flow)]
     decoders: list[Unit] = []
     joined: list[Place] = []
     for flow in flows:
@@ -35,9 +37,16 @@ def skip_units(flows: Iterable[Flow], *, plain: bool = True) -> list[Unit]:
     return [*(unit for unit in encoders if unit.value not in values), *decoders]
 
 
+def _exchanges_scales(flow: Flow) -> bool:
+    given = [node for node in flow.nodes if flow.name(node) == "getitem" and operands(node)[0].op == "placeholder"]
+    returned = flow.output.args[0]
+    return len(given) > 1 and isinstance(returned, tuple | list) and len(returned) == len(given)
+
+
 def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
     """Return those of the maps joined by a node that were not enlarged since the last joint; empty unless another was."""
-    parts = concatenated_maps(flow, node) or (operands(node) if flow.is_add(node) else [])
+    total = flow.sum_at(node)
+    parts = concatenated_maps(flow, node) or ([] if total is None else list(total.maps))
     enlarged = [part for part in parts if flow.upsamples(_nodes_since_merge(flow, part))]
     return [part for part in parts if part not in enlarged] if enlarged else []
 
@@ -48,7 +57,7 @@ def _nodes_since_merge(flow: Flow, node: fx.Node) -> list[fx.Node]:
     while queue:
         current = queue.pop()
         nodes.append(current)
-        if not concatenated_maps(flow, current) and not flow.is_add(current):
+        if not concatenated_maps(flow, current) and flow.sum_at(current) is None:
             queue += operands(current)
     return nodes
 
