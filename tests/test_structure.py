@@ -129,6 +129,30 @@ def test_what_is_predicted_is_known_to_tasks_alone() -> None:
     assert [path for path in files if re.search(r"top[-_]?[15]\b|Classification", path.read_text(encoding="utf-8"))] == []
 
 
+def written_raw(path: Path) -> list[str]:
+    """Say where a command prints text that was not made printable: by `print` of more than its own words or JSON, or by a bare console."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        own = isinstance(node, ast.Call) and re.match(
+            r"json_text\(|usage\(|self\.format_help\(", ast.unparse(node.args[0]) if node.args else ""
+        )
+        if (called == "print" and not own) or called in ("Console", "rich.print", "sys.stderr.write"):
+            found.append(f"{path.name}: {ast.unparse(node)[:80]}")
+    return found
+
+
+def test_foreign_text_is_printed_by_what_makes_it_printable() -> None:
+    files = [path for path in FILES if package_of(path) not in ("streams", "terminal")]
+    assert [line for path in files for line in written_raw(path)] == []
+
+
+def test_text_that_is_printed_as_it_is_would_be_seen(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text("print(name)\nConsole(stderr=True).print(name)\nprint(json_text(tree))\nsay(name)\n")
+    assert len(written_raw(file)) == 2
+
+
 def test_vague_names_are_not_used() -> None:
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
     assert [path for path in FILES if path.stem in vague] == []

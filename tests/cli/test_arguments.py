@@ -1,5 +1,9 @@
 """What commands share in reading their words."""
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from senet.cli.arguments import model_changes, shape_of
@@ -21,3 +25,45 @@ def test_a_network_has_the_options_of_its_part_of_a_recipe() -> None:
     assert model_changes({"model.block": "se"}) == {"model.block": "se"}
     with pytest.raises(UsageError, match=r"'optim\.lr' is no option of a network; those are allowed: --block"):
         model_changes({"model.block": "se", "optim.lr": 1})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "digits", "--out", "{}"],
+        ["train", "digits", "--folder", "{}/run"],
+        ["compare", "digits", "--out", "{}/runs"],
+        ["bench", "cifar_resnet20", "--out", "{}/x.json"],
+        ["bench", "cifar_resnet20", "--plot", "{}/x.svg"],
+        ["insert", "cifar_resnet20", "--output", "{}/x.json"],
+        ["export", "cifar_resnet20", "--to", "{}/x.onnx"],
+        ["convert", "x.pth", "--to", "{}/x.safetensors"],
+    ],
+    ids=lambda words: " ".join(words[::3]),
+)
+def test_where_nothing_can_be_written_is_found_before_anything_is_done(
+    command: list[str], tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    (tmp_path / "file").touch()
+    line = refused(*(word.format(tmp_path / "file") for word in command))
+    assert f"{tmp_path}/file' is a file, and no folder" in line
+    assert "is too long for the name" in refused(*(word.format("x" * 300) for word in command))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["bench", "cifar_resnet20", "--out"],
+        ["insert", "cifar_resnet20", "--output"],
+        ["export", "cifar_resnet20", "--to"],
+        ["convert", "x", "--to"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_is_no_file_is_not_written_over(command: list[str], tmp_path: Path, refused: Callable[..., str]) -> None:
+    for place, name in ((tmp_path / "d.json", "folder"), (tmp_path / "p.safetensors", "device or pipe")):
+        place.mkdir() if name == "folder" else os.mkfifo(place)
+        suffix = {"bench": ".json", "insert": ".json", "export": ".onnx", "convert": ".safetensors"}[command[0]]
+        target = place.rename(place.with_suffix(suffix))
+        force = [] if command[0] == "insert" else ["--force"]
+        assert f"is a {name}; name a file to write" in refused(*command, target, *force)

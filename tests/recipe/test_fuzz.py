@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def mutated_tree(draw: random.Random) -> str:
         if draw.random() < 0.2:
             place.pop(key, None) if isinstance(key, str) else None
         else:
-            place[key if isinstance(key, str | int | float | None) else "x"] = draw.choice(VALUES)
+            place[key if isinstance(key, str | int | float | None) else "x"] = deepcopy(draw.choice(VALUES))
     try:
         return yaml.safe_dump(tree)
     except ValueError:  # 10**5000

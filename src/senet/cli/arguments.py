@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from senet.errors import UsageError, nearest
+from senet.file_kind import file_kind
 from senet.recipe import Recipe, build_recipe, code_of, field_path, field_paths, load_recipe, parse_text
+from senet.schema import brief
 from senet.streams import say
 from senet.userfile import code_file
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     import torch
 
     from senet.data.image_file import ImageReading
+
+
+LONGEST_FILE_NAME = 255
+"""Bytes that file systems allow."""
 
 
 class Formatter(ArgumentDefaultsHelpFormatter):
@@ -114,9 +120,25 @@ def check_target(args: Namespace) -> None:
 
 
 def check_free(path: str, *, force: bool) -> None:
-    """Raise UsageError if a file is there, and may not be written over."""
-    if Path(path).exists() and not force:
+    """Raise UsageError if a file is there, and may not be written over, or if there can be none."""
+    kind = file_kind(path)
+    if kind not in (None, "file"):
+        raise UsageError(f"{path!r} is a {kind}; name a file to write")
+    if kind == "file" and not force:
         raise UsageError(f"{path!r} exists; --force writes over it")
+    check_folder(Path(path).absolute().parent, path)
+
+
+def check_folder(folder: str | Path, what: str) -> None:
+    """Raise UsageError if there can be no folder at a path in which files are written; `what` was asked for."""
+    path = Path(folder).absolute()
+    if long := next((part for part in (*path.parts, Path(what).name) if len(os.fsencode(part)) > LONGEST_FILE_NAME), None):
+        raise UsageError(f"{brief(long)} is too long for the name of a file or folder: at most {LONGEST_FILE_NAME} bytes")
+    there = next(place for place in (path, *path.parents) if file_kind(place) is not None or place == place.parent)
+    if (kind := file_kind(there)) != "folder":
+        raise UsageError(f"cannot write {what!r}: {str(there)!r} is a {kind}, and no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write {what!r}: {str(there)!r} may not be written by this user")
 
 
 def add_recipe(parser: CommandParser, default: str = "digits") -> None:

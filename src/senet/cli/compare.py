@@ -2,7 +2,7 @@
 
 from argparse import SUPPRESS, Namespace
 
-from senet.cli.arguments import CommandParser, add_code, add_json, add_recipe, recipe_of
+from senet.cli.arguments import CommandParser, add_code, add_json, add_recipe, check_folder, recipe_of
 from senet.errors import UsageError
 
 
@@ -26,6 +26,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: Namespace) -> int:
     """Compare, print the outcome and say where the page is."""
+    check_folder(args.out, args.out)
     recipe = recipe_of(args)
     from senet.cli.printing import show
     from senet.comparison import compare

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senet.cli.arguments import CommandParser, add_code, add_json
+from senet.cli.arguments import CommandParser, add_code, add_json, check_free
 from senet.errors import UsageError
 from senet.recipe import parse_yaml
 from senet.spec import KINDS, PLACEMENTS, BlockSpec, Recalibration
@@ -88,6 +88,8 @@ def _check_output(args: Namespace) -> None:
         raise UsageError("--dry-run writes nothing: leave out --output, or --dry-run")
     if args.output and Path(args.output).suffix not in (".json", ".safetensors"):
         raise UsageError(f"--output must end in .safetensors (the network) or .json (the plan), got {args.output!r}")
+    if args.output:
+        check_free(args.output, force=True)
 
 
 def _write(path: str, model: "nn.Module", plan: "InsertPlan") -> None:

@@ -79,7 +79,7 @@ def _command(words: list[str]) -> int:
         print(usage())
         return DONE if words else WRONG_USAGE
     if words[0] == "--version":
-        print(f"senet {import_module('senet').__version__}")
+        say(f"senet {import_module('senet').__version__}")
         return DONE
     name, *rest = words
     if name not in COMMANDS:

@@ -3,7 +3,7 @@
 import os
 from argparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_code, add_json, add_recipe, recipe_of, say_code
+from senet.cli.arguments import CommandParser, add_code, add_json, add_recipe, check_folder, recipe_of, say_code
 from senet.errors import UsageError
 
 
@@ -29,6 +29,7 @@ def run(args: Namespace) -> int:
     if args.resume is not None and args.recipe is not None:
         raise UsageError(f"--resume {args.resume} brings its own recipe: leave out {args.recipe!r}")
     if args.resume is None:
+        check_folder(args.folder or args.out, args.folder or args.out)
         args.recipe = args.recipe or "digits"
         recipe = recipe_of(args)
     else:

@@ -122,8 +122,8 @@ def make_variant(recipe: Recipe, changes: dict[str, Any]) -> Variant:
     plain = changes["model.block"] is None if "model.block" in changes else is_plain(recipe)
     if plain:
         changes = {path: value for path, value in changes.items() if not is_block_field(path)}
-    label = printable(", ".join(describe_change(path, value) for path, value in changes.items()), None)
-    return Variant(label, changes, override(recipe, changes | OF_THE_BLOCK if plain else changes))
+    changed = override(recipe, changes | OF_THE_BLOCK if plain else changes)  # what cannot be is refused before it is described
+    return Variant(printable(", ".join(describe_change(path, value) for path, value in changes.items()), None), changes, changed)
 
 
 def describe_change(path: str, value: Any) -> str:
