@@ -11,10 +11,10 @@ from senet.surgery.flow import Flow
 from senet.surgery.graph import operands
 from senet.surgery.provenance import makers
 
-Place = tuple[Flow, fx.Node]
+WhereMade = tuple[Flow, fx.Node]
 
 
-def encoder_units(flows: Sequence[Flow], skips: Iterable[Place], *, plain: bool) -> list[Unit]:
+def encoder_units(flows: Sequence[Flow], skips: Iterable[WhereMade], *, plain: bool) -> list[Unit]:
     """Find the encoder block before each skip, which recalibrates the map for the skip and for what follows.
 
     A skip may be handed from module to module in lists and dictionaries: where it was made, the run tells. Encoders without skips end a
@@ -54,7 +54,7 @@ def _encoder(flow: Flow, skip: fx.Node) -> Unit | None:
     return Unit(flow, "encoder", source, frozenset(nodes), {"standard": (all_users(source),)})
 
 
-def _made(flow: Flow, skip: fx.Node, flows: Sequence[Flow]) -> Iterator[Place]:
+def _made(flow: Flow, skip: fx.Node, flows: Sequence[Flow]) -> Iterator[WhereMade]:
     """Yield where a map may have been made: the modules whose results are in it with no layer since, the last ones first."""
     if flow.seen is None:
         return

@@ -6,7 +6,7 @@ from torch import fx
 
 from senet.insertion.units.answers import is_answer
 from senet.insertion.units.concat import concatenated_maps
-from senet.insertion.units.encoders import Place, encoder_units, is_conv_block
+from senet.insertion.units.encoders import WhereMade, encoder_units, is_conv_block
 from senet.insertion.units.unit import Unit, all_users
 from senet.surgery.flow import Flow
 from senet.surgery.graph import operands
@@ -23,7 +23,7 @@ def skip_units(flows: Iterable[Flow], *, plain: bool = True) -> list[Unit]:
     """
     flows = [flow for flow in flows if not _exchanges_scales(flow)]
     decoders: list[Unit] = []
-    joined: list[Place] = []
+    joined: list[WhereMade] = []
     for flow in flows:
         joints = {node: skips for node in flow.nodes if (skips := joined_skips(flow, node))}
         starts = {*joints, *(node for node in flow.nodes if flow.upsamples([node]))}
