@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from senet.errors import UsageError, choice_error
 from senet.schema import FLAG, NULL, either, finite, integer, items, one_of, optional, record, table, text
+from senet.text import printable
 from senet.userfile import in_user_file, may_run, was_loaded
 
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
@@ -267,8 +268,8 @@ class BlockSpec:
         kind = tree.get("kind", "se")
         if isinstance(kind, str) and in_user_file(kind) and not may_run(kind):
             raise UsageError(
-                f"this needs blocks of {kind}, and a file of weights or a plan is no reason to run that code: "
-                f"name it yourself first, --block {kind} or senet.spec.block_class({kind!r})"
+                f"this needs blocks of {printable(kind)}, and a file of weights or a plan is no reason to run that code: "
+                f"name it yourself first, --block {printable(kind)} or senet.spec.block_class({printable(kind)!r})"
             )
         return cls.from_dict(tree)
 

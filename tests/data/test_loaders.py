@@ -174,6 +174,21 @@ def test_corrupt_evaluation_image_is_left_out_and_named(photographs):
     assert torch.cat([batch.targets for batch in batches]).tolist() == [0] * 10 + [1] * 9
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_why_images_cannot_be_read_is_said_when_there_are_too_many(photographs, workers):
+    for path in sorted(photographs.glob("train/*/*.png")):
+        path.unlink()
+        Image.fromarray(np.full((4, 4), 4095, np.int32)).save(path.with_suffix(".tif"))
+    source, recipe = photos(photographs, workers=workers)
+    batch = next(train_loader(source, recipe, seed=0).epoch(0))
+    log = CorruptLog(0.0, len(source.train))
+    with pytest.raises(
+        DataError, match=r"\n  train/cat/\d\d.tif \(has values from 4095 to 4095 \(signed, 32 bits, mode I\), .*--data.range"
+    ):
+        log.add(batch.corrupt)
+    assert {type(name) for name in log.names} == {str}  # what checkpoints hold
+
+
 def test_corrupt_log_counts_each_image_once_and_fails_with_the_list():
     log = CorruptLog(0.001, 2000)
     for _ in range(3):

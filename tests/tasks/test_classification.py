@@ -11,8 +11,10 @@ from torch import nn
 from senet.data.batch import Batch
 from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
+from senet.models.create import create_model
 from senet.recipe import DataRecipe, ModelRecipe, Recipe, TrainingRecipe
 from senet.tasks.classification import Accuracies, Classification, ClassProbability, TopClasses, create
+from senet.tasks.image_task import all_outputs
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +101,11 @@ def test_one_class_alone_is_nothing_to_learn(classes: tuple[str, ...], found: st
     source = replace(open_data(DataRecipe()), classes=classes)
     with pytest.raises(UsageError, match=f"^classification needs two classes or more, and digits has {found}"):
         Classification().build(ModelRecipe(), source, "meta")
+
+
+def test_images_that_a_network_refuses_are_one_line():
+    network = create_model("vgg16_bn", num_classes=2, device="meta")
+    with pytest.raises(UsageError, match=r"VGG refuses images of 3 x 8 x 8: .*Output size is too small"):
+        all_outputs([network], torch.empty(2, 3, 8, 8, device="meta"))
+    with pytest.raises(UsageError, match=r"VGG refuses images of 1 x 64 x 64: "):
+        all_outputs([network], torch.empty(2, 1, 64, 64, device="meta"))

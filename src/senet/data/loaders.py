@@ -12,7 +12,7 @@ from senet.data.delivery import Batches, DataError as DataError
 from senet.data.preparation import EvalPair, ImagePreparation, Preparation, TrainPair
 from senet.data.samplers import EpochSampler, SampleKey, sample_random
 from senet.data.shared_memory import fitting_workers
-from senet.data.source import DataSource, ImageSet, UnreadableImageError
+from senet.data.source import DataSource, ImageSet, UnreadableImageError, UnreadableName
 from senet.data.views import Views
 from senet.data.waiting import SLICE, BatchLoader
 from senet.data.workers import WorkerStart
@@ -39,6 +39,7 @@ class CorruptLog:
     def __init__(self, max_share: float, total: int) -> None:
         self.max_share, self.total = max_share, total
         self.names: set[str] = set()
+        self._reasons: dict[str, str] = {}
 
     def add(self, names: Iterable[str]) -> None:
         """Remember unreadable images; each counts once, however often it is met.
@@ -46,13 +47,20 @@ class CorruptLog:
         Raises:
             DataError: if there are too many; it lists them.
         """
-        self.names.update(names)
+        for name in names:
+            self.names.add(str(name))  # plain text, which checkpoints take
+            self._reasons |= {str(name): name.reason} if isinstance(name, UnreadableName) else {}
         if len(self.names) > self.max_share * self.total:
-            listed = "\n  ".join(sorted(self.names))
+            listed = "\n  ".join(map(self.explained, sorted(self.names)))
             raise DataError(
                 f"{len(self.names)} of {self.total} images cannot be read, more than data.max_corrupt {self.max_share:g} allows; "
                 f"repair or remove them, or raise it:\n  {listed}"
             )
+
+    def explained(self, name: str) -> str:
+        """Return the name of an unreadable image, with the reason if it was met in this process."""
+        reason = self._reasons.get(name)
+        return f"{name} ({reason})" if reason else name
 
 
 class TrainSamples(Dataset[Sample]):
@@ -67,8 +75,8 @@ class TrainSamples(Dataset[Sample]):
         for _ in range(1 + REPLACEMENTS):
             try:
                 return Sample(*self.transform(self.images.read(index), self.images.targets[index], random), corrupt)
-            except UnreadableImageError:
-                corrupt.append(self.images.describe(index))
+            except UnreadableImageError as error:
+                corrupt.append(UnreadableName(self.images.describe(index), error))
                 index = int(random.integers(len(self.images)))
         return Sample(None, None, corrupt)
 
@@ -82,8 +90,8 @@ class EvalSamples(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         try:
             return Sample(*self.transform(self.images.read(index), self.images.targets[index]), [])
-        except UnreadableImageError:
-            return Sample(None, None, [self.images.describe(index)])
+        except UnreadableImageError as error:
+            return Sample(None, None, [UnreadableName(self.images.describe(index), error)])
 
 
 class TrainLoader:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -26,6 +26,23 @@ SOURCES = {
 
 class UnreadableImageError(Exception):
     """Image that cannot be decoded; the message names it."""
+
+
+class UnreadableName(str):
+    """Name of an image that could not be read, which knows why.
+
+    Args:
+        name: by which a user finds it.
+        error: what reading it raised.
+    """
+
+    reason: str
+
+    def __new__(cls, name: str, error: object = "") -> Self:
+        """Return the name; `reason` is the error's text without it."""
+        made = super().__new__(cls, name)
+        made.reason = " ".join(str(error).split()).rpartition(f"{name}: ")[2]
+        return made
 
 
 class Targets(Protocol):

@@ -161,7 +161,7 @@ def _hyperparameters(name: str, options: Mapping[str, Any]) -> str:
     """Return name and hyperparameters as one text."""
     others = ("num_classes", "in_channels", "block", "placement", "stages", "inserted", "transform_input", PRETRAINED, *INSERTION_OPTIONS)
     own = {key: value for key, value in options.items() if key not in others}
-    return json.dumps([name, own], sort_keys=True, default=repr)
+    return json.dumps([name, sorted(own.items())], default=repr)
 
 
 def _spread(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any], adapt_input: str | None) -> nn.Module:

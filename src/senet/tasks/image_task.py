@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from senet.data.batch import Batch
 from senet.data.preparation import ImagePreparation
 from senet.data.source import DataSource, open_data
+from senet.errors import UsageError
 from senet.models.create import model_from_recipe
 from senet.recipe import DataRecipe, ModelRecipe
+from senet.text import message_line
+from senet.userfile import place_in_user_file
 
 LINE = 12
 """Height of a line of text below an image, in pixels."""
@@ -49,10 +52,29 @@ class ImageTask(ImagePreparation):
 
 
 def all_outputs(models: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """Return what each network says of each view of images (N, C, H, W) or (N, views, C, H, W): (models, N, views, outputs) float32."""
+    """Return what each network says of each view of images (N, C, H, W) or (N, views, C, H, W): (models, N, views, outputs) float32.
+
+    Raises:
+        UsageError: if a network does not take images of this size.
+    """
     views = images[:, None] if images.ndim == 4 else images
     flat = views.flatten(0, 1)
-    return torch.stack([model(flat).float().unflatten(0, views.shape[:2]) for model in models])
+    return torch.stack([_outputs(model, flat).float().unflatten(0, views.shape[:2]) for model in models])
+
+
+def _outputs(model: nn.Module, images: Tensor) -> Tensor:
+    """Call a network.
+
+    Raises:
+        UsageError: if it does not take images of this size.
+    """
+    try:
+        return model(images)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or place_in_user_file(error) is not None:
+            raise
+        size = " x ".join(map(str, images.shape[1:]))
+        raise UsageError(message_line(f"{type(model).__name__} refuses images of {size}: {error}")) from error
 
 
 def noise_images(source: DataSource, count: int) -> Tensor:

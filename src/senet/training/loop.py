@@ -105,7 +105,7 @@ def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, 
     state.begin_pass()
     for batch in interruption.guard(job.batches.epoch(state.epoch, start=state.batch)):
         for name in job.unreadable(batch.corrupt):
-            bar.print(f"cannot read {name}; another image takes its place")
+            bar.print(f"cannot read {job.corrupt.explained(name)}; another image takes its place")
         if not len(batch.images):
             raise DataError(
                 "no image of a training batch can be read, nor any that was tried in its place; `senet doctor --data-root DIR` says why"
