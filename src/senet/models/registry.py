@@ -12,7 +12,7 @@ from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, shake_shake, shufflenet, vgg
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.unit_blocks import UnitBlocks
-from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_positive, counts_by_stage
+from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_positive, counts_by_stage, unknown_block
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,16 @@ def split_name(name: str) -> tuple[str | None, str]:
     """Split "se_resnet50" into ("se", "resnet50"), and "resnet50" into (None, "resnet50").
 
     Raises:
-        UsageError: if there is no such network; near names are suggested.
+        UsageError: if there is no such network, or none with such blocks; near names are suggested.
     """
     for kind in sorted(KINDS, key=len, reverse=True):
         plain = name.removeprefix(f"{kind}_")
         if plain != name and plain in PLAIN and PLAIN[plain].takes(kind):
             return kind, plain
     if name not in PLAIN:
+        blocks = [name.removesuffix(f"_{plain}") for plain in PLAIN if name.endswith(f"_{plain}")]
+        for kind in (kind for kind in blocks if kind.isidentifier() and kind not in KINDS):
+            raise UsageError(f"unknown model {name!r}: {unknown_block(kind)}")
         raise UsageError(f"unknown model {name!r}{nearest(name, list_models())}; `senet models` lists all")
     return None, name
 
