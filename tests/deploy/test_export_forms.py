@@ -14,6 +14,7 @@ from senet.deploy.agreement import compare_outputs
 from senet.deploy.export import export, export_onnx
 from senet.deploy.formats import output_names, output_tensors
 from senet.errors import UsageError
+from senet.spec import InputSpec
 
 IMAGES = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
 
@@ -204,9 +205,11 @@ def test_a_network_that_cannot_be_followed_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_command_fixes_the_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    senet.save_weights(senet.create_model("se_cifar_resnet20", num_classes=2, in_channels=1), tmp_path / "grey.safetensors")
+    spec = InputSpec(size=24, resize=24, channels=1, mean=(0.5,), std=(0.25,))
+    network = senet.create_model("se_cifar_resnet20", num_classes=2, in_channels=1)
+    senet.save_weights(network, tmp_path / "grey.safetensors", input=spec)
     words = ["export", str(tmp_path / "grey.safetensors"), "--to", str(tmp_path / "x.PT2"), "--fixed-size", "--json"]
     assert main(words) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["format"], report["free"], report["fixed"]) == ("pt2", ["batch"], ["height", "width"])
-    assert [check["shape"] for check in report["checks"]] == [[2, 1, 32, 32], [1, 1, 32, 32]]
+    assert [check["shape"] for check in report["checks"]] == [[2, 1, 24, 24], [1, 1, 24, 24]]

@@ -7,8 +7,10 @@ import enum
 import logging
 import os
 import pathlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from senet import create_model, load_weights
+from senet import create_model, from_pretrained, load_weights
+from senet.cli.main import main
 from senet.errors import UsageError
 
 State = dict[str, Tensor]
@@ -286,9 +289,9 @@ def test_what_is_no_plain_data_is_named_with_the_remedy(
 
 def test_stand_ins_are_gone_afterwards(states: tuple[State, State], tmp_path: Path) -> None:
     torch.save({"state_dict": states[0], "args": ARGUMENTS}, tmp_path / "a.pth")
-    before = torch.serialization.get_safe_globals()
+    before = set(torch.serialization.get_safe_globals())
     load_weights(Net(), tmp_path / "a.pth")
-    assert torch.serialization.get_safe_globals() == before
+    assert set(torch.serialization.get_safe_globals()) == before
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i8", "u1", "b1"])
@@ -310,3 +313,109 @@ def test_a_recalibrated_network_takes_such_files(tmp_path: Path) -> None:
     torch.save({"state_dict_ema": below("module.", trained.state_dict()), "args": ARGUMENTS}, tmp_path / "a.pth")
     for model in (create_model("se_preresnet20", weights=tmp_path / "a.pth"), create_model("se_preresnet20", weights=trained.state_dict())):
         assert equal(model, trained.state_dict())
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return what makes an object of a class of a library that need not be installed, known to pickle as of there."""
+
+    def make(path: str, base: type = object, **state: Any) -> Any:
+        module, _, name = path.rpartition(".")
+        kind = type(name, (base,), {"__module__": module})
+        parts = module.split(".")
+        for end in range(1, len(parts) + 1):
+            part = ".".join(parts[:end])
+            if part not in sys.modules:
+                monkeypatch.setitem(sys.modules, part, ModuleType(part))
+        monkeypatch.setattr(sys.modules[module], name, kind, raising=False)
+        made = kind()
+        if base is dict:
+            made.update(state)
+        else:
+            vars(made).update(state)
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("path", "base"),
+    [
+        ("lightning_fabric.utilities.data.AttributeDict", dict),
+        ("pytorch_lightning.utilities.parsing.AttributeDict", dict),
+        ("omegaconf.dictconfig.DictConfig", object),
+        ("omegaconf.base.ContainerMetadata", object),
+        ("mmengine.logging.history_buffer.HistoryBuffer", object),
+        ("mmengine.config.config.ConfigDict", dict),
+        ("yacs.config.CfgNode", dict),
+    ],
+)
+def test_configurations_of_training_libraries(
+    path: str, base: type, foreign: Callable[..., Any], states: tuple[State, State], tmp_path: Path
+) -> None:
+    held = foreign(path, base, lr=0.1, values=np.arange(3.0), queue=collections.deque([1]), nested={"a": [1]})
+    torch.save({"state_dict": states[0], "hyper_parameters": held, "again": [held]}, tmp_path / "a.pth")
+    net = Net()
+    load_weights(net, tmp_path / "a.pth")
+    assert equal(net, states[0])
+
+
+def test_a_whole_network_is_named_with_the_remedy(foreign: Callable[..., Any], states: tuple[State, State], tmp_path: Path) -> None:
+    network = foreign("ultralytics.nn.tasks.DetectionModel", nn.Module, stride=3)
+    torch.save({"model": network, "ema": None, "train_args": {"lr0": 0.01}}, tmp_path / "yolo.pt")
+    with pytest.raises(UsageError, match=r"\(ultralytics\.nn\.tasks\.DetectionModel\).*with \.state_dict\(\) after a whole network"):
+        load_weights(Net(), tmp_path / "yolo.pt")
+
+
+def test_the_command_takes_entries(tmp_path: Path) -> None:
+    first, second = create_model("se_preresnet20"), create_model("se_preresnet20")
+    torch.save({"model": first.state_dict(), "model_ema": second.state_dict()}, tmp_path / "a.pth")
+    target = tmp_path / "a.safetensors"
+    assert main(["convert", f"{tmp_path / 'a.pth'}#model", "--model", "se_preresnet20", "--to", str(target)]) == 0
+    assert equal(from_pretrained(target), first.state_dict())
+
+
+def test_a_state_under_two_names_is_one(states: tuple[State, State]) -> None:
+    net = Net()
+    load_weights(net, {"model": states[0], "network": states[0]})
+    assert equal(net, states[0])
+
+
+def test_mappings_in_circles_and_crossings_are_walked_once(states: tuple[State, State]) -> None:
+    tree: dict[str, Any] = {}
+    for _ in range(6):
+        tree = {f"entry{index}": tree for index in range(2000)}
+    tree["itself"] = tree
+    net = Net()
+    load_weights(net, {"wide": tree, "model": states[0]})
+    assert equal(net, states[0])
+
+
+ODD: dict[str, Callable[[Tensor], Tensor]] = {
+    "a sparse tensor": lambda tensor: tensor.to_sparse(),
+    "on the meta device": lambda tensor: tensor.to("meta"),
+    "1 of another type: fc.bias torch.int8 for torch.float32": lambda tensor: tensor.to(torch.int8),
+    "1 of another type: fc.bias torch.complex64 for torch.float32": lambda tensor: tensor.to(torch.complex64),
+}
+
+
+@pytest.mark.parametrize("message", ODD)
+def test_numbers_that_are_no_weights_are_refused(message: str, states: tuple[State, State]) -> None:
+    net = Net()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.raises(UsageError, match=message):
+        load_weights(net, states[0] | {"fc.bias": ODD[message](states[0]["fc.bias"])})
+    assert equal(net, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_widths_of_numbers_are_loaded(dtype: torch.dtype, states: tuple[State, State]) -> None:
+    net, state = Net(), {name: tensor.to(dtype) for name, tensor in states[0].items()}  # counters among them
+    load_weights(net, state)
+    assert net.fc.weight.dtype == torch.float32
+    assert torch.equal(net.fc.weight, state["fc.weight"].float())
+
+
+def test_a_name_of_many_parts(states: tuple[State, State]) -> None:
+    with pytest.raises(UsageError, match="does not fit this network"):
+        load_weights(Net(), {"a." * 100_000 + "weight": torch.ones(3)})

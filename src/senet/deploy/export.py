@@ -19,6 +19,7 @@ from senet.deploy.optimize import optimize as optimized
 from senet.errors import UsageError, choice_error
 from senet.surgery.duplicate import duplicate
 from senet.surgery.wrappers import unwrap
+from senet.weights.store import metadata_of
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def export(
             outputs of an ONNX file.
         path: the file to write or replace; its suffix says the format.
         example_input: images (N, C, H, W), signals (N, C, L), volumes (N, C, D, H, W) or vectors (N, C) with N >= 2; None = random images
-            of the network's own size.
+            of the size that its weights say, else of the network's own.
         optimize: export the inference form, see `senet.optimize`.
         verify: run the file and compare its outputs with the network's, on a single image and on three larger ones if sizes are free.
         images: further batches to compare on.
@@ -144,7 +145,8 @@ def export_onnx(
 def _example(model: nn.Module, example: Tensor | None) -> Tensor:
     """Return the example on the network's device, of its type."""
     if example is None:
-        size = getattr(model, "input_size", None)
+        spec = metadata_of(model).input  # what the weights were trained on wins over what networks of this name usually see
+        size = getattr(model, "input_size", None) if spec is None else (spec.channels, spec.size, spec.size)
         if size is None:
             raise UsageError(f"{type(model).__name__} does not say its input size: give example_input, such as torch.randn(2, 3, 224, 224)")
         example = torch.randn(2, *size, generator=torch.Generator().manual_seed(0))

@@ -139,7 +139,7 @@ class Rewritten(nn.Module):
         opens: Callable[[nn.Module], bool] = only_chains,
     ) -> tuple[fx.Graph, set[nn.Module]]:
         """Return what `trace` returns for the container, with the blocks in the graph."""
-        graph, opened = trace(self._senet.original, training=training, given=self._senet.given | dict(given or {}), opens=opens)
+        graph, opened = trace(restored(self), training=training, given=self._senet.given | dict(given or {}), opens=opens)
         nodes = {node.name: node for node in graph.nodes}
         for edit in self._senet.edits:
             insert_block(graph, nodes, edit)

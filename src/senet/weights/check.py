@@ -1,10 +1,12 @@
 """Whether weights fit a network: its configuration, and its tensors by name and shape."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from senet.errors import UsageError
 from senet.text import printable
@@ -14,6 +16,21 @@ SHOWN = 8
 
 LONGEST = 60
 """How many characters of a value an error prints."""
+
+
+ODDITIES: dict[str, Callable[[Tensor], bool]] = {
+    "a parameter without a shape (run the network once)": is_lazy,
+    "a tensor on the meta device, without numbers": lambda tensor: tensor.is_meta,
+    "a quantised tensor": lambda tensor: tensor.is_quantized,
+    "a sparse tensor": lambda tensor: tensor.layout is not torch.strided,
+    "a nested tensor": lambda tensor: tensor.is_nested,
+}
+"""What a tensor may be that has no plain numbers -> whether it is."""
+
+
+def oddity(tensor: Tensor) -> str | None:
+    """Return what a tensor is that has no plain numbers, or None."""
+    return next((what for what, has in ODDITIES.items() if has(tensor)), None)
 
 
 def check_config(source: str, saved: Mapping[str, Any], own: Mapping[str, Any], *, ignore: Collection[str] = ()) -> None:
@@ -47,7 +64,10 @@ def mismatch_error(source: str, given: Mapping[str, Tensor], wanted: Mapping[str
 
 
 def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """Return the names that are missing, those that are unexpected, and those whose shapes differ."""
+    """Return the names that are missing, those that are unexpected, and those whose shapes or kinds of numbers differ.
+
+    Widths of types may differ; integers in the place of fractions are the codes of a quantised network, and complex numbers lose a part.
+    """
     return {
         "missing": [name for name in wanted if name not in given],
         "unexpected": [name for name in given if name not in wanted],
@@ -55,6 +75,11 @@ def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dic
             f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}"
             for name, tensor in wanted.items()
             if name in given and given[name].shape != tensor.shape
+        ],
+        "of another type": [
+            f"{name} {given[name].dtype} for {tensor.dtype}"
+            for name, tensor in wanted.items()
+            if name in given and tensor.is_floating_point() and not given[name].is_floating_point()
         ],
     }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from senet.errors import UsageError
 from senet.text import printable
-from senet.weights.check import listed
+from senet.weights.check import listed, oddity
 from senet.weights.plain_pickle import NumpyArray
 
 NESTING = 4
@@ -64,7 +64,7 @@ def find_state(tree: Any, text: str, entry: str | None = None) -> dict[str, Tens
     Raises:
         UsageError: if there is none, if several are alike, or if there is nothing at the path.
     """
-    states = dict(_states(tree))
+    states = dict(_states(tree, set()))
     sizes = {path: sum(tensor.numel() for tensor in state.values()) for path, state in states.items()}
     large = [path for path, size in sizes.items() if 2 * size >= max(sizes.values())]
     if entry is not None:
@@ -80,17 +80,18 @@ def find_state(tree: Any, text: str, entry: str | None = None) -> dict[str, Tens
     return _cleaned(states[chosen], text)
 
 
-def _states(tree: Any, path: str = "", depth: int = NESTING) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every mapping that has tensors by name, with its path; optimisers and the like are passed over."""
-    if not isinstance(tree, Mapping):
+def _states(tree: Any, seen: set[int], path: str = "", depth: int = NESTING) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every mapping that has tensors by name, once, with its path; optimisers and the like are passed over."""
+    if not isinstance(tree, Mapping) or id(tree) in seen:
         return
+    seen.add(id(tree))
     own = {key: _as_tensor(value) for key, value in tree.items() if isinstance(key, str)}
     own = {key: value for key, value in own.items() if isinstance(value, Tensor)}
     if own:
         yield path, own
     for key, value in tree.items() if depth else ():
         if isinstance(key, str) and not OTHER_STATES.match(key):
-            yield from _states(value, f"{path}.{key}" if path else key, depth - 1)
+            yield from _states(value, seen, f"{path}.{key}" if path else key, depth - 1)
 
 
 def _as_tensor(value: Any) -> Any:
@@ -119,6 +120,9 @@ def _preferred(large: list[str], text: str) -> str:
 
 
 def _cleaned(state: Mapping[str, Any], text: str) -> dict[str, Tensor]:
+    for name, tensor in state.items():
+        if (what := oddity(tensor)) is not None:
+            raise UsageError(f"{text!r} is not read: {printable(name)} is {what}, not a plain tensor")
     counts = [name for name in state if OPERATION_COUNTS.fullmatch(name)]
     if counts:
         log.warning("%s: %d counts of operations are left out: %s", text, len(counts), printable(listed(counts)))

@@ -11,6 +11,10 @@ SHARE = 4
 """A part of a file is tried as the whole network if it has one in so many of the file's numbers."""
 
 
+DEEPEST = 8
+"""How many parts a prefix has at most."""
+
+
 def prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
     """Return the prefixes below which the file's network may be: none first, then averages over training, then the outermost.
 
@@ -18,7 +22,7 @@ def prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
     """
     sizes: Counter[str] = Counter()
     for name, tensor in tensors.items():
-        parts = name.split(".")[:-1]
+        parts = name.split(".")[:-1][:DEEPEST]
         for end in range(1, len(parts) + 1):
             if parts[end - 1].isdigit():
                 break

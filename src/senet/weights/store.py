@@ -1,16 +1,14 @@
 """Weights in safetensors files whose metadata says which network they fit, what its classes are called and what images it expects."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 import senet
 from senet.atomic import replacing
@@ -19,21 +17,13 @@ from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
 from senet.text import printable
 from senet.weights.archive import UNPACKED, ZIP
+from senet.weights.check import oddity
 from senet.weights.entries import find_state
 from senet.weights.formats import PICKLE, check_file
 from senet.weights.header import check_count, check_header
 from senet.weights.metadata import WeightsMetadata, parse_metadata, write_metadata
 from senet.weights.plain_pickle import read_pickle
 from senet.weights.seal import check_sealed, write_sealed
-
-UNWRITABLE: dict[str, Callable[[Tensor], bool]] = {
-    "a parameter without a shape (run the network once)": is_lazy,
-    "a tensor on the meta device, without numbers": lambda tensor: tensor.is_meta,
-    "a quantised tensor": lambda tensor: tensor.is_quantized,
-    "a sparse tensor": lambda tensor: tensor.layout is not torch.strided,
-    "a nested tensor": lambda tensor: tensor.is_nested,
-}
-"""What a tensor may be that has no plain numbers -> whether it is."""
 
 
 def save_weights(
@@ -83,16 +73,11 @@ def save_weights(
 
 def _on_disk(name: str, value: object) -> Tensor:
     """Return a value of a state dict as the format takes it: a plain tensor, dense, on the CPU, contiguous."""
-    what = _odd(value) if isinstance(value, Tensor) else "no tensor"
+    what = oddity(value) if isinstance(value, Tensor) else "no tensor"
     if what is not None:
         raise UsageError(f"cannot save {name}: it is {what}, which a safetensors file cannot hold")
     assert isinstance(value, Tensor)
     return value.detach().cpu().contiguous()
-
-
-def _odd(tensor: Tensor) -> str | None:
-    """Return what a tensor is that has no plain numbers, or None."""
-    return next((what for what, has in UNWRITABLE.items() if has(tensor)), None)
 
 
 def read_metadata(path: str | Path) -> WeightsMetadata:
@@ -151,8 +136,8 @@ def _read(path: str | Path, tensors: bool = False, entry: str | None = None) -> 
     state = find_state(tree, str(path), entry) if tensors else {}
     most = path.stat().st_size + UNPACKED
     for name, tensor in state.items():
-        if (what := _odd(tensor)) or tensor.numel() * tensor.element_size() > most:
-            raise UsageError(f"{str(path)!r} is not read: {printable(name)} is {what or 'larger than the file'}, not a plain tensor")
+        if tensor.numel() * tensor.element_size() > most:
+            raise UsageError(f"{str(path)!r} is not read: {printable(name)} is larger than the file, not a plain tensor")
     return state, WeightsMetadata(str(path))
 
 
