@@ -95,15 +95,10 @@ def counts_by_stage(value: object) -> object:
 def check_kind(kind: object) -> None:
     """Raise UsageError, with the nearest name, unless `kind` is known or is a class in a user's file."""
     if not isinstance(kind, str) or not (kind in KINDS or in_user_file(kind)):
-        raise UsageError(unknown_block(kind))
-
-
-def unknown_block(kind: object) -> str:
-    """Return what is said of a kind that is not known."""
-    return (
-        f"{choice_error('block', kind, KINDS)}; a block of your own: senet.register_block({str(kind)!r}, its class), "
-        "or its class by name, path/to/file.py:Class"
-    )
+        raise UsageError(
+            f"{choice_error('block', kind, KINDS)}; a block of your own: senet.register_block({str(kind)!r}, its class), "
+            "or its class by name, path/to/file.py:Class"
+        )
 
 
 def block_class(kind: str) -> Any:
