@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 import senet
-from foreign.networks import Shared, UNet, Untraceable
+from foreign.networks import Shared, UNet, Unit, Untraceable
 from senet.errors import UsageError
 from senet.insertion.gated import Gated
 from senet.insertion.rewrite import Rewritten
@@ -246,3 +246,18 @@ def test_a_network_that_is_itself_a_wrapper_is_not_left_as_it_is_in_silence() ->
         with pytest.raises(UsageError, match=f"^this {wrapped} is itself wrapped with a block, which only its parent can take off"):
             senet.remove(part)
     senet.remove(model)
+
+
+@pytest.mark.parametrize("side", [28, 96, 384])
+def test_a_network_with_a_fixed_size_takes_blocks(side: int) -> None:
+    torch.manual_seed(0)
+    width = 8 * (side // 4) ** 2
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, 4, 1), Unit(8, nn.ReLU()), Unit(8, nn.ReLU()), nn.Flatten(), nn.Linear(width, 10)).eval()
+    images = torch.randn(2, 1, side, side)
+    before = model(images)
+    plan = senet.insert(model, init="identity")
+    assert [site.path for site in plan] == ["1.bn", "2.bn"]
+    assert [site.channels for site in plan] == [8, 8]
+    torch.testing.assert_close(model(images), before)
+    senet.remove(model)
+    assert torch.equal(model(images), before)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from senet.errors import UsageError
 from senet.ops.hooks import has_hooks
 from senet.surgery.graph import ModuleGraph
-from senet.surgery.probe import SIDES, SMALL_SIDES, probe
+from senet.surgery.images import CUBE_SIDES, OTHER_SIDES, SIDES, SMALL_SIDES
+from senet.surgery.probe import probe
 from senet.surgery.trace import Container, trace
 
 
@@ -80,6 +81,20 @@ def test_the_size_that_a_network_declares_is_tried_when_no_other_fits() -> None:
 
     model = Fixed()
     assert probe(model).calls[model].args[0].shape == (2, 3, 20, 20)
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("side", [28, 32, 48, 227, 384, 518])
+def test_the_one_size_that_a_network_takes_is_found(side: int, small: bool) -> None:
+    assert side in OTHER_SIDES
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.Flatten(), nn.Linear(4 * ((side + 1) // 2) ** 2, 10))
+    assert probe(model, small=small).calls[model].args[0].shape == (2, 1, side, side)
+
+
+@pytest.mark.parametrize("side", CUBE_SIDES)
+def test_the_one_volume_that_a_network_takes_is_found(side: int) -> None:
+    model = nn.Sequential(nn.Conv3d(1, 2, 3, 2, 1), nn.Flatten(), nn.Linear(2 * (side // 2) ** 3, 10))
+    assert probe(model).calls[model].args[0].shape == (2, 1, side, side, side)
 
 
 def test_forwards_that_need_numbers_get_them_on_a_small_image() -> None:

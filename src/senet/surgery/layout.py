@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from senet.surgery.arguments import tensors
+from senet.surgery.provenance import keep_trail
 
 Axes = tuple[int, ...]
 
@@ -62,8 +63,12 @@ def mark(tensor: Tensor, axes: Axes | None) -> Tensor:
 
 
 def shape_only(tree: Any) -> Any:
-    """Replace tensors by ones that have shape, type and feature axes only."""
-    return pytree.tree_map_only(Tensor, lambda tensor: mark(tensor.detach().to("meta"), feature_axes(tensor)), tree)
+    """Replace tensors by ones that have shape, type, feature axes and provenance only."""
+
+    def bare(tensor: Tensor) -> Tensor:
+        return keep_trail(tensor, mark(tensor.detach().to("meta"), feature_axes(tensor)))
+
+    return pytree.tree_map_only(Tensor, bare, tree)
 
 
 class FeatureAxes(TorchFunctionMode):

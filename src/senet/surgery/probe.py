@@ -17,17 +17,12 @@ from senet.surgery.arguments import Arguments, materialise, tensors
 from senet.surgery.enlarging import Enlarging
 from senet.surgery.graph import ModuleGraph
 from senet.surgery.hooks import hooked
+from senet.surgery.images import images
 from senet.surgery.layout import FeatureAxes, feature_axes, shape_only
 from senet.surgery.preserve import evaluating, unchanged
 from senet.surgery.provenance import Provenance
 from senet.surgery.roles import CONVS
 from senet.surgery.trace import Container
-
-SIDES = (512, 224, 299, 64)
-"""Sides of the images tried when no example input is given; large ones first, where the strides show exactly."""
-
-SMALL_SIDES = (64, 128, 224, 299, 512)
-"""Sides tried where real numbers are computed."""
 
 
 @dataclass
@@ -78,7 +73,8 @@ class Probe:
             recorder = _Recorder(container)
             values = self.calls[container.module].bind(container.module).values()  # as the placeholders: one a parameter, in their order
             state = {f"inner.{name}": tensor for name, tensor in _meta_state(container.module).items()}
-            with torch.no_grad(), unchanged(*container.module.modules()), evaluating(container.module), suppress(Exception), FeatureAxes():
+            module = container.module
+            with torch.no_grad(), unchanged(*module.modules()), evaluating(module), suppress(Exception), self.provenance, FeatureAxes():
                 functional_call(recorder, state, tuple(values))  # what a failure leaves unknown is no map to recalibrate
             self.traced[container.graph] = recorder.values
         return self.traced[container.graph]
@@ -156,11 +152,11 @@ def probe(model: nn.Module, example: Any = None, *, small: bool = False) -> Prob
         args = example if isinstance(example, tuple) else (example,)
         attempts = [(_run_meta, args), (_run_real, args)]
     else:
-        meta, real = _images(model, small), _images(model, small=True)
-        attempts = [(_run_meta, args) for args in meta] + [(_run_real, args) for args in real]
+        likely, real, others = images(model, small=small), images(model, small=True), images(model, small=small, others=True)
+        attempts = [(_run_meta, args) for args in likely] + [(_run_real, args) for args in real] + [(_run_meta, args) for args in others]
     if not attempts:
         raise UsageError(f"{type(model).__name__} has no convolution that tells what images it takes: give example_input")
-    reason = ""
+    reasons = []
     for run, args in attempts:
         try:
             seen = run(model, args)
@@ -168,9 +164,10 @@ def probe(model: nn.Module, example: Any = None, *, small: bool = False) -> Prob
             return seen
         except Exception as error:  # a forward may raise anything
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors(args))
-            reason = f"{shapes} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            reasons.append(f"{shapes} ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
     fix = "check example_input" if example is not None else "give example_input"
-    raise UsageError(f"cannot run {type(model).__name__} on {reason}: {fix}")
+    among = f", nor on {len(reasons) - 1} others" if example is None else ""
+    raise UsageError(f"cannot run {type(model).__name__} on {reasons[0]}{among}: {fix}")
 
 
 def _resized_run(model: nn.Module, args: tuple[Any, ...]) -> Probe | None:
@@ -184,21 +181,6 @@ def _resized_run(model: nn.Module, args: tuple[Any, ...]) -> Probe | None:
         with suppress(Exception):
             return _run_meta(model, pytree.tree_map_only(Tensor, partial(resized, factor), args))
     return None
-
-
-def _images(model: nn.Module, small: bool) -> list[tuple[Tensor]]:
-    declared = getattr(model, "input_size", None) or (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
-    conv = next((module for module in model.modules() if isinstance(module, CONVS)), None)
-    if conv is None:
-        return []
-    dimensions = len(conv.kernel_size)
-    channels = declared[0] if declared else conv.in_channels
-    shapes = [(2, channels) + (size,) * dimensions for size in (SMALL_SIDES if small else SIDES)]
-    if declared:
-        shapes.insert(0 if small else len(shapes), (2, *declared))
-    if dimensions == 3:
-        shapes = [(2, channels) + (size,) * 3 for size in (64, 32)]
-    return [(torch.empty(shape, dtype=conv.weight.dtype, device="meta"),) for shape in shapes]
 
 
 def _run_meta(model: nn.Module, args: tuple[Any, ...]) -> Probe:

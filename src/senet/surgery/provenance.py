@@ -166,6 +166,19 @@ def _gated(forms: set[ValueForm]) -> ValueForm:
     return ValueForm.FEATURES if ValueForm.FEATURES in forms else ValueForm.BARE
 
 
+def makers(value: Any) -> list[nn.Module]:
+    """Return the modules whose result is in a tensor with no layer of weights since, those that returned last first."""
+    trail = _trail(value)
+    return [] if trail is None else [module for module, index in reversed(list(trail.origins)) if index != GIVEN]
+
+
+def keep_trail(source: Tensor, copy: Tensor) -> Tensor:
+    """Give a copy the provenance of what it was made from."""
+    if (trail := _trail(source)) is not None:
+        _mark(copy, trail)
+    return copy
+
+
 def _tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
     """Yield the tensors among values, and in lists and tuples among them: what functions of torch take and give."""
     for value in values:

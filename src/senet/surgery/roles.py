@@ -15,7 +15,7 @@ POOLS = (pooling._AvgPoolNd, pooling._MaxPoolNd, pooling._LPPoolNd)
 ADD = {"add", "iadd", "add_"}
 MULTIPLY = {"mul", "imul", "mul_", "multiply"}
 CONCATENATE = {"cat", "concat", "concatenate"}
-POOL = {f"{kind}_pool{dimensions}d" for kind in ("avg", "max", "lp") for dimensions in (1, 2, 3)}
+POOL = {f"{kind}_pool{dimensions}d{given}" for kind in ("avg", "max", "lp") for dimensions in (1, 2, 3) for given in ("", "_with_indices")}
 UPSAMPLE = {
     *("interpolate", "upsample", "upsample_bilinear", "upsample_nearest", "pixel_shuffle", "grid_sample", "repeat_interleave"),
     *(f"{kind}{dimensions}d" for kind in ("max_unpool", "conv_transpose") for dimensions in (1, 2, 3)),

@@ -58,7 +58,7 @@ def survey(model: nn.Module, seen: Probe) -> Survey:
     units = _innermost(inner(unit for flow in flows for unit in residual_units(flow)))
     units += _disjoint(_innermost(inner(unit for flow in flows for unit in concat_units(flow))), units)
     units += _disjoint(inner(unit for flow in flows for unit in depthwise_units(flow)), units)
-    units += _disjoint(_innermost(inner(skip_units(flows))), units)
+    units += _disjoint(_innermost(inner(skip_units(flows, plain=not units))), units)
     units = units or inner(unit for flow in flows for unit in chain_units(flow))
     order = {flow: index for index, flow in enumerate(flows)}
     units.sort(key=lambda unit: (order[unit.flow], unit.flow.index[unit.value]))

@@ -6,20 +6,24 @@ from torch import fx
 
 from senet.insertion.units.answers import is_answer
 from senet.insertion.units.concat import concatenated_maps
+from senet.insertion.units.encoders import WhereMade, encoder_units, is_conv_block
 from senet.insertion.units.unit import Unit, all_users
-from senet.surgery.arguments import signature
 from senet.surgery.flow import Flow
 from senet.surgery.graph import operands
 
 
-def skip_units(flows: Iterable[Flow]) -> list[Unit]:
-    """Find the decoder block behind each enlarged map, joined with a skip or not, and the encoder block before each skip.
+def skip_units(flows: Iterable[Flow], *, plain: bool = True) -> list[Unit]:
+    """Find the decoder block behind each enlarged map, joined with a skip or not, and the encoder blocks.
 
-    The encoder's block recalibrates the map for the skip and for what follows; the block between encoder and decoder gets none. What takes
-    maps of several scales and gives as many exchanges them between branches (Wang et al., 1908.07919, Figure 3) and is no decoder.
+    What takes maps of several scales and gives as many exchanges them (Wang et al., 1908.07919, Figure 3) and is no decoder.
+
+    Args:
+        flows: the containers.
+        plain: whether the network has no units of other kinds, which are its encoder's then.
     """
     flows = [flow for flow in flows if not _exchanges_scales(flow)]
-    decoders, encoders = [], []
+    decoders: list[Unit] = []
+    joined: list[WhereMade] = []
     for flow in flows:
         joints = {node: skips for node in flow.nodes if (skips := joined_skips(flow, node))}
         starts = {*joints, *(node for node in flow.nodes if flow.upsamples([node]))}
@@ -27,13 +31,10 @@ def skip_units(flows: Iterable[Flow]) -> list[Unit]:
             decoders += [
                 unit for unit in [_decoder(flow, start, starts)] if unit is not None and (start in joints or unit.value is not start)
             ]
-        for skips in joints.values():
-            for skip in skips:
-                places = _callers(flow, skip, flows) if skip.op == "placeholder" else [(flow, skip)]
-                encoders += [unit for place in places if (unit := _encoder(*place)) is not None]
+        joined += [(flow, skip) for skips in joints.values() for skip in skips]
     values = {unit.value for unit in decoders}
-    unique = {unit.value: unit for unit in encoders if unit.value not in values}
-    return [*unique.values(), *decoders]
+    encoders = encoder_units(flows, joined, plain=plain) if decoders else []
+    return [*(unit for unit in encoders if unit.value not in values), *decoders]
 
 
 def _exchanges_scales(flow: Flow) -> bool:
@@ -69,39 +70,10 @@ def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit | 
         if current in starts or not (flow.module(current) or flow.is_activation(current) or flow.passed(current)):
             break
         nodes.append(current)
-        if flow.is_activated(current) or _is_block(flow, current):
+        if flow.is_activated(current) or is_conv_block(flow, current):
             values.append(current)
     value = next((value for value in values[::-1] if not is_answer(flow, "decoder", value)), None)
     if value is None:
         return None
     span = frozenset(node for node in nodes if flow.index[node] <= flow.index[value])
     return Unit(flow, "decoder", value, span, {"standard": (all_users(value),)})
-
-
-def _is_block(flow: Flow, node: fx.Node) -> bool:
-    """Return whether a node calls a module of convolutions and something else."""
-    layers = [inner for inner in flow.inner(node) if next(inner.children(), None) is None]
-    return len(layers) > 1 and bool(flow.convolutions([node]))
-
-
-def _encoder(flow: Flow, skip: fx.Node) -> Unit | None:
-    source = flow.source(skip)
-    nodes = [source]
-    while not flow.convolutions([nodes[-1]]) and (flow.is_norm(nodes[-1]) or flow.is_activation(nodes[-1])):
-        nodes.append(operands(nodes[-1])[0])
-    if not _is_block(flow, source) and not (flow.is_activated(source) and flow.convolutions([nodes[-1]])):
-        return None
-    return Unit(flow, "encoder", source, frozenset(nodes), {"standard": (all_users(source),)})
-
-
-def _callers(flow: Flow, placeholder: fx.Node, flows: Iterable[Flow]) -> list[tuple[Flow, fx.Node]]:
-    """Return the values that other containers pass for one of this container's inputs."""
-    takes = signature(flow.container.module)
-    found = []
-    for other in flows:
-        for node in other.nodes:
-            if other.module(node) is flow.container.module:
-                value = takes.bind_partial(*node.args, **node.kwargs).arguments.get(str(placeholder.target))
-                if isinstance(value, fx.Node):
-                    found.append((other, value))
-    return found
