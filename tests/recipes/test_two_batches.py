@@ -103,7 +103,7 @@ def first_of_each_training() -> list[str]:
     """Return the first of the recipes that are here the same but for their network and what they are called."""
     first: dict[str, str] = {}
     for recipe in RECIPES:
-        same = replace(for_two_batches(recipe, Path("root")), name="", about="", model=RECIPES[0].model)
+        same = replace(for_two_batches(recipe, Path("root")), name="same", about="", model=RECIPES[0].model)
         first.setdefault(repr(same), recipe.name)
     return [*first.values()]
 
