@@ -81,7 +81,7 @@ def for_two_batches(recipe: Recipe, root: Path) -> Recipe:
         "data.root": str(root),
         "data.batch_size": 2,
         "data.workers": 0,
-        "optim.lr": recipe.optim.lr * 2 / recipe.data.batch_size,
+        "optim.lr": recipe.optim.lr / recipe.data.batch_size,
         "schedule.warmup_steps": min(recipe.schedule.warmup_steps, 1),
         "training.epochs": 1,
         "training.freeze_bn_epochs": 0,
