@@ -135,3 +135,23 @@ def test_images_of_a_users_source_follow_the_same_rule():
     assert torch.allclose(eval_transform(stated)(deep), torch.tensor(1.0))
     with pytest.raises(UnreadableImageError, match="mode I"):
         eval_transform(spec)(Image.fromarray(np.full((2, 2), 4095, np.int32)))
+
+
+def planes(path, values, compression):
+    """Write (3, width) uint16 colours as a TIFF of one row, plane by plane."""
+    strips = [zlib.compress(plane.tobytes()) if compression == 8 else plane.tobytes() for plane in values.astype("<u2")]
+    starts = [8 + sum(map(len, strips[:index])) for index in range(3)]
+    listed = 8 + sum(map(len, strips))
+    lists = struct.pack("<3H3I3I", 16, 16, 16, *starts, *map(len, strips))
+    entries = [(256, 4, 1, values.shape[1]), (257, 4, 1, 1), (258, 3, 3, listed), (259, 3, 1, compression), (262, 3, 1, 2)]
+    entries += [(273, 4, 3, listed + 6), (277, 3, 1, 3), (278, 4, 1, 1), (279, 4, 3, listed + 18), (284, 3, 1, 2)]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", listed + len(lists)) + b"".join(strips) + lists + directory)
+    return path
+
+
+def test_colours_of_16_bits_plane_by_plane_are_read_right_or_refused(tmp_path):
+    values = np.array([[0, 65535], [25700, 51400], [257, 514]], np.uint16)
+    assert np.asarray(read_image(planes(tmp_path / "z.tif", values, 8)))[0].tolist() == [[0, 100, 1], [255, 200, 2]]
+    with pytest.raises(UnreadableImageError, match=r"16 bits \(RGB\) plane by plane, which Pillow misreads"):
+        read_image(planes(tmp_path / "raw.tif", values, 1))

@@ -190,3 +190,17 @@ def test_optimised_and_exported_networks_keep_the_blocks(tmp_path: Path) -> None
     torch.testing.assert_close(senet.optimize(model)(images), model(images))
     report = senet.export_onnx(model, tmp_path / "model.onnx", images)
     assert all(check.error < 1e-4 for check in report.checks)
+
+
+def test_places_of_several_maps_that_are_joined_are_no_channels() -> None:
+    class Boxes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.near, self.far = nn.Conv2d(8, 4, 3, padding=1), nn.Conv2d(8, 4, 3, stride=2, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([layer(x).flatten(2).transpose(1, 2) for layer in (self.near, self.far)], 1).exp()
+
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), Boxes(), nn.Linear(4, 4))
+    plan = senet.find_sites(net, example_input=torch.randn(2, 3, 16, 16))
+    assert [(site.path, site.kind) for site in plan] == [("1", "chain")]

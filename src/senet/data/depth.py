@@ -10,11 +10,11 @@ from PIL import Image
 SIXTEEN_BITS = ("PNG", "PPM", "JPEG2000")
 """Formats whose values fill 16 bits whatever Pillow stores them in: Pillow scales by the largest value that the file states."""
 
-BITS, PHOTOMETRIC, SAMPLE_FORMAT, SMALLEST_SAMPLE, LARGEST_SAMPLE = 258, 262, 339, 340, 341
+BITS, COMPRESSION, PHOTOMETRIC, PLANAR, SAMPLE_FORMAT, SMALLEST_SAMPLE, LARGEST_SAMPLE = 258, 259, 262, 284, 339, 340, 341
 """Tags of TIFF 6.0. MinSampleValue and MaxSampleValue (280, 281) are statistics there, "not to be used to affect the appearance"."""
 
-SIGNED, WHITE_IS_ZERO = 2, 0
-"""Values of SAMPLE_FORMAT and PHOTOMETRIC."""
+SIGNED, WHITE_IS_ZERO, SEPARATE, UNCOMPRESSED = 2, 0, 2, 1
+"""Values of SAMPLE_FORMAT, PHOTOMETRIC, PLANAR and COMPRESSION."""
 
 SAMPLES = {"f": "floats", "i": "signed", "u": "unsigned"}
 
@@ -34,13 +34,15 @@ def eight_bits(image: Image.Image, stated: tuple[float, float] | None = None) ->
         stated: (low, high), the values that are black and white.
 
     Raises:
-        ValueError: if nothing says what the values mean, if some are not finite, or if a range is stated for colours of 16 bits, of which
-            Pillow keeps 8.
+        ValueError: if nothing says what the values mean, if some are not finite, if a range is stated for colours of 16 bits, of which
+            Pillow keeps 8, or if such colours lie plane by plane and uncompressed, which Pillow reads as if they had 8.
     """
     tags = dict(getattr(image, "tag_v2", None) or {})  # before the pixels: loading drops some
     if not is_deep(image):
         if stated not in (None, (0, 65535)) and ";16" in str(getattr(image, "tile", "")):
             raise ValueError(f"has colours of 16 bits ({image.mode}), of which Pillow keeps the upper 8: data.range cannot be applied")
+        if max(tags.get(BITS) or (8,)) > 8 and tags.get(PLANAR) == SEPARATE and tags.get(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED:
+            raise ValueError(f"has colours of 16 bits ({image.mode}) plane by plane, which Pillow misreads: compress or interleave them")
         image.load()
         return image
     image.load()

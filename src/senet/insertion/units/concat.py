@@ -7,6 +7,7 @@ from torch import fx
 from senet.insertion.units.unit import Cut, Unit, all_users
 from senet.surgery import roles
 from senet.surgery.flow import Flow
+from senet.surgery.layout import feature_axes
 
 
 def concat_units(flow: Flow) -> list[Unit]:
@@ -19,7 +20,7 @@ def concat_units(flow: Flow) -> list[Unit]:
     units = []
     for node in flow.nodes:
         parts = concatenated_maps(flow, node)
-        if len(parts) < 2 or (fork := flow.common_ancestor(parts)) is None:
+        if len(parts) < 2 or (fork := flow.common_ancestor(parts)) is None or _joins_places(flow, node):
             continue
         paths = {part: flow.path(fork, part) for part in parts}
         if any(map(flow.upsamples, paths.values())):
@@ -45,6 +46,14 @@ def concatenated_maps(flow: Flow, node: fx.Node) -> list[fx.Node]:
         return []
     parts, axis, *_ = [*node.args, *node.kwargs.values(), 0, 0]
     return [part for part in parts if isinstance(part, fx.Node)] if isinstance(parts, list | tuple) and axis in (1, -3) else []
+
+
+def _joins_places(flow: Flow, node: fx.Node) -> bool:
+    """Return whether what is joined along axis 1 is known to have its features on another one, as boxes of several maps have."""
+    if flow.seen is None:
+        return False
+    value = flow.seen.value(flow, node)
+    return value is not None and feature_axes(value) is not None and flow.seen.feature_axis(lambda seen: seen.value(flow, node)) != 1
 
 
 def _taken_over(flow: Flow, path: list[fx.Node]) -> bool:
