@@ -156,7 +156,7 @@ def trace(
     if retrace is not None:
         return retrace(training=training, given=given, opens=opens)
     tracer = ChildTracer(opens)
-    with unchanged(module), warnings.catch_warnings():
+    with unchanged(*module.modules()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module.training = training
         graph = tracer.trace(module, dict(given or {}))
