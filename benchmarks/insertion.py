@@ -32,7 +32,7 @@ SIDES = (64, 128, None)
 """Sides of the images tried; None = the network's own."""
 
 MAX_PARAMETERS = 60_000_000
-MAX_SECONDS = 60
+MAX_SECONDS = 300
 MAX_BYTES = 12 << 30
 
 Row = dict[str, Any]

@@ -142,6 +142,7 @@ class TestBases:
             ("base: digit\n", r"recipe .*mine.yaml builds on 'digit': unknown recipe 'digit' \(did you mean 'digits'\?\); allowed: "),
             ("base: yours.yaml\n", r"recipe .*mine.yaml builds on '.*yours.yaml': no recipe file '.*yours.yaml'"),
             ("base: [digits]\n", r"recipe .*mine.yaml: base must be the name of a recipe or of a file beside this one, got \['digits'\]$"),
+            ('base: "a\\0.yaml"\n', r"builds on '\S*a.*yaml': no recipe file"),
             ("base:\n", r"recipe .*mine.yaml: base must be the name of a recipe or of a file beside this one, got None$"),
             ("base: mine.yaml\n", r"its bases lead in a circle: \S*mine.yaml -> \S*mine.yaml; remove one `base:`$"),
             ("base: other.yaml\n", r"its bases lead in a circle: \S*mine.yaml -> \S*other.yaml -> \S*mine.yaml; remove one `base:`$"),
@@ -170,7 +171,9 @@ class TestBases:
         assert annotated_recipe("digits") == read_recipe_text("digits")
 
 
-@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n", "null\n", "{}\n", "[]\n", "0\n", "false\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# nothing yet\n", "---\n", "null\n", "{}\n", "[]\n", "0\n", "false\n", "model: {}\ndata: {}\n", "name: mine\nabout: it\n"]
+)
 def test_a_file_that_says_nothing_is_no_recipe(text, tmp_path):
     (tmp_path / "empty.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"empty.yaml (is empty.*begin with `base: digits`|must hold fields such as `model:`)"):

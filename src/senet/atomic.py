@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from senet.errors import UsageError
+from senet.text import printable
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where there is no room: the disk, the user's share of it, or the largest file allowed."""
 
@@ -32,8 +35,10 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
 
     Raises:
         DiskFullError: if there is no room.
+        UsageError: if a folder stands where a file is to be.
     """
     path = Path(path)
+    check_no_folders(path, *([] if keep is None else [keep]))
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +62,13 @@ def write_text(path: str | Path, text: str) -> None:
     """Replace the text of a file in one step."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def check_no_folders(*paths: Path) -> None:
+    """Raise UsageError for the first of some files to be written in whose place a folder stands."""
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"cannot write {printable(path, None)}: a folder stands there; move it away")
 
 
 def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -32,13 +32,11 @@ KINDS: dict[str, Any] = {
 }
 """Kind -> class of its blocks, or from where it is imported on first use; `senet.register_block` adds users' own."""
 
-
 _SINGLE = either(NULL, FLAG, finite(), text(1000))
 _OPTION = either(_SINGLE, items(_SINGLE, high=100))
 _STAGE = either(integer(0, 1000), text(4, low=1, pattern=r"\d+", what="a stage"))
 WRITTEN_BLOCK = record({"kind": text(1000)}, others=either(_OPTION, table(_STAGE, _OPTION)))
 """A block as `BlockSpec.to_dict` writes it into JSON; what its options may be is the kind's to say."""
-
 
 LARGEST_SIDE = 4096
 """Pixels of the side of an image that a network may be said to expect."""

@@ -113,15 +113,17 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
 
 def test_deep_folders_do_not_exhaust_the_stack(tmp_path):
-    place = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1100):
-        os.mkdir("d", dir_fd=place)
-        below = os.open("d", os.O_RDONLY, dir_fd=place)
+    try:
+        place = os.open(tmp_path, os.O_RDONLY)
+        for _ in range(1100):
+            os.mkdir("d", dir_fd=place)
+            below = os.open("d", os.O_RDONLY, dir_fd=place)
+            os.close(place)
+            place = below
         os.close(place)
-        place = below
-    os.close(place)
-    assert found(tmp_path)[0] == []
-    subprocess.run(["rm", "-r", tmp_path / "d"], check=True)  # pytest's own way of removing it recurses
+        assert found(tmp_path)[0] == []
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "d"], check=True)  # pytest's own way of removing it recurses
 
 
 def test_notes_are_one_printable_line_each(tmp_path):

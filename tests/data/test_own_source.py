@@ -53,7 +53,7 @@ def test_it_is_trained_on_with_any_number_of_workers(root: Path, tmp_path: Path)
 
 def test_weights_alone_do_not_run_it(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     senet.train(recipe(root), folder=tmp_path / "run", progress=False)
-    monkeypatch.setattr("senet.userfile._modules", {})
+    monkeypatch.setattr("senet.userfile._named", set())  # as in a process that was told nothing
     assert main(["eval", str(tmp_path / "run")]) == 2
     assert f"a file of weights is no reason to run that code: name it yourself, --data.name {SOURCE}" in capsys.readouterr().err
     assert main(["eval", str(tmp_path / "run"), "--data.name", SOURCE, "--quiet", "--json"]) == 0

@@ -18,6 +18,7 @@ from senet.errors import UsageError
 from senet.recipe import build_recipe
 from senet.results.run_folder import RunFolder
 from senet.training import loop
+from senet.training.checkpoint import read_checkpoint, write_checkpoint
 from senet.training.job import Job
 from senet.training.loop import train, train_step
 
@@ -195,11 +196,12 @@ def test_a_source_of_ones_own_tells_its_version(begun: RunFolder, monkeypatch: p
         train(resume="run", progress=False)
 
 
-def test_another_number_of_processes_is_a_change(begun: RunFolder) -> None:
-    from senet.results.origin import origin_differences
-
-    state = torch.load(begun.checkpoint, weights_only=True)["origin"]
-    assert origin_differences(state | {"processes": 2}, state) == ["processes were 2, are 1"]
+def test_another_number_of_processes_is_refused_unless_accepted(begun: RunFolder) -> None:
+    saved = read_checkpoint(begun.checkpoint)
+    write_checkpoint(begun, {**saved, "origin": {**saved["origin"], "processes": 2}})
+    with pytest.raises(UsageError, match="cannot go on as it began: processes were 2, are 1; put that back, or add --accept-changes"):
+        train(resume="run", progress=False)
+    assert train(resume="run", accept_changes=True, progress=False).changes == ("epoch 2: processes were 2, are 1",)
 
 
 def test_accept_changes_needs_a_run(begun: RunFolder, capsys: pytest.CaptureFixture) -> None:

@@ -15,7 +15,8 @@ from made_runs import assert_same_run, tiny
 from senet.cli.main import main
 from senet.comparison import compare
 from senet.errors import UsageError
-from senet.results.run_folder import RunFolder
+from senet.results.run_folder import FILES, RunFolder
+from senet.results.run_lock import LOCK
 from senet.results.sums import SUMS
 from senet.training import loop
 from senet.training.job import Job
@@ -163,26 +164,37 @@ class Killed(BaseException):
     """A power cut."""
 
 
-@pytest.fixture
-def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
-    """Return a run that was killed in its third epoch."""
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was killed in its third epoch."""
     torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("killed") / "run"
 
-    def killed(job: Job, *args):
+    def step(job: Job, *args):
         if job.state.step == 9:
             raise Killed
         return train_step(job, *args)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", killed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_step", step)
         with pytest.raises(Killed):
-            train(tiny(), folder=tmp_path / "run", progress=False)
-    return RunFolder(tmp_path / "run")
+            train(tiny(), folder=folder, progress=False)
+    return folder
 
 
-def whole(run: RunFolder) -> Path:
-    train(tiny(), folder=run.path.with_name("whole"), progress=False)
-    return run.path.with_name("whole")
+@pytest.fixture
+def begun(killed: Path, tmp_path: Path) -> RunFolder:
+    """Return a copy of it."""
+    torch.set_num_threads(1)
+    return RunFolder(shutil.copytree(killed, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the run that was never hurt."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(tiny(), folder=folder, progress=False)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -191,20 +203,22 @@ def whole(run: RunFolder) -> Path:
     ids=["bit", "empty", "missing"],
 )
 def test_from_a_damaged_checkpoint_it_goes_on_from_the_one_before_to_the_same_end(
-    begun: RunFolder, damage: Callable[[Path], Any], caplog: pytest.LogCaptureFixture
+    begun: RunFolder, whole: Path, damage: Callable[[Path], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(begun.checkpoint)
     with caplog.at_level(logging.WARNING):
         train(resume=begun.path, progress=False)
     assert "going on from previous.ckpt" in caplog.text
-    assert_same_run(begun.path, whole(begun))
+    assert_same_run(begun.path, whole)
 
 
-def test_a_folder_in_the_checkpoints_place_is_one_line(begun: RunFolder) -> None:
-    begun.checkpoint.unlink()
-    begun.previous.unlink()
-    begun.checkpoint.mkdir()
-    with pytest.raises(UsageError, match=r"last.ckpt' is not a file, and .*previous.ckpt' is missing: the run cannot go on; remove "):
+@pytest.mark.parametrize("name", [name for name in (LOCK, *FILES) if name != "recipe.yaml"])
+def test_a_folder_in_the_place_of_a_file_is_one_line_before_any_step(begun: RunFolder, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = begun.path / name
+    place.unlink(missing_ok=True)
+    place.mkdir()
+    monkeypatch.setattr(loop, "train_step", lambda *args: pytest.fail("a step was taken"))
+    with pytest.raises(UsageError, match=f"^cannot write {place}: a folder stands there; move it away$"):
         train(resume=begun.path, progress=False)
 
 

@@ -5,8 +5,9 @@ import torch
 
 from senet import BlockSpec, create_model, from_pretrained, list_models, save_weights
 from senet.errors import UsageError
-from senet.models.create import model_from_config
+from senet.models.create import model_from_config, model_from_recipe
 from senet.models.residual import ResidualUnit
+from senet.recipe import ModelRecipe
 
 
 def blocks(model: torch.nn.Module) -> list[str]:
@@ -144,3 +145,9 @@ def test_convolutions_are_drawn_as_he_et_al() -> None:
     assert weight.std().item() == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.01)
     wide = create_model("wrn16_8").layer2[0].conv1.weight  # 128 -> 256: fan-in
     assert wide.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("option", ["name", "recalibration", "num_classes", "in_channels", "device", "finish"])
+def test_options_of_a_recipe_do_not_decide_what_its_other_fields_and_its_images_do(option: str) -> None:
+    with pytest.raises(UsageError, match=f"model.options cannot hold '{option}'"):
+        model_from_recipe(ModelRecipe(options={option: "x"}), num_classes=3, in_channels=1)

@@ -20,7 +20,7 @@ from senet.errors import UsageError
 from senet.models import foreign
 from senet.models.create import config_of
 from senet.models.libraries import ENTRIES, LIBRARIES
-from senet.models.written import at_most, hyperparameters
+from senet.models.written import HYPERPARAMETER, at_most, hyperparameters
 
 NETWORKS = {
     "se_preresnet20": {},
@@ -169,13 +169,57 @@ def test_hyperparameters_of_torchvision() -> None:
         assert found & (FORBIDDEN.keys() | {"weights_backbone"}) == set()
 
 
-def test_what_this_process_was_asked_to_make_may_have_any_option(tmp_path: Path) -> None:
+def test_hyperparameters_may_be_mappings_of_plain_values(tmp_path: Path) -> None:
     model = senet.create_model("timm/resnet10t", num_classes=4, block_args={"attn_layer": "eca"})
+    senet.save_weights(model, tmp_path / "w.safetensors")
+    foreign._made.clear()
+    again = senet.from_pretrained(tmp_path / "w.safetensors")
+    assert again.state_dict().keys() == model.state_dict().keys()
+    assert config_of(again).options["block_args"] == {"attn_layer": "eca"}
+    HYPERPARAMETER.check({"attn_layer": "se", "attn_kwargs": {"rd_ratio": 0.25, "sizes": [1, 2]}}, "w: block_args")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"pretrained_cfg": {"url": "x"}},
+        *(
+            {"device": "cpu"},
+            {"attn_kwargs": {"weights": "x"}},
+            {"x y": 1},
+            {"a": {"b": {"c": 1}}},
+            {"path": "/etc/hostname"},
+            {"depth": 10**9},
+        ),
+    ],
+)
+def test_mappings_hold_nothing_but_hyperparameters(files: Any, tmp_path: Path, value: Any) -> None:
+    config = files["timm/resnet10t"][1]
+    with pytest.raises(UsageError, match=r"options\.block_args.*expected") as raised:
+        load(files, tmp_path, "timm/resnet10t", config | {"options": config["options"] | {"block_args": value}})
+    assert len(str(raised.value)) < 500
+
+
+def test_what_this_process_was_asked_to_make_may_have_any_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def factory(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
+        assert options["label"] == "any/text"
+        return torchvision_models.resnet18(num_classes=num_classes or 4)
+
+    monkeypatch.setitem(LIBRARIES, "torchvision", factory)
+    model = senet.create_model("torchvision/resnet18", num_classes=4, label="any/text", checkpoint_path=None)
     senet.save_weights(model, tmp_path / "w.safetensors")
     senet.from_pretrained(tmp_path / "w.safetensors")
     foreign._made.clear()
-    with pytest.raises(UsageError, match=r"options\.block_args: expected"):
+    with pytest.raises(UsageError, match=r"options: unknown field 'label'"):
         senet.from_pretrained(tmp_path / "w.safetensors")
+
+
+def test_origins_that_are_none_may_be_in_a_file(files: Any, tmp_path: Path) -> None:
+    config = files["torchvision/resnet18"][1]
+    said = {"weights_backbone": None, "progress": False, "checkpoint_path": None}
+    load(files, tmp_path, "torchvision/resnet18", config | {"options": config["options"] | said})
+    senet.create_model("torchvision/resnet18", num_classes=4, device="meta")
+    load(files, tmp_path, "torchvision/resnet18", config | {"options": config["options"] | {"weights_backbone": "DEFAULT"}})
 
 
 def test_where_weights_came_from_is_not_written_down(tmp_path: Path) -> None:

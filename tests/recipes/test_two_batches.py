@@ -81,7 +81,7 @@ def for_two_batches(recipe: Recipe, root: Path) -> Recipe:
         "data.root": str(root),
         "data.batch_size": 2,
         "data.workers": 0,
-        "optim.lr": recipe.optim.lr * 2 / recipe.data.batch_size,
+        "optim.lr": recipe.optim.lr / recipe.data.batch_size,
         "schedule.warmup_steps": min(recipe.schedule.warmup_steps, 1),
         "training.epochs": 1,
         "training.freeze_bn_epochs": 0,
@@ -103,7 +103,7 @@ def first_of_each_training() -> list[str]:
     """Return the first of the recipes that are here the same but for their network and what they are called."""
     first: dict[str, str] = {}
     for recipe in RECIPES:
-        same = replace(for_two_batches(recipe, Path("root")), name="", about="", model=RECIPES[0].model)
+        same = replace(for_two_batches(recipe, Path("root")), name="same", about="", model=RECIPES[0].model)
         first.setdefault(repr(same), recipe.name)
     return [*first.values()]
 

@@ -30,7 +30,7 @@ CALLS: list[tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("function", "args", "kwargs"), CALLS, ids=str)
+@pytest.mark.parametrize(("function", "args", "kwargs"), CALLS, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_values_are_those_that_inspect_binds(function: Callable[..., None], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     signature = inspect.signature(function)
     bound = signature.bind(*args, **kwargs)

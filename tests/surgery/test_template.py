@@ -56,7 +56,7 @@ def test_all_but_tensors_can_be_fixed() -> None:
         (1, "1"),
         (torch.relu, torch.sigmoid),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_what_does_not_fit(pattern: Any, value: Any) -> None:
     assert not fits(pattern, value)

@@ -107,7 +107,7 @@ def test_insertion_names_the_network_inside(wrap: Callable) -> None:
     model = wrap(senet.create_model("preresnet20"))
     for change in (senet.insert, senet.find_sites):
         with pytest.raises(
-            UsageError, match=r"wraps the network: insert into model\.\w+ first|wraps layer1: put model\.layer1\.\w+ in"
+            UsageError, match=r"wraps the network: insert into model\.\w+ first|wraps (\w+): put model\.\1\.\w+ in"
         ) as raised:
             change(model)
         assert "\n" not in str(raised.value)

@@ -116,7 +116,7 @@ def test_whatever_a_task_answers_is_one_line(method: str, answer: Any) -> None:
         ASKED[method](Answering(answer))
 
 
-@pytest.mark.parametrize("method", ASKED.keys() - {"image_classes"})
+@pytest.mark.parametrize("method", [method for method in ASKED if method != "image_classes"])
 def test_a_method_that_returns_nothing_is_one_line(method: str) -> None:
     with pytest.raises(UsageError, match=rf"^Answering's {method} must return .*, got NoneType$"):
         ASKED[method](Answering(None))

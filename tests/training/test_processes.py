@@ -41,8 +41,9 @@ def test_small_batches_use_few_threads_and_put_them_back() -> None:
         torch.set_num_threads(before)
 
 
-def launched(folder: Path, *words: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "senet.cli.main", "train"]
+def launched(folder: Path, *words: str, count: int = 2) -> subprocess.Popen:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    command = [sys.executable, *launcher, "-m", "senet.cli.main", "train"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([*command, *words], cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -85,3 +86,27 @@ def test_two_processes_stop_together_and_go_on(tmp_path: Path) -> None:
     for process in (resumed, whole):
         process.communicate()
     assert_same_run(run.path, tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "today"), [(1, 2), (2, 1)])
+def test_another_number_of_processes_goes_on_only_if_accepted(tmp_path: Path, before: int, today: int) -> None:
+    (tmp_path / "tiny.yaml").write_text(tiny(training__epochs=1, data__batch_size=32, data__workers=0).to_yaml())
+
+    def ended(count: int, *words: str) -> tuple[int, str]:
+        process = launched(tmp_path, *words, count=count)
+        _, err = process.communicate(timeout=300)
+        return process.returncode, err
+
+    assert ended(before, "tiny.yaml", "--folder", "run")[0] == 0
+    run = RunFolder(tmp_path / "run")
+    (run.path / "result.json").unlink()  # as if it had been stopped after its last step
+    saved = run.checkpoint.read_bytes()
+    code, err = ended(today, "--resume", "run")
+    assert code != 0
+    assert f"cannot go on as it began: processes were {before}, are {today}; put that back, or add --accept-changes" in err
+    assert run.checkpoint.read_bytes() == saved
+    code, err = ended(today, "--resume", "run", "--accept-changes", "--epochs", "2")
+    assert code == 0, err
+    assert run.result().changes == ("epoch 2: training.epochs was 1, is 2", f"epoch 2: processes were {before}, are {today}")
+    assert len(run.metrics()) == 2

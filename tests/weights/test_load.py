@@ -1,15 +1,19 @@
 """What people hand over by mistake is refused with the fix, and nothing is changed; what only looks wrong is loaded."""
 
+import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from oracles.libraries import oracle, save_as
-from senet import BlockSpec, create_model, from_pretrained, load_weights
+from senet import BlockSpec, create_model, from_pretrained, load_weights, save_weights
 from senet.errors import UsageError
 from senet.weights.store import metadata_of
 
@@ -228,3 +232,16 @@ def test_plain_modules_load_files_of_their_own(tmp_path: Path) -> None:
     """A module that is no network of ours may have any names, and no library's rules are tried on it in vain."""
     torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "linear.pth")
     assert load_weights(nn.Linear(2, 3), tmp_path / "linear.pth").release is None
+
+
+def test_a_file_may_lack_options_that_are_as_by_default(tmp_path: Path) -> None:
+    model: Any = create_model("se_preresnet20")
+    save_weights(model, tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", "pt") as file:
+        config = json.loads(file.metadata()["model"])
+    del config["options"]["v1_5"]
+    save_file(model.state_dict(), tmp_path / "old.safetensors", {"model": json.dumps(config)})
+    load_weights(create_model("se_preresnet20"), tmp_path / "old.safetensors")
+    from_pretrained(tmp_path / "old.safetensors")
+    with pytest.raises(UsageError, match=r"with v1_5=False \(here True\); senet\.from_pretrained"):
+        load_weights(create_model("se_preresnet20", v1_5=True), tmp_path / "old.safetensors")

@@ -11,6 +11,7 @@ import numpy as np
 
 from senet.data.source import ArrayImages, DataSource, input_spec
 from senet.errors import UsageError
+from senet.file_kind import user_path
 from senet.recipe import DataRecipe
 
 
@@ -74,7 +75,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
         raise UsageError(f"{recipe.name} needs a folder: give --data.root DIR, and --data.download true if it is not there yet")
     if recipe.download:
         _download(layout.dataset, recipe.root)
-    folder = Path(recipe.root).expanduser() / layout.folder
+    folder = user_path(recipe.root) / layout.folder
     missing = [name for name in (*layout.train, *layout.val, layout.meta[0]) if not (folder / name).is_file()]
     if missing:
         raise UsageError(f"{folder} lacks {', '.join(missing)} of {recipe.name}; add --data.download true to fetch the data set there")
@@ -93,7 +94,7 @@ def _download(dataset: str, root: str) -> None:
 
     try:
         with redirect_stdout(stderr):  # stdout belongs to a command's result
-            getattr(datasets, dataset)(str(Path(root).expanduser()), download=True)
+            getattr(datasets, dataset)(str(user_path(root)), download=True)
     except (OSError, RuntimeError) as error:
         raise UsageError(f"could not fetch {dataset} into {root}: {' '.join(str(error).split())}") from error
 

@@ -10,6 +10,7 @@ from senet.data.image_file import SUFFIXES, ImageReading, read_image
 from senet.data.image_tree import LeftOut, image_files, sub_folders
 from senet.data.source import DataSource, input_spec
 from senet.errors import UsageError
+from senet.file_kind import user_path
 from senet.recipe import DataRecipe
 from senet.text import printable
 from senet.weights.releases.library import IMAGENET
@@ -58,7 +59,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
     """
     if recipe.root is None:
         raise UsageError("folder needs --data.root DIR, with DIR/train/CLASS/image.jpg and DIR/val/CLASS/image.jpg")
-    root = Path(recipe.root).expanduser()
+    root = user_path(recipe.root)
     if not root.is_dir():
         raise UsageError(f"data.root {recipe.root!r} is not a folder; it must hold train/CLASS/image.jpg and val/CLASS/image.jpg")
     classes, val_classes = _class_names(root, "train"), _class_names(root, "val")

@@ -14,6 +14,7 @@ from senet.data.folder import ImageFiles
 from senet.data.image_file import ImageReading
 from senet.data.source import DataSource, input_spec
 from senet.errors import UsageError
+from senet.file_kind import user_path
 from senet.recipe import DataRecipe
 from senet.weights.releases.library import IMAGENET
 
@@ -48,7 +49,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
     """
     if recipe.root is None:
         raise UsageError(f"places365 needs --data.root DIR with {CATEGORIES}, {LISTS['val']}, {LISTS['challenge']} and their images")
-    root = Path(recipe.root).expanduser()
+    root = user_path(recipe.root)
     classes = read_categories(root / CATEGORIES)
     listing, folder = _train_images(root)
     reading = ImageReading.of(recipe)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from senet.blocks.build import build_block
 from senet.errors import UsageError
+from senet.insertion.faithful import unfaithful
 from senet.insertion.gated import Gated
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.rewrite import Rewritten, why_not_rewritten
@@ -60,6 +61,8 @@ def check_plan(model: nn.Module, plan: InsertPlan, seen: Probe) -> list[Host]:
         places.add(place)
         if site.position == "graph" and module not in traced:
             traced[module], _ = container_of(site.path, module, seen.calls[module])
+            if (how := unfaithful(module, Rewritten(module, [], {}, traced[module].given), seen.calls[module])) is not None:
+                raise UsageError(f"the forward of {site.path} ({site.host}) cannot be rewritten: {how} when it is traced")
         graph = traced[module] if site.position == "graph" else None
         channels = _channels(site, module, seen, graph)
         if channels != site.channels:

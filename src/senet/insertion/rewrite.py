@@ -6,6 +6,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from senet.errors import UsageError
@@ -13,8 +14,9 @@ from senet.insertion.edit import Edit, insert_block
 from senet.ops.hooks import has_own_hooks
 from senet.surgery.arguments import signature
 from senet.surgery.binding import binder
+from senet.surgery.symbols import other_modes
 from senet.surgery.template import Leaf, fits, in_words
-from senet.surgery.trace import Container, only_chains, trace
+from senet.surgery.trace import TRACED_MODES, Container, only_chains, trace
 
 
 def why_not_rewritten(container: Container) -> str | None:
@@ -26,9 +28,16 @@ def why_not_rewritten(container: Container) -> str | None:
         return f"the forward of {name} depends on its arguments: its traced form would have one way of several"
     if has_own_hooks(container.module):
         return f"{name} has hooks, which its rewritten form would not run"
+    code = _code(container.graph).src
     training, _ = trace(container.module, training=True, given=container.given)
-    if _code(training).src != _code(container.graph).src:
+    if _code(training).src != code:
         return f"the forward of {name} reads self.training, and a traced form would freeze it"
+    with other_modes(), torch.no_grad():
+        reader, _ = trace(container.module, given=container.given)
+    if _code(reader).src != code:
+        return f"the forward of {name} asks whether autocast or gradients are on, and a traced form would freeze it"
+    if any(len({node.meta[TRACED_MODES] for node in graph.nodes if TRACED_MODES in node.meta}) > 1 for graph in (container.graph, reader)):
+        return f"the forward of {name} turns autocast or gradients on or off, which a traced form would forget"
     known = dict(container.module.named_parameters()) | dict(container.module.named_buffers())
     if any(node.op == "get_attr" and node.target not in known for node in container.graph.nodes):
         return f"the forward of {name} uses tensors that are neither parameters nor buffers"

@@ -52,6 +52,7 @@ class Classifier(nn.Module):
 
     Attributes:
         config: name and resolved options, set by `create_model`.
+        option_defaults: what the family's own options are where nothing is said.
         stage_names: stage in the paper's numbering -> name of the sub-module.
         feature_info: channels and stride (input pixels a cell) of the map that each level gives.
         input_size: (channels, height, width) of the images it was made for.
@@ -59,6 +60,7 @@ class Classifier(nn.Module):
     """
 
     config: ModelConfig
+    option_defaults: Mapping[str, Any] = {}
     stage_names: Mapping[int, str] = {}
     feature_info: Sequence[Mapping[str, int]]
     input_size: tuple[int, int, int]

@@ -124,8 +124,18 @@ def model_from_config(config: Mapping[str, Any], *, device: torch.device | str |
     return model if plain else inserted(model, plans)
 
 
+SET_BY_RECIPES = ("name", "recalibration", "num_classes", "in_channels", "device", "finish")
+"""What a recipe, its data and its run decide of a network, and model.options cannot."""
+
+
 def model_from_recipe(recipe: ModelRecipe, *, num_classes: int, in_channels: int, device: torch.device | str | None = None) -> nn.Module:
-    """Create the network of a recipe for data with these classes and channels."""
+    """Create the network of a recipe for data with these classes and channels.
+
+    Raises:
+        UsageError: as `create_model` does, and for options that other fields of a recipe, or its data, decide.
+    """
+    if given := next((name for name in SET_BY_RECIPES if name in recipe.options), None):
+        raise UsageError(f"model.options cannot hold {given!r}: the other fields of the recipe, or its images, decide it; leave it out")
     return create_recalibrated(
         recipe.name, recipe.recalibration, num_classes=num_classes, in_channels=in_channels, device=device, **recipe.options
     )

@@ -77,7 +77,7 @@ def create_foreign(
     is_spread = bool(own.get(PRETRAINED)) and in_channels != RGB and not in_user_file(name)
     model = _spread(name, num_classes, in_channels, own, adapt_input) if is_spread else _build(name, num_classes, in_channels, own)
     config = {"num_classes": num_classes, "in_channels": in_channels, "block": spec, "placement": placement, "stages": stages}
-    described = options if in_user_file(name) else {key: value for key, value in options.items() if key not in ORIGINS}
+    described = without_origins(name, options)
     _describe(model, ModelConfig(name, config | described), in_channels)
     _made.add(_hyperparameters(name, described))
     if isinstance(spec, BlockSpec):
@@ -100,7 +100,7 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
     refuse_unnamed(name)
     plans = options.pop("inserted", ())
     fixed = {key: options.pop(key) for key in ("num_classes", "in_channels", "block", "placement", "stages")}
-    own = {key: value for key, value in options.items() if key not in (*INSERTION_OPTIONS, PRETRAINED)}
+    own = {key: value for key, value in without_origins(name, options).items() if key not in (*INSERTION_OPTIONS, PRETRAINED)}
     outlined = device is not None and torch.device(device).type == "meta"
     model = (_outlined if outlined else _build)(name, fixed["num_classes"], fixed["in_channels"], own)
     block = fixed["block"] if plain or fixed["block"] is None else BlockSpec.from_saved(fixed["block"])
@@ -118,6 +118,11 @@ def refuse_unnamed(name: str) -> None:
             f"these weights fit a network from {printable(name)}, and a file of weights is no reason to run that code: build the network "
             "yourself, senet.insert(network, plan) the plan of its metadata, and senet.load_weights(network, file)"
         )
+
+
+def without_origins(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without `ORIGINS`; in a user's file those names may mean anything, and stay."""
+    return {key: value for key, value in options.items() if in_user_file(name) or key not in ORIGINS}
 
 
 def was_made(config: Mapping[str, Any]) -> bool:
@@ -160,7 +165,7 @@ def _describe(model: nn.Module, config: ModelConfig, in_channels: int) -> None:
 def _hyperparameters(name: str, options: Mapping[str, Any]) -> str:
     """Return name and hyperparameters as one text."""
     others = ("num_classes", "in_channels", "block", "placement", "stages", "inserted", "transform_input", PRETRAINED, *INSERTION_OPTIONS)
-    own = {key: value for key, value in options.items() if key not in others}
+    own = {key: value for key, value in without_origins(name, options).items() if key not in others}
     return json.dumps([name, sorted(own.items())], default=repr)
 
 

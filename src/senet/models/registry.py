@@ -12,7 +12,7 @@ from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, shake_shake, shufflenet, vgg
 from senet.models.classifier import Classifier, ModelConfig
 from senet.models.unit_blocks import UnitBlocks
-from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_positive, counts_by_stage
+from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_kind, check_positive, counts_by_stage
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ def build_model(
     kind = resolved.block.kind if isinstance(resolved.block, BlockSpec) and family.block is None else None
     prefix = f"{kind}_" if kind in KINDS else ""
     model.config = ModelConfig(prefix + plain, chosen | ({"omitted": blocks.omitted} if blocks.omitted else {}))
+    model.option_defaults = known
     model.input_size = (in_channels, family.image_size, family.image_size)
     device = torch.get_default_device() if device is None else torch.device(device)
     if device.type != "meta":
@@ -124,13 +125,16 @@ def split_name(name: str) -> tuple[str | None, str]:
     """Split "se_resnet50" into ("se", "resnet50"), and "resnet50" into (None, "resnet50").
 
     Raises:
-        UsageError: if there is no such network; near names are suggested.
+        UsageError: if there is no such network, or none with such blocks; near names are suggested.
     """
     for kind in sorted(KINDS, key=len, reverse=True):
         plain = name.removeprefix(f"{kind}_")
         if plain != name and plain in PLAIN and PLAIN[plain].takes(kind):
             return kind, plain
     if name not in PLAIN:
+        blocks = [name.removesuffix(f"_{plain}") for plain in PLAIN if name.endswith(f"_{plain}")]
+        if blocks and (kind := min(blocks, key=len)).isidentifier():
+            check_kind(kind)
         raise UsageError(f"unknown model {name!r}{nearest(name, list_models())}; `senet models` lists all")
     return None, name
 

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import get_ident
 from typing import Any
 
@@ -18,10 +19,10 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from senet.errors import UsageError
 from senet.insertion.written import INITS, WRITTEN_PLAN
-from senet.models.foreign import PRETRAINED, is_foreign, refuse_unnamed, was_made
+from senet.models.foreign import ORIGINS, PRETRAINED, is_foreign, refuse_unnamed, was_made
 from senet.models.libraries import ENTRIES
 from senet.models.registry import PLAIN, split_name
-from senet.schema import FLAG, NULL, Requirement, either, finite, integer, items, one_of, optional, record, text
+from senet.schema import FLAG, IDENTIFIER, NULL, Requirement, either, finite, integer, items, one_of, optional, record, table, text
 from senet.userfile import in_user_file, load_function
 from senet.weights.bridge import Allowed, bridge, check_head
 from senet.weights.check import mismatch_error, mismatches
@@ -44,8 +45,11 @@ SPARE = 1000
 """Parameters that a constructor may make beside those in the file, such as heads that it replaces."""
 
 _WORD = text(60, pattern=r"[\w.+-]*", what="a word")
-_SCALAR = either(NULL, FLAG, integer(-WIDEST, WIDEST), finite(-WIDEST, WIDEST), _WORD)
-HYPERPARAMETER = either(_SCALAR, items(either(_SCALAR, items(_SCALAR, high=64)), high=64))
+_WHAT = f"true, false, null, a number up to {WIDEST}, a word of 60 letters, digits or .+-, or a list or mapping of these"
+_SCALAR = replace(either(NULL, FLAG, integer(-WIDEST, WIDEST), finite(-WIDEST, WIDEST), _WORD), what=_WHAT)
+_VALUE = replace(either(_SCALAR, items(either(_SCALAR, items(_SCALAR, high=64)), high=64)), what=_WHAT)
+_KEY = Requirement("the name of a hyperparameter", lambda key: IDENTIFIER.takes(key) and not NO_HYPERPARAMETER.fullmatch(key))
+HYPERPARAMETER = replace(either(_VALUE, table(_KEY, either(_VALUE, table(_KEY, _VALUE, high=64)), high=64)), what=_WHAT)
 
 OF_TYPE = {bool: FLAG, str: _WORD, float: finite(0, 1), tuple: items(integer(1, WIDEST), high=64)}
 """Type of the default of an option of our own families -> the rule for its values."""
@@ -72,7 +76,9 @@ def build_written(opened: OpenedWeights, config: Mapping[str, Any], build: Calla
     """
     where = f"{opened.source.text}: model"
     if not was_made(config):
-        rules_of(config["name"], where).check(config["options"], f"{where}.options")
+        silent = [name for name in ORIGINS if is_foreign(config["name"]) and config["options"].get(name) in (None, False)]
+        said = {name: value for name, value in config["options"].items() if name not in silent}
+        rules_of(config["name"], where).check(said, f"{where}.options")
     widest = max((side for tensor in opened.tensors.values() for side in tensor.shape), default=0)
     for option in ("num_classes", "in_channels"):
         optional(integer(0, widest)).check(config["options"][option], f"{where}.options.{option}")

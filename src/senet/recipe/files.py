@@ -135,13 +135,13 @@ def annotated_recipe(source: str | Path) -> str:
 def _place(source: str) -> Path:
     """Return what two ways to write one source have in common."""
     path = Path(source)
-    return path.resolve() if path.suffix in YAML_SUFFIXES else path
+    return path.resolve() if path.suffix in YAML_SUFFIXES and file_kind(path) is not None else path
 
 
 def _read(source: str | Path) -> RecipeFile:
     text = read_recipe_text(source)
     tree = parse_yaml(text, f"recipe {printable(source)}")
-    if tree is None or tree == {}:
+    if _says_nothing(tree):
         raise UsageError(
             f"recipe {source} is empty: it says nothing of what to train; begin with `base: digits`, or another of `senet recipes`, "
             "and the fields that differ"
@@ -155,6 +155,12 @@ def _read(source: str | Path) -> RecipeFile:
     check_tree(own, f"recipe {source}")
     beside = Path(base).suffix in YAML_SUFFIXES
     return RecipeFile(str(source), text, own, str(Path(source).parent / base) if beside else base)
+
+
+def _says_nothing(tree: Any) -> bool:
+    """Return whether a recipe is empty, or has but a name and sections without fields."""
+    named = isinstance(tree, Mapping) and all(value == {} or field in ("name", "about") for field, value in tree.items())
+    return tree is None or named
 
 
 def _overridden(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

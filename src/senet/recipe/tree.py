@@ -4,12 +4,12 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from math import inf
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from senet.errors import UsageError
+from senet.file_kind import user_path
 from senet.recipe.names import check_run_name
 from senet.recipe.plain_tree import plain_tree
 from senet.schema import brief
@@ -230,7 +230,7 @@ class Recipe:
             if getattr(getattr(self, section), name) == getattr(getattr(Recipe, section), name):
                 tree[section].pop(name)
         if (self.data.name in ROOT_DECIDES or in_user_file(self.data.name)) and self.data.root is not None:
-            tree["data"]["root"] = str(Path(self.data.root).expanduser().resolve())
+            tree["data"]["root"] = str(user_path(self.data.root).resolve())
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
 

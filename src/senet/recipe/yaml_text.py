@@ -112,6 +112,8 @@ def parse_yaml(text: str, what: str = "this") -> Any:
         return yaml.load(text, PlainLoader)
     except yaml.YAMLError as error:
         raise UsageError(f"{what} is not valid YAML: {_describe(error)}") from error
+    except (ValueError, OverflowError) as error:  # escapes such as "\\UFFFFFFFF"
+        raise UsageError(f"{what} is not valid YAML: text in it has an escape for a character that does not exist") from error
 
 
 def read_yaml_file(path: Path, what: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from senet.atomic import temporaries, write_text
+from senet.atomic import check_no_folders, temporaries, write_text
 from senet.errors import UsageError
 from senet.jsontext import json_text
 from senet.measuring.numbers import with_unit
@@ -78,8 +78,9 @@ class RunFolder:
         """Let no other process train here while the block runs, and remove what one that was killed left half written.
 
         Raises:
-            UsageError: if another process trains here, or nothing can be written.
+            UsageError: if another process trains here, nothing can be written, or a folder stands where a file is to be written.
         """
+        check_no_folders(*(self.path / name for name in (LOCK, *FILES)))
         with only_process(self.path):
             for left in temporaries(self.path, FILES):
                 left.unlink(missing_ok=True)

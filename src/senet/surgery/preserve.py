@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -37,3 +38,16 @@ def unchanged(*modules: nn.Module) -> Iterator[None]:
         for value, entries in inner:
             value.clear()
             value.update(entries)
+
+
+@contextmanager
+def same_buffers(module: nn.Module) -> Iterator[None]:
+    """Undo what a forward does to the numbers in a module's own buffers, such as a count of its runs."""
+    before = [(buffer, buffer._version, buffer.clone()) for buffer in module._buffers.values() if buffer is not None]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, version, numbers in before:
+                if buffer._version != version:
+                    buffer.copy_(numbers)

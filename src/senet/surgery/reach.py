@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils import _pytree as pytree
 
 from senet.surgery.arguments import Arguments, materialise, tensors
 from senet.surgery.hooks import hooked
@@ -52,7 +53,7 @@ class _Seen:
 
 
 def _perturb(container: nn.Module, modules: Sequence[nn.Module], args: Any, kwargs: Any, weights: Mapping[str, Tensor]) -> _Seen:
-    """Run a container with and without a small change of each module's output."""
+    """Run a container with and without a small change of each module's output; each run has its own copies of what it may overwrite."""
     zeros: set[nn.Module] = set()
     changes: dict[nn.Module, Tensor] = {}
 
@@ -66,9 +67,9 @@ def _perturb(container: nn.Module, modules: Sequence[nn.Module], args: Any, kwar
         return output + changes[module] if fits else output
 
     with hooked(modules, plan), torch.no_grad():
-        before = _floats(functional_call(container, dict(weights), args, kwargs))
+        before = _floats(functional_call(container, dict(weights), *pytree.tree_map_only(Tensor, torch.clone, (args, kwargs))))
     with hooked(modules, change), torch.enable_grad():
-        after = _floats(functional_call(container, dict(weights), args, kwargs))
+        after = _floats(functional_call(container, dict(weights), *pytree.tree_map_only(Tensor, torch.clone, (args, kwargs))))
         loss = sum((1024 * (tensor * torch.randn_like(tensor)).sum() for tensor in after if tensor.requires_grad), torch.zeros(()))
     moved = any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
     if not moved or not loss.requires_grad:

@@ -8,11 +8,15 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from senet.surgery.arguments import Arguments
-from senet.surgery.preserve import unchanged
+from senet.surgery.preserve import same_buffers, unchanged
+from senet.surgery.symbols import TensorProxy, modes, symbols_are_tensors
 from senet.surgery.template import Leaf, holds, parts_of, rebuilt
+
+TRACED_MODES = "senet_modes"
+"""Entry in a node's metadata: the modes in which its operation ran."""
 
 STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
@@ -43,17 +47,6 @@ class Container:
 def only_chains(module: nn.Module) -> bool:
     """Return whether a module does nothing but call its children in turn."""
     return type(module).forward is nn.Sequential.forward
-
-
-class TensorProxy(fx.Proxy):
-    """Symbol of an argument that is a tensor, and says so to a forward that asks."""
-
-    _is_param = _is_buffer = False
-
-    @property
-    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """What `isinstance` sees."""
-        return Tensor
 
 
 class ChildTracer(fx.Tracer):
@@ -119,6 +112,12 @@ class ChildTracer(fx.Tracer):
                 graph.erase_node(node)
         return graph
 
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Return a new node, which knows the modes in which it runs."""
+        node = super().create_node(*args, **kwargs)
+        node.meta[TRACED_MODES] = modes()
+        return node
+
     def create_arg(self, a: Any) -> Any:
         """Return what stands for a value in the graph."""
         return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)  # the symbol of a tensor is no tensor to be stored
@@ -156,7 +155,7 @@ def trace(
     if retrace is not None:
         return retrace(training=training, given=given, opens=opens)
     tracer = ChildTracer(opens)
-    with unchanged(*module.modules()), warnings.catch_warnings():
+    with unchanged(*module.modules()), same_buffers(module), symbols_are_tensors(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module.training = training
         graph = tracer.trace(module, dict(given or {}))

@@ -15,15 +15,21 @@ from senet.data.source import DataSource
 from senet.data.waiting import BatchLoader
 from senet.errors import UsageError
 from senet.recipe import Recipe, TrainingRecipe
-from senet.tasks.answers import network_of, open_source
+from senet.surgery.duplicate import duplicate
+from senet.tasks.answers import network_of, noise_of, open_source
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
+from senet.text import message_line
 from senet.training.batchnorm import freeze_batchnorm
 from senet.training.optim import build_sgd
 from senet.training.processes import start_fabric
 from senet.training.schedule import Schedule
 from senet.training.seeding import seed_of
 from senet.training.state import TrainingState
+from senet.userfile import place_in_user_file
+
+REFUSALS = (RuntimeError, ValueError, AssertionError)
+"""What networks raise for images that they do not take: of torch's operators, of BatchNorm, of timm's."""
 
 LAYOUTS = {True: torch.channels_last, False: torch.contiguous_format}
 """`training.channels_last` -> torch's name of the layout."""
@@ -118,7 +124,7 @@ def prepare(recipe: Recipe) -> Job:
     """Build all parts of a run.
 
     Raises:
-        UsageError: if the recipe cannot work here.
+        UsageError: if the recipe cannot work here, or the network does not take its images.
     """
     plan = recipe.training
     check_training(plan)
@@ -138,7 +144,35 @@ def prepare(recipe: Recipe) -> Job:
     sgd = build_sgd(model, recipe.optim)
     schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
     state = TrainingState(fabric, model, sgd, schedule, average, corrupt)
-    return Job(recipe, fabric, source, batches, validation, model, average, fabric.setup_optimizers(sgd), schedule, task, corrupt, state)
+    job = Job(recipe, fabric, source, batches, validation, model, average, fabric.setup_optimizers(sgd), schedule, task, corrupt, state)
+    check_images(job)
+    return job
+
+
+def check_images(job: Job) -> None:
+    """Call a copy of the network as training does, on noise of the size of its images, so that no folder is begun for one that refuses.
+
+    Raises:
+        UsageError: if it does not take them.
+    """
+    images = job.to_device(noise_of(job.task, job.source, min(2, job.recipe.data.batch_size // job.fabric.world_size))).images
+    copy = duplicate(job.model).train()
+    if job.first_frozen_epoch == 0:
+        freeze_batchnorm(copy)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=()), job.fabric.autocast():
+            copy(images)
+    except REFUSALS as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        place = place_in_user_file(error)
+        shape, where = " x ".join(map(str, images.shape)), f" ({place})" if place else ""
+        raise UsageError(
+            message_line(
+                f"{job.recipe.model.name} does not take a batch of {shape} in training: {str(error) or type(error).__name__}{where}; "
+                "--data.image_size SIDE says how large images are, and model.name which network takes them"
+            )
+        ) from error
 
 
 def check_training(plan: TrainingRecipe) -> None:

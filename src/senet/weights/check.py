@@ -33,9 +33,25 @@ def oddity(tensor: Tensor) -> str | None:
     return next((what for what, has in ODDITIES.items() if has(tensor)), None)
 
 
-def check_config(source: str, saved: Mapping[str, Any], own: Mapping[str, Any], *, ignore: Collection[str] = ()) -> None:
-    """Raise UsageError if weights were made by another network, or one with other options; `ignore` names options that may differ."""
-    own = json.loads(json.dumps(own))
+def check_config(
+    source: str,
+    saved: Mapping[str, Any],
+    own: Mapping[str, Any],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    ignore: Collection[str] = (),
+) -> None:
+    """Raise UsageError if weights were made by another network, or one with other options.
+
+    Args:
+        source: the file, as errors name it.
+        saved: name and options of the network that the file is of.
+        own: those of the network to fill.
+        defaults: options that a file may lack, as one of an earlier version does, and what they are then.
+        ignore: names of options that may differ.
+    """
+    own, defaults = json.loads(json.dumps([own, dict(defaults or {})]))
+    saved = {"name": saved["name"], "options": {**(defaults or {}), **saved["options"]}}
     fix = f"senet.from_pretrained({source!r}) builds the right one"
     if saved["name"] != own["name"]:
         raise UsageError(f"{source!r} holds weights of {saved['name']}, but this network is {own['name']}; {fix}")

@@ -103,7 +103,8 @@ def load_opened(
     if match is None:
         metadata = opened.metadata
         if config is not None and metadata.config is not None:
-            check_config(text, metadata.config, config.to_dict(), ignore=_free_options(model, allowed))
+            defaults = getattr(network, "option_defaults", None)
+            check_config(text, metadata.config, config.to_dict(), defaults=defaults, ignore=_free_options(model, allowed))
         view, bridged = _own_view(opened, own, network, allowed)
     else:
         metadata, view = match.metadata(text), match.opened

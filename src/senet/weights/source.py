@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from senet.errors import UsageError, choice_error
+from senet.file_kind import user_path
 from senet.weights.entries import ENTRY, find_state
 from senet.weights.hub import HubRepo, download
 from senet.weights.metadata import WeightsMetadata
@@ -55,22 +56,22 @@ class Source:
         if not isinstance(source, str | Path):
             raise UsageError(f"weights are a path, the name of a release or a state dict, got {type(source).__name__}")
         text = str(source)
-        if not os.path.lexists(Path(text).expanduser()) and ENTRY in text:
+        if not os.path.lexists(user_path(text)) and ENTRY in text:
             base, _, entry = text.rpartition(ENTRY)
             return replace(cls.parse(base), text=text, entry=entry)
-        if isinstance(source, Path) or os.path.lexists(Path(text).expanduser()):
-            return cls(text, Path(text).expanduser())
+        if isinstance(source, Path) or os.path.lexists(user_path(text)):
+            return cls(text, user_path(text))
         head, colon, file = text.partition(":")
         prefix, slash, name = head.partition("/")
         library = PUBLISHERS.get(prefix)
         if library is None or not (colon or slash):
             repo = HubRepo.parse(text)
-            return cls(text, None if repo else Path(text).expanduser(), repo=repo)
+            return cls(text, None if repo else user_path(text), repo=repo)
         names = [release.name for release in library.releases]
         if slash and name not in names:
             raise choice_error(f"network of {prefix}", name, names)
         release = library.releases[names.index(name)] if slash else None
-        return cls(text, Path(file).expanduser() if colon else None, library, release)
+        return cls(text, user_path(file) if colon else None, library, release)
 
     @property
     def prefix(self) -> str:

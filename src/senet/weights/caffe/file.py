@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from senet.errors import UsageError
+from senet.file_kind import user_path
 from senet.weights.caffe.protobuf import FIXED32, FIXED64, FieldValue, MalformedError, field, fields, integers, read_unpacked, to_signed
 from senet.weights.check import short
 
@@ -68,7 +69,7 @@ def read_layers(path: str | Path) -> dict[str, LayerBlobs]:
     Raises:
         UsageError: if the file is missing, is something else, is cut short or damaged.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise UsageError(f"{str(path)!r} {what}; give a .caffemodel file")
