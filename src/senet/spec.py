@@ -5,7 +5,7 @@ a class is imported when its options are asked for.
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import import_module
@@ -32,13 +32,11 @@ KINDS: dict[str, Any] = {
 }
 """Kind -> class of its blocks, or from where it is imported on first use; `senet.register_block` adds users' own."""
 
-
 _SINGLE = either(NULL, FLAG, finite(), text(1000))
 _OPTION = either(_SINGLE, items(_SINGLE, high=100))
 _STAGE = either(integer(0, 1000), text(4, low=1, pattern=r"\d+", what="a stage"))
 WRITTEN_BLOCK = record({"kind": text(1000)}, others=either(_OPTION, table(_STAGE, _OPTION)))
 """A block as `BlockSpec.to_dict` writes it into JSON; what its options may be is the kind's to say."""
-
 
 LARGEST_SIDE = 4096
 """Pixels of the side of an image that a network may be said to expect."""
@@ -66,7 +64,7 @@ def check_choice(what: str, value: object, allowed: tuple[str, ...]) -> None:
 
 def whole(value: object) -> int | None:
     """Return an integer of Python, NumPy or torch as one of Python; None for all else, fractions and truth values among it."""
-    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")) or getattr(value, "ndim", 0):
         return None
     try:
         return operator.index(value)  # pyright: ignore[reportArgumentType] - which is the question
@@ -83,10 +81,11 @@ def check_positive(what: str, value: object) -> int:
 
 
 def counts_by_stage(value: object) -> object:
-    """Return an integer, a sequence of them or `{stage: integer}` with integers of Python; what is something else stays for a check."""
+    """Return an integer, a collection of them or `{stage: integer}` with integers of Python; what is something else stays for a check."""
+    value = value.tolist() if getattr(value, "ndim", 0) else value  # pyright: ignore[reportAttributeAccessIssue] - of arrays and tensors
     if isinstance(value, Mapping):
         return {counts_by_stage(stage): counts_by_stage(count) for stage, count in value.items()}
-    if isinstance(value, list | tuple | set | range):
+    if isinstance(value, list | tuple | Set | range):
         return tuple(counts_by_stage(entry) for entry in value)
     number = whole(value)
     return value if number is None else number
@@ -325,6 +324,8 @@ class Recalibration:
     def __post_init__(self) -> None:
         for name in ("stages", "reduction"):
             object.__setattr__(self, name, counts_by_stage(getattr(self, name)))
+        if self.stages is not None and not isinstance(self.stages, tuple):
+            raise UsageError(f"stages are the numbers of stages, such as (3, 4), got {self.stages!r}")
         if self.block is None:
             for name, value in (("placement", "standard"), ("stages", None), ("reduction", None)):
                 object.__setattr__(self, name, value)

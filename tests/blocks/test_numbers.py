@@ -75,9 +75,29 @@ def test_stages_units_and_maps_may_be_of_numpy() -> None:
         senet.create_model("preresnet20", block="se", omitted=((1.5, 2),), device="meta")  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.parametrize("as_given", [np.array, torch.tensor, list, set, frozenset, lambda stages: dict.fromkeys(stages).keys()])
+def test_stages_may_be_any_collection(as_given: Callable[[list[int]], Any]) -> None:
+    model = senet.create_model("preresnet20", block="se", stages=as_given([1, 2]), device="meta")
+    assert model.config.options["stages"] == (1, 2)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("as_given", [np.array, torch.tensor, list, tuple])
+def test_units_may_be_rows_of_an_array(as_given: Callable[[Any], Any]) -> None:
+    model = senet.create_model("preresnet20", block="se", omitted=as_given([[1, 2], [2, 1]]), device="meta")
+    assert model.config.options["omitted"] == ((1, 2), (2, 1))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("stages", [1, np.int64(1), torch.tensor(1), 1.5, "12", {1: 2}])
+def test_what_is_no_collection_of_stages_is_one_line(stages: Any) -> None:
+    with pytest.raises(UsageError, match=r"^stages are the numbers of stages, such as \(3, 4\), got "):
+        senet.create_model("preresnet20", block="se", stages=stages)
+
+
 def test_whole_numbers() -> None:
     assert [whole(value) for value in (3, np.int8(3), torch.tensor(3))] == [3, 3, 3]
-    assert [whole(value) for value in (3.0, True, "3", np.bool_(True), torch.tensor(True), None, np.ones(2, int))] == [None] * 7
+    assert [whole(value) for value in (3.0, True, "3", np.bool_(True), torch.tensor(True), None, np.ones(2, int), torch.tensor([3]))] == [
+        None
+    ] * 8
 
 
 BLOCKS: dict[str, Callable[[], nn.Module]] = {

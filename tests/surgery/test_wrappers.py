@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,9 +106,33 @@ def test_a_wrapped_network_is_exported(tmp_path: Path) -> None:
 def test_insertion_names_the_network_inside(wrap: Callable) -> None:
     model = wrap(senet.create_model("preresnet20"))
     for change in (senet.insert, senet.find_sites):
-        with pytest.raises(UsageError, match=r"wraps .*: insert into model\.[\w.]+ first") as raised:
+        with pytest.raises(
+            UsageError, match=r"wraps the network: insert into model\.\w+ first|wraps (\w+): put model\.\1\.\w+ in"
+        ) as raised:
             change(model)
         assert "\n" not in str(raised.value)
+
+
+def test_a_network_compiled_in_place_takes_blocks() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Sequential(nn.Conv2d(8, 8, 3), nn.ReLU()), nn.Conv2d(8, 4, 1)).eval()
+    image = torch.randn(2, 3, 16, 16)
+    plan = senet.find_sites(model, example_input=image)
+    model.compile(backend="eager")
+    model[2].compile(backend="eager")
+    before = model(image)
+    assert senet.find_sites(model, example_input=image) == plan
+    senet.insert(model, example_input=image, init="identity")
+    torch.testing.assert_close(model(image), before)
+    assert model._compiled_call_impl is not None
+    senet.remove(model)
+    assert torch.equal(model(image), before)
+
+
+@pytest.mark.parametrize("model", [None, {}, "resnet", nn.Module])
+def test_what_is_no_network_is_one_line(model: Any, tmp_path: Path) -> None:
+    for use in (lambda: save_weights(model, tmp_path / "a.safetensors"), lambda: senet.load_weights(model, {"a": torch.ones(1)})):
+        with pytest.raises(UsageError, match=r"^a network \(torch.nn.Module\) is wanted, got \w+$"):
+            use()
 
 
 def test_blocks_of_a_wrapped_network_are_removed() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from senet.errors import UsageError
 from senet.models.create import create_model, from_pretrained
@@ -186,3 +187,27 @@ def test_a_header_length_that_looks_like_a_pickle_is_read(tmp_path: Path) -> Non
 def test_what_is_not_there(tmp_path: Path, path: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_weights(network(), tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    ("change", "undo"),
+    [
+        (lambda conv: prune.l1_unstructured(conv, "weight", 0.5), lambda conv: prune.remove(conv, "weight")),
+        (parametrizations.weight_norm, lambda conv: parametrize.remove_parametrizations(conv, "weight")),
+        (parametrizations.spectral_norm, lambda conv: parametrize.remove_parametrizations(conv, "weight")),
+    ],
+    ids=["pruning", "weight norm", "spectral norm"],
+)
+def test_weights_that_are_computed_are_announced(change, undo, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.safetensors"
+    model = create_model("se_preresnet20")
+    conv = model.get_submodule("layer1.0.conv1")
+    change(conv)
+    save_weights(model, path)
+    assert "layer1.0.conv1 computes its weights from other tensors" in caplog.text
+    assert load_weights(model, path).tensors
+    caplog.clear()
+    undo(conv)
+    save_weights(model, path)
+    assert not caplog.text
+    assert torch.equal(from_pretrained(path).get_submodule("layer1.0.conv1").weight, conv.weight)  # pyright: ignore[reportArgumentType]

@@ -89,8 +89,12 @@ def refuse_wrapped(model: nn.Module) -> None:
     for path, module in model.named_modules():
         inner = wrapper_attribute(module)
         if inner is not None and not is_transparent(module):
-            what = "the network" if module is model else path
-            raise UsageError(f"{type(module).__name__} wraps {what}: insert into {f'model.{path}'.rstrip('.')}.{inner} first, then wrap it")
+            kind = type(module).__name__
+            if module is model:
+                raise UsageError(f"{kind} wraps the network: insert into model.{inner} first, then wrap it")
+            raise UsageError(
+                f"{kind} wraps {path}: put model.{path}.{inner} in its place (model.set_submodule), insert, then wrap it again"
+            )
 
 
 def _plan_units(request: Request, existing: str) -> InsertPlan:

@@ -70,6 +70,7 @@ def create_model(
         UsageError: for an unknown name or option (the nearest is named), an impossible value, options that contradict each other, or
             weights that do not fit.
     """
+    omitted = counts_by_stage(omitted)  # pyright: ignore[reportAssignmentType] - of arrays, tuples
     if is_foreign(name) and (features_only or omitted or callable(block)):
         raise UsageError(f"{name} is not of this package: it takes no features_only, no omitted, and a block must be a kind or a BlockSpec")
     options |= {"omitted": omitted} if omitted else {}

@@ -21,9 +21,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def unchanged(*modules: nn.Module) -> Iterator[None]:
-    """Undo what forwards do to the attributes of modules: a run with symbols, or with shapes only, would leave those behind in caches."""
+    """Undo what forwards do to the attributes of modules: a run with symbols, or with shapes only, would leave those behind in caches.
+
+    Modules that `Module.compile` compiled in place run as they are written meanwhile: the compiler takes no such runs.
+    """
     before = [(module, dict(module.__dict__)) for module in modules]
     inner = [(value, dict(value)) for _, own in before for value in own.values() if isinstance(value, dict)]
+    for module, _ in before:
+        module.__dict__.pop("_compiled_call_impl", None)
     try:
         yield
     finally:

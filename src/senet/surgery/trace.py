@@ -155,7 +155,7 @@ def trace(
     if retrace is not None:
         return retrace(training=training, given=given, opens=opens)
     tracer = ChildTracer(opens)
-    with unchanged(module), same_buffers(module), symbols_are_tensors(), warnings.catch_warnings():
+    with unchanged(*module.modules()), same_buffers(module), symbols_are_tensors(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module.training = training
         graph = tracer.trace(module, dict(given or {}))

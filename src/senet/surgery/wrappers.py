@@ -45,8 +45,10 @@ def unwrap(model: nn.Module) -> nn.Module:
     """Return the network inside its wrappers, however many there are; a network without one is returned itself.
 
     Raises:
-        UsageError: if the network, or a part of it, is sharded over processes.
+        UsageError: if it is no network, or if the network, or a part of it, is sharded over processes.
     """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"a network (torch.nn.Module) is wanted, got {type(model).__name__}")
     while (attribute := wrapper_attribute(model)) is not None:
         model = getattr(model, attribute)
     for path, part in (*model.named_modules(), *model.named_parameters()):

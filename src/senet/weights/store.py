@@ -1,5 +1,6 @@
 """Weights in safetensors files whose metadata says which network they fit, what its classes are called and what images it expects."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 import senet
 from senet.atomic import replacing
@@ -17,13 +19,15 @@ from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
 from senet.text import printable
 from senet.weights.archive import UNPACKED, ZIP
-from senet.weights.check import oddity
+from senet.weights.check import listed, oddity
 from senet.weights.entries import find_state
 from senet.weights.formats import PICKLE, check_file
 from senet.weights.header import check_count, check_header
 from senet.weights.metadata import WeightsMetadata, parse_metadata, write_metadata
 from senet.weights.plain_pickle import read_pickle
 from senet.weights.seal import check_sealed, write_sealed
+
+log = logging.getLogger("senet")
 
 
 def save_weights(
@@ -69,6 +73,21 @@ def save_weights(
     tensors = {name: tensor.clone() if times[tensor.data_ptr()] > 1 else tensor for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         write_sealed(temporary, save(tensors, metadata))
+    if config is not None and (computed := [name for name, module in model.named_modules() if _computes_weights(module)]):
+        log.warning(
+            "%s: %s computes its weights from other tensors (pruning, weight norm), which are in the file, so that only a network made to "
+            "do the same loads it; for the weights themselves call torch.nn.utils.prune.remove, remove_weight_norm or "
+            "parametrize.remove_parametrizations, then save again",
+            path,
+            listed(computed),
+        )
+
+
+def _computes_weights(module: nn.Module) -> bool:
+    """Return whether torch's utilities keep other tensors in place of a module's weights."""
+    return is_parametrized(module) or any(
+        type(hook).__module__.startswith("torch.nn.utils.") for hook in module._forward_pre_hooks.values()
+    )
 
 
 def _on_disk(name: str, value: object) -> Tensor:
