@@ -50,7 +50,7 @@ def test_other_names_make_one_folder(name: str, tmp_path: Path) -> None:
 
 
 def test_a_date_is_a_name(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("name: 2024-01-01\n")
+    (tmp_path / "mine.yaml").write_text("base: digits\nname: 2024-01-01\n")
     assert load_recipe(tmp_path / "mine.yaml").name == "2024-01-01"
 
 

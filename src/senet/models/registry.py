@@ -133,7 +133,7 @@ def split_name(name: str) -> tuple[str | None, str]:
             return kind, plain
     if name not in PLAIN:
         blocks = [name.removesuffix(f"_{plain}") for plain in PLAIN if name.endswith(f"_{plain}")]
-        if blocks and (kind := min(blocks, key=len)).isidentifier():
+        if blocks and (kind := min(blocks, key=len)).isidentifier() and not nearest(kind, KINDS):  # a misspelt kind is a misspelt network
             check_kind(kind)
         raise UsageError(f"unknown model {name!r}{nearest(name, list_models())}; `senet models` lists all")
     return None, name
