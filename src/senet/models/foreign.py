@@ -201,7 +201,7 @@ def _build(name: str, num_classes: int | None, in_channels: int, options: dict[s
     except UsageError:
         raise
     except TypeError as error:
-        raise UsageError(f"{name} does not take these options: {error}") from error
+        raise UsageError(f"{name} does not take these options: {' '.join(str(error).split())}") from error
     except Exception as error:  # a library may raise anything
         if own:
             raise
