@@ -4,6 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+ODD = (None, True, -1, 0, 10**30, 0.5, float("nan"), float("inf"), "", "x", [], [[]], {})
+"""Values of every type of plain data, of which few are right anywhere."""
+
 
 def places(tree: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the place of every value in plain data, containers too."""

@@ -11,6 +11,11 @@ class UsageError(ValueError):
     """Input that cannot work: commands print its one line and exit with 2 (no traceback)."""
 
 
+def reason_of(error: BaseException, limit: int | None = None) -> str:
+    """Return what an error says in one line of at most `limit` characters, or the name of its type where it says nothing."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
 def nearest(value: object, allowed: Iterable[object]) -> str:
     """Return " (did you mean 'x'?)" for the closest allowed name, or an empty string."""
     text = str(value)

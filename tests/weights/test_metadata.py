@@ -8,36 +8,14 @@ from typing import Any
 import pytest
 from torch import nn
 
-from mutation import places, with_value
+from mutation import ODD, places, with_value
 from senet.errors import UsageError
 from senet.models.create import create_model
 from senet.spec import InputSpec
 from senet.weights.metadata import STATEMENTS, WeightsMetadata, parse_metadata
 from senet.weights.store import read_metadata, save_weights
 
-ODD = [
-    None,
-    True,
-    False,
-    -1,
-    0,
-    1,
-    3,
-    10**30,
-    0.5,
-    float("nan"),
-    float("inf"),
-    "",
-    "x",
-    "se",
-    "x" * 5000,
-    [],
-    [[]],
-    {},
-    {"kind": "se"},
-    ["a"],
-    [1],
-]
+ODD_HERE = (*ODD, False, 1, 3, "se", "x" * 5000, {"kind": "se"}, ["a"], [1])
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +149,7 @@ def tried(said: dict[str, Any], count: int) -> set[type[BaseException]]:
     for _ in range(count):
         tree = said
         for _ in range(random.randint(1, 3)):
-            tree = with_value(tree, random.choice([place for place in places(tree) if place]), random.choice(ODD))
+            tree = with_value(tree, random.choice([place for place in places(tree) if place]), random.choice(ODD_HERE))
         try:
             parsed(tree)
         except Exception as error:

@@ -9,7 +9,7 @@ from senet.benchmarking.peers import PEERS, operations_note
 from senet.benchmarking.result import Comparison, clock_of
 from senet.benchmarking.settings import Settings
 from senet.benchmarking.workload import PLAIN_FORM, Workload
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 from senet.measuring.steps import TrainingStep
 from senet.measuring.timing import Timing, interleave
 from senet.ops.backend import fastest
@@ -59,7 +59,7 @@ def engine_candidates(work: Workload, engines: Sequence[str] = (), status: Statu
             except UsageError:
                 raise
             except Exception as error:  # the engine's own, of any kind: an operator, a type or a size that it does not have
-                said = " ".join(str(error).split())[:200]
+                said = reason_of(error, 200)
                 raise UsageError(f"the engine {name!r} cannot run {form} {work.about}: {type(error).__name__}: {said}") from error
     return paired_candidates(steps, recalibrated(work), _notes(work, engines))
 

@@ -17,7 +17,7 @@ from rich.table import Table
 import senet
 from senet.cli.arguments import CommandParser, add_json
 from senet.cli.installed import CORE, Package, packages
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 from senet.measuring.machine import processor
 
 TOOLS = {
@@ -98,7 +98,7 @@ def run(args: Namespace) -> int:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", "senet computes without")  # the operators' line says so
         checks = [*_versions(), *_extras(), *_devices(), *_compilers(), *_operators()]
-    said = dict.fromkeys(_one_line(str(remark.message)) for remark in remarks)
+    said = dict.fromkeys(" ".join(str(remark.message).split()) for remark in remarks)
     checks += [Inspection("devices", "warning", "", line) for line in said]
     if args.data_root is not None or args.data_name is not None:
         checks += _data(args.data_name or "folder", args.data_root, args.data_range)
@@ -131,7 +131,7 @@ def _devices() -> list[Inspection]:
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways: library not found, undefined symbol, ...
-        return [Inspection("devices", "torch", "", f"cannot be imported: {_one_line(error)}", fatal=True)]
+        return [Inspection("devices", "torch", "", f"cannot be imported: {reason_of(error)}", fatal=True)]
     kind = torch.backends.cpu.get_cpu_capability()
     devices = [Inspection("devices", "cpu", f"{processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
@@ -198,9 +198,9 @@ def _data(name: str, root: str | None, limits: str | None) -> list[Inspection]:
         source = open_data(build_recipe({"data": {"name": name, "root": root, "range": stated}}).data)
         seen = inspect_images((source.train, source.val), SAMPLED)
     except (UsageError, OSError) as error:
-        return [Inspection("data", name, "", _one_line(error), fatal=True)]
+        return [Inspection("data", name, "", reason_of(error), fatal=True)]
     except ImportError as error:
-        return [Inspection("data", name, "", f"{_one_line(error)}: pip install 'senet[train]'", fatal=True)]
+        return [Inspection("data", name, "", f"{reason_of(error)}: pip install 'senet[train]'", fatal=True)]
     found = f"{len(source.train)} training and {len(source.val)} validation images of {len(source.classes)} classes"
     bad = seen.unreadable
     complaint = f"{len(bad)} of {seen.looked_at} images looked at cannot be read, such as {bad[0]}" if bad else ""
@@ -208,7 +208,3 @@ def _data(name: str, root: str | None, limits: str | None) -> list[Inspection]:
         Inspection("data", name, found, complaint, fatal=bool(bad)),
         *(Inspection("data", "", "", note) for note in (*source.notes, *seen.notes)),
     ]
-
-
-def _one_line(error: Exception | str) -> str:
-    return " ".join(str(error).split())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from senet.data.source import ArrayImages, DataSource, input_spec
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 from senet.file_kind import user_path
 from senet.recipe import DataRecipe
 
@@ -96,7 +96,7 @@ def _download(dataset: str, root: str) -> None:
         with redirect_stdout(stderr):  # stdout belongs to a command's result
             getattr(datasets, dataset)(str(user_path(root)), download=True)
     except (OSError, RuntimeError) as error:
-        raise UsageError(f"could not fetch {dataset} into {root}: {' '.join(str(error).split())}") from error
+        raise UsageError(f"could not fetch {dataset} into {root}: {reason_of(error)}") from error
 
 
 def _images(name: str, folder: Path, files: tuple[str, ...], label_key: str) -> ArrayImages:
@@ -115,7 +115,7 @@ def _field(path: Path, key: str) -> Any:
         with path.open("rb") as file:
             return _ArraysOnly(file, encoding="latin1").load()[key]
     except Exception as error:  # a damaged pickle can raise anything
-        raise UsageError(f"{path} is damaged ({' '.join(str(error).split())}); remove it and add --data.download true") from error
+        raise UsageError(f"{path} is damaged ({reason_of(error)}); remove it and add --data.download true") from error
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -11,6 +11,7 @@ from senet.data.depth import is_deep
 from senet.data.folder import ImageFiles
 from senet.data.image_file import open_image, open_regular
 from senet.data.source import ImageSet, UnreadableImageError
+from senet.errors import reason_of
 
 DARK = 64
 """Brightness, of 255, that images of more than 8 bits stay below if their values do not fill the range that they are read by."""
@@ -49,7 +50,7 @@ def inspect_images(sets: Iterable[ImageSet], sampled: int) -> ImageFindings:
                         modes[mode] += 1
                         brightest = max(brightest, int(np.asarray(image.convert("L")).max()))
             except UnreadableImageError as error:
-                unreadable.append(" ".join(str(error).split()))
+                unreadable.append(reason_of(error))
     notes = [f"{count} of {looked_at} images looked at {fact}" for fact, count in facts.items()]
     if modes:
         named = ", ".join(f"{mode} {count}" for mode, count in modes.items())

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from senet.data.batch import Batch
 from senet.data.delivery import WorkerError
 from senet.data.workers import WorkerStart
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 
 SLICE = 2
 """Seconds after which a wait for workers looks around."""
@@ -97,7 +97,7 @@ class BatchLoader:
             if get_start_method() == "fork" or not self.workers:
                 raise
             raise UsageError(
-                f"worker processes here get the images and what prepares them pickled, and that fails: {' '.join(str(error).split())}; "
+                f"worker processes here get the images and what prepares them pickled, and that fails: {reason_of(error)}; "
                 f"define what these hold at the top of a file, or load without worker processes, --data.workers 0"
             ) from error
         except (RuntimeError, OSError, EOFError) as error:  # of workers that wait for another epoch

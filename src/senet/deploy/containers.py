@@ -5,6 +5,7 @@ import inspect
 from torch import nn
 
 from senet.blocks.kinds import is_block
+from senet.errors import reason_of
 from senet.insertion.gated import Gated
 from senet.surgery.arguments import signature
 from senet.surgery.graph import ModuleGraph
@@ -36,7 +37,7 @@ def graphs_of(model: nn.Module) -> tuple[list[ModuleGraph], dict[str, tuple[str,
         try:
             graph = default_graph(path, module)
         except Exception as error:  # a forward may do anything with a symbol
-            untraced[path] = type(module).__name__, " ".join(str(error).split())[:120] or type(error).__name__
+            untraced[path] = type(module).__name__, reason_of(error, 120)
             children = dict(module.named_children())
         else:
             graphs.append(graph)

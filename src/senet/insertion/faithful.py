@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from senet.errors import reason_of
 from senet.surgery.arguments import Arguments, materialise, tensors
 from senet.surgery.preserve import evaluating, unchanged
 
@@ -38,7 +39,7 @@ def unfaithful(original: nn.Module, traced: nn.Module, call: Arguments) -> str |
         try:
             found = run(traced, *given)
         except Exception as error:  # a forward may do anything with a symbol
-            return f"it fails with {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            return f"it fails with {type(error).__name__}: {reason_of(error, 120)}"
     return next((f"its {name} differ" for name in expected if not _close(expected[name], found[name])), None)
 
 

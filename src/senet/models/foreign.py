@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 from senet.insertion.apply import apply
 from senet.insertion.history import set_plans
 from senet.insertion.insert import insert
@@ -201,11 +201,11 @@ def _build(name: str, num_classes: int | None, in_channels: int, options: dict[s
     except UsageError:
         raise
     except TypeError as error:
-        raise UsageError(f"{name} does not take these options: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{name} does not take these options: {reason_of(error)}") from error
     except Exception as error:  # a library may raise anything
         if own:
             raise
-        raise UsageError(f"{name} cannot be made: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise UsageError(f"{name} cannot be made: {reason_of(error)}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"{name} returns {type(model).__name__}, which is not a torch.nn.Module")
     return model

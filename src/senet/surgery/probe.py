@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 from senet.surgery.arguments import Arguments, materialise, tensors
 from senet.surgery.enlarging import Enlarging
 from senet.surgery.graph import ModuleGraph
@@ -164,7 +164,7 @@ def probe(model: nn.Module, example: Any = None, *, small: bool = False) -> Prob
             return seen
         except Exception as error:  # a forward may raise anything
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors(args))
-            reasons.append(f"{shapes} ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+            reasons.append(f"{shapes} ({type(error).__name__}: {reason_of(error, 200)})")
     fix = "check example_input" if example is not None else "give example_input"
     among = f", nor on {len(reasons) - 1} others" if example is None else ""
     raise UsageError(f"cannot run {type(model).__name__} on {reasons[0]}{among}: {fix}")

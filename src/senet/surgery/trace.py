@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from senet.errors import reason_of
 from senet.surgery.arguments import Arguments
 from senet.surgery.preserve import same_buffers, unchanged
 from senet.surgery.symbols import TensorProxy, modes, symbols_are_tensors
@@ -180,7 +181,7 @@ def containers(model: nn.Module, calls: Mapping[nn.Module, Arguments]) -> tuple[
         try:
             container, inside = container_of(paths[module], module, calls[module])
         except Exception as error:  # a forward may do anything with a symbol
-            failed[paths[module]] = " ".join(str(error).split())[:120] or type(error).__name__
+            failed[paths[module]] = reason_of(error, 120)
             continue
         found.append(container)
         opened |= inside

@@ -12,7 +12,7 @@ from threading import Thread
 from urllib.parse import urlparse
 from urllib.request import getproxies, proxy_bypass
 
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 
 PREFIX = "hf:"
 WEIGHTS = "model.safetensors"
@@ -184,5 +184,5 @@ def _one_line(begin: str, meanings: Mapping[str | int, str]) -> Iterator[None]:
         names = [kind.__name__ for each in (error, cause) for kind in type(each).__mro__]
         found = {*names, getattr(getattr(cause, "response", None), "status_code", None)}
         meaning = next((meaning for key, meaning in meanings.items() if key in found), "{reason}")
-        reason = " ".join(str(cause).split()) or type(cause).__name__
+        reason = reason_of(cause)
         raise UsageError(f"{begin}: {meaning.format(host=constants.ENDPOINT, reason=reason)}") from error

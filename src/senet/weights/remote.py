@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 
 LONGEST_SILENCE = 30.0
 """Seconds without a byte after which a download is given up."""
@@ -68,7 +68,7 @@ def fetching(begin: str, fix: str, also: tuple[type[Exception], ...] = ()) -> It
             raise
         if isinstance(error, HTTPError):
             error.close()  # it is an answer too, with a connection
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise UsageError(f"{begin}: {reason}; {fix}") from error
     finally:
         socket.setdefaulttimeout(before)

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 import senet
 from senet.atomic import replacing
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 from senet.spec import InputSpec
 from senet.surgery.wrappers import plain_state, unwrap
 from senet.text import printable
@@ -170,7 +170,7 @@ def _read_safetensors(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Wei
     except UsageError:
         raise
     except Exception as error:  # whatever a damaged file leads to
-        reason = printable(" ".join(str(error).split()))
+        reason = printable(reason_of(error))
         raise UsageError(
             f"cannot read weights from {str(path)!r}: not a safetensors file, or cut short ({reason}); fetch it again"
         ) from error
