@@ -16,6 +16,11 @@ def reason_of(error: BaseException, limit: int | None = None) -> str:
     return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
+def first_line_of(error: BaseException) -> str:
+    """Return the first line of what an error says, or the name of its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def nearest(value: object, allowed: Iterable[object]) -> str:
     """Return " (did you mean 'x'?)" for the closest allowed name, or an empty string."""
     text = str(value)

@@ -41,7 +41,7 @@ def was_loaded(name: str) -> bool:
 
 def may_run(name: str) -> bool:
     """Return whether somebody asked this process for `name`, or allowed the code that it lies in."""
-    return name in _named or any(map(_place(name).is_relative_to, _allowed.get()))
+    return name in _named or any(map(code_file(name).is_relative_to, _allowed.get()))
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def check_code(name: str, folder: Path | None, what: str) -> None:
         folder: where what was read lies; None = nowhere.
         what: what names the code, for the error: "recipe mine.yaml: task".
     """
-    place = _place(name)
+    place = code_file(name)
     working = Path.cwd()
     if may_run(name) or any(_is_own(place, root) for root in (folder and folder.resolve(), working if working != working.parent else None)):
         return
@@ -84,11 +84,11 @@ def check_code(name: str, folder: Path | None, what: str) -> None:
 
 
 def code_file(name: str) -> Path:
-    """Return the file of path/to/file.py:function, links followed."""
-    return _place(name)
+    """Return the file of path/to/file.py:function, links followed.
 
-
-def _place(name: str) -> Path:
+    Raises:
+        UsageError: if they lead in a circle, or the name is no path.
+    """
     try:
         return Path(name.rpartition(":")[0]).resolve()
     except (OSError, RuntimeError, ValueError):  # a circle of links, the character NUL
@@ -106,6 +106,12 @@ def place_in_user_file(error: BaseException) -> str | None:
     files = {str(path) for path in _files}
     frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in files]
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else None
+
+
+def with_place(text: str, error: BaseException) -> str:
+    """Return text about an error with the line of a user's file that it came from, if it is from one: "text (file.py, line 3)"."""
+    place = place_in_user_file(error)
+    return f"{text} ({place})" if place else text
 
 
 class UserFiles:

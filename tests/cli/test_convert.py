@@ -98,3 +98,12 @@ def test_refusals(words: list[str], message: str, file: str, tmp_path: Path, ref
     assert message in refused("convert", *filled)
     assert there.read_text() == "one\n"
     assert not Path("out.safetensors").exists()
+
+
+def test_the_command_takes_entries(tmp_path: Path) -> None:
+    first, second = senet.create_model("se_preresnet20"), senet.create_model("se_preresnet20")
+    torch.save({"model": first.state_dict(), "model_ema": second.state_dict()}, tmp_path / "a.pth")
+    target = tmp_path / "a.safetensors"
+    assert main(["convert", f"{tmp_path / 'a.pth'}#model", "--model", "se_preresnet20", "--to", str(target)]) == 0
+    loaded = senet.from_pretrained(target).state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in first.state_dict().items())

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from senet import create_model, from_pretrained, load_weights
-from senet.cli.main import main
+from senet import create_model, load_weights
 from senet.errors import UsageError
 
 State = dict[str, Tensor]
@@ -294,20 +293,6 @@ def test_stand_ins_are_gone_afterwards(states: tuple[State, State], tmp_path: Pa
     assert set(torch.serialization.get_safe_globals()) == before
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i8", "u1", "b1"])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_of_numpy_are_read_as_numpy_reads_them(dtype: str, order: Any, tmp_path: Path) -> None:
-    from senet.weights.plain_pickle import read_pickle
-
-    array = np.asarray(np.arange(6).reshape(2, 3) % 2, dtype=dtype, order=order)
-    torch.save({"array": array, "scalar": array[1, 1], "objects": np.array([{}]), "swapped": array.astype(">i4")}, tmp_path / "a.pth")
-    found = read_pickle(tmp_path / "a.pth")
-    assert torch.equal(found["array"].tensor, torch.from_numpy(np.ascontiguousarray(array)))
-    assert found["scalar"] == array[1, 1]
-    assert found["objects"].tensor is None
-    assert found["swapped"].tensor is None
-
-
 def test_a_recalibrated_network_takes_such_files(tmp_path: Path) -> None:
     trained = create_model("se_preresnet20")
     torch.save({"state_dict_ema": below("module.", trained.state_dict()), "args": ARGUMENTS}, tmp_path / "a.pth")
@@ -365,14 +350,6 @@ def test_a_whole_network_is_named_with_the_remedy(foreign: Callable[..., Any], s
     torch.save({"model": network, "ema": None, "train_args": {"lr0": 0.01}}, tmp_path / "yolo.pt")
     with pytest.raises(UsageError, match=r"\(ultralytics\.nn\.tasks\.DetectionModel\).*with \.state_dict\(\) after a whole network"):
         load_weights(Net(), tmp_path / "yolo.pt")
-
-
-def test_the_command_takes_entries(tmp_path: Path) -> None:
-    first, second = create_model("se_preresnet20"), create_model("se_preresnet20")
-    torch.save({"model": first.state_dict(), "model_ema": second.state_dict()}, tmp_path / "a.pth")
-    target = tmp_path / "a.safetensors"
-    assert main(["convert", f"{tmp_path / 'a.pth'}#model", "--model", "se_preresnet20", "--to", str(target)]) == 0
-    assert equal(from_pretrained(target), first.state_dict())
 
 
 def test_a_state_under_two_names_is_one(states: tuple[State, State]) -> None:

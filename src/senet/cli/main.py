@@ -7,7 +7,7 @@ from importlib import import_module
 from senet.errors import UsageError, nearest
 from senet.streams import drop, prepare_streams, say
 from senet.text import message_line
-from senet.userfile import allow_code, place_in_user_file
+from senet.userfile import allow_code, with_place
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -89,8 +89,7 @@ def _command(words: list[str]) -> int:
 
 def _unforeseen(error: Exception) -> str:
     """Return the kind of an unforeseen error, its message, and where in a user's own file it happened."""
-    place = place_in_user_file(error)
-    return f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
+    return with_place(f"{type(error).__name__}: {error}", error)
 
 
 def _run(name: str, words: list[str]) -> int:

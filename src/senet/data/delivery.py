@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, get_worker_info
 from senet.data.batch import Batch, Sample
 from senet.data.shared_memory import NO_SPACE, no_space
 from senet.errors import UsageError
-from senet.userfile import UserFiles, place_in_user_file
+from senet.userfile import UserFiles, with_place
 
 
 class DataError(Exception):
@@ -97,6 +97,5 @@ def _unpacked(files: Any, samples: Dataset[Sample], collate: Callable[[Sequence[
 def _reason(error: Exception) -> str:
     if NO_SPACE in str(error):
         return no_space()
-    place = place_in_user_file(error)
     described = str(error) if isinstance(error, UsageError | DataError) else f"{type(error).__name__}: {error}"
-    return " ".join(f"{described}{f' ({place})' if place else ''}".split())
+    return " ".join(with_place(described, error).split())

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from senet.data.depth import eight_bits
 from senet.data.source import UnreadableImageError
+from senet.errors import reason_of
 from senet.recipe import DataRecipe
 from senet.text import printable
 
@@ -84,8 +85,8 @@ def read_image(path: str | os.PathLike[str], reading: ImageReading = ImageReadin
                 rgb = eight if eight.mode == "RGB" else eight.convert("RGB")
                 return rgb.copy() if rgb is image and turn is None else rgb if turn is None else rgb.transpose(turn)
     except Exception as error:  # what a damaged file raises depends on its format
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__  # a system error's text repeats the path
-        raise UnreadableImageError(f"{printable(os.fspath(path), None)}: {printable(' '.join(reason.split()))}") from error
+        reason = getattr(error, "strerror", None) or reason_of(error)  # a system error's text repeats the path
+        raise UnreadableImageError(f"{printable(os.fspath(path), None)}: {printable(reason)}") from error
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

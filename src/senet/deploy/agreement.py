@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.deploy.formats import Runner, output_tensors
-from senet.errors import UsageError
+from senet.errors import UsageError, first_line_of
 from senet.text import message_line
 
 TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -95,5 +95,4 @@ def in_one_line(what: str, action: Callable[[], Any]) -> Any:
     except UsageError:
         raise
     except Exception as error:
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RuntimeError(message_line(f"{what}: {text}; nothing is written")) from error
+        raise RuntimeError(message_line(f"{what}: {first_line_of(error)}; nothing is written")) from error

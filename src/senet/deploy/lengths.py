@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from senet.errors import first_line_of
+
 AXES: dict[int, tuple[str, ...]] = {2: (), 3: ("length",), 4: ("height", "width"), 5: ("depth", "height", "width")}
 """Axes of an input (N, C, ...) by their number -> the names of those behind the channels."""
 
@@ -72,5 +74,5 @@ def _refusal(network: nn.Module, images: Tensor) -> str:
         with torch.no_grad():
             network(images)
     except Exception as error:  # a network may refuse in any way
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return first_line_of(error)
     return ""

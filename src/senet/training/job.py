@@ -13,7 +13,7 @@ from senet.data.batch import Batch
 from senet.data.loaders import CorruptLog, TrainLoader, eval_loader, train_loader
 from senet.data.source import DataSource
 from senet.data.waiting import BatchLoader
-from senet.errors import UsageError
+from senet.errors import UsageError, reason_of
 from senet.recipe import Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
 from senet.tasks.answers import network_of, noise_of, open_source
@@ -26,7 +26,7 @@ from senet.training.processes import start_fabric
 from senet.training.schedule import Schedule
 from senet.training.seeding import seed_of
 from senet.training.state import TrainingState
-from senet.userfile import place_in_user_file
+from senet.userfile import with_place
 
 REFUSALS = (RuntimeError, ValueError, AssertionError)
 """What networks raise for images that they do not take: of torch's operators, of BatchNorm, of timm's."""
@@ -165,11 +165,10 @@ def check_images(job: Job) -> None:
     except REFUSALS as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        place = place_in_user_file(error)
-        shape, where = " x ".join(map(str, images.shape)), f" ({place})" if place else ""
+        shape = " x ".join(map(str, images.shape))
         raise UsageError(
             message_line(
-                f"{job.recipe.model.name} does not take a batch of {shape} in training: {str(error) or type(error).__name__}{where}; "
+                f"{job.recipe.model.name} does not take a batch of {shape} in training: {with_place(reason_of(error), error)}; "
                 "--data.image_size SIDE says how large images are, and model.name which network takes them"
             )
         ) from error
