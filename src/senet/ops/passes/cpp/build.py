@@ -52,8 +52,8 @@ def kernels() -> tuple[CppKernels | None, str]:
 
 @cache
 def _loaded() -> tuple[CppKernels | None, str]:
-    flags = (*FLAGS, *CAPABILITY_FLAGS.get(torch.backends.cpu.get_cpu_capability(), ()))
-    folder = cache_folder() / f"senet_cpp_{_key(flags)}"
+    flags = _flags()
+    folder = _folder(flags)
     try:
         if not _load(whole_library(folder)):
             _build(folder, flags)
@@ -75,11 +75,17 @@ def _load(library: Path | None) -> bool:
     return True
 
 
-def _key(flags: tuple[str, ...]) -> str:
-    """Return a digest of all that the library depends on."""
+def _flags() -> tuple[str, ...]:
+    """Return the compiler's flags for this processor."""
+    return (*FLAGS, *CAPABILITY_FLAGS.get(torch.backends.cpu.get_cpu_capability(), ()))
+
+
+def _folder(flags: tuple[str, ...]) -> Path:
+    """Return the library's folder, which is named by a digest of all that the library depends on."""
     files = (part for path in (*CPP_FILES, *HEADERS) for part in (path.name, path.read_text(encoding="utf-8")))
     parts = (*files, torch.__version__, platform.machine(), sys.version, os.environ.get("CXX", ""), *flags)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return cache_folder() / f"senet_cpp_{digest}"
 
 
 def _build(folder: Path, flags: tuple[str, ...]) -> None:
