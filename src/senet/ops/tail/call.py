@@ -12,7 +12,8 @@ from senet.ops.tail.autograd import PreactivatedFunction
 from senet.ops.tail.batchnorm import as_data, update_running
 from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.form import Form, tail_of, tensors_of
-from senet.ops.tail.fusible import Map, TailModules, gates_channels, gates_of, implementation, is_traced, is_worthwhile, takes
+from senet.ops.tail.fusible import Map, TailModules, gates_channels, gates_of, implementation, is_traced, takes
+from senet.ops.tail.worthwhile import is_worthwhile
 
 
 def residual_tail(
@@ -90,7 +91,7 @@ def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Modul
 
 def _fused(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Tensor | None:
     """Return the tail by the fused operator; None where the definition is to be taken."""
-    if not is_worthwhile(branch, modules.norm) or not takes(branch, shortcut, modules):
+    if not is_worthwhile(branch, modules) or not takes(branch, shortcut, modules):
         return None
     run = implementation(branch, modules)
     if run is None:
@@ -108,7 +109,7 @@ def _fused(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Ten
 
 def _pair_kernels(branch: Tensor, shortcut: Tensor, modules: TailModules) -> PairKernels | None:
     """Return the passes where the operator computes just what the parts would, else None."""
-    if not is_worthwhile(branch, None) or shortcut.dtype != branch.dtype or not takes(branch, shortcut, modules):
+    if not is_worthwhile(branch, modules) or shortcut.dtype != branch.dtype or not takes(branch, shortcut, modules):
         return None
     kernels = choose(branch).kernels
     return kernels if isinstance(kernels, PairKernels) and gates_channels(modules.recalibrate) else None

@@ -21,9 +21,6 @@ Map = Callable[[Tensor], Tensor]
 MAP_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """Types of maps that the fused operator takes."""
 
-WORTHWHILE = 2**17
-"""Values in a map below which the passes that the fused operator saves cost less than its small steps (some 0.1 ms in all)."""
-
 
 @dataclass(frozen=True)
 class TailModules:
@@ -51,11 +48,6 @@ def takes(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> bool
     if (shortcut is not None and shortcut.shape != branch.shape) or (modules.norm is None and modules.recalibrate is None):
         return False
     return _is_norm(modules.norm) and _is_norm(modules.shortcut_norm) and _has_gates(modules.recalibrate, modules.gain)
-
-
-def is_worthwhile(branch: Tensor, norm: Any) -> bool:
-    """Return whether maps are large enough for the fused operator, or nobody is to ask: processes have to agree on what they compute."""
-    return branch.numel() >= WORTHWHILE or requested() is not None or isinstance(norm, nn.SyncBatchNorm)
 
 
 def gates_of(recalibrate: Any, gain: float = 1.0) -> Gates:

@@ -1,9 +1,8 @@
-"""How maps are cut to tiles, and programs started on them."""
+"""How maps are cut to tiles."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import triton
@@ -142,15 +141,3 @@ def grid_of(kind: type[Kind], x: Tensor, tiling: Tiling, *, summed: bool) -> Kin
 @lru_cache(1024)
 def _make_grid(kind: type[Kind], shape: torch.Size, channels_last: bool, tiling: Tiling, elements: int) -> Kind:
     return kind(shape, channels_last, tiling, elements)
-
-
-def launch(kernel: Any, programs: int, *arguments: Any, **sizes: int) -> None:
-    """Start a kernel on the device of its first argument; multiplications and additions fuse, said here since Triton's default changes."""
-    device = arguments[0].device
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        kernel[(programs,)](*arguments, **sizes, enable_fp_fusion=True)
-
-
-def dense(*vectors: Tensor | None) -> tuple[Any, ...]:
-    """Return vectors as kernels read them; those that are contiguous are not copied."""
-    return tuple(None if v is None else v.contiguous() for v in vectors)

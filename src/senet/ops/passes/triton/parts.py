@@ -6,7 +6,8 @@ import triton
 from torch import Tensor
 
 from senet.ops.passes.triton import kernels
-from senet.ops.passes.triton.grid import Grid, launch
+from senet.ops.passes.triton.grid import Grid
+from senet.ops.passes.triton.launch import launch
 
 MERGED = 2048
 """How many partial results a program merges."""

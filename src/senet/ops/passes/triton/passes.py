@@ -8,7 +8,8 @@ from torch import Tensor
 from senet.ops.passes.maps import layout, precision
 from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
 from senet.ops.passes.triton import kernels
-from senet.ops.passes.triton.grid import Grid, Tiling, dense, grid_of, launch
+from senet.ops.passes.triton.grid import Grid, Tiling, grid_of
+from senet.ops.passes.triton.launch import dense, launch
 from senet.ops.passes.triton.mask import empty_mask, in_one_format, row
 from senet.ops.passes.triton.parts import merge_moments, merge_sums
 from senet.ops.passes.triton.spatial_passes import TritonSpatialKernels
