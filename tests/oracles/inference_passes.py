@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from oracles.passes import LAYOUTS
-from senet.ops.passes.partial_gate import Cut, PartialGate, cut_of
+from senet.ops.passes.partial_gate import Division, PartialGate, division_of
 from senet.ops.passes.terms import Shortcut
 from senet.ops.passes.torch_inference import TorchInferenceKernels
 
@@ -29,7 +29,7 @@ class Case:
     layout: str = "NHWC"
     dtype: torch.dtype = torch.float64
     weights: torch.dtype | None = None
-    cut: tuple[int, int] | None = None
+    division: tuple[int, int] | None = None
     device: str = "cpu"
 
     def draw(self, *shape: int) -> Tensor:
@@ -64,13 +64,13 @@ def errors(case: Case) -> dict[str, float]:
     passes, exact = kernels(), TorchInferenceKernels()
     n, channels = case.shape[:2]
     c, bias, w1 = case.map(), case.draw(channels) if case.bias else None, case.draw(case.hidden, channels)
-    cut = cut_of(n, channels, case.shape[2] * case.shape[3]) if case.cut is None else Cut(*case.cut)
+    division = division_of(n, channels, case.shape[2] * case.shape[3]) if case.division is None else Division(*case.division)
     x, want_x = torch.full_like(c, torch.nan), torch.empty_like(c, dtype=torch.float64)
-    parts = passes.activate_squeeze(c, bias, w1, cut, relu=case.relu, out=x)
-    exact.activate_squeeze(c.double(), _double(bias), w1.double(), cut, relu=case.relu, out=want_x)
-    of_stored = exact.activate_squeeze(x.double(), None, w1.double(), cut, relu=False, out=None)
-    alone = passes.activate_squeeze(x, None, w1, cut, relu=False, out=None)
-    assert parts.shape == of_stored.shape == (n, cut.parts(channels), case.hidden)
+    parts = passes.activate_squeeze(c, bias, w1, division, relu=case.relu, out=x)
+    exact.activate_squeeze(c.double(), _double(bias), w1.double(), division, relu=case.relu, out=want_x)
+    of_stored = exact.activate_squeeze(x.double(), None, w1.double(), division, relu=False, out=None)
+    alone = passes.activate_squeeze(x, None, w1, division, relu=False, out=None)
+    assert parts.shape == of_stored.shape == (n, division.parts(channels), case.hidden)
 
     y, r = torch.full_like(c, torch.nan), case.map()
     gate = None
@@ -118,11 +118,11 @@ def in_place(case: Case) -> bool:
     """Return whether both passes write over what they read just what they write elsewhere."""
     torch.manual_seed(0)
     passes, c, bias = kernels(), case.map(), case.draw(case.shape[1])
-    w1, cut = case.draw(case.hidden, case.shape[1]), cut_of(*case.shape[:2], case.shape[2] * case.shape[3])
+    w1, division = case.draw(case.hidden, case.shape[1]), division_of(*case.shape[:2], case.shape[2] * case.shape[3])
     x = torch.empty_like(c)
-    parts = passes.activate_squeeze(c, bias, w1, cut, relu=True, out=x)
+    parts = passes.activate_squeeze(c, bias, w1, division, relu=True, out=x)
     again, over = c.clone(), c.clone()
-    same = torch.equal(parts, passes.activate_squeeze(again, bias, w1, cut, relu=True, out=again)) and torch.equal(x, again)
+    same = torch.equal(parts, passes.activate_squeeze(again, bias, w1, division, relu=True, out=again)) and torch.equal(x, again)
     gate = PartialGate(parts, None, case.draw(case.shape[1], case.hidden), None, "sigmoid")
     passes.excite_join(c, bias, gate, Shortcut(c), relu=True, out=x)
     passes.excite_join(over, bias, gate, Shortcut(c), relu=True, out=over)

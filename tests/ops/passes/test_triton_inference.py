@@ -13,7 +13,7 @@ import torch
 from oracles import ahead_of_time, inference_passes
 from oracles.inference_passes import LIMITS, Case, check
 from oracles.passes import LAYOUTS
-from senet.ops.passes.partial_gate import MOST, PartialGate, cut_of
+from senet.ops.passes.partial_gate import MOST_PARTS, PartialGate, division_of
 from senet.ops.passes.terms import Shortcut
 from senet.ops.reference import GATE
 
@@ -45,9 +45,9 @@ class TestInterpreted:
         case = Case(shape=shape, hidden=hidden, layout="NCHW" if shape[1:] == (1, 1, 1) else layout)
         check(case, interpret(inference_passes.errors, case))
 
-    @pytest.mark.parametrize("cut", [(16, 1), (16, 4), (64, 2)], ids=str)
-    def test_parts(self, interpret: Interpret, cut: tuple[int, int]) -> None:
-        case = Case(shape=(2, 40, 7, 9), cut=cut)  # of four spans of 16 positions the last has 15; of 64 channels 40 exist
+    @pytest.mark.parametrize("division", [(16, 1), (16, 4), (64, 2)], ids=str)
+    def test_parts(self, interpret: Interpret, division: tuple[int, int]) -> None:
+        case = Case(shape=(2, 40, 7, 9), division=division)  # of four spans of 16 positions the last has 15; of 64 channels 40 exist
         check(case, interpret(inference_passes.errors, case))
 
     @pytest.mark.parametrize("layout", LAYOUTS)
@@ -70,9 +70,9 @@ class TestInterpreted:
 def test_cuts(images: int) -> None:
     for channels in (1, 48, 64, 100, 512, 2048, 5000):
         for positions in (1, 49, 3136):
-            cut = cut_of(images, channels, positions)
-            assert cut.channels in (16, 32, 64) or channels > 64 * MOST
-            assert cut.parts(channels) <= MOST
+            division = division_of(images, channels, positions)
+            assert division.channels in (16, 32, 64) or channels > 64 * MOST_PARTS
+            assert division.parts(channels) <= MOST_PARTS
 
 
 RESNET50 = [((64, 56), 16, (256, 56)), ((128, 28), 32, (512, 28)), ((256, 14), 64, (1024, 14)), ((512, 7), 128, (2048, 7))]
@@ -88,7 +88,7 @@ def launch_all(images: int, layout: str, dtype: torch.dtype) -> None:
         w1, w2 = torch.empty(hidden, inner, dtype=wide), torch.empty(outer, hidden, dtype=wide)
         bias, of_y = torch.empty(inner, dtype=dtype), torch.empty(outer, dtype=dtype)
         for out in (c, None):
-            parts = passes.activate_squeeze(c, bias, w1, cut_of(images, inner, side * side), relu=True, out=out)
+            parts = passes.activate_squeeze(c, bias, w1, division_of(images, inner, side * side), relu=True, out=out)
         gate = PartialGate(parts, w1[:, 0].contiguous(), w2, of_y, "sigmoid")
         for shortcut in (Shortcut(y), Shortcut(y, shift=of_y)):
             passes.excite_join(y, of_y, gate, shortcut, relu=True, out=y)

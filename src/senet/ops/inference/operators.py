@@ -8,7 +8,7 @@ from torch import Tensor
 
 from senet.ops.backend import named
 from senet.ops.passes.maps import layout, precision
-from senet.ops.passes.partial_gate import Cut, PartialGate
+from senet.ops.passes.partial_gate import Division, PartialGate
 from senet.ops.passes.protocol import InferenceKernels
 from senet.ops.passes.terms import Shortcut
 from senet.ops.passes.torch_inference import TorchInferenceKernels
@@ -27,7 +27,7 @@ def activate_squeeze_op(
     """Return x = f(c + bias) and W1 mean(x) by parts."""
     c = c.contiguous(memory_format=layout(c))
     x = torch.empty_like(c)
-    return x, inference_kernels(backend, c).activate_squeeze(c, bias, w1, Cut(channels, spans), relu=relu, out=x)
+    return x, inference_kernels(backend, c).activate_squeeze(c, bias, w1, Division(channels, spans), relu=relu, out=x)
 
 
 @activate_squeeze_op.register_fake
@@ -39,7 +39,7 @@ def _(c: Tensor, bias: Tensor | None, w1: Tensor, channels: int, spans: int, rel
 def squeeze_op(c: Tensor, bias: Tensor | None, w1: Tensor, channels: int, spans: int, backend: str) -> Tensor:
     """Return W1 mean(c + bias) by parts."""
     c = c.contiguous(memory_format=layout(c))
-    return inference_kernels(backend, c).activate_squeeze(c, bias, w1, Cut(channels, spans), relu=False, out=None)
+    return inference_kernels(backend, c).activate_squeeze(c, bias, w1, Division(channels, spans), relu=False, out=None)
 
 
 @squeeze_op.register_fake
@@ -80,4 +80,4 @@ def _map_like(c: Tensor) -> Tensor:
 
 
 def _parts_like(c: Tensor, w1: Tensor, channels: int, spans: int) -> Tensor:
-    return c.new_empty(len(c), Cut(channels, spans).parts(c.shape[1]), len(w1), dtype=precision(c))
+    return c.new_empty(len(c), Division(channels, spans).parts(c.shape[1]), len(w1), dtype=precision(c))

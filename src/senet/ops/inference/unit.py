@@ -7,7 +7,7 @@ from senet.ops.backend import BEST, named, requested
 from senet.ops.inference.memory import is_direct
 from senet.ops.inference.operators import activate_squeeze_op, excite_join_op, inference_kernels, squeeze_op
 from senet.ops.passes.maps import layout, over_positions
-from senet.ops.passes.partial_gate import Cut, PartialGate, cut_of
+from senet.ops.passes.partial_gate import Division, PartialGate, division_of
 from senet.ops.passes.terms import Shortcut
 from senet.ops.passes.torch_inference import gates_of_parts
 from senet.ops.tail.fusible import is_traced
@@ -43,18 +43,18 @@ def activate_squeeze(c: Tensor, bias: Tensor | None, w1: Tensor, backend: str, *
         backend: what `inference_backend` returned for the convolution's input.
         relu: whether f is a ReLU, else the identity.
     """
-    cut = _cut(c)
+    division = _division(c)
     if torch.compiler.is_compiling():
-        return activate_squeeze_op(c, bias, w1, *cut, relu, backend)
-    return c, inference_kernels(backend, c).activate_squeeze(c, bias, w1, cut, relu=relu, out=c)
+        return activate_squeeze_op(c, bias, w1, *division, relu, backend)
+    return c, inference_kernels(backend, c).activate_squeeze(c, bias, w1, division, relu=relu, out=c)
 
 
 def squeeze(c: Tensor, bias: Tensor | None, w1: Tensor, backend: str) -> Tensor:
     """Return W1 mean(c + bias) by parts, (N, P, R); c is (N, C, H, W)."""
     if torch.compiler.is_compiling():
-        return squeeze_op(c, bias, w1, *_cut(c), backend)
+        return squeeze_op(c, bias, w1, *_division(c), backend)
     c = c.contiguous(memory_format=layout(c))
-    return inference_kernels(backend, c).activate_squeeze(c, bias, w1, _cut(c), relu=False, out=None)
+    return inference_kernels(backend, c).activate_squeeze(c, bias, w1, _division(c), relu=False, out=None)
 
 
 def excite_join(
@@ -92,5 +92,5 @@ def _torch_excite_join(c: Tensor, bias: Tensor | None, gate: PartialGate | None,
     return torch.relu(y) if relu else y
 
 
-def _cut(c: Tensor) -> Cut:
-    return cut_of(c.shape[0], c.shape[1], c.shape[2] * c.shape[3])
+def _division(c: Tensor) -> Division:
+    return division_of(c.shape[0], c.shape[1], c.shape[2] * c.shape[3])

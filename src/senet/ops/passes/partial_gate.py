@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-MOST = 32
+MOST_PARTS = 32
 """Parts of an image, at most: whoever needs the hidden units adds them all up."""
-PROGRAMS = 1024
+FEWEST_PARTS = 1024
 """Parts of all images together from which no more are made: enough to fill the largest devices, each with its own reads of W1."""
 
 
-class Cut(NamedTuple):
+class Division(NamedTuple):
     """Parts of an image: how many channels each has, and by how many the positions are shared; blocks of channels follow each other.
 
     Plain numbers that come from comparisons alone, so that a compiler can trace them for sizes that it does not know.
@@ -25,17 +25,17 @@ class Cut(NamedTuple):
         return -(-channels // self.channels) * self.spans
 
 
-def cut_of(images: int, channels: int, positions: int) -> Cut:
+def division_of(images: int, channels: int, positions: int) -> Division:
     """Return how maps (N, C, S) are cut to parts."""
     width = 64
-    while width > 16 and images * -(-channels // width) < PROGRAMS // 4 and -(-channels // (width // 2)) <= MOST:
+    while width > 16 and images * -(-channels // width) < FEWEST_PARTS // 4 and -(-channels // (width // 2)) <= MOST_PARTS:
         width //= 2
-    while -(-channels // width) > MOST:
+    while -(-channels // width) > MOST_PARTS:
         width *= 2
     blocks, spans = -(-channels // width), 1
-    while blocks * spans * 2 <= MOST and images * blocks * spans < PROGRAMS and positions >= 64 * spans:
+    while blocks * spans * 2 <= MOST_PARTS and images * blocks * spans < FEWEST_PARTS and positions >= 64 * spans:
         spans *= 2
-    return Cut(width, spans)
+    return Division(width, spans)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from senet.ops.passes.partial_gate import Cut, PartialGate
+from senet.ops.passes.partial_gate import Division, PartialGate
 from senet.ops.passes.terms import (
     Centred,
     Coefficients,
@@ -118,14 +118,14 @@ class PairKernels(Protocol):
 class InferenceKernels(Protocol):
     """The passes of a unit in inference, behind convolutions without their bias; a backend need not have them."""
 
-    def activate_squeeze(self, c: Tensor, bias: Tensor | None, w1: Tensor, cut: Cut, *, relu: bool, out: Tensor | None) -> Tensor:
+    def activate_squeeze(self, c: Tensor, bias: Tensor | None, w1: Tensor, division: Division, *, relu: bool, out: Tensor | None) -> Tensor:
         """Write x = f(c + bias) to `out`, which may be c, or nowhere (None), and return W1 mean(x) by parts.
 
         Args:
             c: (N, C, H, W).
             bias: (C,) or None.
             w1: (R, C).
-            cut: how an image is cut to parts.
+            division: how an image is cut to parts.
             relu: whether f is a ReLU, else the identity.
             out: a map like c, or None.
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from senet.ops.passes.maps import over_positions, precision
-from senet.ops.passes.partial_gate import Cut, PartialGate
+from senet.ops.passes.partial_gate import Division, PartialGate
 from senet.ops.passes.terms import Shortcut
 from senet.ops.reference import GATE, squeeze_avg
 
@@ -13,14 +13,14 @@ from senet.ops.reference import GATE, squeeze_avg
 class TorchInferenceKernels:
     """The definition of `InferenceKernels`, of whole maps: the first part of an image has all, the others nothing."""
 
-    def activate_squeeze(self, c: Tensor, bias: Tensor | None, w1: Tensor, cut: Cut, *, relu: bool, out: Tensor | None) -> Tensor:
+    def activate_squeeze(self, c: Tensor, bias: Tensor | None, w1: Tensor, division: Division, *, relu: bool, out: Tensor | None) -> Tensor:
         """See `InferenceKernels`."""
         wide = precision(c)
         x = c.to(wide) if bias is None else c.to(wide) + over_positions(bias)
         x = (torch.relu(x) if relu else x).to(c.dtype)
         if out is not None:
             out.copy_(x)
-        parts = c.new_zeros(len(c), cut.parts(c.shape[1]), len(w1), dtype=wide)
+        parts = c.new_zeros(len(c), division.parts(c.shape[1]), len(w1), dtype=wide)
         parts[:, 0] = F.linear(squeeze_avg(x, wide), w1.to(wide))
         return parts
 

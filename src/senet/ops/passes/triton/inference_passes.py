@@ -7,7 +7,7 @@ import triton
 from torch import Tensor
 
 from senet.ops.passes.maps import layout, precision
-from senet.ops.passes.partial_gate import Cut, PartialGate
+from senet.ops.passes.partial_gate import Division, PartialGate
 from senet.ops.passes.terms import Shortcut
 from senet.ops.passes.triton import inference
 from senet.ops.passes.triton.launch import dense, launch
@@ -15,9 +15,9 @@ from senet.ops.reference import GATE
 
 ELEMENTS = 2048
 """Elements of a tile of a map; of float64 half as many."""
-WEIGHTS = 4096
+WEIGHT_ELEMENTS = 4096
 """Elements of a tile of a layer's weights, at most, and of parts; of float64 half as many."""
-FEW, ENOUGH = 128, 2048
+FEWEST_PROGRAMS, ENOUGH = 128, 2048
 """Programs below which blocks of channels are narrowed and positions shared; programs beyond which a program has several images."""
 MOST_TOGETHER = 8
 """Images of a program, at most."""
@@ -43,11 +43,11 @@ class TritonInferenceKernels:
     launch. Weights come from the cache, once a program.
     """
 
-    def activate_squeeze(self, c: Tensor, bias: Tensor | None, w1: Tensor, cut: Cut, *, relu: bool, out: Tensor | None) -> Tensor:
+    def activate_squeeze(self, c: Tensor, bias: Tensor | None, w1: Tensor, division: Division, *, relu: bool, out: Tensor | None) -> Tensor:
         """See `InferenceKernels`."""
         images, channels, hidden = len(c), c.shape[1], len(w1)
-        parts = c.new_empty(images, cut.parts(channels), hidden, dtype=precision(c))
-        walk = _walk(c, cut.channels, cut.spans)
+        parts = c.new_empty(images, division.parts(channels), hidden, dtype=precision(c))
+        walk = _walk(c, division.channels, division.spans)
         block = walk.tile["CHANNELS"]
         launch(
             inference.activate_squeeze,
@@ -66,7 +66,7 @@ class TritonInferenceKernels:
         """See `InferenceKernels`."""
         images, channels = len(c), c.shape[1]
         width = 64
-        while width > 16 and images * triton.cdiv(channels, width) < FEW:
+        while width > 16 and images * triton.cdiv(channels, width) < FEWEST_PROGRAMS:
             width //= 2
         programs, spans = images * triton.cdiv(channels, width), 1
         while programs * spans < ENOUGH and _positions(c) >= 64 * spans:
@@ -114,5 +114,5 @@ def _walk(c: Tensor, width: int, spans: int) -> _Walk:
 
 def _chunk(hidden: int, other: int, c: Tensor) -> int:
     """Return how many hidden units a tile has whose other side has so many elements."""
-    elements = WEIGHTS * torch.float32.itemsize // precision(c).itemsize
+    elements = WEIGHT_ELEMENTS * torch.float32.itemsize // precision(c).itemsize
     return max(1, min(triton.next_power_of_2(hidden), elements // other))
