@@ -9,13 +9,14 @@ from senet.ops.passes.maps import layout, precision
 from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
 from senet.ops.passes.triton import kernels
 from senet.ops.passes.triton.grid import Grid, Tiling, grid_of
+from senet.ops.passes.triton.inference_passes import TritonInferenceKernels
 from senet.ops.passes.triton.launch import dense, launch
 from senet.ops.passes.triton.mask import empty_mask, in_one_format, row
 from senet.ops.passes.triton.parts import merge_moments, merge_sums
 from senet.ops.passes.triton.spatial_passes import TritonSpatialKernels
 
 
-class TritonKernels(TritonSpatialKernels):
+class TritonKernels(TritonSpatialKernels, TritonInferenceKernels):
     """The passes as Triton kernels: no atomics, no autotuning, nothing asked of the device, so CUDA graphs can hold them.
 
     The mask of a ReLU has one bit an element (`mask`); a map is taken in its place. Reads and writes of maps: moments 1;
