@@ -18,7 +18,7 @@ Fused = dict[fx.Node, tuple[Epilogue, FusedConv2d]]
 
 @dataclass(frozen=True)
 class Handovers:
-    """Which convolution hands on to which, each a node of the container's graph.
+    """Convolutions that hand on something, and to which; each a node of the container's graph.
 
     Args:
         squeezes: a convolution -> the next, whose block takes the means of what lies between.
