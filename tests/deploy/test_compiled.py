@@ -40,7 +40,7 @@ X = (2, 64, 9, 8)
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("mode", [None, "default"])
 def test_calls_are_compiled(small, monkeypatch: pytest.MonkeyPatch, mode: str | None) -> None:
-    monkeypatch.setattr(compiled, "MODES", {} if mode is None else {"cpu": mode})  # what has a mode of its own copies its outputs
+    monkeypatch.setattr(compiled, "COMPILE_MODES", {} if mode is None else {"cpu": mode})  # what has a mode of its own copies its outputs
     form, x = senet.optimize(small, compile=True), torch.randn(X)
     with torch.no_grad():
         for images_of in (x, x[:1], x):
@@ -51,7 +51,7 @@ def test_calls_are_compiled(small, monkeypatch: pytest.MonkeyPatch, mode: str | 
 @pytest.mark.usefixtures("traced")
 def test_outputs_are_the_callers(small, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs, begun = torch.randn(X), []
-    monkeypatch.setattr(compiled, "MODES", {"cpu": "default"})
+    monkeypatch.setattr(compiled, "COMPILE_MODES", {"cpu": "default"})
     form = compiled.CompiledCall(small)
     form._compiled["cpu"] = lambda x: {"logits": (outputs,), "image": x}
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(True))

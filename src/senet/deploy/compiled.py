@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-MODES = {"cuda": "reduce-overhead"}
+COMPILE_MODES = {"cuda": "reduce-overhead"}
 """Type of device -> the mode of torch.compile for networks that run there, beside the default one."""
 
 
@@ -30,8 +30,8 @@ class CompiledCall:
             return self._call(*args, **kwargs)
         device = next((leaf.device.type for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)), "cpu")
         if device not in self._compiled:
-            self._compiled[device] = torch.compile(self._call, dynamic=False, mode=MODES.get(device))
-        if device not in MODES:
+            self._compiled[device] = torch.compile(self._call, dynamic=False, mode=COMPILE_MODES.get(device))
+        if device not in COMPILE_MODES:
             return self._compiled[device](*args, **kwargs)
         torch.compiler.cudagraph_mark_step_begin()
         return pytree.tree_map_only(Tensor, torch.clone, self._compiled[device](*args, **kwargs))
