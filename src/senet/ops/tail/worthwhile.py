@@ -21,7 +21,7 @@ BANDWIDTH = 3.02e12
 
 @dataclass(frozen=True)
 class Saving:
-    """What the operator spares the device and costs the host, against the definition.
+    """Passes that the operator spares the device, and time that it costs the host, against the definition.
 
     Args:
         maps: how often less a map is read or written.
