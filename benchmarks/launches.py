@@ -78,24 +78,25 @@ def ways_of_launching(device: str) -> dict[str, Function]:
     grid = grid_of(Grid, x, Tiling(), summed=False)
     of_maps, mask = torch.zeros(SMALL[:2], device=device), torch.zeros(2, 4, 4, 4, dtype=torch.uint8, device=device)
     given = (x, None, 4, of_maps, of_maps, x, None, None, x, mask, *grid.sizes, grid.tiles)
+    affine: Any = kernels.affine
     sizes, programs = {"RELU": True, **grid.tile}, grid.blocks * grid.tiles
-    compiled = kernels.affine[(programs,)](*given, **sizes, enable_fp_fusion=True)
-    constants = tuple(sizes[parameter.name] for parameter in kernels.affine.params[len(given) :])
+    compiled = affine[(programs,)](*given, **sizes, enable_fp_fusion=True)
+    constants = tuple(sizes[parameter.name] for parameter in affine.params[len(given) :])
 
     def run(x: Tensor, scale: Tensor, mask: Tensor) -> Tensor:
-        launch.launch(kernels.affine, programs, x, None, 4, scale, scale, x, None, None, x, mask, *given[10:], **sizes)
+        launch.launch(affine, programs, x, None, 4, scale, scale, x, None, None, x, mask, *given[10:], **sizes)
         return torch.empty_like(x)
 
     def wrapped(x: Tensor, scale: Tensor, mask: Tensor) -> Tensor:
-        kernel = torch.library.wrap_triton(kernels.affine)
+        kernel: Any = torch.library.wrap_triton(affine)
         kernel[(programs,)](x, None, 4, scale, scale, x, None, None, x, mask, *given[10:], **sizes, enable_fp_fusion=True)
         return torch.empty_like(x)
 
     custom = torch.library.custom_op("senet_benchmarks::affine", run, mutates_args=())
     traced = torch.library.triton_op("senet_benchmarks::traced_affine", wrapped, mutates_args=())
     return {
-        "Triton: kernel[grid](...)": lambda: kernels.affine[(programs,)](*given, **sizes, enable_fp_fusion=True),
-        "bound: launch(...)": lambda: launch.launch(kernels.affine, programs, *given, **sizes),
+        "Triton: kernel[grid](...)": lambda: affine[(programs,)](*given, **sizes, enable_fp_fusion=True),
+        "bound: launch(...)": lambda: launch.launch(affine, programs, *given, **sizes),
         "compiled[grid](...), nothing looked at": lambda: compiled[(programs, 1, 1)](*given, *constants),
         "triton_op, wrap_triton": lambda: traced(x, of_maps, mask),
         "custom_op, bound": lambda: custom(x, of_maps, mask),
