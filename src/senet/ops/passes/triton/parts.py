@@ -6,7 +6,7 @@ import triton
 from torch import Tensor
 
 from senet.ops.passes.triton import kernels
-from senet.ops.passes.triton.grid import Grid
+from senet.ops.passes.triton.grid import Grid, cdiv
 from senet.ops.passes.triton.launch import launch
 
 MERGED = 2048
@@ -35,4 +35,4 @@ def merge_sums(sums: Tensor) -> tuple[Tensor, ...]:
 def _launch(kernel: Any, tensors: tuple[Tensor | None, ...], maps: int, sizes: tuple[int, ...], spans: int) -> None:
     rows = triton.next_power_of_2(spans)
     block = min(triton.next_power_of_2(maps), max(1, MERGED // rows))
-    launch(kernel, triton.cdiv(maps, block), *tensors, maps, *sizes, SPANS=rows, BLOCK=block, num_warps=4)
+    launch(kernel, cdiv(maps, block), *tensors, maps, *sizes, SPANS=rows, BLOCK=block, num_warps=4)
