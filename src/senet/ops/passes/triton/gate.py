@@ -9,7 +9,7 @@ Names are those of `senet.ops.tail.channel`; a dot multiplies as `statistics` sa
 import triton
 import triton.language as tl
 
-from senet.ops.passes.triton.vectors import loaded, matrix_at, of_blocks
+from senet.ops.passes.triton.vectors import loaded, matrix_at, of_blocks, where_first
 
 # Pointers, by the names of the arguments; N images, C channels, R hidden units, P blocks of channels.
 #   (P, N, R): partial;  (N, R): hidden, dhidden;  (R, C): w1;  (C, R): w2;  (R,): b1;  (C,): b2, scale, shift
@@ -60,7 +60,7 @@ def gate(
         h = of_blocks(partial, n, r, images, width, parts, PARTS) + loaded(b1, r, r < width, 0.0, wide)[None, :]
         h = tl.where(h <= 0, 0.0, h)
         to, there = matrix_at(n, r, images, width)
-        tl.store(hidden + to, h, mask=there & (tl.program_id(0) % blocks == 0))
+        tl.store(hidden + to, h, mask=there & where_first(tl.program_id(0) % blocks, n, images)[:, None])
         at, inside = matrix_at(c, r, channels, width)
         logit = tl.dot(h, tl.trans(tl.load(w2 + at, mask=inside, other=0.0).to(wide)), logit, input_precision="ieee")
     there = c < channels
@@ -88,7 +88,7 @@ def weight_gradient(
         to, there = matrix_at(n, r, images, width)
         dw = tl.dot(tl.trans(d), tl.load(hidden + to, mask=there, other=0.0), dw, input_precision="ieee")
         share = tl.dot(d, w, input_precision="ieee")
-        tl.store(partial + tl.cast(block, tl.int64) * images * width + to, share, mask=there)
+        tl.store(partial + block * images * width + to, share, mask=there)
     tl.store(dw2 + at_w, dw, mask=inside_w)
 
 
@@ -108,7 +108,7 @@ def squeeze_gradient(
         to, there = matrix_at(n, r, images, width)
         opened = tl.load(hidden + to, mask=there, other=0.0) > 0
         dh = tl.where(opened, of_blocks(partial, n, r, images, width, parts, PARTS), 0.0)
-        tl.store(dhidden + to, dh, mask=there & (tl.program_id(0) % blocks == 0))
+        tl.store(dhidden + to, dh, mask=there & where_first(tl.program_id(0) % blocks, n, images)[:, None])
         at, inside = matrix_at(r, c, width, channels)
         of_squeeze = tl.dot(dh, tl.load(w1 + at, mask=inside, other=0.0).to(wide), of_squeeze, input_precision="ieee")
     to, inside = matrix_at(n, c, images, channels)

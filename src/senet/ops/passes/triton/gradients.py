@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from senet.ops.passes.triton.gate import derivative_of, weight_gradient
-from senet.ops.passes.triton.vectors import loaded, matrix_at, parts_at
+from senet.ops.passes.triton.vectors import loaded, matrix_at, parts_at, where_first
 
 # Pointers, by the names of the arguments; N images, C channels, R hidden units, P blocks of channels.
 #   parts (2 or 3, N, spans, C): sums of g, g (x - mu), and g (r - r_mu) of a projected shortcut
@@ -56,7 +56,7 @@ def plain_gradient(
     c = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     there = c < channels
     rows = images * spans
-    stride = tl.cast(rows, tl.int64) * channels
+    stride = rows * channels
     count = tl.cast(images, wide) * tl.cast(positions, wide)
     if tl.program_id(0) < blocks:
         of_g, of_gx = over_parts(sums, sums + stride, c, rows, channels, PARTS, BLOCK, wide)
@@ -70,13 +70,13 @@ def plain_gradient(
 
 @triton.jit
 def logits_gradient(
-    sums, gates, gamma, beta, inverse_std, dlogits, db2, totals, c, first_tile, images, channels, spans, GAIN: tl.constexpr,
+    sums, gates, gamma, beta, inverse_std, dlogits, db2, totals, tile, c, images, channels, spans, GAIN: tl.constexpr,
     GATE: tl.constexpr, BLOCK: tl.constexpr, IMAGES: tl.constexpr, SPANS: tl.constexpr,
 ):  # fmt: skip
     """Store the gradient of the gates' logits, by a block of channels; and, once, that of their bias and the totals."""
     wide: tl.constexpr = sums.dtype.element_ty
     there = c < channels
-    stride = tl.cast(images, tl.int64) * spans * channels
+    stride = images * spans * channels
     by_gx = loaded(inverse_std, c, there, 1.0, wide)[None, :]
     by_gamma, by_beta = loaded(gamma, c, there, 1.0, wide)[None, :], loaded(beta, c, there, 0.0, wide)[None, :]
     of_g, of_gx, of_bias = tl.zeros((BLOCK,), wide), tl.zeros((BLOCK,), wide), tl.zeros((BLOCK,), wide)
@@ -92,10 +92,11 @@ def logits_gradient(
         of_bias += tl.sum(d, axis=0)
         of_g += tl.sum(s * g, axis=0)
         of_gx += tl.sum(s * gx, axis=0)
+    stored = where_first(tile, c, channels)
     if db2 is not None:
-        tl.store(db2 + c, of_bias, mask=there & first_tile)
-    tl.store(totals + c, of_g * GAIN, mask=there & first_tile)
-    tl.store(totals + channels + c, of_gx * GAIN, mask=there & first_tile)
+        tl.store(db2 + c, of_bias, mask=stored)
+    tl.store(totals + c, of_g * GAIN, mask=stored)
+    tl.store(totals + channels + c, of_gx * GAIN, mask=stored)
 
 
 @triton.jit
@@ -105,7 +106,7 @@ def gate_gradient(
     GAIN: tl.constexpr, GATE: tl.constexpr, BLOCK: tl.constexpr, IMAGES: tl.constexpr, SPANS: tl.constexpr, ROWS: tl.constexpr,
     HIDDEN: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """Store the gradients of the second FC and of a projected shortcut's normalisation, and what each block adds to that of the hidden layer.
+    """Store the gradients of the second FC and of a projected shortcut's normalisation, and what each block adds to the hidden layer's.
 
     Programs: as in `statistics`; those of several tiles store the same gradient of the logits.
     """
@@ -115,7 +116,7 @@ def gate_gradient(
     c = block * BLOCK + tl.arange(0, BLOCK)
     if tile < tiles:
         logits_gradient(
-            sums, gates, gamma, beta, inverse_std, dlogits, db2, totals, c, tile == 0, images, channels, spans,
+            sums, gates, gamma, beta, inverse_std, dlogits, db2, totals, tile, c, images, channels, spans,
             GAIN, GATE, BLOCK, IMAGES, SPANS,
         )  # fmt: skip
         tl.debug_barrier()  # what other threads stored is there
@@ -124,7 +125,7 @@ def gate_gradient(
     elif r_mu is not None:
         rows = images * spans
         count = tl.cast(images, wide) * tl.cast(positions, wide)
-        of_g, of_gr = over_parts(sums, sums + 2 * tl.cast(rows, tl.int64) * channels, c, rows, channels, PARTS, BLOCK, wide)
+        of_g, of_gr = over_parts(sums, sums + 2 * rows * channels, c, rows, channels, PARTS, BLOCK, wide)
         of_gr *= loaded(r_inverse_std, c, c < channels, 1.0, wide)
         store_norm_gradient(of_g, of_gr, count, r_mu, r_inverse_std, r_scale, r_dgamma, r_dbeta, r_kb, r_kd, c, c < channels, wide)
 
@@ -147,10 +148,10 @@ def norm_gradient(
         at, inside = matrix_at(n, c, images, channels)
         dw = tl.dot(tl.trans(dh), tl.load(squeeze + at, mask=inside, other=0.0), dw, input_precision="ieee")
         db += tl.sum(dh, axis=0)
-    at, inside = matrix_at(r, c, width, channels)
-    tl.store(dw1 + at, dw, mask=inside)
+    at_w, inside_w = matrix_at(r, c, width, channels)
+    tl.store(dw1 + at_w, dw, mask=inside_w)
     if db1 is not None:
-        tl.store(db1 + r, db, mask=(r < width) & (block == 0))
+        tl.store(db1 + r, db, mask=where_first(block, r, width))
     if tile == 0:
         there = c < channels
         by_x, mean = loaded(inverse_std, c, there, 1.0, wide)[None, :], loaded(mu, c, there, 0.0, wide)[None, :]

@@ -46,7 +46,7 @@ def sums_of_spans(
     return sums, g
 
 
-def affine(tiling: Tiling, arguments: tuple[Any, ...], relu: bool) -> None:
+def launch_affine(tiling: Tiling, arguments: tuple[Any, ...], relu: bool) -> None:
     """Launch the kernel with its arguments up to the mask."""
     grid = grid_of(Grid, arguments[0], tiling, summed=False)
     launch(kernels.affine, grid.blocks * grid.tiles, *arguments, *grid.sizes, grid.tiles, RELU=relu, **grid.tile)

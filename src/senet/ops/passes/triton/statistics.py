@@ -11,7 +11,7 @@ lose bits in long sums: gradients of parameters keep the precision of their sums
 import triton
 import triton.language as tl
 
-from senet.ops.passes.triton.vectors import loaded, matrix_at, parts_at
+from senet.ops.passes.triton.vectors import loaded, matrix_at, parts_at, where_first
 
 # Pointers, by the names of the arguments; N images, C channels, R hidden units, spans of `length` positions each.
 #   parts (N, spans, C): mean and m2, what `moments` stored; m2 None = the running statistics are used
@@ -94,25 +94,25 @@ def store_normalization(
 
 @triton.jit
 def share_hidden(
-    p, k, t, w1, squeeze, partial, block, c, r, first_tile, images, channels, width, ROWS: tl.constexpr, WIDE: tl.constexpr
+    p, k, t, w1, squeeze, partial, tile, block, c, r, images, channels, width, ROWS: tl.constexpr, WIDE: tl.constexpr
 ):  # fmt: skip
-    """Store z = k p + t, once, and what a block of channels adds to a tile of hidden units, W1 z; p and z are (N, C), k and t the block's."""
-    at, inside = matrix_at(r, c, width, channels)
-    w = tl.trans(tl.load(w1 + at, mask=inside, other=0.0).to(WIDE))
+    """Store z = k p + t, once, and what a block of channels adds to a tile of hidden units; p and z are (N, C), k and t the block's."""
+    at_w, inside_w = matrix_at(r, c, width, channels)
+    w = tl.trans(tl.load(w1 + at_w, mask=inside_w, other=0.0).to(WIDE))
     for first in range(0, images, ROWS):
         n = first + tl.arange(0, ROWS)
         at, inside = matrix_at(n, c, images, channels)
         z = tl.where(inside, tl.load(p + at, mask=inside, other=0.0) * k[None, :] + t[None, :], 0.0)
-        tl.store(squeeze + at, z, mask=inside & first_tile)
+        tl.store(squeeze + at, z, mask=inside & where_first(tile, c, channels)[None, :])
         to, there = matrix_at(n, r, images, width)
         h = tl.dot(z, w, input_precision="ieee")
-        tl.store(partial + tl.cast(block, tl.int64) * images * width + to, h, mask=there)
+        tl.store(partial + block * images * width + to, h, mask=there)
 
 
 @triton.jit
 def statistics(
-    mean, m2, means, gamma, beta, running_mean, running_var, batches, momentum, mu, inverse_std, scale, shift, var,
-    r_mean, r_m2, r_gamma, r_beta, r_running_mean, r_running_var, r_batches, r_momentum, r_mu, r_inverse_std, r_scale, r_shift, r_var,
+    mu, inverse_std, scale, shift, var, gamma, beta, running_mean, running_var, batches, momentum, mean, m2, means,
+    r_mu, r_inverse_std, r_scale, r_shift, r_var, r_gamma, r_beta, r_running_mean, r_running_var, r_batches, r_momentum, r_mean, r_m2,
     w1, squeeze, partial, images, channels, positions, spans, length, width, tiles, EPS: tl.constexpr, R_EPS: tl.constexpr,
     BLOCK: tl.constexpr, IMAGES: tl.constexpr, SPANS: tl.constexpr, ROWS: tl.constexpr, HIDDEN: tl.constexpr,
 ):  # fmt: skip
@@ -133,7 +133,7 @@ def statistics(
             of_all, squares = over_images(mean, m2, means, c, images, channels, positions, spans, length, wide, BLOCK, IMAGES, SPANS)
         k, t = store_normalization(
             of_all, squares, count, gamma, beta, running_mean, running_var, batches, momentum, mu, inverse_std, scale, shift, var,
-            c, there & (tile == 0), (tile == 0) & (block == 0), wide, m2 is not None, EPS,
+            c, where_first(tile, c, channels), tl.program_id(0) == 0, wide, m2 is not None, EPS,
         )  # fmt: skip
         if w1 is not None:
             p = mean
@@ -141,7 +141,7 @@ def statistics(
                 p = means
                 tl.debug_barrier()  # the means of other threads are there
             r = tile * HIDDEN + tl.arange(0, HIDDEN)
-            share_hidden(p, k, t, w1, squeeze, partial, block, c, r, tile == 0, images, channels, width, ROWS, wide)
+            share_hidden(p, k, t, w1, squeeze, partial, tile, block, c, r, images, channels, width, ROWS, wide)
     elif r_mu is not None:
         if r_m2 is not None:
             of_all, squares = over_images(r_mean, r_m2, None, c, images, channels, positions, spans, length, wide, BLOCK, IMAGES, SPANS)
