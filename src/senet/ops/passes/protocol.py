@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from senet.ops.passes.partial_gate import Division, PartialGate
 from senet.ops.passes.terms import (
     Centred,
     Coefficients,
@@ -133,4 +134,30 @@ class TailKernels(Protocol):
 
     def channel_backward(self, tail: ChannelTail, dy: Tensor, saved: Saved) -> Gradients | None:
         """Return what `ChannelTail.backward` does; None = it is to be composed of the passes."""
+        ...
+
+
+class InferenceKernels(Protocol):
+    """The passes of a unit in inference, behind convolutions without their bias; a backend need not have them."""
+
+    def activate_squeeze(self, c: Tensor, bias: Tensor | None, w1: Tensor, division: Division, *, relu: bool, out: Tensor | None) -> Tensor:
+        """Write x = f(c + bias) to `out`, which may be c, or nowhere (None), and return W1 mean(x) by parts.
+
+        Args:
+            c: (N, C, H, W).
+            bias: (C,) or None.
+            w1: (R, C).
+            division: how an image is cut to parts.
+            relu: whether f is a ReLU, else the identity.
+            out: a map like c, or None.
+
+        Returns:
+            (N, P, R), to be added up over the parts.
+        """
+        ...
+
+    def excite_join(
+        self, c: Tensor, bias: Tensor | None, gate: PartialGate | None, shortcut: Shortcut | None, *, relu: bool, out: Tensor
+    ) -> None:
+        """Write f(s (c + bias) + shortcut) to `out`, a map like c or c itself; the shortcut has no scale, and gate None is s = 1."""
         ...

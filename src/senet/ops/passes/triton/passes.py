@@ -7,6 +7,7 @@ from senet.ops.passes.maps import layout, precision
 from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
 from senet.ops.passes.triton import channel_tail
 from senet.ops.passes.triton.grid import Grid, Tiling, grid_of
+from senet.ops.passes.triton.inference_passes import TritonInferenceKernels
 from senet.ops.passes.triton.launch import dense
 from senet.ops.passes.triton.maps import launch_affine, moments_of_spans, sums_of_spans
 from senet.ops.passes.triton.mask import empty_mask, in_one_format, row
@@ -16,7 +17,7 @@ from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.rows import Gradients, Output, Saved
 
 
-class TritonKernels(TritonSpatialKernels):
+class TritonKernels(TritonSpatialKernels, TritonInferenceKernels):
     """The passes as Triton kernels: no atomics, no autotuning, nothing asked of the device, so CUDA graphs can hold them.
 
     The mask of a ReLU has one bit an element (`mask`); a map is taken in its place. Reads and writes of maps: moments 1;
