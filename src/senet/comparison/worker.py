@@ -47,7 +47,7 @@ class RunOrder:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a process takes over from the one that made it.
+    """Settings that a process takes over from the one that made it.
 
     Args:
         threads: CPU threads that it may use.
