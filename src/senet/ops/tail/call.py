@@ -94,7 +94,8 @@ def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Modul
 
 def _fused(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Tensor | None:
     """Return the tail by the fused operator; None where the definition is to be takes."""
-    gates = takes(branch, shortcut, modules) if is_worthwhile(branch, modules) else None
+    kind = "none" if shortcut is None else "identity" if modules.shortcut_norm is None else "projected"
+    gates = takes(branch, shortcut, modules) if is_worthwhile(branch, modules, kind) else None
     run = None if gates is None else implementation(branch, modules)
     if gates is None or run is None:
         return None
@@ -111,7 +112,7 @@ def _fused(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Ten
 
 def _pair_gates(branch: Tensor, shortcut: Tensor, modules: TailModules) -> Gates | None:
     """Return the gates of channels with which the operator over pairs computes just what the parts would, else None."""
-    if not is_worthwhile(branch, modules) or shortcut.dtype != branch.dtype:
+    if not is_worthwhile(branch, modules, "pair") or shortcut.dtype != branch.dtype:
         return None
     gates = takes(branch, shortcut, modules)
     return None if gates is None or gates.channels is None or gates.positions is not None else gates
