@@ -85,7 +85,8 @@ def results(passes: Any, tail: Any, x: Tensor, r: Tensor, dy: Tensor, y: Tensor 
         saved = replace(saved, relu_mask=y)
     found = tail.backward(passes, dy, saved)
     named = dict(zip(("y", "mean", "var", "shortcut_mean", "shortcut_var"), output.row(), strict=True))
-    named |= {"x": found.x, "r": found.shortcut} | {f"d{key}": value for key, value in vars(found.tensors).items()}
+    tensors = tensors_of(tail)
+    named |= {"x": found.x, "r": found.shortcut} | {f"d{key}": v for key, v in zip(vars(tensors), found.row(tensors), strict=True)}
     return {key: value for key, value in named.items() if value is not None}
 
 

@@ -4,7 +4,9 @@ Maps are (N, C, H, W) of one memory format and type. Vectors over images and cha
 float64 maps float64. No pass writes to what it is given, and each is deterministic. Letters are those of `senet.ops.passes.terms`.
 """
 
-from typing import Protocol, runtime_checkable
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -24,6 +26,10 @@ from senet.ops.passes.terms import (
     PositionSums,
     Shortcut,
 )
+
+if TYPE_CHECKING:
+    from senet.ops.tail.channel import ChannelTail
+    from senet.ops.tail.rows import Gradients, Output, Saved
 
 
 class ChannelKernels(Protocol):
@@ -123,6 +129,22 @@ class PairKernels(Protocol):
 
     def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
         """Return the gradients of shortcut and branch, dr and du, that the coefficients say; one map where the branch is not gated."""
+        ...
+
+
+@runtime_checkable
+class TailKernels(Protocol):
+    """Whole tails, the small steps between their passes included; a backend need not have them, and says of each whether it computes it.
+
+    They may move the running averages of a normalisation that has `averages`; there are no statistics in the output then.
+    """
+
+    def channel_forward(self, tail: ChannelTail, x: Tensor, r: Tensor | None) -> Output | None:
+        """Return what `ChannelTail.forward` does; None = it is to be composed of the passes."""
+        ...
+
+    def channel_backward(self, tail: ChannelTail, dy: Tensor, saved: Saved) -> Gradients | None:
+        """Return what `ChannelTail.backward` does; None = it is to be composed of the passes."""
         ...
 
 

@@ -15,7 +15,7 @@ from senet.ops.reference import GATE
 
 ELEMENTS = 2048
 """Elements of a tile of a map; of float64 half as many."""
-WEIGHT_ELEMENTS = 4096
+WEIGHT_ELEMENTS = 2048
 """Elements of a tile of a layer's weights, at most, and of parts; of float64 half as many."""
 FEWEST_PROGRAMS, ENOUGH = 128, 2048
 """Programs below which blocks of channels are narrowed and positions shared; programs beyond which a program has several images."""

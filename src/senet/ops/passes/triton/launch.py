@@ -68,7 +68,7 @@ class Launcher:
     def __init__(self) -> None:
         self._bound: dict[tuple[Any, ...], Bound] = {}
 
-    def __call__(self, kernel: Any, programs: int, arguments: tuple[Any, ...], sizes: dict[str, int]) -> None:
+    def __call__(self, kernel: Any, programs: int, arguments: tuple[Any, ...], sizes: dict[str, Any]) -> None:
         """Start a kernel on the device of its first argument."""
         key: list[Any] = [id(kernel), *sizes.items()]
         given: list[Any] = []
@@ -94,7 +94,7 @@ class Launcher:
             else:
                 bound.start(index, programs, given, arguments)
 
-    def _bind(self, key: tuple[Any, ...], kernel: Any, programs: int, arguments: tuple[Any, ...], sizes: dict[str, int]) -> None:
+    def _bind(self, key: tuple[Any, ...], kernel: Any, programs: int, arguments: tuple[Any, ...], sizes: dict[str, Any]) -> None:
         """Start a kernel through Triton, which compiles it if it has to, and keep what came of it; its interpreter leaves nothing.
 
         Multiplications and additions fuse, said here since Triton's default changes.
@@ -118,7 +118,7 @@ start = Launcher()
 """What `launch` calls; tests replace it."""
 
 
-def launch(kernel: Any, programs: int, *arguments: Any, **sizes: int) -> None:
+def launch(kernel: Any, programs: int, *arguments: Any, **sizes: Any) -> None:
     """Start a kernel on the device of its first argument, on the stream that is current there.
 
     Args:
