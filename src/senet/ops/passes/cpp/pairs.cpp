@@ -191,8 +191,8 @@ std::tuple<Tensor, Tensor> spread_pair(
     const Optional& of_sums, const Optional& gates, const Optional& dzs) {
   const auto v = alike(sums, sums), da = alike(gradients, v), a = alike(activated, v);
   const auto z = shape_of(v);
-  const auto dv = alike(of_sums, v), kb = dense(kbs, v, z.c);
-  const auto k = dense(ks, v, z.c), kc = dense(kcs, v, z.c), s = dense(gates, v, z.n * z.c), dz = dense(dzs, v, z.n * z.c);
+  const auto dv = alike(of_sums, v), kb = dense(kbs, v, z.c), s = dense(gates, v, z.n * z.c), dz = dense(dzs, v, z.n * z.c);
+  const auto k = dense(ks, v, z.c), kc = dense(kcs, v, z.c);
   auto dr = new_map(v), du = s ? new_map(v) : at::empty({0}, v.options());
   FOR_TYPES(v, "spread_pair", [&] {
     using A = Wide<scalar_t>;

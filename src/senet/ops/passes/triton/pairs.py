@@ -151,7 +151,7 @@ def _opened(
 ):  # fmt: skip
     """Load g, da where what was stored of relu(k v + t) is positive and 0 elsewhere, and v."""
     total = values(v, at, offsets, inside, WIDE)
-    activated = _normalised(total, k, t, first, channels, WIDE, CHANNELS, AXIS).to(v.dtype.element_ty)
+    activated = _normalised(total, k, t, first, channels, WIDE, CHANNELS, AXIS).to(v.dtype.element_ty).to(WIDE)
     return tl.where(activated > 0, values(da, at, offsets, inside, WIDE), 0.0), total
 
 
