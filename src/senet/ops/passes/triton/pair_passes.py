@@ -55,7 +55,7 @@ class TritonPairKernels:
 
     def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
         """See `PairKernels`."""
-        return spread(gradient, coefficients, self.tiling)
+        return spread_over_pair(gradient, coefficients, self.tiling)
 
 
 def launch_apply(tiling: Tiling, arguments: tuple[Tensor | None, ...]) -> None:
@@ -65,7 +65,7 @@ def launch_apply(tiling: Tiling, arguments: tuple[Tensor | None, ...]) -> None:
     launch(pairs.apply_pair, grid.blocks * grid.tiles, *arguments, *grid.sizes, grid.tiles, **grid.tile)
 
 
-def spread(gradient: PairGradient, coefficients: PairCoefficients, tiling: Tiling) -> tuple[Tensor, Tensor]:
+def spread_over_pair(gradient: PairGradient, coefficients: PairCoefficients, tiling: Tiling) -> tuple[Tensor, Tensor]:
     """Return the gradients of shortcut and branch, one map where the branch is not gated."""
     _, v, da, dv = in_one_format(None, gradient.v, gradient.da, gradient.dv)
     grid, dr = grid_of(Grid, v, tiling, summed=False), torch.empty_like(v)

@@ -103,7 +103,7 @@ def pair_backward(tail: PreactivatedTail, dv: Tensor | None, da: Tensor, saved: 
     else:
         weights, gates, squeeze = _gate_gradients(tail.gate, branch, sums, norm, dv is not None)
     coefficients = PairCoefficients(found.scale, norm.by_x, norm.constant, gates, squeeze)
-    dr, du = pair_passes.spread(gradient, coefficients, tiling)
+    dr, du = pair_passes.spread_over_pair(gradient, coefficients, tiling)
     return Gradients(du, dr, TailTensors(norm.dgamma, norm.dbeta, **weights))
 
 
