@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 import senet
 from oracles.optimized import distance, network
 from senet.deploy.optimize import optimize
+from senet.ops.backend import BEST
 
 
 def unit(name: str, path: str) -> nn.Module:
@@ -94,14 +96,17 @@ def gradient_of_the_image() -> float:
 
 
 def operators_seen() -> list[tuple[str, ...]]:
-    """Return the operators in the graph that torch.compile sees of a unit with a projection."""
+    """Return the package's operators in what torch.compile sees of a unit where kernels of inference are the best, and in its export."""
     seen = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
-        seen.append(tuple(str(node.target) for node in graph.graph.nodes if "senet" in str(node.target)))
+        seen.append(graph)
         return graph.forward
 
-    form = torch.compile(optimize(unit("se_resnet50", "layer1.0")), backend=backend, fullgraph=True)
-    with torch.no_grad(), senet.backend("triton"):
-        form(torch.randn(1, 64, 3, 3, dtype=torch.float64))
-    return seen
+    form, x = optimize(unit("se_resnet50", "layer1.0")), torch.randn(2, 64, 3, 3, dtype=torch.float64)
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BEST, "cpu", "triton")
+        torch.compile(form, backend=backend, fullgraph=True)(x)
+        seen.append(torch.export.export(form, (x,)).graph_module)
+    targets = ([str(node.target) for node in graph.graph.nodes] for graph in seen)
+    return [tuple(name for name in names if "senet" in name) for names in targets]

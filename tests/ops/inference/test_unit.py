@@ -57,8 +57,8 @@ def test_images_with_a_gradient(interpret: Interpret) -> None:
     assert interpret(inference_forms.gradient_of_the_image) < 1e-12
 
 
-def test_a_compiler_sees_two_operators_a_unit(interpret: Interpret) -> None:
-    assert interpret(inference_forms.operators_seen) == [("senet.activate_squeeze.default", "senet.excite_join.default")]
+def test_a_compiler_sees_two_operators_a_unit_and_an_export_none(interpret: Interpret) -> None:
+    assert interpret(inference_forms.operators_seen) == [("senet.activate_squeeze.default", "senet.excite_join.default"), ()]
 
 
 DRAWN = (torch.randn(2, 9, 3, 5), torch.randn(9), torch.randn(4, 9))
