@@ -5,6 +5,7 @@ Sums are kept in the element type of what they are stored to. A pointer that is 
 
 # ruff: noqa: N803
 # pyright: reportArgumentType=false, reportIndexIssue=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false
 
 import triton
 import triton.language as tl
