@@ -98,7 +98,7 @@ def compile_tail(case: Case) -> None:
 
 
 SPILL = 16
-"""Bytes of stack that are let pass: ptxas has two programs on a multiprocessor, with 64 registers a thread, rather than two registers more."""
+"""Bytes of stack that are let pass: ptxas rather has two programs on a multiprocessor, of 64 registers a thread, than 66 registers."""
 
 
 class TestCompiled:
