@@ -102,7 +102,10 @@ class Kernels(ChannelKernels, SpatialKernels, Protocol):
 
 @runtime_checkable
 class PairKernels(Protocol):
-    """The passes over branch and shortcut together, of a pre-activation tail; a backend need not have them."""
+    """The passes over branch and shortcut together, of a pre-activation tail; a backend need not have them.
+
+    With gates a tail is `pair_moments` and `apply_pair`; without, `add_pair` and `activate`.
+    """
 
     def pair_moments(self, u: Tensor, r: Tensor) -> PairMoments:
         """Read branch and shortcut once."""
@@ -112,12 +115,20 @@ class PairKernels(Protocol):
         """Return v = gates u + r and a = relu(scale v + shift); gates are (N, C), scale and shift (C,)."""
         ...
 
-    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor) -> PairSums:
-        """Sum over positions; mean is that of v, (C,)."""
+    def add_pair(self, u: Tensor, r: Tensor, centred: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return v = u + r and what `ChannelKernels.moments` says of v."""
+        ...
+
+    def activate(self, v: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """Return a = relu(scale v + shift); scale and shift are (C,)."""
+        ...
+
+    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor | None) -> PairSums:
+        """Sum over positions; mean is that of v, (C,), u None where it is not gated."""
         ...
 
     def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
-        """Return the gradients of shortcut and branch, dr and du, that the coefficients say."""
+        """Return the gradients of shortcut and branch, dr and du, that the coefficients say; one map where the branch is not gated."""
         ...
 
 

@@ -11,13 +11,14 @@ from senet.ops.passes.triton.inference_passes import TritonInferenceKernels
 from senet.ops.passes.triton.launch import dense
 from senet.ops.passes.triton.maps import launch_affine, moments_of_spans, sums_of_spans
 from senet.ops.passes.triton.mask import empty_mask, in_one_format, row
+from senet.ops.passes.triton.pair_passes import TritonPairKernels
 from senet.ops.passes.triton.parts import merge_moments, merge_sums
 from senet.ops.passes.triton.spatial_passes import TritonSpatialKernels
 from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.rows import Gradients, Output, Saved
 
 
-class TritonKernels(TritonSpatialKernels, TritonInferenceKernels):
+class TritonKernels(TritonSpatialKernels, TritonPairKernels, TritonInferenceKernels):
     """The passes as Triton kernels: no atomics, no autotuning, nothing asked of the device, so CUDA graphs can hold them.
 
     The mask of a ReLU has one bit an element (`mask`); a map is taken in its place. Reads and writes of maps: moments 1;
