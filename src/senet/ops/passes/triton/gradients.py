@@ -149,7 +149,7 @@ def norm_gradient(
         to, exists = matrix_at(n, r, images, width)
         dh = tl.load(dhidden + to, mask=exists, other=0.0)
         at, inside = matrix_at(n, c, images, channels)
-        dw = tl.dot(tl.trans(dh), tl.load(squeeze + at, mask=inside, other=0.0), dw, input_precision="ieee")
+        dw = tl.dot(tl.trans(dh), tl.load(squeeze + at, mask=inside, other=0.0), dw, input_precision="ieee", out_dtype=wide)
         db += tl.sum(dh, axis=0)
     at_w, inside_w = matrix_at(r, c, width, channels)
     tl.store(dw1 + at_w, dw, mask=inside_w)
