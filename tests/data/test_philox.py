@@ -2,8 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from senet.data.philox import LARGEST_BOUND, Streams
 from senet.data.samplers import SampleKey, sample_random

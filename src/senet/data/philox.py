@@ -67,7 +67,7 @@ class Streams:
         return np.arange(len(self)) if rows is None else rows
 
     def _next_half(self, rows: np.ndarray) -> np.ndarray:
-        """Draw 32 bits, in words of 64, for each of the rows: the half that is left of a row's last word, else the lower one of the next."""
+        """Draw 32 bits for each of the rows, as uint64: what is left of a row's last word, else the lower half of its next."""
         kept = self._has_half[rows]
         halves = self._half[rows]
         fresh = rows[~kept]
