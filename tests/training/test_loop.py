@@ -84,6 +84,34 @@ def test_the_same_recipe_gives_the_same_run_with_any_number_of_workers(tmp_path:
     assert_same_run(tmp_path / "none", tmp_path / "two")
 
 
+AUGMENTED = {"data__crop": "pad", "data__pad": 1, "data__flip": True, "data__rotation": 10.0, "data__jitter": 5.0, "data__cutout": 2}
+
+
+@pytest.mark.parametrize("changes", [AUGMENTED, {"data__crop": "random_resized", "data__sampler": "class_aware"}])
+def test_images_on_the_device_give_the_same_run(tmp_path: Path, changes: dict) -> None:
+    for name, choice in (("device", True), ("host", False)):
+        trained(tmp_path / name, **changes, data__on_device=choice)
+    assert_same_run(tmp_path / "device", tmp_path / "host")
+
+
+def test_a_run_begun_on_the_host_goes_on_with_images_on_the_device(tmp_path: Path) -> None:
+    whole, half = trained(tmp_path / "whole", **AUGMENTED), tmp_path / "half"
+    recipe = tiny(**AUGMENTED)
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "finish_epoch", _interrupted_at_the_end(loop.finish_epoch))
+        train(recipe, folder=half, progress=False)
+    train(replace(recipe, data=replace(recipe.data, on_device=True)), resume=half, progress=False)
+    assert_same_run(half, whole.path)
+
+
+def _interrupted_at_the_end(finish):
+    def finish_and_stop(*arguments):
+        finish(*arguments)
+        raise KeyboardInterrupt
+
+    return finish_and_stop
+
+
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:
     first, second = (trained(tmp_path / str(seed), seed=seed, training__epochs=1) for seed in (0, 1))
     assert first.metrics()[0]["train_loss"] != second.metrics()[0]["train_loss"]

@@ -10,9 +10,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from senet.data.batch import Batch
-from senet.data.loaders import CorruptLog, TrainLoader, eval_loader, train_loader
+from senet.data.loaders import CorruptLog
+from senet.data.placement import EvalBatches, Place, TrainBatches, training_batches, validation_batches
 from senet.data.source import DataSource
-from senet.data.waiting import BatchLoader
 from senet.errors import UsageError, reason_of
 from senet.recipe import Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
@@ -57,8 +57,8 @@ class Job:
     recipe: Recipe
     fabric: Fabric
     source: DataSource
-    batches: TrainLoader
-    validation: BatchLoader
+    batches: TrainBatches
+    validation: EvalBatches
     model: nn.Module
     average: AveragedModel | None
     optimizer: Any
@@ -131,9 +131,9 @@ def prepare(recipe: Recipe) -> Job:
     task = open_task(recipe)
     source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
-    rank, world = fabric.global_rank, fabric.world_size
-    batches = train_loader(source, recipe.data, task, seed=recipe.seed, rank=rank, world=world)
-    validation = eval_loader(source, recipe.data, task, rank=rank, world=world)
+    place = Place(fabric.device, LAYOUTS[plan.channels_last], fabric.global_rank, fabric.world_size)
+    batches = training_batches(source, recipe.data, task, place, seed=recipe.seed)
+    validation = validation_batches(source, recipe.data, task, place)
     corrupt = CorruptLog(recipe.data.max_corrupt, len(source.train) + len(source.val))
 
     torch.manual_seed(seed_of(recipe.seed, "weights"))
