@@ -41,6 +41,8 @@ SAME_IN_SEVERAL = {
     "log": "the package's logger",
     "merge_moments": "merging means and centred squares: of spans, by a kernel and its launch, and of processes",
     "merge_sums": "merging sums of spans: a kernel and its launch",
+    "activate_squeeze": "activating a map and squeezing it: a kernel and its call",
+    "excite_join": "exciting a map and ending its unit: a kernel and its call",
 }
 """Public names that several modules define -> the one concept that each implements."""
 

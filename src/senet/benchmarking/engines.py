@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from senet.benchmarking.files import onnxruntime_step, openvino_step
+from senet.benchmarking.files import cuda_provider, onnxruntime_cuda_step, onnxruntime_step, openvino_step
 from senet.benchmarking.peers import PEERS, peer_name, peer_step
 from senet.benchmarking.settings import BENCH_MODES, DTYPES, Settings
 from senet.benchmarking.workload import PLAIN_FORM, Workload
@@ -46,9 +46,9 @@ def network_step(work: Workload, form: str, *, tails: str | None = None) -> Func
     return torch_step(work, work.networks[form], tails=tails)
 
 
-def optimised_step(work: Workload, form: str) -> Function:
-    """Run the inference form of a network, `senet.optimize`."""
-    return torch_step(work, optimize(work.networks[form]))
+def optimised_step(work: Workload, form: str, *, compiled: bool = False) -> Function:
+    """Run the inference form of a network, `senet.optimize`, as it is or through torch.compile."""
+    return torch_step(work, optimize(work.networks[form], compile=compiled))
 
 
 def compiled_step(work: Workload, form: str, *, tails: str | None = None) -> Function:
@@ -66,17 +66,20 @@ def torch_step(work: Workload, model: torch.nn.Module, *, tails: str | None = No
 
 EXPORT = dict.fromkeys(("onnx", "onnxscript"), "'senet[export]'")
 FILE_ENGINE: dict[str, Any] = {"modes": ("inference",), "devices": ("cpu",)}
-ORT = FILE_ENGINE | {"dtypes": ("fp32",), "needs": EXPORT | {"onnxruntime": "'senet[export]'"}}
+ORT: dict[str, Any] = FILE_ENGINE | {"dtypes": ("fp32",), "needs": EXPORT | {"onnxruntime": "'senet[export]'"}}
+ORT_CUDA: dict[str, Any] = ORT | {"devices": ("cuda",)}
 OPENVINO = FILE_ENGINE | {"dtypes": ("fp32", "bf16"), "needs": EXPORT | {"openvino": "'senet[export,bench]'"}}
 
 ENGINES: dict[str, Engine] = {
     "eager": Engine(partial(network_step, tails="reference")),
     "fused": Engine(network_step),
     "optimised": Engine(optimised_step, modes=("inference",)),
+    "optimised-compiled": Engine(partial(optimised_step, compiled=True), modes=("inference",)),
     "compiled": Engine(partial(compiled_step, tails="reference")),
     "compiled-fused": Engine(compiled_step),
     "onnxruntime": Engine(partial(onnxruntime_step, optimised=True), **ORT),
     "onnxruntime-exported": Engine(partial(onnxruntime_step, optimised=False), **ORT),
+    "onnxruntime-cuda": Engine(partial(onnxruntime_cuda_step, optimised=True), check=cuda_provider, **ORT_CUDA),
     "openvino": Engine(partial(openvino_step, optimised=True), **OPENVINO),
     "openvino-exported": Engine(partial(openvino_step, optimised=False), **OPENVINO),
     **{

@@ -5,9 +5,13 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from senet.benchmarking.workload import Workload
 from senet.deploy.export import export_onnx
+from senet.errors import UsageError
+
+CUDA_PROVIDER = "CUDAExecutionProvider"
 
 PRECISION = {"fp32": "f32", "bf16": "bf16"}
 """Name of a type -> OpenVINO's."""
@@ -34,6 +38,41 @@ def onnxruntime_step(work: Workload, form: str, *, optimised: bool) -> Callable[
     session = onnxruntime.InferenceSession(exported_file(work, form, optimised=optimised), options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: work.images.contiguous().numpy()}
     return lambda: session.run(None, feed)
+
+
+def cuda_provider(work: Workload, form: str) -> str:
+    """Return the name of ONNX Runtime's part for CUDA devices.
+
+    Raises:
+        UsageError: if what is installed has none.
+    """
+    import onnxruntime
+
+    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+        raise UsageError("the onnxruntime that is installed has no part for CUDA: pip install onnxruntime-gpu, or leave out the engine")
+    return CUDA_PROVIDER
+
+
+def onnxruntime_cuda_step(work: Workload, form: str, *, optimised: bool) -> Callable[[], object]:
+    """Return a run of the file in ONNX Runtime on the images' device, inputs and outputs there; float32, in which its products are TF32."""
+    import onnxruntime
+
+    index = work.images.device.index or 0
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    file = exported_file(work, form, optimised=optimised)
+    session = onnxruntime.InferenceSession(file, options, providers=[(cuda_provider(work, form), {"device_id": index})])
+    images = work.images.contiguous()
+    torch.cuda.synchronize(images.device)  # the runtime has a stream of its own
+    binding = session.io_binding()
+    binding.bind_input(session.get_inputs()[0].name, "cuda", index, "float32", list(images.shape), images.data_ptr())
+    binding.bind_output(session.get_outputs()[0].name, "cuda", index)
+
+    def run() -> Tensor:
+        session.run_with_iobinding(binding)
+        return images  # held, since the runtime knows its address only
+
+    return run
 
 
 def openvino_step(work: Workload, form: str, *, optimised: bool) -> Callable[[], object]:

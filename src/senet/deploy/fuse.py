@@ -1,6 +1,7 @@
 """Put convolutions with their epilogues, and blocks in few operations, in the place of what they take over, in one container."""
 
 from collections.abc import Callable
+from operator import getitem
 from typing import Any
 
 from torch import fx, nn
@@ -10,6 +11,7 @@ from senet.deploy.containers import BATCH_NORMS, is_target
 from senet.deploy.epilogue import Epilogue, commutes, find_epilogues
 from senet.deploy.fold import fold_norm
 from senet.deploy.gates import why_not_commuted
+from senet.deploy.handovers import Fused, Handovers, find_handovers
 from senet.deploy.layers import FusedConv2d, LeanSE
 from senet.deploy.report import Fusion
 from senet.ops.hooks import has_own_hooks
@@ -44,11 +46,13 @@ def fuse(graph: ModuleGraph, once: CalledOnce, exchange: Exchange) -> list[Fusio
             epilogue.shorten(_modules_only(graph, epilogue, once))
         epilogues = [epilogue for epilogue in epilogues if epilogue.nodes]
     new: dict[nn.Module, nn.Module] = {}
-    rows = [*_fuse_convolutions(graph, epilogues, new, swap=not as_graph), *_fuse_blocks(graph, epilogues, once, new)]
+    fused = _fused_convolutions(graph, epilogues)
+    handed = find_handovers(graph, fused) if as_graph else Handovers()
+    rows = [*_fuse_convolutions(graph, fused, handed, new, swap=not as_graph), *_fuse_blocks(graph, epilogues, once, new)]
     rows += _unfused_rows(graph, epilogues, once)
     exchange(new)
     if as_graph:
-        exchange({graph.container.module: _as_graph(graph, epilogues)})
+        exchange({graph.container.module: _as_graph(graph, epilogues, handed)})
     return rows
 
 
@@ -62,17 +66,24 @@ def _swappable(graph: ModuleGraph, epilogue: Epilogue, once: CalledOnce) -> bool
     return _modules_only(graph, epilogue, once) == len(epilogue.nodes)
 
 
-def _fuse_convolutions(graph: ModuleGraph, epilogues: list[Epilogue], new: dict[nn.Module, nn.Module], *, swap: bool) -> list[Fusion]:
-    rows = []
+def _fused_convolutions(graph: ModuleGraph, epilogues: list[Epilogue]) -> Fused:
+    found = {}
     for epilogue in epilogues:
         conv = graph.called(epilogue.conv)
         assert isinstance(conv, nn.Conv2d)
         norm, block = (graph.called(epilogue.parts[role]) if role in epilogue.parts else None for role in ("norm", "gate"))
         fused = FusedConv2d(conv, *fold_norm(conv, norm), se=block, gain=epilogue.gain, relu="relu" in epilogue.parts)
-        new[conv] = fused
+        found[epilogue.conv] = epilogue, fused
+    return found
+
+
+def _fuse_convolutions(graph: ModuleGraph, found: Fused, handed: Handovers, new: dict[nn.Module, nn.Module], *, swap: bool) -> list[Fusion]:
+    rows = []
+    for node, (epilogue, fused) in found.items():
+        new[graph.called(node)] = handed.giver(node, fused)
         if swap:
-            new |= {graph.called(node): nn.Identity() for node in epilogue.nodes}
-        rows.append(Fusion(graph.module_path(epilogue.conv), "Conv2d", _words(epilogue, fused)))
+            new |= {graph.called(end): nn.Identity() for end in epilogue.nodes}
+        rows.append(Fusion(graph.module_path(node), "Conv2d", _words(epilogue, fused)))
     return rows
 
 
@@ -155,15 +166,24 @@ class OptimizedGraph(fx.GraphModule):
         return copied
 
 
-def _as_graph(graph: ModuleGraph, epilogues: list[Epilogue]) -> nn.Module:
+def _as_graph(graph: ModuleGraph, epilogues: list[Epilogue], handed: Handovers) -> nn.Module:
     """Return the container with its epilogues drawn together; its forward takes what the container's takes."""
     waiting = {epilogue.conv for epilogue in epilogues if epilogue.shortcut and graph.index[epilogue.shortcut] > graph.index[epilogue.conv]}
+    drawn = graph.container.graph
+    second: dict[fx.Node, fx.Node] = {}
     for epilogue in sorted(epilogues, key=lambda epilogue: graph.index[epilogue.end]):
-        arguments = epilogue.conv.args if epilogue.shortcut is None else (*epilogue.conv.args, epilogue.shortcut)
-        with graph.container.graph.inserting_after(epilogue.end if epilogue.conv in waiting else epilogue.conv):
-            fused = graph.container.graph.call_module(str(epilogue.conv.target), arguments)
-        epilogue.end.replace_all_uses_with(fused)
+        with drawn.inserting_after(epilogue.end if epilogue.conv in waiting else epilogue.conv):
+            fused = value = drawn.call_module(str(epilogue.conv.target), handed.arguments(epilogue, second))
+        if epilogue.conv in handed.squeezes:
+            with drawn.inserting_before(fused):
+                fused.args = (*fused.args, drawn.get_attr(f"{handed.squeezes[epilogue.conv].target}.gate.fc1.weight"))
+        if epilogue.conv in handed.givers:
+            with drawn.inserting_after(fused):
+                value = drawn.call_function(getitem, (fused, 0))
+            with drawn.inserting_after(value):
+                second[epilogue.conv] = drawn.call_function(getitem, (fused, 1))
+        epilogue.end.replace_all_uses_with(value)
         for node in (*reversed(epilogue.nodes), epilogue.conv):
-            graph.container.graph.erase_node(node)
+            drawn.erase_node(node)
     container = graph.container.module
-    return OptimizedGraph(container, graph.container.graph, class_name=f"Optimized{type(container).__name__}")
+    return OptimizedGraph(container, drawn, class_name=f"Optimized{type(container).__name__}")

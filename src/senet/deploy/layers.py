@@ -1,88 +1,18 @@
-"""What an optimised network is made of: convolutions that end units, and gates that write where they read."""
+"""What an optimised network is made of: convolutions that end units, those that hand on to them, and blocks that write where they read."""
 
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from senet.blocks.precision import precise, without_autocast
-from senet.deploy.fold import fold_squeeze, input_is_smaller, saves_weights
-from senet.deploy.gates import excitation_of
+from senet.deploy.fold import input_is_smaller
+from senet.deploy.gate_layers import CommutedGate, OutputGate
 from senet.ops import reference
 from senet.ops.inference.join import join
 from senet.ops.inference.packed import Geometry, available, convolve, pack
-from senet.ops.inference.squeeze import TAPS, excite_lean, excite_map
-
-
-class CommutedGate(nn.Module):
-    """Gate of a convolution's output, computed from its input (see `senet.ops.inference.squeeze`), in float32 at least.
-
-    Args:
-        se: the block behind the convolution.
-        conv: the convolution, its BN folded.
-        gain: constant factor of the gate.
-
-    Attributes:
-        folded: whether `fc1` maps the means of the input to the hidden units directly, the convolution within it.
-    """
-
-    def __init__(self, se: nn.Module, conv: nn.Conv2d, gain: float = 1.0) -> None:
-        super().__init__()
-        gate = excitation_of(se)
-        fc1 = linear(gate.w1, gate.b1)
-        self.gate_name = gate.name
-        self.gain = gain
-        self.kernel = conv.kernel_size
-        self.stride = (conv.stride[0], conv.stride[1])
-        self.folded = saves_weights(conv.weight, conv.groups, fc1)
-        folded = fold_squeeze(conv.weight.detach(), conv.bias, conv.groups, fc1) if self.folded else _precise(gate.w1, gate.b1)
-        self.fc1, self.fc2 = linear(*folded), linear(*_precise(gate.w2, gate.b2))
-
-    def forward(self, x: Tensor, conv: nn.Conv2d) -> Tensor:
-        """Map the convolution's input (N, I, H, W) to the gates of its output, (N, O)."""
-        dtype = precise(x, self.fc1.weight, self.fc2.weight)
-        with without_autocast(x):
-            fc1, fc2 = weights(self.fc1, dtype), weights(self.fc2, dtype)
-            if self.folded and self.kernel == self.stride == (1, 1):
-                s = excite_map(x, fc1, fc2, self.gate_name)
-            else:
-                taps = TAPS[self.kernel](x, self.stride, dtype)
-                if not self.folded:
-                    taps = F.conv2d(taps, *weights(conv, dtype), groups=conv.groups)
-                s = excite_lean(taps.flatten(1), fc1, fc2, self.gate_name)
-            return s if self.gain == 1 else s * self.gain
-
-    def extra_repr(self) -> str:
-        """Return every option."""
-        return f"kernel={self.kernel}, folded={self.folded}, gate={self.gate_name!r}" + ("" if self.gain == 1 else f", gain={self.gain:g}")
-
-
-class OutputGate(nn.Module):
-    """Gate of a map, computed from the map itself, in float32 at least.
-
-    Args:
-        se: the block.
-        gain: constant factor of the gate.
-    """
-
-    def __init__(self, se: nn.Module, gain: float = 1.0) -> None:
-        super().__init__()
-        gate = excitation_of(se)
-        self.gate_name = gate.name
-        self.gain = gain
-        self.fc1, self.fc2 = linear(*_precise(gate.w1, gate.b1)), linear(*_precise(gate.w2, gate.b2))
-
-    def forward(self, y: Tensor) -> Tensor:
-        """Map (N, C, *S) to gates (N, C)."""
-        dtype = precise(y, self.fc1.weight, self.fc2.weight)
-        with without_autocast(y):
-            s = excite_map(y, weights(self.fc1, dtype), weights(self.fc2, dtype), self.gate_name)
-            return s if self.gain == 1 else s * self.gain
-
-    def extra_repr(self) -> str:
-        """Return every option."""
-        return f"gate={self.gate_name!r}" + ("" if self.gain == 1 else f", gain={self.gain:g}")
+from senet.ops.inference.unit import activate_squeeze, excite_join, inference_backend, squeeze
+from senet.ops.passes.maps import over_positions
+from senet.ops.passes.terms import Shortcut
 
 
 class Packed(NamedTuple):
@@ -120,7 +50,7 @@ class FusedConv2d(nn.Conv2d):
             like.padding_mode,
             device="meta",
         )
-        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.weight = nn.Parameter(_laid_out(weight), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         early = se is not None and input_is_smaller(self)
         self.gate = CommutedGate(se, self, gain) if se is not None and early else None
@@ -130,8 +60,26 @@ class FusedConv2d(nn.Conv2d):
         plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
         self._geometry = Geometry(self.padding, self.stride, self.dilation, self.groups) if plain else None  # pyright: ignore[reportArgumentType]
 
-    def forward(self, input: Tensor, shortcut: Tensor | None = None) -> Tensor:  # noqa: A002 - the name in nn.Conv2d
-        """Map (N, I, H, W), and a shortcut of the output's shape if the unit has one, to (N, O, H', W')."""
+    def forward(
+        self,
+        input: Tensor,  # noqa: A002 - the name in nn.Conv2d
+        shortcut: Tensor | None = None,
+        parts: Tensor | None = None,
+        shortcut_bias: Tensor | None = None,
+    ) -> Tensor:
+        """Map (N, I, H, W), and a shortcut of the output's shape if the unit has one, to (N, O, H', W').
+
+        Args:
+            input: the map.
+            shortcut: what is added, or None.
+            parts: what a `SqueezingConv2d` before it knows of the gate, or None.
+            shortcut_bias: (O,), what an `UnbiasedConv2d` left to this one to add; None = 0.
+        """
+        backend = inference_backend(input)
+        if backend is not None and self._has_kernels():
+            return self._by_kernels(input, shortcut, parts, shortcut_bias, backend)
+        if shortcut is not None and shortcut_bias is not None:
+            shortcut = shortcut + over_positions(shortcut_bias)
         s = None if self.gate is None else self.gate(input, self)
         if self._geometry is None or not available(input, self.weight):
             return self._join(super().forward(input), s, shortcut)
@@ -139,6 +87,28 @@ class FusedConv2d(nn.Conv2d):
         if s is None and self.late_gate is None and self._takes(shortcut, input):
             return convolve(input, weight, self.bias, self._geometry, shortcut, relu=self.relu)
         return self._join(convolve(input, weight, self.bias, self._geometry, relu=False), s, shortcut)
+
+    def _has_kernels(self) -> bool:
+        """Return whether the passes of inference do all that follows; what has no gate a compiler fuses itself."""
+        if self.gate is None and self.late_gate is None:
+            return not torch.compiler.is_compiling()
+        return self.gate is None or self.gate.direct
+
+    def _by_kernels(self, x: Tensor, shortcut: Tensor | None, parts: Tensor | None, shortcut_bias: Tensor | None, backend: str) -> Tensor:
+        gate = None
+        if self.gate is not None:
+            gate = self.gate.of_parts(squeeze(x, None, self.gate.fc1.weight, backend) if parts is None else parts)
+        c = self.convolve_alone(x)
+        if self.late_gate is not None:
+            gate = self.late_gate.of_parts(squeeze(c, self.bias, self.late_gate.fc1.weight, backend))
+        if gate is None and shortcut is None and self.bias is None and not self.relu:
+            return c
+        added = None if shortcut is None else Shortcut(shortcut, shift=shortcut_bias)
+        return excite_join(c, self.bias, gate, added, backend, relu=self.relu)
+
+    def convolve_alone(self, x: Tensor) -> Tensor:
+        """Return the convolution without its bias, and without what follows."""
+        return self._conv_forward(x, self.weight, None)
 
     def _join(self, y: Tensor, s: Tensor | None, shortcut: Tensor | None) -> Tensor:
         return join(y, s if self.late_gate is None else self.late_gate(y), shortcut, relu=self.relu)
@@ -163,7 +133,11 @@ class FusedConv2d(nn.Conv2d):
 
     def _apply(self, fn: Any, recurse: bool = True) -> "FusedConv2d":
         self._packed = None  # a conversion gives a parameter other data without counting it as a change
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        weight = _laid_out(self.weight)
+        if weight is not self.weight:
+            self.weight.data = weight.data
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_packed": None}  # copies and files have the weight
@@ -171,6 +145,27 @@ class FusedConv2d(nn.Conv2d):
     def extra_repr(self) -> str:
         """Return every option."""
         return f"{super().extra_repr()}, relu={self.relu}"
+
+
+class SqueezingConv2d(FusedConv2d):
+    """Convolution that hands on what the gate behind the next one needs to know of its map, where a backend finds that on the way."""
+
+    def forward(self, input: Tensor, w1: Tensor) -> tuple[Tensor, Tensor | None]:  # noqa: A002  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Map (N, I, H, W) to (N, O, H', W') and W1 times the means of that by parts, (N, P, R), or None; w1 is (R, O)."""
+        backend = inference_backend(input)
+        if backend is None:
+            return super().forward(input), None
+        return activate_squeeze(self.convolve_alone(input), self.bias, w1, backend, relu=self.relu)
+
+
+class UnbiasedConv2d(FusedConv2d):
+    """Convolution that hands on its bias to what adds its map to another, where a backend adds both at once."""
+
+    def forward(self, input: Tensor) -> tuple[Tensor, Tensor | None]:  # noqa: A002  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Map (N, I, H, W) to (N, O, H', W') and the bias that is to be added, or None."""
+        if inference_backend(input) is None:
+            return super().forward(input), None
+        return self.convolve_alone(input), self.bias
 
 
 class LeanSE(nn.Module):
@@ -188,6 +183,10 @@ class LeanSE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (N, C, *S) with every channel multiplied by its gate."""
+        backend = inference_backend(x)
+        if backend is not None:
+            gate = self.gate.of_parts(squeeze(x, None, self.gate.fc1.weight, backend))
+            return excite_join(x, None, gate, None, backend, relu=False, in_place=self.in_place)
         s = self.gate(x)
         return join(x, s) if self.in_place else reference.scale(x, s.to(x.dtype))
 
@@ -196,20 +195,7 @@ class LeanSE(nn.Module):
         return f"in_place={self.in_place}"
 
 
-def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """Return a linear layer with this weight and bias, not to be trained."""
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-    layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
-    layer.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)  # pyright: ignore[reportAttributeAccessIssue]
-    return layer
-
-
-def weights(layer: nn.Linear | nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """Return weight and bias of a layer of this package in this type."""
-    return layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
-
-
-def _precise(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return weight and bias in the type in which gates are computed, so that no call has to convert them."""
-    dtype = precise(weight)
-    return weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)
+def _laid_out(weight: Tensor) -> Tensor:
+    """Return a weight (O, I, kh, kw) as its device's convolutions want it: of half precision on CUDA in channels_last, as maps then are."""
+    wanted = weight.device.type == "cuda" and weight.dtype in (torch.float16, torch.bfloat16)
+    return weight.contiguous(memory_format=torch.channels_last) if wanted else weight

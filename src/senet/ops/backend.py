@@ -71,8 +71,14 @@ def requested() -> str | None:
 
 
 def requested_or_best(device: str) -> str:
-    """Return the backend's name for a compiler, which cannot ask whether it runs here: one asked for, "best", or the definition's."""
-    return requested() or (UNREQUESTED if device in BEST else REFERENCE)
+    """Return the backend's name for a compiler: one asked for, else "best" where there is one that runs here, else the definition's."""
+    return requested() or (UNREQUESTED if has_best(device) else REFERENCE)
+
+
+@torch.compiler.assume_constant_result
+def has_best(device: str) -> bool:
+    """Return whether a backend beside the definition runs on a type of device; why one that should does not is said once."""
+    return named(UNREQUESTED, device).kernels is not None
 
 
 def choose(x: Tensor) -> Choice:
@@ -140,5 +146,5 @@ def _triton(device: str) -> Built:
 
 
 BUILDERS: dict[str, Callable[[str], Built]] = {"compiled": _compiled, "cpp": _cpp, "triton": _triton}
-BEST: dict[str, str] = {"cpu": "cpp"}
-"""Type of device -> the backend that runs there unless another is asked for; Triton's has not been timed on a device yet."""
+BEST: dict[str, str] = {"cpu": "cpp", "cuda": "triton"}
+"""Type of device -> the backend that runs there unless another is asked for."""

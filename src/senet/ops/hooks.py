@@ -17,4 +17,4 @@ def has_hooks(module: nn.Module) -> bool:
 
 def is_bare(module: nn.Module) -> bool:
     """Return whether neither a module nor those in it have hooks."""
-    return not any(has_hooks(part) for part in module.modules())
+    return not has_hooks(module) and all(is_bare(part) for part in module._modules.values() if part is not None)

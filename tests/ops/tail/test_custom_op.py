@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from functorch.compile import make_boxed_compiler
 from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from oracles.passes import LAYOUTS
 from oracles.tail_passes import Case, lively, operands
@@ -133,6 +136,64 @@ def test_another_backend_is_compiled_anew() -> None:
 
 
 @pytest.mark.parametrize("strict", [True, False])
+def on_a_gpu(model: nn.Module) -> None:
+    """Move a model to a GPU that is not there: its tensors have no data."""
+    for module in model.modules():
+        for held in (module._parameters, module._buffers):
+            for name, v in held.items():
+                if v is not None:
+                    moved = torch.empty(v.shape, dtype=v.dtype, device="cuda")
+                    held[name] = nn.Parameter(moved) if isinstance(v, nn.Parameter) else moved
+
+
+def operators_on_a_gpu(name: str) -> list[str]:
+    """Return what the one graph of a network's forward pass calls on a GPU."""
+    graphs: list[str] = []
+
+    def record(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        graphs.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    model = create_model(name)
+    with FakeTensorMode():
+        on_a_gpu(model)
+        y = torch.compile(model, backend=record, fullgraph=True)(torch.empty(2, 3, 32, 32, device="cuda"))
+        assert y.device.type == "cuda"
+    return graphs
+
+
+class TestOnAGpuThatIsNotThere:
+    @pytest.mark.parametrize(("name", "units"), [("se_cifar_resnet20", 9), ("cifar_resnet20", 9)])
+    def test_networks_hold_it_whatever_the_size_of_their_maps(self, monkeypatch: pytest.MonkeyPatch, name: str, units: int) -> None:
+        monkeypatch.setitem(backends.BUILDERS, "triton", lambda device: (TorchKernels(), ""))
+        assert operators_on_a_gpu(name).count("senet.tail") >= units
+
+    def test_without_gradients_the_compiler_fuses_the_definition(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(backends.BUILDERS, "triton", lambda device: (TorchKernels(), ""))
+        with torch.no_grad():
+            assert "senet.tail" not in operators_on_a_gpu("se_cifar_resnet20")
+
+    def test_where_no_backend_runs_they_hold_the_definition(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(backends.BUILDERS, "triton", lambda device: (None, "the device of this test is too old"))
+        with pytest.warns(RuntimeWarning, match="without its triton operators: the device of this test is too old"):
+            assert "senet.tail" not in operators_on_a_gpu("se_cifar_resnet20")
+
+
+def test_the_backward_graph_holds_its_own() -> None:
+    forward, backward = [], []
+
+    def record(to: list[str]) -> Callable[..., object]:
+        return make_boxed_compiler(lambda graph, inputs: to.extend(str(node.target) for node in graph.graph.nodes) or graph.forward)
+
+    network = create_model("se_cifar_resnet20")
+    compiler = aot_autograd(fw_compiler=record(forward), bw_compiler=record(backward))
+    with backend("torch"):
+        torch.compile(network, backend=compiler, fullgraph=True)(torch.randn(2, 3, 8, 8)).sum().backward()
+    assert forward.count("senet.tail.default") == backward.count("senet.tail_backward.default") >= 9
+    asked = {"aten._local_scalar_dense.default", "aten.item.default", "aten.nonzero.default"}
+    assert not asked & {*forward, *backward}, "the device is asked for something"
+
+
 def test_exported_programs_hold_the_definition(strict: bool) -> None:
     x = torch.randn(8, 8, 48, 48)
     with backend("torch"):

@@ -4,10 +4,13 @@ Maps are (N, C, H, W) of one memory format and type. Vectors over images and cha
 float64 maps float64. No pass writes to what it is given, and each is deterministic. Letters are those of `senet.ops.passes.terms`.
 """
 
-from typing import Protocol, runtime_checkable
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from senet.ops.passes.partial_gate import Division, PartialGate
 from senet.ops.passes.terms import (
     Centred,
     Coefficients,
@@ -23,6 +26,10 @@ from senet.ops.passes.terms import (
     PositionSums,
     Shortcut,
 )
+
+if TYPE_CHECKING:
+    from senet.ops.tail.channel import ChannelTail
+    from senet.ops.tail.rows import Gradients, Output, Saved
 
 
 class ChannelKernels(Protocol):
@@ -95,7 +102,10 @@ class Kernels(ChannelKernels, SpatialKernels, Protocol):
 
 @runtime_checkable
 class PairKernels(Protocol):
-    """The passes over branch and shortcut together, of a pre-activation tail; a backend need not have them."""
+    """The passes over branch and shortcut together, of a pre-activation tail; a backend need not have them.
+
+    With gates a tail is `pair_moments` and `apply_pair`; without, `add_pair` and `activate`.
+    """
 
     def pair_moments(self, u: Tensor, r: Tensor) -> PairMoments:
         """Read branch and shortcut once."""
@@ -105,10 +115,60 @@ class PairKernels(Protocol):
         """Return v = gates u + r and a = relu(scale v + shift); gates are (N, C), scale and shift (C,)."""
         ...
 
-    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor) -> PairSums:
-        """Sum over positions; mean is that of v, (C,)."""
+    def add_pair(self, u: Tensor, r: Tensor, centred: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return v = u + r and what `ChannelKernels.moments` says of v."""
+        ...
+
+    def activate(self, v: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """Return a = relu(scale v + shift); scale and shift are (C,)."""
+        ...
+
+    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor | None) -> PairSums:
+        """Sum over positions; mean is that of v, (C,), u None where it is not gated."""
         ...
 
     def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
-        """Return the gradients of shortcut and branch, dr and du, that the coefficients say."""
+        """Return the gradients of shortcut and branch, dr and du, that the coefficients say; one map where the branch is not gated."""
+        ...
+
+
+@runtime_checkable
+class TailKernels(Protocol):
+    """Whole tails, the small steps between their passes included; a backend need not have them, and says of each whether it computes it.
+
+    They may move the running averages of a normalisation that has `averages`; there are no statistics in the output then.
+    """
+
+    def channel_forward(self, tail: ChannelTail, x: Tensor, r: Tensor | None) -> Output | None:
+        """Return what `ChannelTail.forward` does; None = it is to be composed of the passes."""
+        ...
+
+    def channel_backward(self, tail: ChannelTail, dy: Tensor, saved: Saved) -> Gradients | None:
+        """Return what `ChannelTail.backward` does; None = it is to be composed of the passes."""
+        ...
+
+
+class InferenceKernels(Protocol):
+    """The passes of a unit in inference, behind convolutions without their bias; a backend need not have them."""
+
+    def activate_squeeze(self, c: Tensor, bias: Tensor | None, w1: Tensor, division: Division, *, relu: bool, out: Tensor | None) -> Tensor:
+        """Write x = f(c + bias) to `out`, which may be c, or nowhere (None), and return W1 mean(x) by parts.
+
+        Args:
+            c: (N, C, H, W).
+            bias: (C,) or None.
+            w1: (R, C).
+            division: how an image is cut to parts.
+            relu: whether f is a ReLU, else the identity.
+            out: a map like c, or None.
+
+        Returns:
+            (N, P, R), to be added up over the parts.
+        """
+        ...
+
+    def excite_join(
+        self, c: Tensor, bias: Tensor | None, gate: PartialGate | None, shortcut: Shortcut | None, *, relu: bool, out: Tensor
+    ) -> None:
+        """Write f(s (c + bias) + shortcut) to `out`, a map like c or c itself; the shortcut has no scale, and gate None is s = 1."""
         ...

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from senet.ops.autocast import precisely
 from senet.ops.passes.maps import layout
 from senet.ops.passes.protocol import Kernels, PairKernels
 from senet.ops.tail.form import Form
@@ -21,7 +22,7 @@ class TailFunction(torch.autograd.Function):
     def forward(ctx: Any, kernels: Kernels, form: Form, x: Tensor, r: Tensor | None, *tensors: Tensor | None) -> TensorRow:
         """Compute `Output.row`; x and r are (N, C, H, W), tensors a row of `TailTensors`."""
         named = TailTensors(*tensors)
-        with torch.autocast(x.device.type, enabled=False):
+        with precisely(x):
             output = form.tail(named).forward(kernels, x, r)
         ctx.save_for_backward(*output.saved.row(), *named.parameters())
         ctx.kernels, ctx.form, ctx.has_shortcut = kernels, form, r is not None
@@ -38,7 +39,7 @@ class TailFunction(torch.autograd.Function):
         saved = Saved.of(row[: len(SAVED)], has_shortcut=ctx.has_shortcut)
         tensors = TailTensors(*row[len(SAVED) :])
         dy = gradients[0].contiguous(memory_format=layout(saved.x))
-        with torch.autocast(dy.device.type, enabled=False):
+        with precisely(dy):
             found = ctx.form.tail(tensors).backward(ctx.kernels, dy, saved)
         return (None, None, found.x, found.shortcut, *found.row(tensors))
 
@@ -55,7 +56,7 @@ class PreactivatedFunction(torch.autograd.Function):
     def forward(ctx: Any, kernels: PairKernels, form: Form, u: Tensor, r: Tensor, *tensors: Tensor | None) -> TensorRow:
         """Compute `PreactivatedOutput.row`; u and r are (N, C, H, W), tensors a row of `TailTensors`."""
         named = TailTensors(*tensors)
-        with torch.autocast(u.device.type, enabled=False):
+        with precisely(u):
             output = _preactivated(form, named).forward(kernels, u, r)
         ctx.save_for_backward(*output.saved.row(), *named.parameters())
         ctx.kernels, ctx.form = kernels, form
@@ -72,7 +73,7 @@ class PreactivatedFunction(torch.autograd.Function):
         row = ctx.saved_tensors
         saved, tensors = PreactivatedSaved.of(row[:COUNT]), TailTensors(*row[COUNT:])
         dv, da = gradients[0], torch.zeros_like(saved.a) if gradients[1] is None else gradients[1]
-        with torch.autocast(da.device.type, enabled=False):
+        with precisely(da):
             found = _preactivated(ctx.form, tensors).backward(ctx.kernels, dv, da, saved)
         return (None, None, found.x, found.shortcut, *found.row(tensors))
 
@@ -84,6 +85,5 @@ class PreactivatedFunction(torch.autograd.Function):
 
 def _preactivated(form: Form, tensors: TailTensors) -> PreactivatedTail:
     tail = form.tail(tensors)
-    assert tail.gate is not None
     assert tail.norm is not None
     return PreactivatedTail(tail.gate, tail.norm)

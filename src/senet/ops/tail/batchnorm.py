@@ -19,6 +19,19 @@ LAYERS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True)
+class RunningAverages:
+    """Running averages that a step moves, where a backend can do so as it computes the statistics.
+
+    Args:
+        batches: how many batches they have seen, a tensor without dimensions.
+        momentum: the share of a new batch.
+    """
+
+    batches: Tensor
+    momentum: float
+
+
+@dataclass(frozen=True)
 class BatchNorm:
     """Batch normalisation as data.
 
@@ -30,6 +43,7 @@ class BatchNorm:
         use_batch: whether the batch's statistics are used instead.
         eps: what is added to the variance.
         group: the processes that share a batch (SyncBatchNorm); None = this one has its own.
+        averages: what a step moves running_mean and running_var by; None = they stay, or `update_running` moves them afterwards.
     """
 
     gamma: Tensor | None
@@ -39,6 +53,7 @@ class BatchNorm:
     use_batch: bool
     eps: float
     group: Any = None
+    averages: RunningAverages | None = None
 
 
 IDENTITY = BatchNorm(None, None, None, None, use_batch=False, eps=0.0)
@@ -78,7 +93,16 @@ def as_data(module: Any, x: Tensor) -> BatchNorm | None:
     group = _group(module) if isinstance(module, nn.SyncBatchNorm) else None
     if use_batch and group is None and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
-    return BatchNorm(module.weight, module.bias, module.running_mean, module.running_var, use_batch, module.eps, group)
+    running = module.running_mean, module.running_var
+    return BatchNorm(module.weight, module.bias, *running, use_batch, module.eps, group, _averages(module))
+
+
+def _averages(module: Any) -> RunningAverages | None:
+    """Return what moves a module's running averages, unless `update_running` has to: for a compiler, and in float64, exactly."""
+    if torch.compiler.is_compiling() or not (module.training and module.track_running_stats) or module.momentum is None:
+        return None
+    of_both = [v for v in (module.running_mean, module.running_var) if v is not None and v.is_contiguous() and v.dtype != torch.float64]
+    return RunningAverages(module.num_batches_tracked, module.momentum) if len(of_both) == 2 else None
 
 
 def _group(module: nn.SyncBatchNorm) -> Any:

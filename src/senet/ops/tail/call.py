@@ -12,7 +12,9 @@ from senet.ops.tail.autograd import PreactivatedFunction
 from senet.ops.tail.batchnorm import as_data, update_running
 from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.form import Form, tail_of, tensors_of
-from senet.ops.tail.fusible import Map, TailModules, gates_channels, gates_of, implementation, is_traced, is_worthwhile, takes
+from senet.ops.tail.fusible import Map, TailModules, implementation, is_traced, takes
+from senet.ops.tail.gates import Gates
+from senet.ops.tail.worthwhile import is_worthwhile
 
 
 def residual_tail(
@@ -77,11 +79,13 @@ def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Modul
         recalibrate: the unit's block.
         norm: the normalisation behind the sum.
     """
-    kernels = _pair_kernels(branch, shortcut, TailModules(norm, recalibrate=recalibrate))
-    if kernels is None:
+    modules = TailModules(norm, recalibrate=recalibrate)
+    gates = _pair_gates(branch, shortcut, modules)
+    kernels = None if gates is None else choose(branch).kernels
+    if gates is None or not isinstance(kernels, PairKernels):
         v = residual_tail(branch, shortcut, recalibrate=recalibrate, relu=False)
         return v, torch.relu(norm(v))
-    tail = ChannelTail(as_data(norm, branch), gates_of(recalibrate).channels, None, True)
+    tail = ChannelTail(as_data(norm, branch), gates.channels, None, True)
     u, r = (v.contiguous(memory_format=layout(branch)) for v in (branch, shortcut))
     v, a, mean, var = PreactivatedFunction.apply(kernels, Form.of(tail), u, r, *tensors_of(tail).row())
     update_running(norm, mean, var)
@@ -89,13 +93,13 @@ def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Modul
 
 
 def _fused(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Tensor | None:
-    """Return the tail by the fused operator; None where the definition is to be taken."""
-    if not is_worthwhile(branch, modules.norm) or not takes(branch, shortcut, modules):
+    """Return the tail by the fused operator; None where the definition is to be takes."""
+    kind = "none" if shortcut is None else "identity" if modules.shortcut_norm is None else "projected"
+    gates = takes(branch, shortcut, modules) if is_worthwhile(branch, modules, kind) else None
+    run = None if gates is None else implementation(branch, modules)
+    if gates is None or run is None:
         return None
-    run = implementation(branch, modules)
-    if run is None:
-        return None
-    gates, norms = gates_of(modules.recalibrate, modules.gain), (modules.norm, modules.shortcut_norm)
+    norms = modules.norm, modules.shortcut_norm
     tail = tail_of(as_data(norms[0], branch), gates, as_data(norms[1], branch), modules.relu)
     memory_format = layout(branch)
     x = branch.contiguous(memory_format=memory_format)
@@ -106,9 +110,9 @@ def _fused(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Ten
     return y
 
 
-def _pair_kernels(branch: Tensor, shortcut: Tensor, modules: TailModules) -> PairKernels | None:
-    """Return the passes where the operator computes just what the parts would, else None."""
-    if not is_worthwhile(branch, None) or shortcut.dtype != branch.dtype or not takes(branch, shortcut, modules):
+def _pair_gates(branch: Tensor, shortcut: Tensor, modules: TailModules) -> Gates | None:
+    """Return the gates of channels with which the operator over pairs computes just what the parts would, else None."""
+    if not is_worthwhile(branch, modules, "pair") or shortcut.dtype != branch.dtype:
         return None
-    kernels = choose(branch).kernels
-    return kernels if isinstance(kernels, PairKernels) and gates_channels(modules.recalibrate) else None
+    gates = takes(branch, shortcut, modules)
+    return None if gates is None or gates.channels is None or gates.positions is not None else gates

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from senet.ops.autocast import precisely
 from senet.ops.backend import named
 from senet.ops.passes.maps import layout, precision
 from senet.ops.passes.protocol import Kernels
@@ -50,7 +51,7 @@ def _present(form: Form, tensors: TailTensors) -> list[str]:
 def _tail(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
     """Compute y, what `_present` says, and the ReLU's mask if that is not y itself."""
     tensors, form, backend = _split_arguments(rest)
-    with torch.autocast(x.device.type, enabled=False):
+    with precisely(x):
         output = form.tail(tensors).forward(_kernels(backend, x), x, r)
     y, _, var, _, shortcut_var = output.row()
     mask = output.saved.relu_mask
@@ -72,7 +73,7 @@ def _(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
 def _tail_backward(dy: Tensor, *rest: Any) -> list[Tensor]:
     """Compute the gradients of x, of the shortcut unless it is dy, and of the parameters that are there."""
     saved, (tensors, form, backend) = _saved(rest), _split_arguments(rest[len(SAVED) : -1])
-    with torch.autocast(dy.device.type, enabled=False):
+    with precisely(dy):
         of_y = dy.contiguous(memory_format=layout(saved.x))
         found = form.tail(tensors).backward(_kernels(backend, dy), of_y, saved)
     row = (found.x, found.shortcut if _has_own(form, saved.has_shortcut) else None, *found.row(tensors))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from senet.ops.tail.batchnorm import BatchNorm
+from senet.ops.tail.batchnorm import BatchNorm, RunningAverages
 from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.gates import Excitation, Gates, Projection
 from senet.ops.tail.rows import TailTensors, TensorRow
@@ -26,6 +26,8 @@ class Form:
         relu: whether a ReLU ends the unit.
         group: the processes that share the branch's batch; None = this one has its own.
         shortcut_group: as `group`, for the shortcut.
+        averages: what moves the branch's running averages; None = it is left to `update_running`.
+        shortcut_averages: as `averages`, for the shortcut.
     """
 
     use_batch: bool | None
@@ -37,6 +39,8 @@ class Form:
     relu: bool
     group: Any = None
     shortcut_group: Any = None
+    averages: RunningAverages | None = None
+    shortcut_averages: RunningAverages | None = None
 
     @classmethod
     def of(cls, tail: Tail) -> "Form":
@@ -46,10 +50,11 @@ class Form:
         of_shortcut = (None, 0.0) if shortcut is None else (shortcut.use_batch, shortcut.eps)
         of_gate = (None, 1.0) if gate is None else (gate.name, gate.gain)
         groups = (None if norm is None else norm.group, None if shortcut is None else shortcut.group)
-        return cls(*of_norm, *of_shortcut, *of_gate, tail.relu, *groups)
+        averages = (None if norm is None else norm.averages, None if shortcut is None else shortcut.averages)
+        return cls(*of_norm, *of_shortcut, *of_gate, tail.relu, *groups, *averages)
 
     def arguments(self) -> tuple[Any, ...]:
-        """Return all but the processes, as `SCHEMA` has it."""
+        """Return all but the processes and what moves averages, as `SCHEMA` has it."""
         return (self.use_batch, self.eps, self.shortcut_use_batch, self.shortcut_eps, self.gate, self.gain, self.relu)
 
     def tail(self, tensors: TailTensors) -> Tail:
@@ -57,10 +62,10 @@ class Form:
         t = tensors
         norm, shortcut_norm, gate, projection = None, None, None, None
         if self.use_batch is not None:
-            norm = BatchNorm(t.gamma, t.beta, t.running_mean, t.running_var, self.use_batch, self.eps, self.group)
+            norm = BatchNorm(t.gamma, t.beta, t.running_mean, t.running_var, self.use_batch, self.eps, self.group, self.averages)
         if self.shortcut_use_batch is not None:
             running = t.shortcut_running_mean, t.shortcut_running_var
-            of_batch = self.shortcut_use_batch, self.shortcut_eps, self.shortcut_group
+            of_batch = self.shortcut_use_batch, self.shortcut_eps, self.shortcut_group, self.shortcut_averages
             shortcut_norm = BatchNorm(t.shortcut_gamma, t.shortcut_beta, *running, *of_batch)
         if self.gate is not None and t.w1 is not None and t.w2 is not None:
             gate = Excitation(t.w1, t.b1, t.w2, t.b2, self.gate, self.gain)

@@ -21,9 +21,6 @@ Map = Callable[[Tensor], Tensor]
 MAP_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """Types of maps that the fused operator takes."""
 
-WORTHWHILE = 2**17
-"""Values in a map below which the passes that the fused operator saves cost less than its small steps (some 0.1 ms in all)."""
-
 
 @dataclass(frozen=True)
 class TailModules:
@@ -44,23 +41,13 @@ class TailModules:
     relu: bool = False
 
 
-def takes(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> bool:
-    """Return whether the fused operator computes just what these parts would, and has something to save."""
+def takes(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Gates | None:
+    """Return the gates with which the fused operator computes just what these parts would; None if it does not, or has nothing to save."""
     if branch.ndim != 4 or branch.dtype not in MAP_DTYPES or branch.numel() == 0:
-        return False
+        return None
     if (shortcut is not None and shortcut.shape != branch.shape) or (modules.norm is None and modules.recalibrate is None):
-        return False
-    return _is_norm(modules.norm) and _is_norm(modules.shortcut_norm) and _has_gates(modules.recalibrate, modules.gain)
-
-
-def is_worthwhile(branch: Tensor, norm: Any) -> bool:
-    """Return whether maps are large enough for the fused operator, or nobody is to ask: processes have to agree on what they compute."""
-    return branch.numel() >= WORTHWHILE or requested() is not None or isinstance(norm, nn.SyncBatchNorm)
-
-
-def gates_of(recalibrate: Any, gain: float = 1.0) -> Gates:
-    """Return the gates of a block that the operator takes; of None, none."""
-    return Gates(None) if recalibrate is None else recalibrate.tail_gates(gain)
+        return None
+    return _gates_of(modules.recalibrate, modules.gain) if _is_norm(modules.norm) and _is_norm(modules.shortcut_norm) else None
 
 
 def gates_channels(recalibrate: Any) -> bool:
@@ -77,8 +64,11 @@ def _is_norm(part: Any) -> bool:
     return part is None or (type(part) in LAYERS and is_bare(part))
 
 
-def _has_gates(part: Any, gain: float) -> bool:
-    return part is None or (isinstance(part, nn.Module) and is_bare(part) and _tail_gates(part, gain) is not None)
+def _gates_of(part: Any, gain: float) -> Gates | None:
+    """Return the gates of a block that the operator takes, else None; of None, none."""
+    if part is None:
+        return Gates(None)
+    return _tail_gates(part, gain) if isinstance(part, nn.Module) and is_bare(part) else None
 
 
 def is_traced(*maps: Any) -> bool:

@@ -1,9 +1,8 @@
-"""How maps are cut to tiles, and programs started on them."""
+"""How maps are cut to tiles."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import triton
@@ -40,6 +39,11 @@ BYTE = 8
 """Contiguous elements of a tile, at least: masks are read and written by the byte."""
 
 
+def cdiv(length: int, part: int) -> int:
+    """Return how many parts cover a length; `triton.cdiv` costs a launch's time on the host."""
+    return -(-length // part)
+
+
 @dataclass(frozen=True)
 class Grid:
     """Tiles over maps (N, C, H, W): what kernels are told about a shape."""
@@ -59,7 +63,7 @@ class Grid:
         """Return S = H W."""
         return self.shape[2] * self.shape[3]
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, int, int, int]:
         """Return C, S, and the strides between channels and between positions."""
         c_stride, s_stride = (1, self.channels) if self.channels_last else (self.positions, 1)
@@ -80,22 +84,22 @@ class Grid:
         warps = min(8, max(1, rows * self.columns // 256))
         return {"CHANNELS": channels, "POSITIONS": positions, "AXIS": 0 if self.channels_last else 1, "num_warps": warps}
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """Return how many tiles lie over N images and their channels, at one place."""
-        return self.shape[0] * triton.cdiv(self.channels, self.tile["CHANNELS"])
+        return self.shape[0] * cdiv(self.channels, self.tile["CHANNELS"])
 
-    @property
+    @cached_property
     def tiles(self) -> int:
         """Return how many tiles lie over the positions of a map."""
-        return triton.cdiv(self.positions, self.tile["POSITIONS"])
+        return cdiv(self.positions, self.tile["POSITIONS"])
 
     @cached_property
     def spans(self) -> tuple[int, int]:
         """Return how many programs share the positions of a map in a reduction, and how many positions each has, a number of tiles."""
         wanted = min(self.tiles, max(1, self.tiling.programs // self.blocks))
-        length = triton.cdiv(self.tiles, wanted) * self.tile["POSITIONS"]
-        return triton.cdiv(self.positions, length), length
+        length = cdiv(self.tiles, wanted) * self.tile["POSITIONS"]
+        return cdiv(self.positions, length), length
 
 
 class PixelGrid(Grid):
@@ -108,7 +112,7 @@ class PixelGrid(Grid):
             length = max(BYTE, triton.next_power_of_2(self.channels))
             return length if length <= self.tiling.whole else self.tiling.channels
         columns = super().columns
-        while columns > self.tiling.channels and self.shape[0] * triton.cdiv(self.positions, columns) < self.tiling.programs:
+        while columns > self.tiling.channels and self.shape[0] * cdiv(self.positions, columns) < self.tiling.programs:
             columns //= 2
         return columns
 
@@ -118,7 +122,7 @@ class PixelGrid(Grid):
         tile = super().tile
         return {**tile, "WHOLE": tile["CHANNELS"] >= self.channels}
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """Return how many programs are at one place: one an image."""
         return self.shape[0]
@@ -142,15 +146,3 @@ def grid_of(kind: type[Kind], x: Tensor, tiling: Tiling, *, summed: bool) -> Kin
 @lru_cache(1024)
 def _make_grid(kind: type[Kind], shape: torch.Size, channels_last: bool, tiling: Tiling, elements: int) -> Kind:
     return kind(shape, channels_last, tiling, elements)
-
-
-def launch(kernel: Any, programs: int, *arguments: Any, **sizes: int) -> None:
-    """Start a kernel on the device of its first argument; multiplications and additions fuse, said here since Triton's default changes."""
-    device = arguments[0].device
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        kernel[(programs,)](*arguments, **sizes, enable_fp_fusion=True)
-
-
-def dense(*vectors: Tensor | None) -> tuple[Any, ...]:
-    """Return vectors as kernels read them; those that are contiguous are not copied."""
-    return tuple(None if v is None else v.contiguous() for v in vectors)

@@ -15,13 +15,34 @@ from senet.ops.passes.triton.tiles import existing, gradient, of_channels, offse
 #   maps (N, C, S) in either format: x, r and b (the branch, the shortcut, what is added), dy and a (the gradient; what is scaled),
 #       g_out (the gradient behind the ReLU, if it is stored), out
 #   relu_mask: the map behind the ReLU, (N, C, S), or its bits, (N, S, row) or (N, C, row) bytes; mask: such bits, to be written
-#   vectors (C,): mu and r_mu (means), kb and kd;  (N, C): ka, kc, mean_of_all, m2_of_all
+#   vectors (C,): mu and r_mu (means), kb, kd, ra, rb and rd;  (N, C): ka, kc, mean_of_all, m2_of_all
 #   parts (N, spans, C): mean, m2;  (K, N, spans, C): sums;  (K, N, C): sums_of_all
 
 
 @triton.jit
 def moments(
-    x, mean, m2, channels, positions, c_stride, s_stride, spans, length,
+    x, mean, m2, r, r_mean, r_m2, channels, positions, c_stride, s_stride, spans, length,
+    CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
+):  # fmt: skip
+    """Store what `_moments_of` does of x and, by as many programs again, of r unless it is None."""
+    if r is None:
+        _moments_of(
+            x, mean, m2, tl.program_id(0), channels, positions, c_stride, s_stride, spans, length, CHANNELS, POSITIONS, AXIS
+        )  # fmt: skip
+    else:
+        half = tl.num_programs(0) // 2
+        program = tl.program_id(0)
+        if program < half:
+            _moments_of(x, mean, m2, program, channels, positions, c_stride, s_stride, spans, length, CHANNELS, POSITIONS, AXIS)
+        else:
+            _moments_of(
+                r, r_mean, r_m2, program - half, channels, positions, c_stride, s_stride, spans, length, CHANNELS, POSITIONS, AXIS
+            )  # fmt: skip
+
+
+@triton.jit
+def _moments_of(
+    x, mean, m2, program, channels, positions, c_stride, s_stride, spans, length,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
 ):  # fmt: skip
     """Store the mean and, unless m2 is None, the centred square of each map over each span of `length` positions: (N, spans, C).
@@ -30,7 +51,7 @@ def moments(
     standard deviations, so a sum of squares loses a factor of about 1 / f in precision at worst, whatever the data's mean.
     """
     wide: tl.constexpr = mean.dtype.element_ty
-    image, span, first = split(tl.program_id(0), spans, channels, CHANNELS)
+    image, span, first = split(program, spans, channels, CHANNELS)
     start = span * length
     stop = tl.minimum(start + length, positions)
     size = tl.cast(channels, tl.int64) * positions
@@ -137,12 +158,12 @@ def merge_sums(sums, sums_of_all, maps, channels, spans, SPANS: tl.constexpr, BL
 
 @triton.jit
 def affine(
-    a, relu_mask, row, ka, kc, b, kb, kd, out, mask, channels, positions, c_stride, s_stride, tiles,
+    a, relu_mask, row, ka, kc, k_stride, b, kb, kd, out, mask, channels, positions, c_stride, s_stride, tiles,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """Store f(ka a + kc + b') and its mask, a as in `gradient`, b' = kb b + kd (kb None = 1, kd None = 0), b, or nothing.
 
-    ka and kc are (N, C), kb and kd (C,).
+    ka and kc are (N, C), or (C,) with `k_stride`, from one image to the next, 0; kc None = 0. kb and kd are (C,).
     """
     wide: tl.constexpr = ka.dtype.element_ty
     # From the last tile to the first: what the reduction before it read last may still be in the cache.
@@ -155,8 +176,9 @@ def affine(
     v = gradient(
         a, relu_mask, row, image, start, positions, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
     )  # fmt: skip
-    v *= of_channels(ka, image * channels, first, channels, wide, CHANNELS, AXIS)
-    v += of_channels(kc, image * channels, first, channels, wide, CHANNELS, AXIS)
+    v *= of_channels(ka, image * k_stride, first, channels, wide, CHANNELS, AXIS)
+    if kc is not None:
+        v += of_channels(kc, image * k_stride, first, channels, wide, CHANNELS, AXIS)
     if b is not None:
         other = values(b, at, offsets, inside, wide)
         if kb is not None:
@@ -167,3 +189,36 @@ def affine(
     store_rectified(
         out, v, mask, row, image, start, first, channels, positions, at, offsets, inside, CHANNELS, POSITIONS, AXIS, RELU
     )  # fmt: skip
+
+
+@triton.jit
+def spread_both(
+    dy, relu_mask, row, x, ka, kc, k_stride, kb, kd, r, ra, rb, rd, dx, dr, channels, positions, c_stride, s_stride, tiles,
+    CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
+):  # fmt: skip
+    """Store dx = ka g + kc + kb x + kd and dr = ra g + rb r + rd, g as in `gradient`; kc, kb with kd, and rb with rd None = 0.
+
+    ka and kc are as in `affine`, the rest (C,).
+    """
+    wide: tl.constexpr = ka.dtype.element_ty
+    image, tile, first = split(tl.num_programs(0) - 1 - tl.program_id(0), tiles, channels, CHANNELS)
+    start = tile * POSITIONS
+    inside = existing(start, positions, first, channels, CHANNELS, POSITIONS, AXIS)
+    at = place(image, start, first, tl.cast(channels, tl.int64) * positions, c_stride, s_stride)
+    offsets = offsets_in(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
+
+    g = gradient(
+        dy, relu_mask, row, image, start, positions, first, channels, positions, at, offsets, inside, wide, CHANNELS, POSITIONS, AXIS
+    )  # fmt: skip
+    v = g * of_channels(ka, image * k_stride, first, channels, wide, CHANNELS, AXIS)
+    if kc is not None:
+        v += of_channels(kc, image * k_stride, first, channels, wide, CHANNELS, AXIS)
+    if kb is not None:
+        v += values(x, at, offsets, inside, wide) * of_channels(kb, 0, first, channels, wide, CHANNELS, AXIS)
+        v += of_channels(kd, 0, first, channels, wide, CHANNELS, AXIS)
+    tl.store(dx + at + offsets, v, mask=inside)
+    v = g * of_channels(ra, 0, first, channels, wide, CHANNELS, AXIS)
+    if rb is not None:
+        v += values(r, at, offsets, inside, wide) * of_channels(rb, 0, first, channels, wide, CHANNELS, AXIS)
+        v += of_channels(rd, 0, first, channels, wide, CHANNELS, AXIS)
+    tl.store(dr + at + offsets, v, mask=inside)

@@ -15,7 +15,8 @@ from senet.ops.passes.terms import (
     Shortcut,
 )
 from senet.ops.passes.triton import spatial
-from senet.ops.passes.triton.grid import Grid, PixelGrid, Tiling, dense, grid_of, launch
+from senet.ops.passes.triton.grid import Grid, PixelGrid, Tiling, grid_of
+from senet.ops.passes.triton.launch import dense, launch
 from senet.ops.passes.triton.mask import empty_mask, in_one_format, row
 from senet.ops.passes.triton.parts import merge_sums
 

@@ -1,0 +1,82 @@
+"""The fused operator runs where it pays, and where it has to whatever the size."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from senet import ChannelSE, backend
+from senet.ops.tail.fusible import TailModules
+from senet.ops.tail.worthwhile import BANDWIDTH, ON_CPU, SAVINGS, Saving, is_worthwhile
+
+MEASURED = Path(__file__).parents[3] / "benchmarks" / "results" / "launches.amd-epyc-1-threads.json"
+PLAIN, SE = TailModules(nn.BatchNorm2d(8), relu=True), TailModules(nn.BatchNorm2d(8), recalibrate=ChannelSE(8), relu=True)
+
+
+def on_a_gpu(values: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """Return a map of so many values on a GPU that is not there."""
+    with FakeTensorMode():
+        return torch.empty(1, 8, values // 8, 1, dtype=dtype, device="cuda")
+
+
+@pytest.fixture
+def savings(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
+    """Return what sets the saving of a plain tail with an identity shortcut, while it trains."""
+    return lambda maps, microseconds: monkeypatch.setitem(SAVINGS, ("identity", False, True), Saving(maps, microseconds))
+
+
+def test_a_cpu_asks_for_the_size_alone() -> None:
+    for modules in (PLAIN, SE):
+        assert is_worthwhile(torch.empty(1, 1, ON_CPU, 1), modules, "identity")
+        assert not is_worthwhile(torch.empty(1, 1, ON_CPU - 1, 1), modules, "identity")
+
+
+def test_a_gpu_weighs_its_time_against_the_hosts(savings: Callable[[float, float], None]) -> None:
+    savings(4, 100)
+    values = int(100e-6 * BANDWIDTH / (4 * 2))  # of two bytes
+    assert is_worthwhile(on_a_gpu(values + 8), PLAIN, "identity")
+    assert not is_worthwhile(on_a_gpu(values - 8), PLAIN, "identity")
+    assert is_worthwhile(on_a_gpu(values // 2 + 8, torch.float32), PLAIN, "identity")
+    savings(8, 100)
+    assert is_worthwhile(on_a_gpu(values // 2 + 8), PLAIN, "identity")
+    savings(4, 0)
+    assert is_worthwhile(on_a_gpu(8), PLAIN, "identity")
+
+
+def test_forms_and_gradients_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in SAVINGS:
+        monkeypatch.setitem(SAVINGS, key, Saving(1, 1e9))
+    x = on_a_gpu(8)
+    for key in SAVINGS:
+        shortcut, block, gradients = key
+        with monkeypatch.context() as patch, torch.set_grad_enabled(gradients):
+            patch.setitem(SAVINGS, key, Saving(1, 0))
+            assert is_worthwhile(x, SE if block else PLAIN, shortcut)
+        with torch.set_grad_enabled(gradients):
+            assert not is_worthwhile(x, SE if block else PLAIN, shortcut)
+
+
+def test_it_runs_at_any_size_where_nobody_is_to_ask(savings: Callable[[float, float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    savings(1, 1e9)
+    x = on_a_gpu(8)
+    assert not is_worthwhile(x, PLAIN, "identity")
+    assert is_worthwhile(x, TailModules(nn.SyncBatchNorm(8), relu=True), "identity")
+    assert is_worthwhile(x, TailModules(nn.BatchNorm2d(8), nn.SyncBatchNorm(8), relu=True), "projected")
+    with backend("triton"):
+        assert is_worthwhile(x, PLAIN, "identity")
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert is_worthwhile(x, PLAIN, "identity")
+    assert not is_worthwhile(torch.empty(1, 8, 1, 1), PLAIN, "identity")
+
+
+def test_the_hosts_time_is_what_was_measured() -> None:
+    tails = json.loads(MEASURED.read_text())["tails"]
+    for (shortcut, block, gradients), saving in SAVINGS.items():
+        measured = tails.get(f"{shortcut}, {'SE' if block else 'plain'}, {'training' if gradients else 'forward'}")
+        if measured is not None:
+            more = measured["triton"]["host"] - measured["reference"]["host"]
+            assert saving.microseconds == max(0, round(more, -1)), (shortcut, block, gradients)
