@@ -79,10 +79,10 @@ def test_every_augmentation_gives_the_loaders_batches(changes, channels, order, 
         assert_same(device.epoch(epoch), host.epoch(epoch))
 
 
-@pytest.mark.parametrize("crop", ["random_resized", "pad"])
-@pytest.mark.parametrize(("shape", "size", "resize"), [((12, 12), 8, None), ((9, 17), 12, 14), ((31, 20), 6, 6)])
-def test_images_of_another_size_than_the_networks(crop, shape, size, resize):
-    recipe = DataRecipe(crop=crop, flip=True, jitter=3.0, image_size=size, eval_resize=resize, batch_size=10, **IN_MEMORY)
+@pytest.mark.parametrize(("crop", "rotation"), [("random_resized", 0.0), ("pad", 0.0), ("pad", 25.0), ("none", 90.0)])
+@pytest.mark.parametrize(("shape", "size", "resize"), [((12, 12), 8, None), ((9, 17), 12, 14), ((31, 20), 6, 6), ((12, 23), 12, 12)])
+def test_images_of_another_size_than_the_networks(crop, rotation, shape, size, resize):
+    recipe = DataRecipe(crop=crop, rotation=rotation, flip=True, image_size=size, eval_resize=resize, batch_size=10, **IN_MEMORY)
     source = noise_source(recipe, shape=shape)
     assert_same(on_device(source, recipe).epoch(1), train_loader(source, recipe, seed=0).epoch(1))
     assert_same(validation_batches(source, recipe, IMAGES, Place(CPU)), eval_loader(source, recipe))
@@ -200,9 +200,15 @@ def test_what_cannot_be_done_on_the_device_is_refused_with_the_reason():
     assert "joins its batches in a way of its own" in refusal(source, recipe, OwnBatches())
     assert "picture 7 cannot be read" in refusal(replace(source, train=Damaged(train)), recipe)
     assert "no array of numbers" in refusal(replace(source, train=replace(train, targets=train.targets.tolist())), recipe)
-    assert "must have the network's size there, 12 x 12" in refusal(noise_source(recipe, shape=(20, 20)), replace(recipe, rotation=5.0))
+    narrow = noise_source(replace(recipe, image_size=300), shape=(1, 1000), size=300)
+    assert "1000 x 1 pixels are too narrow" in refusal(narrow, replace(recipe, image_size=300, rotation=5.0))
     grey = replace(source, train=noise_source(recipe, channels=1).train)
     assert "uint8 of 1 channels, and the network takes 3" in refusal(grey, recipe)
+
+
+def test_rotated_files_of_many_sizes_are_refused(photographs):
+    recipe = DataRecipe(name="folder", root=str(photographs), image_size=16, rotation=5.0, batch_size=5, **IN_MEMORY)
+    assert "images of several sizes are rotated there only if data.crop is random_resized" in refusal(open_data(recipe), recipe)
 
 
 def test_an_unknown_pillow_is_refused_where_it_resizes(monkeypatch):

@@ -2,9 +2,11 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,15 +99,16 @@ def test_images_on_the_device_give_the_same_run(tmp_path: Path, changes: dict) -
 def test_a_run_begun_on_the_host_goes_on_with_images_on_the_device(tmp_path: Path) -> None:
     whole, half = trained(tmp_path / "whole", **AUGMENTED), tmp_path / "half"
     recipe = tiny(**AUGMENTED)
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loop, "finish_epoch", _interrupted_at_the_end(loop.finish_epoch))
-        train(recipe, folder=half, progress=False)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, folder=half, progress=False)
     train(replace(recipe, data=replace(recipe.data, on_device=True)), resume=half, progress=False)
     assert_same_run(half, whole.path)
 
 
-def _interrupted_at_the_end(finish):
-    def finish_and_stop(*arguments):
+def _interrupted_at_the_end(finish: Callable[..., None]) -> Callable[..., None]:
+    def finish_and_stop(*arguments: Any) -> None:
         finish(*arguments)
         raise KeyboardInterrupt
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from senet.data.draws import Draws, draw
 from senet.data.philox import Streams
-from senet.data.resample import Taps, resized, rotated, rotation_matrices, rows_first, tap_table
-from senet.data.transforms import scale_and_shift
+from senet.data.resample import RowsFirst, Taps, bilinear_taps, resized, rotated, rotation_matrices, rows_first, tap_table
+from senet.data.transforms import scale_and_shift, size_by_shorter
 from senet.recipe import DataRecipe
 from senet.spec import InputSpec
 
@@ -61,6 +61,9 @@ class Augmentation:
         spec: what the network sees.
         store: the images.
         seed: the recipe's seed.
+
+    Raises:
+        UnreadableImageError: if rotated images are so narrow that they would become too large.
     """
 
     def __init__(self, recipe: DataRecipe, spec: InputSpec, store: Store, seed: int) -> None:
@@ -74,6 +77,7 @@ class Augmentation:
         if recipe.crop == "random_resized":
             longest = [store.pixels.shape[dim] for dim in (3, 2)]
             self._tables = tap_table(longest[0], spec.size, device), tap_table(longest[1], spec.size, device)
+        self._fitting = self._fitting_taps() if recipe.rotation and not self._tables else None
 
     def __call__(self, epoch: int, indices: np.ndarray, repeats: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return images (N, C, size, size) float32, contiguous, and their targets.
@@ -91,7 +95,9 @@ class Augmentation:
             pixels = rotated(pixels, self.sent(rotation_matrices(draws.angle, sizes)), self.sent(sizes))
         if draws.window is not None:
             pixels = self._cropped(pixels, draws.window)
-        pixels, seen = self._moved(pixels, draws)
+        if self._fitting is not None:
+            pixels = self._fitted(pixels, *self._fitting)
+        pixels, seen = self._moved(self._centre(pixels), draws)
         jitter = None if draws.jitter is None else self.sent(draws.jitter.astype(np.float32)[:, :, None, None])
         images = self._normalised(pixels, jitter)
         return images if seen is None else torch.where(seen, images, 0.0), targets
@@ -101,11 +107,31 @@ class Augmentation:
         tensor = torch.from_numpy(np.ascontiguousarray(values))
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor.to(self.device)
 
+    def _fitting_taps(self) -> tuple[Taps, Taps, bool] | None:
+        """Return how images of the store's size become ones whose shorter side is as `resize_shorter` makes it; None = they are."""
+        height, width = self.store.pixels.shape[2:]
+        new = size_by_shorter(width, height, self.spec.resize)
+        if new == (width, height):
+            return None
+        pairs = (bilinear_taps(length, side) for length, side in ((width, new[0]), (height, new[1])))
+        across, down = (Taps(self.sent(first[None]), self.sent(weights[None])) for first, weights in pairs)
+        return across, down, bool(_rows_first_rule()(np.array([width]), np.array([height]), *new).item())
+
+    def _fitted(self, pixels: Tensor, across: Taps, down: Taps, by_rows: bool) -> Tensor:
+        count = len(pixels)
+        start = torch.zeros(count, dtype=torch.int64, device=self.device)
+        wide, high = (Taps(*(values.expand(count, *values.shape[1:]) for values in taps)) for taps in (across, down))
+        return resized(pixels, (wide, start), (high, start), start == 0 if by_rows else None)
+
+    def _centre(self, pixels: Tensor) -> Tensor:
+        """Cut the central square, as `centre_crop` does."""
+        size = self.spec.size
+        top, left = (round((length - size) / 2) for length in pixels.shape[2:])
+        return pixels[:, :, top : top + size, left : left + size]
+
     def _cropped(self, pixels: Tensor, window: np.ndarray) -> Tensor:
         assert self._tables is not None
-        rule = rows_first()
-        assert rule is not None, "asked for before images came here"
-        by_rows = rule(window[2], window[3], self.spec.size, self.spec.size)
+        by_rows = _rows_first_rule()(window[2], window[3], self.spec.size, self.spec.size)
         left, top, width, height = self.sent(window)
         across, down = (self._tables[0].of(width), left), (self._tables[1].of(height), top)
         return resized(pixels, across, down, self.sent(by_rows) if by_rows.any() else None)
@@ -132,3 +158,9 @@ class Augmentation:
     def _reaches(self, start: Tensor) -> Tensor:
         after = self._places - start[:, None]
         return (after >= 0) & (after < self.recipe.cutout)
+
+
+def _rows_first_rule() -> RowsFirst:
+    rule = rows_first()
+    assert rule is not None, "asked for before images come here"
+    return rule

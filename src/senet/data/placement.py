@@ -17,7 +17,7 @@ from senet.data.loaders import TrainLoader, eval_loader, train_loader
 from senet.data.preparation import ImageAlone, ImagePreparation, Preparation
 from senet.data.resample import rows_first
 from senet.data.samplers import EpochSampler
-from senet.data.source import ArrayImages, DataSource, ImageSet
+from senet.data.source import ArrayImages, DataSource, ImageSet, UnreadableImageError
 from senet.data.stored import Room, StaysOnHostError, store_images
 from senet.data.transforms import EvalTransform, TrainTransform, centre_crop, one_crop, resize_shorter
 from senet.data.views import Views
@@ -66,13 +66,16 @@ def training_batches(source: DataSource, recipe: DataRecipe, preparation: Prepar
         sampler = EpochSampler(images.targets, **options)
         room = _room(images, recipe, preparation, place)
         _check_transform(preparation.train_transform(recipe, spec), TrainTransform(recipe, spec))
-        if recipe.crop == "random_resized" and rows_first() is None:
-            raise StaysOnHostError("this version of Pillow resizes in a way that is not known here")
         as_they_are = recipe.crop == "random_resized" or bool(recipe.rotation)
+        if as_they_are and rows_first() is None:
+            raise StaysOnHostError("this version of Pillow resizes in a way that is not known here")
         store = store_images(images, np.arange(len(images)), spec, None if as_they_are else _fit(spec), room)
-        if as_they_are and recipe.crop != "random_resized" and not (spec.resize == spec.size and (store.sizes == spec.size).all()):
-            raise StaysOnHostError(f"images that are rotated must have the network's size there, {spec.size} x {spec.size}")
-        return DeviceTrainLoader(Augmentation(recipe, spec, store, seed), sampler, place.layout)
+        if recipe.rotation and recipe.crop != "random_resized" and (store.sizes != store.sizes[:, :1]).any():
+            raise StaysOnHostError("images of several sizes are rotated there only if data.crop is random_resized")
+        try:
+            return DeviceTrainLoader(Augmentation(recipe, spec, store, seed), sampler, place.layout)
+        except UnreadableImageError as error:
+            raise StaysOnHostError(str(error), damaged=True) from error
 
     def on_host() -> TrainLoader:
         return train_loader(source, recipe, preparation, seed=seed, rank=place.rank, world=place.world)

@@ -99,13 +99,22 @@ def resize_shorter(image: Image.Image, side: int) -> Image.Image:
     Raises:
         UnreadableImageError: if the image is so narrow that the result would have more than `LARGEST_RESIZED` pixels.
     """
-    width, height = image.size
+    size = size_by_shorter(*image.size, side)
+    return image if size == image.size else image.resize(size, BILINEAR)
+
+
+def size_by_shorter(width: int, height: int, side: int) -> tuple[int, int]:
+    """Return width and height of an image after its shorter side was resized to `side` pixels.
+
+    Raises:
+        UnreadableImageError: if the image is so narrow that the result would have more than `LARGEST_RESIZED` pixels.
+    """
     if min(width, height) == side:
-        return image
+        return width, height
     size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
     if size[0] * size[1] > LARGEST_RESIZED:
         raise UnreadableImageError(f"{width} x {height} pixels are too narrow: it would be resized to {size[0]} x {size[1]}")
-    return image.resize(size, BILINEAR)
+    return size
 
 
 def centre_crop(image: Image.Image, side: int) -> Image.Image:
