@@ -31,8 +31,7 @@ from senet.ops import backend as backends
 from senet.ops.passes.triton import kernels, launch
 from senet.ops.passes.triton.grid import Grid, Tiling, grid_of
 from senet.ops.passes.triton.passes import TritonKernels
-from senet.ops.tail.call import _fused, preactivated_tail, recalibrated_norm, residual_tail
-from senet.ops.tail.fusible import TailModules
+from senet.ops.tail.call import activated_norm, preactivated_tail, recalibrated_norm, residual_tail
 
 DRIVER = 2.5
 """Microseconds of a launch below Python, assumed where there is no device."""
@@ -111,7 +110,7 @@ def forms(device: str) -> dict[str, Callable[[Tensor, Tensor], tuple[Tensor, ...
     norms = [nn.BatchNorm2d(c).to(device) for _ in range(2)]
     se, scse = ChannelSE(c).to(device), ChannelSpatialSE(c).to(device)
     return {
-        "none, plain": lambda x, r: (activated(x, norms[0]),),
+        "none, plain": lambda x, r: (activated_norm(x, norms[0]),),
         "none, SE": lambda x, r: (recalibrated_norm(x, norms[0], se),),
         "identity, plain": lambda x, r: (residual_tail(x, r, norm=norms[0]),),
         "identity, SE": lambda x, r: (residual_tail(x, r, norm=norms[0], recalibrate=se),),
@@ -120,12 +119,6 @@ def forms(device: str) -> dict[str, Callable[[Tensor, Tensor], tuple[Tensor, ...
         "projected, SE": lambda x, r: (residual_tail(x, r, norm=norms[0], shortcut_norm=norms[1], recalibrate=se),),
         "pair, SE": lambda x, r: preactivated_tail(x, r, recalibrate=se, norm=norms[0]),
     }
-
-
-def activated(x: Tensor, norm: nn.Module) -> Tensor:
-    """Return relu(norm(x)), in one operator unless the definition is asked for."""
-    y = None if backends.requested() == backends.REFERENCE else _fused(x, None, TailModules(norm, relu=True))
-    return torch.relu(norm(x)) if y is None else y
 
 
 class Counted(TorchDispatchMode):

@@ -230,6 +230,7 @@ def test_digest_is_equal_when_the_weights_are():
         "data.download": True,
         "data.workers": 5,
         "data.on_device": True,
+        "training.cuda_graph": False,
         "training.save_steps": 10,
     }
     assert set(NO_EFFECT_PATHS) == set(changes)

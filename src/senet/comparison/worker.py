@@ -89,7 +89,7 @@ class RunReport(RunProgress):
         super().__init__(progress, label, epochs, total, done, task)
         self._send = send
 
-    def update(self, step: int, epoch: int, loss: float) -> None:
+    def update(self, step: int, epoch: int, loss: float | None) -> None:
         """Have shown where the run is."""
         super().update(step, epoch, loss)  # which notes the time, so that not every step is reported
         self._send("update", step, epoch, loss)

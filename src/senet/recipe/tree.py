@@ -168,6 +168,7 @@ class TrainingRecipe:
         precision: fp32, or autocast to bf16 or fp16.
         channels_last: memory layout of weights and images.
         compile: run the network through torch.compile.
+        cuda_graph: start each step as one CUDA graph, with the same weights; null = wherever that is possible.
         save_steps: also write last.ckpt after every so many steps; null = each epoch only.
     """
 
@@ -178,6 +179,7 @@ class TrainingRecipe:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True
     compile: bool = False
+    cuda_graph: bool | None = None
     save_steps: int | None = None
 
 
@@ -285,9 +287,14 @@ def check_ranges(section: str, recipe: Any) -> None:
 
 
 NO_EFFECT = (
-    *(("", "name"), ("", "about")),
-    *(("data", "root"), ("data", "download"), ("data", "workers"), ("data", "on_device")),
-    *(("training", "save_steps"),),
+    ("", "name"),
+    ("", "about"),
+    ("data", "root"),
+    ("data", "download"),
+    ("data", "workers"),
+    ("data", "on_device"),
+    ("training", "cuda_graph"),
+    ("training", "save_steps"),
 )
 """(section, field) of what a recipe can change without changing the weights it trains."""
 

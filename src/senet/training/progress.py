@@ -17,7 +17,7 @@ WORDS = 75
 """Columns of the terminal that stand beside a bar."""
 
 REFRESH = 0.25
-"""Seconds between two updates; each waits for the device once."""
+"""Seconds between two updates."""
 
 
 class Progress:
@@ -115,10 +115,11 @@ class RunProgress:
         """Return whether it is time for an update; cheap enough to ask at every step."""
         return time.monotonic() - self._updated > REFRESH
 
-    def update(self, step: int, epoch: int, loss: float) -> None:
-        """Show where the run is: steps done, the epoch under way (from 1) and its mean loss so far."""
+    def update(self, step: int, epoch: int, loss: float | None) -> None:
+        """Show where the run is: steps done, the epoch under way (from 1) and its mean loss so far, if it is known yet."""
         self._updated = time.monotonic()
-        self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}  loss {loss:.3f}{self._reached}")
+        known = "" if loss is None else f"  loss {loss:.3f}"
+        self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}{known}{self._reached}")
         self._progress.show_share(self, step / self._total)
 
     def print(self, line: str) -> None:
