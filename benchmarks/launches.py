@@ -39,7 +39,10 @@ DRIVER = 2.5
 SMALL = (2, 32, 4, 4)
 """Maps whose values cost nothing to speak of."""
 
-UNLAUNCHED = ("view", "expand", "as_strided", "unsqueeze", "squeeze", "select", "slice", "split", "unbind", "t", "detach", "empty", "alias")
+UNLAUNCHED = (
+    *("view", "expand", "as_strided", "unsqueeze", "squeeze", "select", "slice", "split", "unbind", "t", "detach", "alias"),
+    *("empty", "new_empty", "promote_types"),
+)
 """Beginnings of the names of torch's operations that start nothing on a device."""
 
 Function = Callable[[], object]
@@ -135,6 +138,13 @@ class Counted(TorchDispatchMode):
 
 def launches_of(function: Function) -> int:
     """Return how many kernels of Triton and operations of torch a call starts."""
+    with Counted() as operations:
+        kernels = kernels_of(function)
+    return operations.count + kernels
+
+
+def kernels_of(function: Function) -> int:
+    """Return how many kernels of Triton a call starts."""
     started, before = [0], launch.start
 
     def count(*arguments: Any) -> None:
@@ -143,11 +153,10 @@ def launches_of(function: Function) -> int:
 
     launch.start = count  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        with Counted() as operations:
-            function()
+        function()
     finally:
         launch.start = before
-    return operations.count + started[0]
+    return started[0]
 
 
 def steps(device: str) -> dict[str, dict[str, Function]]:
