@@ -12,7 +12,7 @@ from PIL import Image
 
 from senet.data.device import DeviceEvalLoader, DeviceTrainLoader
 from senet.data.loaders import TrainLoader, eval_loader, train_loader
-from senet.data.placement import Place, training_batches, validation_batches
+from senet.data.placement import TrainingPlace, training_batches, validation_batches
 from senet.data.preparation import ImageAlone, ImagePreparation
 from senet.data.source import ArrayImages, DataSource, UnreadableImageError, input_spec, open_data
 from senet.data.stored import Room, StaysOnHostError
@@ -46,7 +46,7 @@ def assert_same(found, expected):
 
 
 def on_device(source, recipe, *, seed=0, **place):
-    loader = training_batches(source, recipe, IMAGES, Place(CPU, **place), seed=seed)
+    loader = training_batches(source, recipe, IMAGES, TrainingPlace(CPU, **place), seed=seed)
     assert isinstance(loader, DeviceTrainLoader)
     return loader
 
@@ -85,7 +85,7 @@ def test_images_of_another_size_than_the_networks(crop, rotation, shape, size, r
     recipe = DataRecipe(crop=crop, rotation=rotation, flip=True, image_size=size, eval_resize=resize, batch_size=10, **IN_MEMORY)
     source = noise_source(recipe, shape=shape)
     assert_same(on_device(source, recipe).epoch(1), train_loader(source, recipe, seed=0).epoch(1))
-    assert_same(validation_batches(source, recipe, IMAGES, Place(CPU)), eval_loader(source, recipe))
+    assert_same(validation_batches(source, recipe, IMAGES, TrainingPlace(CPU)), eval_loader(source, recipe))
 
 
 def test_an_epoch_is_gone_on_with_and_given_up(monkeypatch):
@@ -105,7 +105,7 @@ def test_processes_get_their_shares(sampler):
     for rank in range(2):
         place = {"rank": rank, "world": 2}
         assert_same(on_device(source, recipe, **place).epoch(1), train_loader(source, recipe, seed=0, **place).epoch(1))
-        assert_same(validation_batches(source, recipe, IMAGES, Place(CPU, **place)), eval_loader(source, recipe, **place))
+        assert_same(validation_batches(source, recipe, IMAGES, TrainingPlace(CPU, **place)), eval_loader(source, recipe, **place))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -137,7 +137,7 @@ def test_image_files_of_many_sizes(photographs, changes):
     recipe = DataRecipe(name="folder", root=str(photographs), image_size=16, flip=True, batch_size=5, **changes, **IN_MEMORY)
     source = open_data(recipe)
     assert_same(on_device(source, recipe).epoch(1), train_loader(source, recipe, seed=0).epoch(1))
-    assert_same(validation_batches(source, recipe, IMAGES, Place(CPU)), eval_loader(source, recipe))
+    assert_same(validation_batches(source, recipe, IMAGES, TrainingPlace(CPU)), eval_loader(source, recipe))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.float32, np.float64])
@@ -185,7 +185,7 @@ class Damaged:
 
 def refusal(source, recipe, preparation=IMAGES):
     with pytest.raises(UsageError) as caught:
-        training_batches(source, recipe, preparation, Place(CPU), seed=0)
+        training_batches(source, recipe, preparation, TrainingPlace(CPU), seed=0)
     return str(caught.value)
 
 
@@ -228,8 +228,8 @@ def test_room_is_limited():
 def test_a_cpu_augments_by_loaders_unless_asked(choice):
     recipe = DataRecipe(workers=0, on_device=choice)
     source = noise_source(recipe)
-    assert isinstance(training_batches(source, recipe, IMAGES, Place(CPU), seed=0), TrainLoader)
-    assert isinstance(validation_batches(source, recipe, IMAGES, Place(CPU)), BatchLoader)
+    assert isinstance(training_batches(source, recipe, IMAGES, TrainingPlace(CPU), seed=0), TrainLoader)
+    assert isinstance(validation_batches(source, recipe, IMAGES, TrainingPlace(CPU)), BatchLoader)
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def gpu(monkeypatch):
     """Return a place that counts as a GPU of 4 MB, where images are laid on the CPU all the same."""
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (4 * 10**6, 8 * 10**6))
     monkeypatch.setattr("senet.data.placement.Room", lambda device, limit: Room(CPU, limit))
-    return Place(torch.device("cuda"))
+    return TrainingPlace(torch.device("cuda"))
 
 
 def test_a_gpu_takes_what_fits_into_a_quarter_of_its_memory(gpu, caplog):
@@ -270,3 +270,24 @@ def test_a_damaged_file_is_named_and_replaced_by_the_loaders(gpu, caplog, photog
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         "the training images stay on the host: train/cat/03.png cannot be read"
     ]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(
+    "changes", [{"crop": "pad", "cutout": 5, "jitter": 9.0}, {"crop": "random_resized"}, {"crop": "pad", "rotation": 20.0, "image_size": 9}]
+)
+def test_a_gpu_gives_the_loaders_batches_and_is_not_waited_for(changes):
+    recipe = DataRecipe(flip=True, batch_size=10, workers=0, **changes)
+    source = noise_source(recipe, size=recipe.image_size or 12)
+    place = TrainingPlace(torch.device("cuda"), torch.channels_last)
+    device = training_batches(source, recipe, IMAGES, place, seed=0)
+    assert isinstance(device, DeviceTrainLoader)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = list(device.epoch(1))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    expected = [batch.to(CPU, torch.channels_last) for batch in train_loader(source, recipe, seed=0).epoch(1)]
+    assert_same([batch.to(CPU) for batch in found], expected)
+    assert_same([batch.to(CPU) for batch in validation_batches(source, recipe, IMAGES, place)], eval_loader(source, recipe))

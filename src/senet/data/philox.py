@@ -6,11 +6,11 @@ word's lower half out before its upper one where 32 bits are asked for, and boun
 
 import numpy as np
 
-ROUNDS = 10
+PHILOX_ROUNDS = 10
 MULTIPLIERS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
 WEYL = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 """What the two words of the key grow by from round to round."""
-BLOCK = 4
+WORDS_A_BLOCK = 4
 """Words that one value of the counter gives."""
 LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 LARGEST_BOUND = 2**32 - 1
@@ -81,7 +81,7 @@ class Streams:
         """Draw the next word of each of the rows."""
         places = self._used[rows]
         while len(places) and places.max() >= len(self._words):
-            counter = len(self._words) // BLOCK + 1
+            counter = len(self._words) // WORDS_A_BLOCK + 1
             self._words = np.concatenate([self._words, philox_block(self._key, counter, self._upper)])
         self._used[rows] += 1
         return self._words[places, rows]
@@ -90,7 +90,7 @@ class Streams:
 def philox_block(key: tuple[int, int], counter: int, upper: np.ndarray) -> np.ndarray:
     """Return the words (4, N) that Philox4x64-10 gives for the counters (counter, 0, upper[0], upper[1]); upper is (2, N)."""
     words = [np.full(upper.shape[1], counter, np.uint64), np.zeros(upper.shape[1], np.uint64), *upper]
-    for number in range(ROUNDS):
+    for number in range(PHILOX_ROUNDS):
         first, second = (np.uint64((word + number * step) % 2**64) for word, step in zip(key, WEYL, strict=True))
         (high0, low0), (high1, low1) = (_product(words[place], factor) for place, factor in zip((0, 2), MULTIPLIERS, strict=True))
         words = [high1 ^ words[1] ^ first, low1, high0 ^ words[3] ^ second, low0]

@@ -29,7 +29,7 @@ from senet.spec import InputSpec
 TrainBatches = TrainLoader | DeviceTrainLoader
 EvalBatches = BatchLoader | DeviceEvalLoader
 
-SHARE = 4
+MEMORY_SHARE = 4
 """Part of the free memory, as a divisor, that images may take where nobody asked for it."""
 
 log = logging.getLogger("senet")
@@ -37,7 +37,7 @@ Loader = TypeVar("Loader")
 
 
 @dataclass(frozen=True)
-class Place:
+class TrainingPlace:
     """Where one process of a run trains.
 
     Args:
@@ -53,7 +53,7 @@ class Place:
     world: int = 1
 
 
-def training_batches(source: DataSource, recipe: DataRecipe, preparation: Preparation, place: Place, *, seed: int) -> TrainBatches:
+def training_batches(source: DataSource, recipe: DataRecipe, preparation: Preparation, place: TrainingPlace, *, seed: int) -> TrainBatches:
     """Return the batches of a source's training images, augmented on the device if `data.on_device` says or allows so.
 
     Raises:
@@ -83,7 +83,7 @@ def training_batches(source: DataSource, recipe: DataRecipe, preparation: Prepar
     return _chosen(recipe, place, "training", on_device, on_host)
 
 
-def validation_batches(source: DataSource, recipe: DataRecipe, preparation: Preparation, place: Place) -> EvalBatches:
+def validation_batches(source: DataSource, recipe: DataRecipe, preparation: Preparation, place: TrainingPlace) -> EvalBatches:
     """Return the batches of a source's validation images, one central crop of each, kept on the device if `data.on_device` says or allows.
 
     Raises:
@@ -103,7 +103,7 @@ def validation_batches(source: DataSource, recipe: DataRecipe, preparation: Prep
     return _chosen(recipe, place, "validation", on_device, on_host)
 
 
-def _chosen(recipe: DataRecipe, place: Place, split: str, on_device: Callable[[], Loader], on_host: Callable[[], Loader]) -> Loader:
+def _chosen(recipe: DataRecipe, place: TrainingPlace, split: str, on_device: Callable[[], Loader], on_host: Callable[[], Loader]) -> Loader:
     asked_for = recipe.on_device
     if asked_for is False or (asked_for is None and place.device.type != "cuda"):
         return on_host()
@@ -118,7 +118,7 @@ def _chosen(recipe: DataRecipe, place: Place, split: str, on_device: Callable[[]
         return on_host()
 
 
-def _room(images: ImageSet, recipe: DataRecipe, preparation: Preparation, place: Place) -> Room:
+def _room(images: ImageSet, recipe: DataRecipe, preparation: Preparation, place: TrainingPlace) -> Room:
     """Return how much room there is for images.
 
     Raises:
@@ -133,7 +133,7 @@ def _room(images: ImageSet, recipe: DataRecipe, preparation: Preparation, place:
     if type(images) is ImageFiles and place.world > 1:
         raise StaysOnHostError(f"each of {place.world} processes would read all files; data.on_device true lets them")
     free, _ = torch.cuda.mem_get_info(place.device)
-    return Room(place.device, min(free, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // SHARE)
+    return Room(place.device, min(free, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // MEMORY_SHARE)
 
 
 def _check_transform(found: object, standard: TrainTransform | EvalTransform) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from senet.data.batch import Batch
 from senet.data.loaders import CorruptLog
-from senet.data.placement import EvalBatches, Place, TrainBatches, training_batches, validation_batches
+from senet.data.placement import EvalBatches, TrainBatches, TrainingPlace, training_batches, validation_batches
 from senet.data.source import DataSource
 from senet.errors import UsageError, reason_of
 from senet.recipe import Recipe, TrainingRecipe
@@ -133,7 +133,7 @@ def prepare(recipe: Recipe) -> Job:
     source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
     check_graph(recipe, fabric)
-    place = Place(fabric.device, LAYOUTS[plan.channels_last], fabric.global_rank, fabric.world_size)
+    place = TrainingPlace(fabric.device, LAYOUTS[plan.channels_last], fabric.global_rank, fabric.world_size)
     batches = training_batches(source, recipe.data, task, place, seed=recipe.seed)
     validation = validation_batches(source, recipe.data, task, place)
     corrupt = CorruptLog(recipe.data.max_corrupt, len(source.train) + len(source.val))
