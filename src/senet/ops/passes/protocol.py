@@ -29,6 +29,7 @@ from senet.ops.passes.terms import (
 
 if TYPE_CHECKING:
     from senet.ops.tail.channel import ChannelTail
+    from senet.ops.tail.preactivated import PreactivatedOutput, PreactivatedSaved, PreactivatedTail
     from senet.ops.tail.rows import Gradients, Output, Saved
 
 
@@ -145,6 +146,14 @@ class TailKernels(Protocol):
 
     def channel_backward(self, tail: ChannelTail, dy: Tensor, saved: Saved) -> Gradients | None:
         """Return what `ChannelTail.backward` does; None = it is to be composed of the passes."""
+        ...
+
+    def pair_forward(self, tail: PreactivatedTail, u: Tensor, r: Tensor) -> PreactivatedOutput | None:
+        """Return what `PreactivatedTail.forward` does; None = it is to be composed of the passes."""
+        ...
+
+    def pair_backward(self, tail: PreactivatedTail, dv: Tensor | None, da: Tensor, saved: PreactivatedSaved) -> Gradients | None:
+        """Return what `PreactivatedTail.backward` does; None = it is to be composed of the passes."""
         ...
 
 
