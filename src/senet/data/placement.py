@@ -38,7 +38,7 @@ Loader = TypeVar("Loader")
 
 @dataclass(frozen=True)
 class TrainingPlace:
-    """Where one process of a run trains.
+    """Device of one process of a run, and its share of the images.
 
     Args:
         device: its device.

@@ -22,7 +22,7 @@ DIGITS = 15
 
 
 class Taps(NamedTuple):
-    """What the pixels of resized lines are made of.
+    """Makings of the pixels of resized lines.
 
     Args:
         first: (N, side) int64, the first pixel that each one takes.
