@@ -6,7 +6,8 @@ float64 maps float64. No pass writes to what it is given, and each is determinis
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from functools import cache
+from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 from torch import Tensor
 
@@ -135,6 +136,16 @@ class TailKernels(Protocol):
     def channel_backward(self, tail: ChannelTail, dy: Tensor, saved: Saved) -> Gradients | None:
         """Return what `ChannelTail.backward` does; None = it is to be composed of the passes."""
         ...
+
+
+def has_whole_tails(kernels: Kernels) -> TypeGuard[TailKernels]:
+    """Return whether a backend has whole tails; every tail asks, so it is found out once a class."""
+    return _is_subclass(type(kernels))
+
+
+@cache
+def _is_subclass(backend: type) -> bool:
+    return issubclass(backend, TailKernels)
 
 
 class InferenceKernels(Protocol):
