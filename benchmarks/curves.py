@@ -21,7 +21,7 @@ from senet.recipe import Recipe, load_recipe
 from senet.report.picture import write_picture
 from senet.report.svg import Drawing, Scale, series, tick_label, tick_step
 from senet.training.job import prepare
-from senet.training.loop import train_step
+from senet.training.step import EagerStep, train_step
 
 NETWORK, RECIPE = "se_cifar_resnet20", "cifar10_preresnet110"
 WINDOW = 20
@@ -41,15 +41,14 @@ def losses(recipe: Recipe, tails: str, steps: int | None, tell: Callable[[str], 
     """Train for one epoch, or so many steps, and return the loss of each."""
     job = prepare(recipe)
     job.training_mode()
-    network = job.wrap()
+    step = EagerStep(job, job.wrap())
     job.state.begin_pass()
     found: list[float] = []
     with backend(tails):
         for batch in islice(job.batches.epoch(0), steps):
-            images, targets, _ = job.to_device(batch)
-            parts, outputs = train_step(job, network, images, targets)
-            job.state.count_step(parts, job.task.counts(outputs, targets), len(images))
-            found.append(parts["loss"].item())
+            figures = train_step(job, step, batch)
+            job.state.count_step(figures, len(batch.images))
+            found.append(figures.values[figures.means.index("loss")].item())
             tell(f"{tails}, seed {recipe.seed}: step {len(found)}, loss {found[-1]:.3f}")
     return found
 

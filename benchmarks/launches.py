@@ -32,8 +32,7 @@ from senet.ops import backend as backends
 from senet.ops.passes.triton import kernels, launch
 from senet.ops.passes.triton.grid import Grid, Tiling, grid_of
 from senet.ops.passes.triton.passes import TritonKernels
-from senet.ops.tail.call import _fused, preactivated_tail, recalibrated_norm, residual_tail
-from senet.ops.tail.fusible import TailModules
+from senet.ops.tail.call import activated_norm, preactivated_tail, recalibrated_norm, residual_tail
 
 DRIVER = 2.5
 """Microseconds of a launch below Python, assumed where there is no device."""
@@ -42,7 +41,7 @@ SMALL = (2, 32, 4, 4)
 """Maps whose values cost nothing to speak of."""
 
 UNLAUNCHED = re.compile(
-    r"_?(unsafe_)?(view|reshape|expand|as_strided|unsqueeze|squeeze|select|slice|split|unbind|t|detach|(new_)?empty|alias)(_\w+)?$"
+    r"_?(unsafe_)?(view|reshape|expand|as_strided|unsqueeze|squeeze|select|slice|split|unbind|t|detach|(new_)?empty|alias|promote_types)(_\w+)?$"
 )
 """Names of torch's operations that start nothing on a device."""
 
@@ -118,7 +117,7 @@ def forms(device: str) -> dict[str, tuple[Form, tuple[nn.Module, ...]]]:
     norm, other = (nn.BatchNorm2d(c).to(device) for _ in range(2))
     se, scse = ChannelSE(c).to(device), ChannelSpatialSE(c).to(device)
     return {
-        "none, plain": (lambda x, r: (activated(x, norm),), (norm,)),
+        "none, plain": (lambda x, r: (activated_norm(x, norm),), (norm,)),
         "none, SE": (lambda x, r: (recalibrated_norm(x, norm, se),), (norm, se)),
         "identity, plain": (lambda x, r: (residual_tail(x, r, norm=norm),), (norm,)),
         "identity, SE": (lambda x, r: (residual_tail(x, r, norm=norm, recalibrate=se),), (norm, se)),
@@ -127,12 +126,6 @@ def forms(device: str) -> dict[str, tuple[Form, tuple[nn.Module, ...]]]:
         "projected, SE": (lambda x, r: (residual_tail(x, r, norm=norm, shortcut_norm=other, recalibrate=se),), (norm, other, se)),
         "pair, SE": (lambda x, r: preactivated_tail(x, r, recalibrate=se, norm=norm), (norm, se)),
     }
-
-
-def activated(x: Tensor, norm: nn.Module) -> Tensor:
-    """Return relu(norm(x)), in one operator unless the definition is asked for."""
-    y = None if backends.requested() == backends.REFERENCE else _fused(x, None, TailModules(norm, relu=True))
-    return torch.relu(norm(x)) if y is None else y
 
 
 class Counted(TorchDispatchMode):
@@ -149,6 +142,13 @@ class Counted(TorchDispatchMode):
 
 def launches_of(function: Function) -> int:
     """Return how many kernels of Triton and operations of torch a call starts."""
+    with Counted() as operations:
+        kernels = kernels_of(function)
+    return operations.count + kernels
+
+
+def kernels_of(function: Function) -> int:
+    """Return how many kernels of Triton a call starts."""
     started, before = [0], launch.start
 
     def count(*arguments: Any) -> None:
@@ -157,11 +157,10 @@ def launches_of(function: Function) -> int:
 
     launch.start = count  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        with Counted() as operations:
-            function()
+        function()
     finally:
         launch.start = before
-    return operations.count + started[0]
+    return started[0]
 
 
 def steps(device: str) -> dict[str, dict[str, Function]]:

@@ -63,6 +63,11 @@ def allow_code(*paths: str | Path) -> Iterator[None]:
         _allowed.reset(token)
 
 
+def allowed_code() -> tuple[Path, ...]:
+    """Return the files and folders whose code is allowed here, for another process that is to allow the same."""
+    return _allowed.get()
+
+
 def check_code(name: str, folder: Path | None, what: str) -> None:
     """Raise UsageError unless something that was read may name this code: it lies in that thing's folder, or in the working folder.
 

@@ -46,6 +46,7 @@ def test_table_summary_and_places_are_printed(quick_timing: None, tmp_path: Path
         (["--vary", "block=none,se", "--vary", "model.block=se"], "varied twice"),
         (["--seeds", "0"], "seeds must be an integer of at least 1, got 0"),
         (["--seed", "3", "--seeds", "three"], "three"),
+        (["--jobs", "0"], "jobs must be an integer of at least 1, got 0"),
         (["--vary", "reduction=0,2"], "reduction must be an integer of at least 1"),
     ],
 )

@@ -20,7 +20,8 @@ from senet.results.run_folder import RunFolder
 from senet.training import loop
 from senet.training.checkpoint import read_checkpoint, write_checkpoint
 from senet.training.job import Job
-from senet.training.loop import train, train_step
+from senet.training.loop import train
+from senet.training.step import train_step
 
 CLASSES = ("cat", "dog", "owl")
 TASK = "from senet.tasks.classification import Classification\ndef task(recipe):\n    return Classification()\n"

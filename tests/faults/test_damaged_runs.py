@@ -20,7 +20,8 @@ from senet.results.run_lock import LOCK
 from senet.results.sums import SUMS
 from senet.training import loop
 from senet.training.job import Job
-from senet.training.loop import train, train_step
+from senet.training.loop import train
+from senet.training.step import train_step
 
 RECIPE = tiny(training__epochs=2)
 

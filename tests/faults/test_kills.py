@@ -23,7 +23,8 @@ from senet.recipe import Recipe
 from senet.results.run_folder import RunFolder
 from senet.training import loop
 from senet.training.job import Job
-from senet.training.loop import train, train_step
+from senet.training.loop import train
+from senet.training.step import train_step
 
 RECIPE = tiny(training__epochs=2, training__save_steps=3)
 RENAMES = 17

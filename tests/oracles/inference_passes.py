@@ -110,7 +110,7 @@ def errors_of_shared_programs(case: Case, enough: int) -> dict[str, float]:
     from senet.ops.passes.triton import inference_passes
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference_passes, "ENOUGH", enough)
+        patch.setattr(inference_passes, "ENOUGH", dict.fromkeys(inference_passes.ENOUGH, enough))
         return errors(case)
 
 

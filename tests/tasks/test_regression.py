@@ -24,8 +24,8 @@ from senet.tasks.registry import open_task
 from senet.training import loop
 from senet.training.interruption import Interrupted
 from senet.training.job import Job
-from senet.training.loop import train_step
 from senet.training.predict import predict
+from senet.training.step import train_step
 from senet.weights.store import read_metadata
 
 TASK = f"{Path(__file__).with_name('regression_task.py')}:ink"

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from made_runs import assert_same_run, tiny
+from senet.data.batch import Batch
 from senet.data.loaders import DataError, eval_loader
 from senet.data.source import open_data
 from senet.errors import UsageError
@@ -20,9 +21,10 @@ from senet.recipe import Recipe
 from senet.results.run_folder import RunFolder
 from senet.training import loop
 from senet.training.job import Job, prepare
-from senet.training.loop import train, train_step
+from senet.training.loop import train
 from senet.training.seeding import seed_of
 from senet.training.state import DivergenceError
+from senet.training.step import DeviceStep, train_step
 from senet.weights.store import read_metadata
 
 
@@ -225,8 +227,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
 ) -> None:
     monkeypatch.setattr("senet.training.progress.REFRESH", refresh)
 
-    def poisoned(job: Job, network, images, labels):
-        return train_step(job, network, images * (torch.nan if job.state.step == 6 else 1), labels)
+    def poisoned(job: Job, step: DeviceStep, batch: Batch):
+        return train_step(job, step, batch._replace(images=batch.images * (torch.nan if job.state.step == 6 else 1)))
 
     monkeypatch.setattr(loop, "train_step", poisoned)
     with pytest.raises(DivergenceError, match=r"not finite at epoch 2, step 7, learning rate 0\.1; last\.ckpt is from before") as raised:

@@ -22,6 +22,7 @@ from senet.results.run_folder import RunFolder
 from senet.training.checkpoint import read_checkpoint, write_checkpoint
 from senet.training.schedule import Schedule
 from senet.training.state import TrainingState
+from senet.training.tally import Figures
 
 PRIMARY = Metric("top1", "top-1", "%", accuracy=True)
 CASES = [60, pytest.param(10_000, marks=pytest.mark.slow)]
@@ -50,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     row = {"epoch": 1, "step": 5, "train_loss": 1.0, "val_loss": 2.0, "val_top1": 30.0, "seconds": 0.1, "corrupt": 0}
     state.end_epoch(row, PRIMARY)
     state.end_epoch(row | {"epoch": 2, "val_loss": float("nan")}, PRIMARY)
-    state.count_step({"loss": torch.ones(())}, {"top1": torch.ones(())}, 4)
+    state.count_step(Figures.of({"loss": torch.ones(())}, {"top1": torch.ones(())}), 4)
     images = {split: {"count": 9, "fingerprint": "0" * 16} for split in ("train", "val")}
     state.origin = origin_of(Recipe(), {"classes": ["a", "b"], "images": images})
     state.save(run)

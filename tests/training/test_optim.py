@@ -1,5 +1,8 @@
 """SGD does what its formula says, and decays what it should."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +10,7 @@ from torch import nn
 from senet.errors import UsageError
 from senet.models.create import create_model
 from senet.recipe import OptimRecipe
-from senet.training.optim import build_sgd, parameter_groups, set_rate
+from senet.training.optim import FusedSGD, build_sgd, parameter_groups, set_rate
 
 
 def test_everything_decays_unless_told_otherwise() -> None:
@@ -52,3 +55,47 @@ def test_two_steps_follow_the_formula_of_nesterov_momentum() -> None:
 def test_nesterov_without_momentum_is_one_line() -> None:
     with pytest.raises(UsageError, match=r"optim\.nesterov needs optim\.momentum above 0"):
         build_sgd(nn.Linear(1, 1), OptimRecipe(momentum=0.0))
+
+
+def stepped(kind: Callable[..., torch.optim.SGD], steps: int = 4, **options: Any) -> tuple[torch.Tensor, torch.optim.SGD]:
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(6, 4, 1, 1).to(memory_format=torch.channels_last))
+    sgd = kind([{"params": [weight], "weight_decay": 1e-3}], lr=0.5, **options)
+    for step in range(steps):
+        set_rate(sgd, 0.1 / (1 + step))
+        weight.grad = torch.randn(6, 4, 1, 1)
+        sgd.step()
+    return weight.detach(), sgd
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9, "nesterov": True}, {"momentum": 0.9}, {}], ids=str)
+def test_fused_sgd_is_sgd_with_its_rate_on_the_device(options: dict) -> None:
+    found, fused = stepped(FusedSGD, **options)
+    wanted, plain = stepped(torch.optim.SGD, **options)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
+    assert fused.param_groups[0]["lr"] == plain.param_groups[0]["lr"] == 0.1 / 4
+    assert type(fused.state_dict()["param_groups"][0]["lr"]) is float
+
+
+def test_a_first_step_that_fp16_skips_leaves_momentum_at_zero() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    sgd = FusedSGD([{"params": [weight]}], lr=0.1, momentum=0.9)
+    set_rate(sgd, 0.1)
+    sgd.grad_scale, sgd.found_inf = torch.tensor(2.0), torch.tensor(1.0)  # pyright: ignore[reportAttributeAccessIssue]
+    weight.grad = torch.full((3,), torch.inf)
+    sgd.step()
+    assert torch.equal(weight.detach(), torch.ones(3))
+    assert torch.equal(sgd.state[weight]["momentum_buffer"], torch.zeros(3))
+
+
+def test_momentum_that_was_saved_in_another_layout_takes_the_parameters() -> None:
+    weight = nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+    sgd = FusedSGD([{"params": [weight]}], lr=0.1, momentum=0.9)
+    saved = torch.randn(4, 3, 2, 2)
+    sgd.state[weight]["momentum_buffer"] = saved
+    set_rate(sgd, 0.1)
+    weight.grad = torch.zeros_like(weight)
+    sgd.step()
+    found = sgd.state[weight]["momentum_buffer"]
+    assert found.stride() == weight.stride()
+    torch.testing.assert_close(found, 0.9 * saved)

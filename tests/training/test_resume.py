@@ -20,7 +20,8 @@ from senet.results.run_folder import RunFolder
 from senet.training import loop
 from senet.training.interruption import Interrupted
 from senet.training.job import Job
-from senet.training.loop import train, train_step
+from senet.training.loop import train
+from senet.training.step import train_step
 
 OPTIONS = {
     "everything": {

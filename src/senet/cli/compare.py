@@ -18,6 +18,7 @@ def add_arguments(parser: CommandParser) -> None:
         "first variant is the baseline (default: block=none,se)",
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds each variant is trained with")
+    parser.add_argument("--jobs", type=int, default=1, help="how many runs train at a time, each in a process of its own")
     parser.add_argument("--out", default="runs", help="folder for the runs, the result and the report")
     parser.add_argument("--no-report", action="store_true", help="write no HTML page")
     add_code(parser)
@@ -38,7 +39,7 @@ def run(args: Namespace) -> int:
         if path in vary:
             raise UsageError(f"{path} is varied twice; give all its values at once: --vary {path}=...,...")
         vary[path] = values
-    result = compare(recipe, vary=vary or None, seeds=args.seeds, out=args.out, report=not args.no_report)
+    result = compare(recipe, vary=vary or None, seeds=args.seeds, jobs=args.jobs, out=args.out, report=not args.no_report)
     show(result, as_json=args.json)
     if not args.json:
         console = Terminal(highlight=False)

@@ -13,7 +13,9 @@ from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
 from senet.comparison.prepare import prepare_variants
 from senet.comparison.reuse import check_found, recipes_of, run_folders
+from senet.comparison.side_by_side import GO_ON, train_side_by_side
 from senet.comparison.variants import Variant, command_line, expand
+from senet.comparison.worker import RunOrder
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.jsontext import json_text
@@ -23,7 +25,6 @@ from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.training.interruption import Interrupted
-from senet.training.loop import train
 from senet.training.progress import Progress
 
 HISTORY = ("train_", "val_")
@@ -41,6 +42,7 @@ def compare(
     *,
     vary: Mapping[str, Sequence[Any]] | None = None,
     seeds: int = 3,
+    jobs: int = 1,
     out: str | Path = "runs",
     report: bool = True,
     progress: bool = True,
@@ -55,6 +57,8 @@ def compare(
         recipe: a recipe, its name, or a YAML file.
         vary: dotted or short recipe field -> its values; all are crossed, and the first variant is the baseline. None = plain against SE.
         seeds: how many seeds, counted from the recipe's own.
+        jobs: how many runs train at a time, each in a process of its own; results are the same. It pays on a GPU that one small network
+            does not fill. A script that asks for more than one calls this below `if __name__ == "__main__":`, as its processes import it.
         out: where the comparison gets its folder.
         report: whether to write the page.
         progress: whether to show progress on stderr.
@@ -63,10 +67,11 @@ def compare(
         UsageError: if the recipe or a variant cannot work, or a run that is there is damaged or was made of something else; nothing has
             been written then.
         Interrupted: after SIGINT or SIGTERM; the same call goes on.
+        JobError: if a run in a process of its own fails; it is named, the others are saved, and the same call goes on.
         NotFiniteError: if a run ends with a metric or loss that is no finite number; the runs stay.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    seeds = check_positive("seeds", seeds)
+    seeds, jobs = check_positive("seeds", seeds), check_positive("jobs", jobs)
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
     variants = expand(recipe, vary)
@@ -77,7 +82,7 @@ def compare(
     check_found(prepared, numbers, runs)
 
     with Progress(len(variants) * seeds, enabled=progress) as shown:
-        train_missing(variants, numbers, runs, shown)
+        train_missing(variants, numbers, runs, shown, jobs=jobs)
         found = {variant.label: tuple(map(seed_run, numbers, runs[variant.label])) for variant in variants}
         check_finite(found, prepared[0].task.metrics)
         first = [runs[variant.label][0].weights for variant in variants]
@@ -101,19 +106,25 @@ def compare(
     return write_result(result, folder, report=report)
 
 
-def train_missing(variants: Sequence[Variant], seeds: Sequence[int], runs: Mapping[str, Sequence[RunFolder]], progress: Progress) -> None:
-    """Train what is not there yet, seed by seed, so that an early end leaves whole pairs."""
+def train_missing(
+    variants: Sequence[Variant], seeds: Sequence[int], runs: Mapping[str, Sequence[RunFolder]], progress: Progress, *, jobs: int = 1
+) -> None:
+    """Train what is not there yet, seed by seed, so that an early end leaves whole pairs; up to `jobs` runs at a time."""
+    orders: list[RunOrder] = []
     for place, variant in product(range(len(seeds)), variants):
         run, label = runs[variant.label][place], f"{variant.label}, seed {place + 1}/{len(seeds)}"
         if run.is_finished():
             progress.skip(label)
-            continue
-        where = {True: "resume", False: "folder"}[run.has_checkpoint()]
-        options: dict[str, Any] = {where: run.path, "progress": progress, "label": label}
+        else:
+            orders.append(RunOrder(label, recipes_of(variant, seeds)[place], run))
+    if min(jobs, len(orders)) > 1:
+        train_side_by_side(orders, jobs, progress)
+        return
+    for order in orders:
         try:
-            train(recipes_of(variant, seeds)[place], **options)
+            order.train(progress)
         except Interrupted as stop:
-            raise Interrupted(stop.signum, "the same command goes on from there") from None
+            raise Interrupted(stop.signum, GO_ON) from None
 
 
 def seed_run(seed: int, run: RunFolder) -> SeedRun:

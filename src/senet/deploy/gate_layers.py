@@ -32,8 +32,8 @@ class CommutedGate(nn.Module):
         self.kernel = conv.kernel_size
         self.stride = (conv.stride[0], conv.stride[1])
         self.folded = saves_weights(conv.weight, conv.groups, fc1)
-        folded = fold_squeeze(conv.weight.detach(), conv.bias, conv.groups, fc1) if self.folded else _precise(gate.w1, gate.b1)
-        self.fc1, self.fc2 = linear(*folded), linear(*_precise(gate.w2, gate.b2))
+        folded = fold_squeeze(conv.weight.detach(), conv.bias, conv.groups, fc1) if self.folded else _kept(gate.w1, gate.b1)
+        self.fc1, self.fc2 = linear(*folded), linear(*_kept(gate.w2, gate.b2))
 
     @property
     def direct(self) -> bool:
@@ -76,7 +76,7 @@ class OutputGate(nn.Module):
         gate = excitation_of(se)
         self.gate_name = gate.name
         self.gain = gain
-        self.fc1, self.fc2 = linear(*_precise(gate.w1, gate.b1)), linear(*_precise(gate.w2, gate.b2))
+        self.fc1, self.fc2 = linear(*_kept(gate.w1, gate.b1)), linear(*_kept(gate.w2, gate.b2))
 
     def of_parts(self, parts: Tensor) -> PartialGate:
         """Return the gate of which this is known, see `PartialGate`."""
@@ -107,7 +107,7 @@ def weights(layer: nn.Linear | nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, T
     return layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
 
 
-def _precise(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return weight and bias in the type in which gates are computed, so that no call has to convert them."""
-    dtype = precise(weight)
+def _kept(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias in the type in which gates are computed, so that no call has to convert them; on CUDA kernels widen them."""
+    dtype = weight.dtype if weight.device.type == "cuda" else precise(weight)
     return weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)

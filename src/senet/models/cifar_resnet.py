@@ -3,12 +3,12 @@
 Shortcuts that change shape are 1x1 convolutions with BN (option B), as in pytorchcv's trained networks; the paper's own are parameter-free.
 """
 
-import torch
 from torch import Tensor, nn
 
 from senet.models.residual import BasicBlock, conv
 from senet.models.residual_net import ResidualNet
 from senet.models.unit_blocks import UnitBlocks
+from senet.ops.tail.call import activated_norm
 
 VARIANTS = {f"cifar_resnet{depth}": (depth - 2) // 6 for depth in (20, 32, 44, 56, 110)}
 """Name -> units in each stage."""
@@ -36,4 +36,4 @@ class CifarResNet(ResidualNet):
 
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to (N, 16, H, W)."""
-        return torch.relu(self.bn1(self.conv1(x)))
+        return activated_norm(self.conv1(x), self.bn1)

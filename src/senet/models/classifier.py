@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet.errors import UsageError
+from senet.ops.tail.layers import in_order
 from senet.spec import BlockSpec, check_positive
 from senet.weights.metadata import WeightsMetadata
 
@@ -94,8 +95,7 @@ class Classifier(nn.Module):
         """Map images (N, in_channels, H, W) to the last map (N, C, h, w)."""
         x = self.stem(x)
         for level in self.levels:
-            for module in level:
-                x = module(x)
+            x = in_order(level, x)
         return self.final(x)
 
     def forward_head(self, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
+from senet.ops.tail.layers import in_order
 from senet.spec import whole
 
 
@@ -46,8 +47,7 @@ class FeatureMaps(nn.Module):
         maps = []
         levels = self.network.levels
         for index, level in enumerate(levels):
-            for module in level:
-                x = module(x)
+            x = in_order(level, x)
             if index in self.out_indices:
                 maps.append(self.network.final(x) if index == len(levels) - 1 else x)
         return maps

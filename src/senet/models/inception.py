@@ -7,6 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from senet.ops.tail.call import activated_norm
+
 AVERAGE = partial(nn.AvgPool2d, 3, stride=1, padding=1)
 """Makes a 3x3 average-pool that keeps the resolution; zeros of the padding count, unless asked otherwise."""
 
@@ -57,7 +59,7 @@ class ConvUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H', W')."""
-        return torch.relu(self.bn(self.conv(x)))
+        return activated_norm(self.conv(x), self.bn)
 
 
 class InceptionModule(nn.Module):

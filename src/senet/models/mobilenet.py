@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from senet.models.classifier import Classifier
 from senet.models.residual import conv
 from senet.models.unit_blocks import UnitBlocks
+from senet.ops.tail.call import activated_norm
 
 VARIANTS = {"mobilenet": ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))}
 """Name -> (channels, units) of each of the stages 1-5."""
@@ -38,8 +38,8 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        x = torch.relu(self.bn1(self.conv1(x)))
-        x = torch.relu(self.bn2(self.conv2(x)))
+        x = activated_norm(self.conv1(x), self.bn1)
+        x = activated_norm(self.conv2(x), self.bn2)
         return x if self.se is None else self.se(x)
 
 
@@ -83,4 +83,4 @@ class MobileNet(Classifier):
 
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to (N, 32, H / 2, W / 2)."""
-        return torch.relu(self.bn1(self.conv1(x)))
+        return activated_norm(self.conv1(x), self.bn1)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from senet.models.residual import PreactivatedBasicBlock, PreactivatedBottleneck, PreactivatedStage, ResidualUnit, conv
 from senet.models.residual_net import ResidualNet
 from senet.models.unit_blocks import UnitBlocks
+from senet.ops.tail.call import activated_norm
 from senet.spec import check_choice
 
 FIRST_SHORTCUTS = ("activated", "raw")
@@ -99,4 +99,4 @@ class PreResNet(ResidualNet):
 
     def final(self, x: Tensor) -> Tensor:
         """Normalise and rectify the last sum."""
-        return torch.relu(self.bn(x))
+        return activated_norm(x, self.bn)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from senet.models.unit_blocks import UnitBlocks
 from senet.ops.hooks import has_hooks
-from senet.ops.tail.call import preactivated_tail, residual_tail
+from senet.ops.tail.call import activated_norm, preactivated_tail, residual_tail
 from senet.ops.tail.fusible import gates_channels, is_traced
 
 
@@ -115,7 +115,7 @@ class BasicBlock(ResidualUnit):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        u = torch.relu(self.bn1(self.conv1(self.recalibrate("pre", x))))
+        u = activated_norm(self.conv1(self.recalibrate("pre", x)), self.bn1)
         u = self.conv2(self.recalibrate("inner", u))
         if self.downsample is None:
             return self.tail(u, x, norm=self.bn2)
@@ -147,8 +147,8 @@ class Bottleneck(ResidualUnit):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        u = torch.relu(self.bn1(self.conv1(self.recalibrate("pre", x))))
-        u = torch.relu(self.bn2(self.conv2(u)))
+        u = activated_norm(self.conv1(self.recalibrate("pre", x)), self.bn1)
+        u = activated_norm(self.conv2(u), self.bn2)
         u = self.conv3(self.recalibrate("inner", u))
         if self.downsample is None:
             return self.tail(u, x, norm=self.bn3)
@@ -193,10 +193,10 @@ class PreactivatedUnit(ResidualUnit):
         """Return what `forward` does, and if the next unit's entry is given, the sum normalised by it and rectified."""
         x, activated = carry.total, carry.activated
         if self.shared_activation:
-            x = torch.relu(self.bn1(x)) if activated is None else activated
+            x = activated_norm(x, self.bn1) if activated is None else activated
             u = self.recalibrate("pre", x)
         else:
-            u = torch.relu(self.bn1(self.recalibrate("pre", x))) if activated is None else activated
+            u = activated_norm(self.recalibrate("pre", x), self.bn1) if activated is None else activated
         branch, shortcut = self.branch(u), x if self.downsample is None else self.downsample(x)
         if entry is None or self.se is None:
             return Carry(self.tail(branch, shortcut))
@@ -251,7 +251,7 @@ class PreactivatedBasicBlock(PreactivatedUnit):
     def branch(self, activated: Tensor) -> Tensor:
         """Map the activated input through the convolutions."""
         u = self.recalibrate("inner", self.conv1(activated))
-        return self.conv2(torch.relu(self.bn2(u)))
+        return self.conv2(activated_norm(u, self.bn2))
 
 
 class PreactivatedBottleneck(PreactivatedUnit):
@@ -272,9 +272,9 @@ class PreactivatedBottleneck(PreactivatedUnit):
 
     def branch(self, activated: Tensor) -> Tensor:
         """Map the activated input through the convolutions."""
-        u = torch.relu(self.bn2(self.conv1(activated)))
+        u = activated_norm(self.conv1(activated), self.bn2)
         u = self.recalibrate("inner", self.conv2(u))
-        return self.conv3(torch.relu(self.bn3(u)))
+        return self.conv3(activated_norm(u, self.bn3))
 
 
 def projection(shape: UnitShape) -> nn.Sequential | None:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from senet.models.residual import BasicBlock, Bottleneck, ResidualUnit, conv
 from senet.models.residual_net import ResidualNet
 from senet.models.unit_blocks import UnitBlocks
+from senet.ops.tail.call import activated_norm
+from senet.ops.tail.layers import Layers
 from senet.spec import check_choice
 
 STEM_POOLS = {
@@ -27,7 +29,7 @@ def three_convolutions(in_channels: int, width: int) -> nn.Module:
     """Return the 3x3/2 and two 3x3 convolutions that SENet-154 begins with; the first two have half the width, BN and ReLU."""
     half = width // 2
     first = (conv(in_channels, half, 3, 2), nn.BatchNorm2d(half), nn.ReLU())
-    return nn.Sequential(*first, conv(half, half, 3), nn.BatchNorm2d(half), nn.ReLU(), conv(half, width, 3))
+    return Layers(*first, conv(half, half, 3), nn.BatchNorm2d(half), nn.ReLU(), conv(half, width, 3))
 
 
 @dataclass(frozen=True)
@@ -109,4 +111,4 @@ class ResNet(ResidualNet):
 
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to (N, stem_width, H / 4, W / 4)."""
-        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return self.maxpool(activated_norm(self.conv1(x), self.bn1, self.relu))

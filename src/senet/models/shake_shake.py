@@ -14,6 +14,7 @@ from senet.errors import UsageError
 from senet.models.residual import ResidualUnit, UnitShape, conv
 from senet.models.residual_net import ResidualNet
 from senet.models.unit_blocks import UnitBlocks
+from senet.ops.tail.layers import Layers
 from senet.spec import BlockSpec, block_class, check_choice
 
 RECALIBRATED = {"mixed": ("standard", "post", "identity"), "branches": ("standard",)}
@@ -129,7 +130,7 @@ class ShakeUnit(ResidualUnit):
                 layers[f"relu{number - 1}"] = nn.ReLU()
             layers[f"conv{number}"], layers[f"bn{number}"] = convolution, nn.BatchNorm2d(convolution.out_channels)
         block = blocks.build(shape.stage, shape.index, shape.outputs)
-        return nn.Sequential(layers if block is None else layers | {"se": block})
+        return Layers(layers if block is None else layers | {"se": block})
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""

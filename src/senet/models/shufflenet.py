@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from senet.models.classifier import Classifier
 from senet.models.residual import conv
 from senet.models.unit_blocks import UnitBlocks
-from senet.ops.tail.call import residual_tail
+from senet.ops.tail.call import activated_norm, residual_tail
 
 UNITS = (4, 8, 4)
 """Units of the stages 2-4."""
@@ -60,7 +60,7 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        u = self.shuffle(torch.relu(self.bn1(self.conv1(x))))
+        u = self.shuffle(activated_norm(self.conv1(x), self.bn1))
         u = self.conv3(self.bn2(self.conv2(u)))
         if self.pool is None:
             return residual_tail(u, x, norm=self.bn3, recalibrate=self.se)
@@ -105,4 +105,4 @@ class ShuffleNet(Classifier):
 
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to (N, 24, H / 4, W / 4)."""
-        return self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        return self.maxpool(activated_norm(self.conv1(x), self.bn1))

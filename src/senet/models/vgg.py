@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from senet.blocks.initialise import init_fan_in_
 from senet.models.classifier import Classifier
 from senet.models.unit_blocks import UnitBlocks
+from senet.ops.tail.layers import RecalibratedReLU
 
 VARIANTS = {
     "vgg11_bn": (1, 1, 2, 2, 2),
@@ -26,18 +27,6 @@ UNIT = 3
 
 GRID = 7
 """Side of the pooled map that the first linear layer sees."""
-
-
-class RecalibratedReLU(nn.Module):
-    """ReLU and the block behind it, the sub-module `se`."""
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.se = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Rectify and recalibrate (N, C, H, W)."""
-        return self.se(torch.relu(x))
 
 
 class HiddenLinear(nn.Linear):

@@ -165,6 +165,7 @@ class TrainingRecipe:
         precision: fp32, or autocast to bf16 or fp16.
         channels_last: memory layout of weights and images.
         compile: run the network through torch.compile.
+        cuda_graph: start each step as one CUDA graph, with the same weights; null = wherever that is possible.
         save_steps: also write last.ckpt after every so many steps; null = each epoch only.
     """
 
@@ -175,6 +176,7 @@ class TrainingRecipe:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True
     compile: bool = False
+    cuda_graph: bool | None = None
     save_steps: int | None = None
 
 
@@ -281,7 +283,15 @@ def check_ranges(section: str, recipe: Any) -> None:
             raise UsageError(f"{path} must be {limits}, got {value if isinstance(value, float) else brief(value)}")
 
 
-NO_EFFECT = (("", "name"), ("", "about"), ("data", "root"), ("data", "download"), ("data", "workers"), ("training", "save_steps"))
+NO_EFFECT = (
+    ("", "name"),
+    ("", "about"),
+    ("data", "root"),
+    ("data", "download"),
+    ("data", "workers"),
+    ("training", "cuda_graph"),
+    ("training", "save_steps"),
+)
 """(section, field) of what a recipe can change without changing the weights it trains."""
 
 ADDED = (("data", "range"), ("data", "max_pixels"))

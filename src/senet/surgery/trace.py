@@ -11,6 +11,7 @@ from typing import Any
 from torch import fx, nn
 
 from senet.errors import reason_of
+from senet.ops.tail.layers import Layers
 from senet.surgery.arguments import Arguments
 from senet.surgery.preserve import same_buffers, unchanged
 from senet.surgery.symbols import TensorProxy, modes, symbols_are_tensors
@@ -47,7 +48,7 @@ class Container:
 
 def only_chains(module: nn.Module) -> bool:
     """Return whether a module does nothing but call its children in turn."""
-    return type(module).forward is nn.Sequential.forward
+    return type(module).forward in (nn.Sequential.forward, Layers.forward)
 
 
 class ChildTracer(fx.Tracer):

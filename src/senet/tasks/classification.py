@@ -96,16 +96,19 @@ class Accuracies:
         self._accuracies = {name: MulticlassAccuracy(classes, k, "micro", validate_args=False).to(device) for name, k in ranks.items()}
         self._loss = SumMetric(nan_strategy="disable").to(device)  # not a mean: MeanMetric would drop its weights here
         self._images = SumMetric(nan_strategy="disable").to(device)
+        self._own = 0
 
     def update(self, outputs: Tensor, batch: Batch) -> None:
         """Add a batch and its log-probabilities."""
         for accuracy in self._accuracies.values():
             accuracy.update(outputs, batch.targets)
         self._loss.update(functional.nll_loss(outputs, batch.targets, reduction="sum"))
-        self._images.update(len(batch.targets))
+        self._own += len(batch.targets)
 
     def compute(self) -> dict[str, float]:
         """Return the loss, and accuracies in percent."""
+        self._images.update(self._own)  # once: a number sent to the device is waited for
+        self._own = 0
         values = {name: 100 * accuracy.compute().item() for name, accuracy in self._accuracies.items()}
         return {"loss": self._loss.compute().item() / self._images.compute().item(), **values}
 

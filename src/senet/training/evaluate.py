@@ -130,8 +130,8 @@ def score(
     Raises:
         DataError: if none can be read.
     """
-    images = SumMetric(nan_strategy="disable").to(device)
-    images.update(0)  # of a share without one readable image, too
+    images = SumMetric(nan_strategy="disable").to(device)  # pools the counts of several processes
+    own = 0
     with evaluating(nn.ModuleList(models)), torch.inference_mode():
         for batch in batches:
             corrupt.add(batch.corrupt)
@@ -139,7 +139,8 @@ def score(
                 continue
             there = batch.to(device)
             evaluator.update(task.average(models, there.images), there)
-            images.update(len(batch.images))
+            own += len(batch.images)
+    images.update(own)  # once: a number sent to the device is waited for
     if not (seen := int(images.compute())):
         raise DataError("not one validation image can be read, so that nothing can be measured; `senet doctor --data-root DIR` says why")
     return Evaluation(metrics_of(task, evaluator), seen, tuple(sorted(corrupt.names)), task.metrics)

@@ -20,6 +20,16 @@ ALONE_AFTER = 10.0
 """Seconds after which one of several processes, told to end, stops waiting for a batch, though the others wait for its step."""
 
 
+_led = False
+"""Whether another process of this package speaks to the user for this one."""
+
+
+def be_led() -> None:
+    """Let the process that made this one speak to the user and repeat signals: here a second one changes nothing, and nothing is said."""
+    global _led
+    _led = True
+
+
 class Interrupted(Exception):  # noqa: N818 - a request that was met, not an error
     """Request by a signal, after which a run has stopped.
 
@@ -43,7 +53,8 @@ class _WaitBroken(BaseException):
 class Interruption:
     """Guard that catches signals inside a `with` block and holds them until the block asks, or waits for a batch.
 
-    A second SIGINT or SIGTERM acts at once, as if nobody had caught it (several processes: it is ignored, since launchers repeat signals).
+    A second SIGINT or SIGTERM acts at once, as if nobody had caught it (several processes, or one that `be_led`: it is ignored, since
+    launchers repeat signals).
     Outside the main thread Python delivers no signals, and this does nothing.
 
     Args:
@@ -123,7 +134,7 @@ class Interruption:
         if os.getpid() != self._process:  # a loader's worker that was forked while this was in force
             return
         first, self.signum = not self.signum, self.signum or signum
-        if self._agree is None:
+        if self._agree is None and not _led:
             if signum in SIGNALS:
                 self._restore(SIGNALS)
             if first:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from senet.data.batch import Batch
 from senet.data.loaders import CorruptLog, TrainLoader, eval_loader, train_loader
@@ -20,8 +19,10 @@ from senet.tasks.answers import network_of, noise_of, open_source
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.text import message_line
+from senet.training.average import WeightAverage
 from senet.training.batchnorm import freeze_batchnorm
-from senet.training.optim import build_sgd
+from senet.training.cuda_graph import check_graph
+from senet.training.optim import build_sgd, can_fuse
 from senet.training.processes import start_fabric
 from senet.training.schedule import Schedule
 from senet.training.seeding import seed_of
@@ -60,7 +61,7 @@ class Job:
     batches: TrainLoader
     validation: BatchLoader
     model: nn.Module
-    average: AveragedModel | None
+    average: WeightAverage | None
     optimizer: Any
     schedule: Schedule
     task: Task
@@ -131,6 +132,7 @@ def prepare(recipe: Recipe) -> Job:
     task = open_task(recipe)
     source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
+    check_graph(recipe, fabric)
     rank, world = fabric.global_rank, fabric.world_size
     batches = train_loader(source, recipe.data, task, seed=recipe.seed, rank=rank, world=world)
     validation = eval_loader(source, recipe.data, task, rank=rank, world=world)
@@ -140,8 +142,8 @@ def prepare(recipe: Recipe) -> Job:
     model = network_of(task, recipe.model, source)
     model.to(fabric.device)
     model.to(memory_format=LAYOUTS[plan.channels_last])  # pyright: ignore[reportCallIssue] - torch's stubs lack it
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True) if plan.ema_decay else None
-    sgd = build_sgd(model, recipe.optim)
+    average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
+    sgd = build_sgd(model, recipe.optim, fused=can_fuse(recipe, fabric.device))
     schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
     state = TrainingState(fabric, model, sgd, schedule, average, corrupt)
     job = Job(recipe, fabric, source, batches, validation, model, average, fabric.setup_optimizers(sgd), schedule, task, corrupt, state)

@@ -1,14 +1,9 @@
 """The training loop, to be read from top to bottom."""
 
 import time
-from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from senet.data.delivery import DataError, WorkerError
 from senet.measuring.machine import run_environment
@@ -16,16 +11,16 @@ from senet.recipe import Recipe, load_recipe
 from senet.results.origin import write_origin
 from senet.results.run import RunResult
 from senet.results.run_folder import RunFolder, new_run, resumed_run
-from senet.tasks.answers import counts_of, evaluator_of, losses_of
+from senet.tasks.answers import evaluator_of
 from senet.training.batchnorm import broadcast_buffers
 from senet.training.evaluate import Evaluation, score
+from senet.training.graphed import stepper
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
-from senet.training.optim import set_rate
 from senet.training.processes import agreed_signal, limited_threads, pool_names
 from senet.training.progress import Progress, RunProgress
-from senet.training.seeding import seed_of
 from senet.training.start import taken_up
+from senet.training.step import DeviceStep, train_step
 from senet.weights.store import save_weights
 
 
@@ -78,12 +73,12 @@ def train(
             run.begin(recipe, run_environment(job.fabric.device, processes=job.fabric.world_size))
             write_origin(run, state.origin)
         try:
-            network = None
+            step = None
             while state.epoch < epochs and not job.schedule.exhausted:
                 job.training_mode()
-                if network is None or state.epoch == job.first_frozen_epoch:
-                    network = job.wrap()
-                train_epoch(job, network, run, bar, interruption)
+                if step is None or state.epoch == job.first_frozen_epoch:
+                    step = stepper(job, job.wrap())
+                train_epoch(job, step, run, bar, interruption)
                 finish_epoch(job, run, bar, interruption)
         except Interrupted as interrupted:
             if not interrupted.alone:
@@ -99,7 +94,7 @@ def train(
         return finish_run(job, run)
 
 
-def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, interruption: Interruption) -> None:
+def train_epoch(job: Job, step: DeviceStep, run: RunFolder, bar: RunProgress, interruption: Interruption) -> None:
     """Take the steps of the epoch that are still to be taken."""
     state, save_steps = job.state, job.recipe.training.save_steps
     state.begin_pass()
@@ -110,33 +105,14 @@ def train_epoch(job: Job, network: nn.Module, run: RunFolder, bar: RunProgress, 
             raise DataError(
                 "no image of a training batch can be read, nor any that was tried in its place; `senet doctor --data-root DIR` says why"
             )
-        images, targets, _ = job.to_device(batch)
-        losses, outputs = train_step(job, network, images, targets)
-        state.count_step(losses, counts_of(job.task, outputs, targets), len(images))
+        state.count_step(train_step(job, step, batch), len(batch.images))
         if bar.due():
-            state.flush()
-            bar.update(state.step, state.epoch + 1, state.tally.means()["train_loss"])
+            state.collect()
+            bar.update(state.step, state.epoch + 1, state.tally.means().get("train_loss"))
         if save_steps and state.batch % save_steps == 0:
             state.save(run)
         interruption.check()
     state.flush()
-
-
-def train_step(job: Job, network: nn.Module, images: Tensor, targets: Any) -> tuple[Mapping[str, Tensor], Any]:
-    """Take one step of stochastic gradient descent; return its losses, by name, and the network's outputs."""
-    step, clip_norm = job.state.step, job.recipe.optim.clip_norm
-    torch.manual_seed(seed_of(job.recipe.seed, "step", step, job.fabric.global_rank))  # for dropout and its like
-    set_rate(job.optimizer, job.schedule.rate(step))
-    job.optimizer.zero_grad()  # here, not at the end: the allocator hands the freed gradients to the activations, without page faults
-    outputs = network(images)
-    losses = losses_of(job.task, outputs, targets)
-    job.fabric.backward(losses["loss"])
-    if clip_norm is not None:
-        job.fabric.clip_gradients(network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips such steps itself
-    job.optimizer.step()
-    if job.average is not None:
-        job.average.update_parameters(job.model)
-    return losses, outputs
 
 
 def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Interruption) -> None:

@@ -17,11 +17,11 @@ WORDS = 75
 """Columns of the terminal that stand beside a bar."""
 
 REFRESH = 0.25
-"""Seconds between two updates; each waits for the device once."""
+"""Seconds between two updates."""
 
 
 class Progress:
-    """Display of one run, or of several one after the other below a common bar.
+    """Display of one run, or of several, one after the other or side by side, below a common bar.
 
     Args:
         runs: how many runs there will be.
@@ -35,6 +35,7 @@ class Progress:
         self._redraws = enabled and self._console.is_terminal
         self._runs = runs
         self._done = 0
+        self._shares: dict[int, float] = {}
         self._all: TaskID | None = None
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),
@@ -51,7 +52,7 @@ class Progress:
         self._bars.start()
         if self._redraws and self._runs > 1:
             self._all = self._bars.add_task("all runs", total=self._runs, note="")
-            self.show_all(0.0)
+            self._show_all()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -65,30 +66,36 @@ class Progress:
     def skip(self, label: str) -> None:
         """Count a run that need not be trained again."""
         self._done += 1
-        self.show_all(0.0)
+        self._show_all()
         self.print(f"{label}: done before")
 
     @contextmanager
     def run(self, label: str, *, epochs: int, steps: int, done: int = 0) -> "Iterator[RunProgress]":
         """Show one run of `epochs` x `steps`, of which `done` steps lie behind it."""
         task = self._bars.add_task(printable(label), total=epochs * steps, completed=done, note="") if self._redraws else None
+        bar = RunProgress(self, label, epochs, epochs * steps, done, task)
         try:
-            yield RunProgress(self, label, epochs, epochs * steps, done, task)
+            yield bar
             self._done += 1
         finally:
             if task is not None and self._all is not None:
                 self._bars.remove_task(task)
-            self.show_all(0.0)
+            self._shares.pop(id(bar), None)
+            self._show_all()
 
     def show_bar(self, task: TaskID | None, step: int, note: str) -> None:
         """Move a run's bar."""
         if task is not None:
             self._bars.update(task, completed=step, note=note)
 
-    def show_all(self, share: float) -> None:
-        """Move the common bar to the runs that are done and a share of the one in hand."""
+    def show_share(self, bar: "RunProgress", share: float) -> None:
+        """Move the common bar by the share of a run that is done."""
+        self._shares[id(bar)] = share
+        self._show_all()
+
+    def _show_all(self) -> None:
         if self._all is not None:
-            self._bars.update(self._all, completed=self._done + share, note=f"{self._done}/{self._runs}")
+            self._bars.update(self._all, completed=self._done + sum(self._shares.values()), note=f"{self._done}/{self._runs}")
 
 
 class RunProgress:
@@ -108,11 +115,12 @@ class RunProgress:
         """Return whether it is time for an update; cheap enough to ask at every step."""
         return time.monotonic() - self._updated > REFRESH
 
-    def update(self, step: int, epoch: int, loss: float) -> None:
-        """Show where the run is: steps done, the epoch under way (from 1) and its mean loss so far."""
+    def update(self, step: int, epoch: int, loss: float | None) -> None:
+        """Show where the run is: steps done, the epoch under way (from 1) and its mean loss so far, if it is known yet."""
         self._updated = time.monotonic()
-        self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}  loss {loss:.3f}{self._reached}")
-        self._progress.show_all(step / self._total)
+        known = "" if loss is None else f"  loss {loss:.3f}"
+        self._progress.show_bar(self._task, step, f"epoch {epoch}/{self._epochs}{known}{self._reached}")
+        self._progress.show_share(self, step / self._total)
 
     def print(self, line: str) -> None:
         """Print a line above the bar."""

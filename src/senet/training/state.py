@@ -2,12 +2,12 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from senet.data.loaders import CorruptLog
@@ -16,7 +16,7 @@ from senet.results.run_folder import RunFolder
 from senet.training.checkpoint import write_checkpoint
 from senet.training.checkpoint_form import check_state
 from senet.training.schedule import Schedule
-from senet.training.tally import Tally
+from senet.training.tally import Figures, Tally
 
 
 class DivergenceError(Exception):
@@ -67,7 +67,6 @@ class TrainingState:
         self.tally = Tally()
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] | None = None
-        self._flushed = 0
         self._kept = False
         self._clock = time.perf_counter()
 
@@ -79,26 +78,36 @@ class TrainingState:
     def begin_pass(self) -> None:
         """Start the clock of a pass, or part of one, over the training images."""
         self._clock = time.perf_counter()
-        self._flushed = self.step
 
-    def count_step(self, losses: Mapping[str, Tensor], counts: Mapping[str, Tensor], images: int) -> None:
-        """Note a step that was just taken, as `Tally.add` does, and move on to the next."""
-        self.tally.add(losses, counts, images)
+    def count_step(self, figures: Figures, images: int) -> None:
+        """Note a step that was just taken, over so many images, and move on to the next."""
+        self.tally.add(figures, images)
         self.batch += 1
 
-    def flush(self) -> None:
-        """Wait for the device and count the steps taken since the last call.
+    def collect(self) -> None:
+        """Count the steps whose figures have arrived; the device is not waited for.
 
         Raises:
             DivergenceError: if the loss of one was not finite; it names the step.
         """
-        bad = self.tally.flush()
+        self._take_in(self.tally.collect)
+
+    def flush(self) -> None:
+        """Wait for the device and count all steps that were taken.
+
+        Raises:
+            DivergenceError: if the loss of one was not finite; it names the step.
+        """
+        self._take_in(self.tally.flush)
+
+    def _take_in(self, figures: Callable[[], int | None]) -> None:
+        first = self.step - self.tally.waiting
+        bad = figures()
         now = time.perf_counter()
         self.tally.seconds += now - self._clock
         self._clock = now
         if bad is not None:
-            raise self._diverged("the training loss", self._flushed + bad)
-        self._flushed = self.step
+            raise self._diverged("the training loss", first + bad)
 
     def check_finite(self, row: Mapping[str, float]) -> None:
         """Look at the figures of a finished epoch before anything is written.

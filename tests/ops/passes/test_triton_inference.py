@@ -13,7 +13,7 @@ import torch
 from oracles import ahead_of_time, inference_passes
 from oracles.inference_passes import LIMITS, Case, check
 from oracles.passes import LAYOUTS
-from senet.ops.passes.partial_gate import MOST_PARTS, PartialGate, division_of
+from senet.ops.passes.partial_gate import MOST_BLOCKS, MOST_PARTS, PartialGate, division_of
 from senet.ops.passes.terms import Shortcut
 from senet.ops.reference import GATE
 
@@ -71,7 +71,7 @@ def test_cuts(images: int) -> None:
     for channels in (1, 48, 64, 100, 512, 2048, 5000):
         for positions in (1, 49, 3136):
             division = division_of(images, channels, positions)
-            assert division.channels in (16, 32, 64) or channels > 64 * MOST_PARTS
+            assert division.channels in (16, 32, 64) or channels > 64 * MOST_BLOCKS
             assert division.parts(channels) <= MOST_PARTS
 
 

@@ -114,11 +114,10 @@ def test_half_precision_is_judged_by_float64(name: str, dtype: torch.dtype) -> N
 def test_bits_do_not_depend_on_threads(passes: PairKernels, layout: str, threads: int) -> None:
     torch.manual_seed(0)
     u, r, da, dv = (torch.randn(3, 40, 90, 70).to(memory_format=LAYOUTS[layout]) for _ in range(4))
-    mu = torch.randn(40)
+    mu, scale, shift = torch.randn(3, 40)
+    gradient = PairGradient(u, r, da, dv, scale, shift)
     counts = (torch.get_num_threads(), threads)
-    assert same_bits(
-        lambda: [*vars(passes.pair_moments(u, r)).values(), *vars(passes.reduce_pair(PairGradient(u, r, da, dv), mu, r)).values()], counts
-    )
+    assert same_bits(lambda: [*vars(passes.pair_moments(u, r)).values(), *vars(passes.reduce_pair(gradient, mu, r)).values()], counts)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -143,6 +142,7 @@ def test_keep_the_rules_for_operators(passes: PairKernels) -> None:
     }
     for name, arguments in calls.items():
         torch.library.opcheck(getattr(torch.ops.senet_cpp, name).default, arguments)
+    torch.library.opcheck(torch.ops.senet_cpp.spread_pair.default, (u, r, u, of_channel, None, of_channel, r, None, None))
 
 
 def steps(name: str, change: Callable[[nn.Module], object] = lambda model: None) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from senet.ops.backend import BEST, named, requested
+from senet.ops.backend import BEST, REFERENCE, UNREQUESTED, named, requested, requested_or_best
 from senet.ops.inference.memory import is_direct
 from senet.ops.inference.operators import activate_squeeze_op, excite_join_op, inference_kernels, squeeze_op
 from senet.ops.passes.maps import layout, over_positions
@@ -26,10 +26,11 @@ def inference_backend(x: Tensor) -> str | None:
     if name not in BACKENDS or x.ndim != 4 or not x.is_floating_point() or is_traced(x):
         return None
     if torch.compiler.is_compiling():
-        return None if x.requires_grad and torch.is_grad_enabled() else requested() or "best"
+        name = requested_or_best(x.device.type)
+        return None if name == REFERENCE or (x.requires_grad and torch.is_grad_enabled()) else name
     if not is_direct(x) or not x.numel():
         return None
-    name = requested() or "best"
+    name = requested() or UNREQUESTED
     return name if hasattr(named(name, x.device.type).kernels, "excite_join") else None
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-MOST_PARTS = 32
-"""Parts of an image, at most: whoever needs the hidden units adds them all up."""
+MOST_BLOCKS, MOST_PARTS = 32, 64
+"""Blocks of channels, and parts, of an image at most: whoever needs the hidden units adds all parts up."""
 FEWEST_PARTS = 1024
 """Parts of all images together from which no more are made: enough to fill the largest devices, each with its own reads of W1."""
 
@@ -28,9 +28,9 @@ class Division(NamedTuple):
 def division_of(images: int, channels: int, positions: int) -> Division:
     """Return how maps (N, C, S) are cut to parts."""
     width = 64
-    while width > 16 and images * -(-channels // width) < FEWEST_PARTS // 4 and -(-channels // (width // 2)) <= MOST_PARTS:
+    while width > 16 and images * -(-channels // width) < FEWEST_PARTS // 4 and -(-channels // (width // 2)) <= MOST_BLOCKS:
         width //= 2
-    while -(-channels // width) > MOST_PARTS:
+    while -(-channels // width) > MOST_BLOCKS:
         width *= 2
     blocks, spans = -(-channels // width), 1
     while blocks * spans * 2 <= MOST_PARTS and images * blocks * spans < FEWEST_PARTS and positions >= 64 * spans:

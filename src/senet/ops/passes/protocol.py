@@ -30,6 +30,7 @@ from senet.ops.passes.terms import (
 
 if TYPE_CHECKING:
     from senet.ops.tail.channel import ChannelTail
+    from senet.ops.tail.preactivated import PreactivatedOutput, PreactivatedSaved, PreactivatedTail
     from senet.ops.tail.rows import Gradients, Output, Saved
 
 
@@ -103,7 +104,10 @@ class Kernels(ChannelKernels, SpatialKernels, Protocol):
 
 @runtime_checkable
 class PairKernels(Protocol):
-    """The passes over branch and shortcut together, of a pre-activation tail; a backend need not have them."""
+    """The passes over branch and shortcut together, of a pre-activation tail; a backend need not have them.
+
+    With gates a tail is `pair_moments` and `apply_pair`; without, `add_pair` and `activate`.
+    """
 
     def pair_moments(self, u: Tensor, r: Tensor) -> PairMoments:
         """Read branch and shortcut once."""
@@ -113,12 +117,20 @@ class PairKernels(Protocol):
         """Return v = gates u + r and a = relu(scale v + shift); gates are (N, C), scale and shift (C,)."""
         ...
 
-    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor) -> PairSums:
-        """Sum over positions; mean is that of v, (C,)."""
+    def add_pair(self, u: Tensor, r: Tensor, centred: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return v = u + r and what `ChannelKernels.moments` says of v."""
+        ...
+
+    def activate(self, v: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """Return a = relu(scale v + shift); scale and shift are (C,)."""
+        ...
+
+    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor | None) -> PairSums:
+        """Sum over positions; mean is that of v, (C,), u None where it is not gated."""
         ...
 
     def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
-        """Return the gradients of shortcut and branch, dr and du, that the coefficients say."""
+        """Return the gradients of shortcut and branch, dr and du, that the coefficients say; one map where the branch is not gated."""
         ...
 
 
@@ -135,6 +147,14 @@ class TailKernels(Protocol):
 
     def channel_backward(self, tail: ChannelTail, dy: Tensor, saved: Saved) -> Gradients | None:
         """Return what `ChannelTail.backward` does; None = it is to be composed of the passes."""
+        ...
+
+    def pair_forward(self, tail: PreactivatedTail, u: Tensor, r: Tensor) -> PreactivatedOutput | None:
+        """Return what `PreactivatedTail.forward` does; None = it is to be composed of the passes."""
+        ...
+
+    def pair_backward(self, tail: PreactivatedTail, dv: Tensor | None, da: Tensor, saved: PreactivatedSaved) -> Gradients | None:
+        """Return what `PreactivatedTail.backward` does; None = it is to be composed of the passes."""
         ...
 
 

@@ -151,27 +151,33 @@ class PairMoments:
 class PairGradient:
     """Outputs of a pre-activation tail, v and a = relu(scale v + shift), and the gradients of both; all (N, C, H, W).
 
+    Where the ReLU was open is said twice, by a and by v with scale and shift: a backend takes what it reads anyway.
+
     Args:
         v: the sum of gated branch and shortcut.
         a: the sum, normalised and rectified.
         da: gradient of a; g is da where a is positive, else 0.
         dv: gradient of v as a shortcut; None = 0.
+        scale: (C,).
+        shift: (C,).
     """
 
     v: Tensor
     a: Tensor
     da: Tensor
     dv: Tensor | None
+    scale: Tensor
+    shift: Tensor
 
 
 @dataclass(frozen=True)
 class PairSums:
-    """Sums over positions of g, g (v - mean), g u and dv u, each (N, C)."""
+    """Sums over positions of g, g (v - mean), g u and dv u, each (N, C); None where there is no u, or no dv."""
 
     g: Tensor
     gv: Tensor
-    gu: Tensor
-    dvu: Tensor
+    gu: Tensor | None
+    dvu: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -181,13 +187,13 @@ class PairCoefficients:
     Args:
         by_g: (C,).
         by_v: (C,); None = 0.
-        constant: (C,).
-        gates: (N, C).
+        constant: (C,); None = 0.
+        gates: (N, C); None = 1, and nothing comes through the squeeze.
         squeeze: (N, C), what comes through the squeeze.
     """
 
     by_g: Tensor
     by_v: Tensor | None
-    constant: Tensor
-    gates: Tensor
-    squeeze: Tensor
+    constant: Tensor | None
+    gates: Tensor | None = None
+    squeeze: Tensor | None = None

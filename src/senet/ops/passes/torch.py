@@ -110,20 +110,35 @@ class TorchPairKernels:
         v = torch.addcmul(r.to(gates.dtype), u.to(gates.dtype), over_positions(gates))
         return v.to(u.dtype), torch.relu_(torch.addcmul(over_positions(shift), v, over_positions(scale))).to(u.dtype)
 
-    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor) -> PairSums:
+    def add_pair(self, u: Tensor, r: Tensor, centred: bool) -> tuple[Tensor, Tensor, Tensor]:
         """See `PairKernels`."""
-        g, u = positive(gradient.da, gradient.a).to(mean.dtype), u.to(mean.dtype)
-        gu, gv = (g * u).sum((2, 3)), (g * (gradient.v - over_positions(mean))).sum((2, 3))
-        return PairSums(g.sum((2, 3)), gv, gu, torch.zeros_like(gu) if gradient.dv is None else (gradient.dv * u).sum((2, 3)))
+        v = u + r
+        return v, *TorchKernels().moments(v, centred)
+
+    def activate(self, v: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """See `PairKernels`."""
+        return torch.relu_(torch.addcmul(over_positions(shift), v.to(scale.dtype), over_positions(scale))).to(v.dtype)
+
+    def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor | None) -> PairSums:
+        """See `PairKernels`."""
+        g = positive(gradient.da, gradient.a).to(mean.dtype)
+        of_g, of_gv = g.sum((2, 3)), (g * (gradient.v - over_positions(mean))).sum((2, 3))
+        if u is None:
+            return PairSums(of_g, of_gv, None, None)
+        u = u.to(mean.dtype)
+        return PairSums(of_g, of_gv, (g * u).sum((2, 3)), None if gradient.dv is None else (gradient.dv * u).sum((2, 3)))
 
     def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
         """See `PairKernels`."""
         da, by_g, by_v = gradient.da, coefficients.by_g, coefficients.by_v
-        dr = torch.addcmul(over_positions(coefficients.constant), positive(da, gradient.a).to(by_g.dtype), over_positions(by_g))
+        dr = positive(da, gradient.a).to(by_g.dtype) * over_positions(by_g)
+        dr = dr if coefficients.constant is None else dr + over_positions(coefficients.constant)
         dr = dr if by_v is None else torch.addcmul(dr, gradient.v.to(by_v.dtype), over_positions(by_v))
         dr = dr if gradient.dv is None else dr + gradient.dv
-        du = torch.addcmul(over_positions(coefficients.squeeze), dr, over_positions(coefficients.gates))
-        return dr.to(da.dtype), du.to(da.dtype)
+        of_r = dr.to(da.dtype)
+        if coefficients.gates is None or coefficients.squeeze is None:
+            return of_r, of_r
+        return of_r, torch.addcmul(over_positions(coefficients.squeeze), dr, over_positions(coefficients.gates)).to(da.dtype)
 
 
 class CompiledKernels(TorchKernels):

@@ -85,6 +85,5 @@ class PreactivatedFunction(torch.autograd.Function):
 
 def _preactivated(form: Form, tensors: TailTensors) -> PreactivatedTail:
     tail = form.tail(tensors)
-    assert tail.gate is not None
     assert tail.norm is not None
     return PreactivatedTail(tail.gate, tail.norm)

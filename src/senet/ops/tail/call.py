@@ -5,14 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from senet.ops.backend import choose
+from senet.ops.backend import choose, requested
 from senet.ops.passes.maps import layout
 from senet.ops.passes.protocol import PairKernels
 from senet.ops.tail.autograd import PreactivatedFunction
 from senet.ops.tail.batchnorm import as_data, update_running
 from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.form import Form, tail_of, tensors_of
-from senet.ops.tail.fusible import Map, TailModules, implementation, is_traced, takes
+from senet.ops.tail.fusible import Map, TailModules, implementation, is_relu, is_traced, takes
 from senet.ops.tail.gates import Gates
 from senet.ops.tail.worthwhile import is_worthwhile
 
@@ -68,6 +68,20 @@ def recalibrated_norm(x: Tensor, norm: Map, recalibrate: Map, gain: float = 1.0)
     return y if gain == 1 else y * gain
 
 
+def activated_norm(x: Tensor, norm: Map, relu: Map = torch.relu) -> Tensor:
+    """Return relu(norm(x)), in one operator where `residual_tail` would be one. x: (N, C, H, W).
+
+    Args:
+        x: output of a convolution.
+        norm: the normalisation.
+        relu: the ReLU as a function or a layer; another non-linearity, or a layer with hooks, runs the definition.
+    """
+    by_compiler = torch.compiler.is_compiling() and requested() is None  # Inductor fuses these two with what surrounds them
+    fusible = is_relu(relu) and not by_compiler and not is_traced(x)
+    y = _fused(x, None, TailModules(norm, relu=True)) if fusible else None
+    return relu(norm(x)) if y is None else y
+
+
 def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Return v = SE(branch) + shortcut and a = relu(norm(v)).
 
@@ -84,7 +98,7 @@ def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Modul
     kernels = None if gates is None else choose(branch).kernels
     if gates is None or not isinstance(kernels, PairKernels):
         v = residual_tail(branch, shortcut, recalibrate=recalibrate, relu=False)
-        return v, torch.relu(norm(v))
+        return v, activated_norm(v, norm)
     tail = ChannelTail(as_data(norm, branch), gates.channels, None, True)
     u, r = (v.contiguous(memory_format=layout(branch)) for v in (branch, shortcut))
     v, a, mean, var = PreactivatedFunction.apply(kernels, Form.of(tail), u, r, *tensors_of(tail).row())

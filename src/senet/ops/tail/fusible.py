@@ -60,6 +60,11 @@ def _tail_gates(part: Any, gain: float = 1.0) -> Gates | None:
     return getattr(part, "tail_gates", lambda gain: None)(gain)
 
 
+def is_relu(part: Any) -> bool:
+    """Return whether this is a ReLU, and nobody listens to it."""
+    return part is torch.relu or (type(part) is nn.ReLU and is_bare(part))
+
+
 def _is_norm(part: Any) -> bool:
     return part is None or (type(part) in LAYERS and is_bare(part))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from senet.ops.passes.protocol import PairKernels
+from senet.ops.passes.protocol import PairKernels, TailKernels
 from senet.ops.passes.terms import PairCoefficients, PairGradient
 from senet.ops.tail.batchnorm import BatchNorm, Normalization, Statistics, normalization, statistics_gradient
 from senet.ops.tail.gates import Excitation, Excited, excite_backward, excite_forward, with_gain
@@ -18,40 +18,61 @@ from senet.ops.tail.rows import Gradients, TailTensors, TensorRow
 
 
 @dataclass(frozen=True)
+class GatedBranch:
+    """Values of the forward pass that the gradient of a gated branch needs.
+
+    Args:
+        map: the branch u, (N, C, H, W).
+        means: of v, (N, C).
+        uv: centred sums of u v, (N, C).
+        excited: the gates; their squeeze is the means of u.
+    """
+
+    map: Tensor
+    means: Tensor
+    uv: Tensor
+    excited: Excited
+
+
+@dataclass(frozen=True)
 class PreactivatedSaved:
     """Values of the forward pass that the backward pass needs.
 
     Args:
-        u: the branch, (N, C, H, W).
-        v: the sum.
+        v: the sum, (N, C, H, W).
         a: the sum, normalised and rectified.
-        means: of v, (N, C).
-        uv: centred sums of u v, (N, C).
         normalization: what the normalisation did.
-        excited: the gates; their squeeze is the means of u.
+        shift: of the normalisation, (C,).
+        branch: of a plain unit None.
     """
 
-    u: Tensor
     v: Tensor
     a: Tensor
-    means: Tensor
-    uv: Tensor
     normalization: Normalization
-    excited: Excited
+    shift: Tensor
+    branch: GatedBranch | None
 
-    def row(self) -> tuple[Tensor, ...]:
+    def row(self) -> TensorRow:
         """Return the tensors in a fixed order, for autograd to keep; `COUNT` says how many."""
-        n, e = self.normalization, self.excited
-        return self.u, self.v, self.a, self.means, self.uv, n.mean, n.inverse_std, n.scale, e.squeeze, e.hidden, e.gates
+        n, b = self.normalization, self.branch
+        branch = (None,) * 6
+        if b is not None:
+            branch = b.map, b.means, b.uv, b.excited.squeeze, b.excited.hidden, b.excited.gates
+        return (self.v, self.a, n.mean, n.inverse_std, n.scale, self.shift, *branch)
 
     @classmethod
     def of(cls, row: Any) -> "PreactivatedSaved":
         """Return what `row` took apart."""
-        u, v, a, means, uv, mean, inverse_std, scale, squeeze, hidden, gates = row
-        return cls(u, v, a, means, uv, Normalization(mean, inverse_std, scale), Excited(squeeze, hidden, gates))
+        v, a, mean, inverse_std, scale, shift, u, means, uv, squeeze, hidden, gates = row
+        branch = None if u is None else GatedBranch(u, means, uv, Excited(squeeze, hidden, gates))
+        return cls(v, a, Normalization(mean, inverse_std, scale), shift, branch)
+
+    def gradient(self, da: Tensor, dv: Tensor | None) -> PairGradient:
+        """Return the gradients of v and a as the passes take them."""
+        return PairGradient(self.v, self.a, da, dv, self.normalization.scale, self.shift)
 
 
-COUNT = 11
+COUNT = 12
 """How many tensors a `PreactivatedSaved` has."""
 
 
@@ -70,20 +91,41 @@ class PreactivatedOutput:
 
 @dataclass(frozen=True)
 class PreactivatedTail:
-    """Tail of a pre-activation unit whose block gates channels: its excitation, and the next unit's first normalisation."""
+    """Tail of a pre-activation unit whose block gates channels, or that has none.
 
-    gate: Excitation
+    Args:
+        gate: the excitation, or None for a plain unit.
+        norm: the next unit's first normalisation.
+    """
+
+    gate: Excitation | None
     norm: BatchNorm
 
     def forward(self, kernels: PairKernels, u: Tensor, r: Tensor) -> PreactivatedOutput:
         """Map branch and shortcut (N, C, H, W) to v and a."""
+        whole = kernels.pair_forward(self, u, r) if isinstance(kernels, TailKernels) else None
+        return whole or self._forward(kernels, u, r)
+
+    def _forward(self, kernels: PairKernels, u: Tensor, r: Tensor) -> PreactivatedOutput:
+        if self.gate is None:
+            return self._add(kernels, u, r)
         moments = kernels.pair_moments(u, r)
         excited = excite_forward(self.gate, moments.u)
         s = with_gain(excited.gates, self.gate)
         means, squares = s * moments.u + moments.r, s * s * moments.uu + 2 * s * moments.ur + moments.rr
         found, statistics = normalization(self.norm, means, squares, u.shape[2] * u.shape[3])
-        v, a = kernels.apply_pair(u, r, s, found.scale, found.shift(self.norm))
-        return PreactivatedOutput(PreactivatedSaved(u, v, a, means, s * moments.uu + moments.ur, found, excited), statistics)
+        shift = found.shift(self.norm)
+        v, a = kernels.apply_pair(u, r, s, found.scale, shift)
+        branch = GatedBranch(u, means, s * moments.uu + moments.ur, excited)
+        return PreactivatedOutput(PreactivatedSaved(v, a, found, shift, branch), statistics)
+
+    def _add(self, kernels: PairKernels, u: Tensor, r: Tensor) -> PreactivatedOutput:
+        """Map branch and shortcut without gates: the sum is written as its moments are taken, so it need not be made twice."""
+        v, means, squares = kernels.add_pair(u, r, self.norm.use_batch)
+        found, statistics = normalization(self.norm, means, squares, u.shape[2] * u.shape[3])
+        shift = found.shift(self.norm)
+        a = kernels.activate(v, found.scale, shift)
+        return PreactivatedOutput(PreactivatedSaved(v, a, found, shift, None), statistics)
 
     def backward(self, kernels: PairKernels, dv: Tensor | None, da: Tensor, saved: PreactivatedSaved) -> Gradients:
         """Return the gradients of everything that `forward` took, the branch's in the place of x.
@@ -94,15 +136,24 @@ class PreactivatedTail:
             da: gradient of a.
             saved: what `forward` saved.
         """
-        found, positions = saved.normalization, saved.u.shape[2] * saved.u.shape[3]
-        gradient = PairGradient(saved.v, saved.a, da, dv)
-        sums = kernels.reduce_pair(gradient, found.mean, saved.u)
+        whole = kernels.pair_backward(self, dv, da, saved) if isinstance(kernels, TailKernels) else None
+        return whole or self._backward(kernels, dv, da, saved)
+
+    def _backward(self, kernels: PairKernels, dv: Tensor | None, da: Tensor, saved: PreactivatedSaved) -> Gradients:
+        found, positions = saved.normalization, saved.v.shape[2] * saved.v.shape[3]
+        gradient, branch = saved.gradient(da, dv), saved.branch
+        sums = kernels.reduce_pair(gradient, found.mean, None if branch is None else branch.map)
         dbeta, dgamma = sums.g.sum(0), found.inverse_std * sums.gv.sum(0)
-        by_v, constant = statistics_gradient(self.norm, found, dbeta, dgamma, len(saved.u) * positions)
-        squeeze, s = saved.excited.squeeze, with_gain(saved.excited.gates, self.gate)
-        dgates = found.scale * sums.gu + sums.dvu + constant * positions * squeeze
+        by_v, constant = statistics_gradient(self.norm, found, dbeta, dgamma, len(saved.v) * positions)
+        if self.gate is None or branch is None or sums.gu is None:
+            dr, du = kernels.spread_pair(gradient, PairCoefficients(found.scale, by_v, constant))
+            return Gradients(du, dr, TailTensors(dgamma, dbeta))
+        squeeze, s = branch.excited.squeeze, with_gain(branch.excited.gates, self.gate)
+        dgates = found.scale * sums.gu + constant * positions * squeeze
+        if sums.dvu is not None:
+            dgates = dgates + sums.dvu
         if by_v is not None:
-            dgates = dgates + by_v * (saved.uv + positions * saved.means * squeeze)
-        gate = excite_backward(self.gate, saved.excited, dgates)
+            dgates = dgates + by_v * (branch.uv + positions * branch.means * squeeze)
+        gate = excite_backward(self.gate, branch.excited, dgates)
         dr, du = kernels.spread_pair(gradient, PairCoefficients(found.scale, by_v, constant, s, gate.squeeze / positions))
         return Gradients(du, dr, TailTensors(dgamma, dbeta, **gate.weights))

@@ -15,6 +15,9 @@ from senet.ops.tail.fusible import TailModules
 ON_CPU = 2**17
 """Values in a map below which, on a CPU, the passes that the operator saves cost less than its small steps (some 0.1 ms in all)."""
 
+ACTIVATED_ON_CPU = 2**20
+"""The same for BN and ReLU alone, which spare fewer passes than small steps cost sooner (`python -m benchmarks.run activated_norms`)."""
+
 BANDWIDTH = 3.02e12
 """Bytes a second of a copy on an H100 80GB HBM3 (measured, torch 2.11, 2026-11-26); a slower device saves more time by as many bytes."""
 
@@ -71,6 +74,7 @@ def is_worthwhile(branch: Tensor, modules: TailModules, shortcut: str) -> bool:
     if requested() is not None or any(isinstance(norm, nn.SyncBatchNorm) for norm in (modules.norm, modules.shortcut_norm)):
         return True
     if branch.device.type != "cuda":
-        return branch.numel() >= ON_CPU
+        alone = shortcut == "none" and modules.recalibrate is None
+        return branch.numel() >= (ACTIVATED_ON_CPU if alone else ON_CPU)
     saving = SAVINGS[shortcut, modules.recalibrate is not None, torch.is_grad_enabled()]
     return torch.compiler.is_compiling() or branch.numel() >= saving.least(branch.element_size())

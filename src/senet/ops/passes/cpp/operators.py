@@ -61,7 +61,7 @@ FAKES: dict[str, Callable[..., Any]] = {
     "pair_moments": lambda u, r: _sums(u, 5),
     "reduce_pair": lambda da, *rest: _sums(da, 4),
     "apply_pair": _two_maps,
-    "spread_pair": _two_maps,
+    "spread_pair": lambda da, *rest: (torch.empty_like(da), da.new_empty(0) if rest[-1] is None else torch.empty_like(da)),
 }
 """Operator -> what it returns for tensors without data; arguments are in the order of `tail.cpp`, `spatial.cpp` and `pairs.cpp`."""
 

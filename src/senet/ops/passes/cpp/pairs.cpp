@@ -2,7 +2,8 @@
 //
 // Pointers, by name; T is a map's type, Wide<T> that of vectors and sums.
 //   maps (N, C, S) in either format: u, r, v, a = relu(k v + t), and their gradients du, dr, dv, da
-//   (N, C): s (gates), dz (through the squeeze); (C,): k, t, kb, kc, mu (means of v); out: sums (N, C), or (N, pieces, C)
+//   (N, C): s (gates), dz (through the squeeze), neither for a branch without gates, whose gradient is dr
+//   (C,): k, t, kb, kc, mu (means of v); out: sums (N, C), or (N, pieces, C)
 #include <torch/library.h>
 
 #include <array>
@@ -113,7 +114,7 @@ void spread_maps(
       if (kb != nullptr) d = at::vec::fmadd(load(v + offset + i, count), kbs.load(i, count), d);
       if (dv != nullptr) d = d + load(dv + offset + i, count);
       store(dr + offset + i, d, count);
-      store(du + offset + i, at::vec::fmadd(d, ss.load(i, count), dzs.load(i, count)), count);
+      if (du != nullptr) store(du + offset + i, at::vec::fmadd(d, ss.load(i, count), dzs.load(i, count)), count);
     });
   });
 }
@@ -187,17 +188,17 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> reduce_pair(
 
 std::tuple<Tensor, Tensor> spread_pair(
     const Tensor& gradients, const Tensor& activated, const Tensor& sums, const Tensor& ks, const Optional& kbs, const Tensor& kcs,
-    const Optional& of_sums, const Tensor& gates, const Tensor& dzs) {
+    const Optional& of_sums, const Optional& gates, const Optional& dzs) {
   const auto v = alike(sums, sums), da = alike(gradients, v), a = alike(activated, v);
   const auto z = shape_of(v);
-  const auto dv = alike(of_sums, v), kb = dense(kbs, v, z.c);
-  const auto k = dense(ks, v, z.c), kc = dense(kcs, v, z.c), s = dense(gates, v, z.n * z.c), dz = dense(dzs, v, z.n * z.c);
-  auto dr = new_map(v), du = new_map(v);
+  const auto dv = alike(of_sums, v), kb = dense(kbs, v, z.c), s = dense(gates, v, z.n * z.c), dz = dense(dzs, v, z.n * z.c);
+  const auto k = dense(ks, v, z.c), kc = dense(kcs, v, z.c);
+  auto dr = new_map(v), du = s ? new_map(v) : at::empty({0}, v.options());
   FOR_TYPES(v, "spread_pair", [&] {
     using A = Wide<scalar_t>;
     spread_maps(z, da.const_data_ptr<scalar_t>(), a.const_data_ptr<scalar_t>(), v.const_data_ptr<scalar_t>(), k.const_data_ptr<A>(),
-                pointer<A>(kb), kc.const_data_ptr<A>(), pointer<scalar_t>(dv), s.const_data_ptr<A>(), dz.const_data_ptr<A>(),
-                dr.mutable_data_ptr<scalar_t>(), du.mutable_data_ptr<scalar_t>());
+                pointer<A>(kb), kc.const_data_ptr<A>(), pointer<scalar_t>(dv), pointer<A>(s), pointer<A>(dz),
+                dr.mutable_data_ptr<scalar_t>(), s ? du.mutable_data_ptr<scalar_t>() : nullptr);
   });
   return {dr, du};
 }
@@ -208,7 +209,7 @@ TORCH_LIBRARY_FRAGMENT(senet_cpp, m) {
   m.def("pair_moments(Tensor u, Tensor r) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def("apply_pair(Tensor u, Tensor r, Tensor s, Tensor k, Tensor t) -> (Tensor, Tensor)");
   m.def("reduce_pair(Tensor da, Tensor a, Tensor v, Tensor mu, Tensor u, Tensor? dv) -> (Tensor, Tensor, Tensor, Tensor)");
-  m.def("spread_pair(Tensor da, Tensor a, Tensor v, Tensor k, Tensor? kb, Tensor kc, Tensor? dv, Tensor s, Tensor dz) -> (Tensor, Tensor)");
+  m.def("spread_pair(Tensor da, Tensor a, Tensor v, Tensor k, Tensor? kb, Tensor kc, Tensor? dv, Tensor? s, Tensor? dz) -> (Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(senet_cpp, CPU, m) {

@@ -12,6 +12,7 @@ The second kernel, behind the second convolution, adds up what they found, appli
 import triton
 import triton.language as tl
 
+from senet.ops.passes.triton.gate import gate_of
 from senet.ops.passes.triton.tiles import existing, of_channels, offsets_in, place, split, values
 
 # Pointers, by the names of the arguments; C channels, S positions, R hidden units, P parts of an image:
@@ -96,7 +97,7 @@ def excite_join(
                 z += tl.sum(weight * units[None, :], axis=1)
             if b2 is not None:
                 z += tl.load(b2 + channel, mask=channel < channels, other=0.0).to(wide)
-            gates = tl.expand_dims(_gate(z, GATE) * GAIN, AXIS)
+            gates = tl.expand_dims(gate_of(z, GATE) * GAIN, AXIS)
         for s in range(start, stop, POSITIONS):
             inside = existing(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
             at = place(image, s, first, size, c_stride, s_stride)
@@ -112,17 +113,3 @@ def excite_join(
             if RELU:
                 v = tl.where(v <= 0, 0.0, v)
             tl.store(out + at + offsets, v.to(out.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _gate(z, GATE: tl.constexpr):
-    """Return the gate of z; GATE is its place in `senet.ops.reference.GATE`."""
-    if GATE == 0:
-        z = 1 / (1 + tl.exp(-z))
-    elif GATE == 1:
-        z = 2 / (1 + tl.exp(-2 * z)) - 1
-    elif GATE == 2:
-        z = tl.where(z <= 0, 0.0, z)
-    else:
-        z = tl.minimum(tl.maximum(z + 3, 0.0), 6.0) / 6
-    return z

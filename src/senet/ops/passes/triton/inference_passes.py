@@ -11,14 +11,15 @@ from senet.ops.passes.partial_gate import Division, PartialGate
 from senet.ops.passes.terms import Shortcut
 from senet.ops.passes.triton import inference
 from senet.ops.passes.triton.launch import dense, launch
-from senet.ops.reference import GATE
 
 ELEMENTS = 2048
 """Elements of a tile of a map; of float64 half as many."""
-WEIGHT_ELEMENTS = 4096
+WEIGHT_ELEMENTS = 2048
 """Elements of a tile of a layer's weights, at most, and of parts; of float64 half as many."""
-FEWEST_PROGRAMS, ENOUGH = 128, 2048
-"""Programs below which blocks of channels are narrowed and positions shared; programs beyond which a program has several images."""
+FEWEST_PROGRAMS = 128
+"""Programs below which blocks of channels are narrowed."""
+ENOUGH = {"activate_squeeze": 1024, "excite_join": 2048}
+"""Programs beyond which one has several images, which read weights from the nearest cache; below it `excite_join` shares positions out."""
 MOST_TOGETHER = 8
 """Images of a program, at most."""
 
@@ -47,7 +48,7 @@ class TritonInferenceKernels:
         """See `InferenceKernels`."""
         images, channels, hidden = len(c), c.shape[1], len(w1)
         parts = c.new_empty(images, division.parts(channels), hidden, dtype=precision(c))
-        walk = _walk(c, division.channels, division.spans)
+        walk = _walk(c, division.channels, division.spans, ENOUGH["activate_squeeze"])
         block = walk.tile["CHANNELS"]
         launch(
             inference.activate_squeeze,
@@ -69,14 +70,16 @@ class TritonInferenceKernels:
         while width > 16 and images * triton.cdiv(channels, width) < FEWEST_PROGRAMS:
             width //= 2
         programs, spans = images * triton.cdiv(channels, width), 1
-        while programs * spans < ENOUGH and _positions(c) >= 64 * spans:
+        while programs * spans < ENOUGH["excite_join"] and _positions(c) >= 64 * spans:
             spans *= 2
-        walk = _walk(c, width, spans)
+        walk = _walk(c, width, spans, ENOUGH["excite_join"])
         r, r_bias = (None, None) if shortcut is None else (shortcut.map.contiguous(memory_format=layout(c)), shortcut.shift)
         given = (None,) * 4 if gate is None else (gate.parts, gate.b1, gate.w2, gate.b2)
         pieces, hidden = (1, 1) if gate is None else gate.parts.shape[1:]
         rows = triton.next_power_of_2(pieces)
-        gain: Any = 1.0 if gate is None else gate.gain
+        name: Any
+        gain: Any
+        name, gain = ("relu", 1.0) if gate is None else (gate.name, gate.gain)
         launch(
             inference.excite_join,
             walk.programs(images, channels),
@@ -85,7 +88,7 @@ class TritonInferenceKernels:
             **walk.tile,
             HIDDEN=_chunk(hidden, max(rows, width), c),
             PIECES=rows,
-            GATE=0 if gate is None else list(GATE).index(gate.name),
+            GATE=name,
             GAIN=gain,
             RELU=relu,
         )
@@ -101,13 +104,13 @@ def _sizes(c: Tensor) -> tuple[int, int, int]:
     return (positions, 1, c.shape[1]) if layout(c) == torch.channels_last else (positions, positions, 1)
 
 
-def _walk(c: Tensor, width: int, spans: int) -> _Walk:
+def _walk(c: Tensor, width: int, spans: int, enough: int) -> _Walk:
     """Return how programs walk over maps like c that are cut to blocks of channels and spans."""
     length = 8 * triton.cdiv(triton.cdiv(_positions(c), spans), 8)  # whole 16 bytes of a contiguous map of half precision
     elements = ELEMENTS * torch.float32.itemsize // precision(c).itemsize
     rows = max(1, min(triton.next_power_of_2(length), elements // width))
     programs = len(c) * triton.cdiv(c.shape[1], width) * spans
-    together = max(1, min(MOST_TOGETHER, programs // ENOUGH))
+    together = max(1, min(MOST_TOGETHER, programs // enough))
     axis = 0 if layout(c) == torch.channels_last else 1
     return _Walk(together, spans, length, {"CHANNELS": width, "POSITIONS": rows, "AXIS": axis, "num_warps": 4})
 

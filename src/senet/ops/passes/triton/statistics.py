@@ -62,33 +62,34 @@ def over_images(
 @triton.jit
 def store_normalization(
     mean, squares, count, gamma, beta, running_mean, running_var, batches, momentum, mu, inverse_std, scale, shift, var,
-    c, there, once, WIDE: tl.constexpr, BATCH: tl.constexpr, EPS: tl.constexpr,
+    c, channels, tile, block, WIDE: tl.constexpr, BATCH: tl.constexpr, EPS: tl.constexpr,
 ):  # fmt: skip
-    """Store what a normalisation does to channels, and return its scale and shift; `there` says which of the channels are stored.
+    """Store what a normalisation does to channels, which the first tile does, and return its scale and shift.
 
     With BATCH, mean and squares are those of `count` values, and the running averages move to them unless `batches` is None, which the
-    program with `once` counts; else the running statistics are taken.
+    first block counts; else the running statistics are taken.
     """
+    there, stored = c < channels, where_first(tile, c, channels)
     if BATCH:
         variance = squares / count
         if batches is not None:
             old_mean, old_var = loaded(running_mean, c, there, 0.0, WIDE), loaded(running_var, c, there, 0.0, WIDE)
-            tl.store(running_mean + c, old_mean + momentum * (mean - old_mean), mask=there)
-            tl.store(running_var + c, old_var + momentum * (squares / (count - 1) - old_var), mask=there)
-            if once:
+            tl.store(running_mean + c, old_mean + momentum * (mean - old_mean), mask=stored)
+            tl.store(running_var + c, old_var + momentum * (squares / (count - 1) - old_var), mask=stored)
+            if (tile == 0) & (block == 0):
                 tl.store(batches, tl.load(batches) + 1)
         if var is not None:
-            tl.store(var + c, squares / (count - 1), mask=there)
+            tl.store(var + c, squares / (count - 1), mask=stored)
     else:
         mean = loaded(running_mean, c, there, 0.0, WIDE)
         variance = loaded(running_var, c, there, 1.0, WIDE)
     inverse = tl.rsqrt(variance + EPS)
     k = inverse * loaded(gamma, c, there, 1.0, WIDE)
     t = loaded(beta, c, there, 0.0, WIDE) - mean * k
-    tl.store(mu + c, mean, mask=there)
-    tl.store(inverse_std + c, inverse, mask=there)
-    tl.store(scale + c, k, mask=there)
-    tl.store(shift + c, t, mask=there)
+    tl.store(mu + c, mean, mask=stored)
+    tl.store(inverse_std + c, inverse, mask=stored)
+    tl.store(scale + c, k, mask=stored)
+    tl.store(shift + c, t, mask=stored)
     return k, t
 
 
@@ -105,7 +106,7 @@ def share_hidden(
         z = tl.where(inside, tl.load(p + at, mask=inside, other=0.0) * k[None, :] + t[None, :], 0.0)
         tl.store(squeeze + at, z, mask=inside & where_first(tile, c, channels)[None, :])
         to, there = matrix_at(n, r, images, width)
-        h = tl.dot(z, w, input_precision="ieee")
+        h = tl.dot(z, w, input_precision="ieee", out_dtype=WIDE)
         tl.store(partial + block * images * width + to, h, mask=there)
 
 
@@ -125,7 +126,6 @@ def statistics(
     blocks = tl.cdiv(channels, BLOCK)
     tile, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
     c = block * BLOCK + tl.arange(0, BLOCK)
-    there = c < channels
     count = tl.cast(images, wide) * tl.cast(positions, wide)
     of_all, squares = tl.zeros((BLOCK,), wide), tl.zeros((BLOCK,), wide)
     if tile < tiles:
@@ -133,7 +133,7 @@ def statistics(
             of_all, squares = over_images(mean, m2, means, c, images, channels, positions, spans, length, wide, BLOCK, IMAGES, SPANS)
         k, t = store_normalization(
             of_all, squares, count, gamma, beta, running_mean, running_var, batches, momentum, mu, inverse_std, scale, shift, var,
-            c, where_first(tile, c, channels), tl.program_id(0) == 0, wide, m2 is not None, EPS,
+            c, channels, tile, block, wide, m2 is not None, EPS,
         )  # fmt: skip
         if w1 is not None:
             p = mean
@@ -147,5 +147,5 @@ def statistics(
             of_all, squares = over_images(r_mean, r_m2, None, c, images, channels, positions, spans, length, wide, BLOCK, IMAGES, SPANS)
         store_normalization(
             of_all, squares, count, r_gamma, r_beta, r_running_mean, r_running_var, r_batches, r_momentum,
-            r_mu, r_inverse_std, r_scale, r_shift, r_var, c, there, block == 0, wide, r_m2 is not None, R_EPS,
+            r_mu, r_inverse_std, r_scale, r_shift, r_var, c, channels, 0, block, wide, r_m2 is not None, R_EPS,
         )  # fmt: skip

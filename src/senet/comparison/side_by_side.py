@@ -1,0 +1,194 @@
+"""Several runs at a time on one device, each in a process of its own."""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+
+from senet.comparison.worker import RunOrder, Surroundings, work
+from senet.errors import UsageError
+from senet.training.interruption import Interrupted, Interruption
+from senet.training.progress import Progress, RunProgress
+from senet.userfile import UserFiles, allowed_code
+
+GO_ON = "the same command goes on from there"
+SECONDS_TO_LISTEN = 0.25
+"""How long messages are waited for between two looks at signals."""
+SECONDS_TO_END = 10.0
+"""How long a process that has nothing more to do may take to end."""
+
+
+class JobError(Exception):
+    """Failure of a run in a process of its own.
+
+    Args:
+        line: which run it is, and what happened.
+        exit_code: that of the failure.
+    """
+
+    def __init__(self, line: str, exit_code: int) -> None:
+        super().__init__(line)
+        self.exit_code = exit_code
+
+
+class _Worker:
+    """Process that trains, as the one that made it sees it."""
+
+    def __init__(self, surroundings: Surroundings, progress: Progress) -> None:
+        context = get_context("spawn")  # CUDA does not survive a fork
+        self.pipe, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=work, args=(theirs, surroundings))
+        self.order: RunOrder | None = None
+        self._progress, self._bars = progress, ExitStack()
+        self._bar: RunProgress | None = None
+        with _held_back():
+            self.process.start()
+        theirs.close()
+
+    def give(self, order: RunOrder) -> None:
+        """Tell it what to train."""
+        self.order = order
+        with suppress(OSError):  # it has died, which is seen when its end of the pipe is read
+            self.pipe.send(order)
+
+    def hear(self) -> tuple[Any, ...] | None:
+        """Take one message; show it if it is progress, else return it."""
+        try:
+            name, *rest = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join(SECONDS_TO_END)
+            return "died", self.process.exitcode
+        if name == "print":
+            self._progress.print(*rest)
+        elif name == "run":
+            self._bar = self._bars.enter_context(self._progress.run(**rest[0]))
+        elif name in ("update", "epoch") and self._bar is not None:
+            getattr(self._bar, name)(*rest)
+        else:
+            return (name, *rest)
+        return None
+
+    def leave(self, *, trained: bool) -> None:
+        """Stop showing the run in hand, which has come to its end or not."""
+        self.order, self._bar = None, None
+        bars, self._bars = self._bars, ExitStack()
+        if trained:
+            bars.close()
+        else:
+            with suppress(_Unfinished), bars:
+                raise _Unfinished
+
+    def stop(self) -> None:
+        """Ask it to save and end."""
+        if self.process.pid is not None and self.process.is_alive():
+            os.kill(self.process.pid, signal.SIGTERM)
+
+    def end(self) -> None:
+        """Let it go, or if it will not, kill it: a run folder survives that."""
+        self.pipe.close()
+        self.process.join(SECONDS_TO_END if self.order is None else 0)
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+
+
+class _Unfinished(Exception):  # noqa: N818 - not an error: how a display learns that its run has not come to its end
+    pass
+
+
+def train_side_by_side(orders: Sequence[RunOrder], jobs: int, progress: Progress) -> None:
+    """Train runs in up to `jobs` processes, in their order; each process has its share of the CPU threads.
+
+    When one fails, the others are saved and stopped.
+
+    Args:
+        orders: what to train.
+        jobs: how many at a time.
+        progress: the common display.
+
+    Raises:
+        UsageError: under torchrun, whose processes train one run together.
+        Interrupted: after a signal, when all have saved.
+        JobError: for the first run that failed; it is named.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UsageError("--jobs trains several runs side by side and torchrun one run in several processes: leave out one of the two")
+    waiting, count = deque(orders), min(jobs, len(orders))
+    surroundings = Surroundings(max(1, torch.get_num_threads() // max(1, count)), allowed_code(), UserFiles())
+    workers: list[_Worker] = []
+    with Interruption() as interruption:
+        try:
+            workers += (_Worker(surroundings, progress) for _ in range(count))
+            for worker in workers:
+                worker.give(waiting.popleft())
+            try:
+                for worker, message in _messages(workers, interruption.check):
+                    failure = _failure(worker, message)
+                    worker.leave(trained=message[0] == "done")
+                    if failure is not None:
+                        raise failure
+                    if waiting:
+                        worker.give(waiting.popleft())
+            except (Interrupted, JobError):
+                _save_all(workers)
+                raise
+        except Interrupted as stop:
+            raise Interrupted(stop.signum, GO_ON) from None
+        finally:
+            for worker in workers:
+                worker.end()
+
+
+def _messages(workers: Sequence[_Worker], check: Callable[[], object] = lambda: None) -> Iterator[tuple[_Worker, tuple[Any, ...]]]:
+    """Pass on what is no progress, as long as any process trains; `check` is called between messages, since one must be read whole."""
+    while busy := {worker.pipe: worker for worker in workers if worker.order is not None}:
+        check()
+        for pipe in wait(list(busy), SECONDS_TO_LISTEN):
+            assert isinstance(pipe, Connection)
+            message = busy[pipe].hear()
+            if message is not None:
+                yield busy[pipe], message
+
+
+def _save_all(workers: Sequence[_Worker]) -> None:
+    """Have all runs saved, and wait for that."""
+    for worker in workers:
+        worker.stop()
+    for worker, _ in _messages(workers):
+        worker.leave(trained=False)
+
+
+def _failure(worker: _Worker, message: tuple[Any, ...]) -> JobError | None:
+    """Return the error of a run that has failed."""
+    name, *rest = message
+    if name == "done":
+        return None
+    exit_code = 1
+    if name == "failed":
+        what, exit_code = rest
+    elif name == "stopped":
+        what = "its process was told to stop, and saved"
+    elif rest[0] is not None and rest[0] < 0:
+        what = f"its process was killed by {signal.Signals(-rest[0]).name}"
+    else:
+        what = f"its process ended with exit code {rest[0]}"
+    label = worker.order.label if worker.order else "a run"
+    return JobError(f"{label}: {what}; what else was training is saved, and {GO_ON}", exit_code)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM while a process starts: it inherits that, and nothing reaches it before it can save."""
+    resource_tracker.ensure_running()  # which would end the holding back, were it started in between
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

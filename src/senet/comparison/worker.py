@@ -1,0 +1,138 @@
+"""A process that trains the runs it is told to, one after the other, and reports how far it is."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from senet.data.workers import signal_at_parents_end
+from senet.errors import UsageError
+from senet.recipe import Recipe
+from senet.results.metric import Metric
+from senet.results.run_folder import MetricsRow, RunFolder
+from senet.streams import prepare_streams
+from senet.training.interruption import NOTICES, Interrupted, Interruption, be_led
+from senet.training.loop import train
+from senet.training.progress import Progress, RunProgress
+from senet.userfile import UserFiles, allow_code, with_place
+
+Send = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """Run to be trained, or to be gone on with.
+
+    Args:
+        label: what progress calls it.
+        recipe: its recipe.
+        run: its folder.
+    """
+
+    label: str
+    recipe: Recipe
+    run: RunFolder
+
+    def train(self, progress: Progress) -> None:
+        """Train it, from its checkpoint if it has one."""
+        where: dict[str, Any] = {{True: "resume", False: "folder"}[self.run.has_checkpoint()]: self.run.path}
+        train(self.recipe, **where, progress=progress, label=self.label)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Settings that a process takes over from the one that made it.
+
+    Args:
+        threads: CPU threads that it may use.
+        allowed: files and folders of code that recipes may name.
+        files: the user's files that were run; unpickled, they run again.
+    """
+
+    threads: int
+    allowed: tuple[Path, ...]
+    files: UserFiles
+
+
+class Report(Progress):
+    """Progress that is shown by another process.
+
+    Args:
+        send: called with the name of a method of `Progress` or `RunProgress`, and its arguments.
+    """
+
+    def __init__(self, send: Send) -> None:
+        super().__init__(enabled=False)
+        self._send = send
+
+    def print(self, line: str) -> None:
+        """Have a line printed."""
+        self._send("print", line)
+
+    @contextmanager
+    def run(self, label: str, *, epochs: int, steps: int, done: int = 0) -> "Iterator[RunProgress]":
+        """Have a run shown."""
+        self._send("run", {"label": label, "epochs": epochs, "steps": steps, "done": done})
+        yield RunReport(self, label, epochs, epochs * steps, done, None, self._send)
+
+
+class RunReport(RunProgress):
+    """Progress of one run that is shown by another process, made by `Report.run`."""
+
+    def __init__(self, progress: Report, label: str, epochs: int, total: int, done: int, task: None, send: Send) -> None:
+        super().__init__(progress, label, epochs, total, done, task)
+        self._send = send
+
+    def update(self, step: int, epoch: int, loss: float | None) -> None:
+        """Have shown where the run is."""
+        super().update(step, epoch, loss)  # which notes the time, so that not every step is reported
+        self._send("update", step, epoch, loss)
+
+    def epoch(self, row: MetricsRow, primary: Metric) -> None:
+        """Have a finished epoch shown."""
+        self._send("epoch", dict(row), primary)
+
+
+def work(pipe: Connection, surroundings: Surroundings) -> None:
+    """Train what comes through a pipe until nothing more comes, or a signal does.
+
+    What goes back is ("done",), ("failed", line, exit code), ("stopped",), or progress. The process is the leader of its own group, so that
+    Ctrl-C reaches the one that made it alone, which passes it on; it saves and ends when that one is killed (Linux).
+    """
+    os.setpgid(0, 0)
+    for signum in NOTICES:
+        signal.signal(signum, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which also forgets one that was held back
+    be_led()
+    with Interruption() as interruption:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        signal_at_parents_end(signal.SIGTERM)
+        prepare_streams()
+        torch.set_num_threads(surroundings.threads)
+
+        def send(*message: Any) -> None:
+            with suppress(OSError):  # nobody listens any more: the run is saved all the same
+                pipe.send(message)
+
+        with allow_code(*surroundings.allowed), suppress(EOFError, Interrupted):
+            for order in interruption.guard(iter(pipe.recv, None)):
+                send(*_outcome(order, send))
+
+
+def _outcome(order: RunOrder, send: Send) -> tuple[Any, ...]:
+    """Train a run, and return how that ended."""
+    try:
+        order.train(Report(send))
+    except Interrupted:
+        return ("stopped",)
+    except Exception as error:  # of any kind: the process that made this one has to name the run
+        foreseen = isinstance(error, UsageError) or hasattr(error, "exit_code")
+        line = str(error) if foreseen else with_place(f"{type(error).__name__}: {error}", error)
+        return "failed", line, getattr(error, "exit_code", 2 if isinstance(error, UsageError) else 1)
+    return ("done",)

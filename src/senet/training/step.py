@@ -1,0 +1,76 @@
+"""One step of stochastic gradient descent: what the host decides of it, and what the device does, operation by operation."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from senet.data.batch import Batch
+from senet.ops.backend import backend, fastest, requested
+from senet.tasks.answers import counts_of, losses_of
+from senet.training.job import Job
+from senet.training.optim import set_rate
+from senet.training.seeding import seed_of
+from senet.training.tally import Figures
+
+DeviceStep = Callable[[Batch], Figures]
+"""What the device does in a step, called with the batch as it was loaded."""
+
+
+def train_step(job: Job, step: DeviceStep, batch: Batch) -> Figures:
+    """Take the next step of a run: random numbers, the learning rate, and whether the average begins are of its place in the run."""
+    place = job.state.step
+    torch.manual_seed(seed_of(job.recipe.seed, "step", place, job.fabric.global_rank))  # for dropout and its like
+    set_rate(job.optimizer, job.schedule.rate(place))
+    if job.average is not None:
+        job.average.count()
+    return step(batch)
+
+
+class EagerStep:
+    """The device's part of a step, launched operation by operation.
+
+    Args:
+        job: the run.
+        network: its network as training calls it, see `Job.wrap`.
+    """
+
+    def __init__(self, job: Job, network: nn.Module) -> None:
+        self._job, self._network = job, network
+        self._tails = _tails(job)
+
+    def __call__(self, batch: Batch) -> Figures:
+        """Take the step."""
+        images, targets, _ = self._job.to_device(batch)
+        return self.compute(images, targets)
+
+    def compute(self, images: Tensor, targets: Any) -> Figures:
+        """Take the step for images and targets on the device; nothing of it is decided on the host."""
+        job, clip_norm = self._job, self._job.recipe.optim.clip_norm
+        with self._request():
+            job.optimizer.zero_grad()  # not at the end: the allocator hands the freed gradients to the activations, without page faults
+            outputs = self._network(images)
+            losses = losses_of(job.task, outputs, targets)
+            job.fabric.backward(losses["loss"])
+        if clip_norm is not None:
+            job.fabric.clip_gradients(self._network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips these itself
+        job.optimizer.step()
+        if job.average is not None:
+            job.average.follow(job.model)
+        return Figures.of(losses, counts_of(job.task, outputs, targets))
+
+    def _request(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._tails is None else backend(self._tails)
+
+
+def _tails(job: Job) -> str | None:
+    """Return the backend of the residual tails, None for whichever is chosen map by map.
+
+    A graph pays for no launches, so that kernels serve maps of any size there. Steps that could be captured and are not ask for the same,
+    else their weights would be others.
+    """
+    if job.fabric.device.type != "cuda" or job.fabric.world_size > 1 or job.recipe.training.compile:
+        return None
+    return requested() or fastest("cuda").name
