@@ -24,7 +24,7 @@ LIMIT = 4096
 BY_TYPE = frozenset((bool, float))
 """Types of arguments by which kernels are told apart, whatever their values."""
 
-NUMBERS = BY_TYPE | {int, type(None)}
+NO_TENSORS = BY_TYPE | {int, type(None)}
 """Types of arguments that are no tensors."""
 
 
@@ -77,7 +77,7 @@ class Launcher:
         given: list[Any] = []
         for v in arguments:
             kind = type(v)
-            if kind is Tensor or kind not in NUMBERS:
+            if kind is Tensor or kind not in NO_TENSORS:
                 address = v.data_ptr()
                 key += (v.dtype, v.get_device(), address % ALIGNMENT)
                 given.append(address)
