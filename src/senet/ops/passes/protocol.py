@@ -7,7 +7,7 @@ float64 maps float64. No pass writes to what it is given, and each is determinis
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -158,13 +158,13 @@ class TailKernels(Protocol):
         ...
 
 
-def has_whole_tails(kernels: Kernels) -> TypeGuard[TailKernels]:
-    """Return whether a backend has whole tails; every tail asks, so it is found out once a class."""
-    return _is_subclass(type(kernels))
+def whole_tails(kernels: Any) -> TailKernels | None:
+    """Return a backend's passes if it has whole tails, else None; every tail asks, so it is found out once a class."""
+    return kernels if _has_tails(type(kernels)) else None
 
 
 @cache
-def _is_subclass(backend: type) -> bool:
+def _has_tails(backend: type) -> bool:
     return issubclass(backend, TailKernels)
 
 
