@@ -12,7 +12,7 @@ from senet.atomic import write_text
 from senet.measuring.numbers import plural
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", *sorted((ROOT / "docs" / "blocks").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "gpu.md", *sorted((ROOT / "docs" / "blocks").glob("*.md")))
 MARKS = re.compile(r"(<!-- benchmarks (?P<pattern>\S+)(?: (?P<what>\w+))?(?: (?P<only>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Tree = Mapping[str, Any]
@@ -40,7 +40,7 @@ QUANTITIES: dict[str, tuple[str, str, Callable[[Tree, str], float | None]]] = {
 def table(pattern: str, what: str = "time", only: str | None = None) -> str:
     """Return what all results whose file matches a wildcard say, of one column or of all, as Markdown, with their environment below."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "benchmarks" / "results").glob(f"{pattern}.*.json"))]
-    return (breakdown_table(read) if what == "breakdown" else _ratio_table(read, what, only)) or NOT_YET
+    return (TABLES[what](read) if what in TABLES else _ratio_table(read, what, only)) or NOT_YET
 
 
 def _ratio_table(read: list[Tree], what: str, only: str | None) -> str:
@@ -69,6 +69,33 @@ def breakdown_table(read: list[Tree]) -> str:
         lines += ["| " + " | ".join(["all", *(f"{sum(column.values()):.0f}" for column in columns.values())]) + " |"]
         lines += ["", _provenance([result], f"mean of {result['steps']} steps under the profiler of torch", "breakdown"), ""]
     return "\n".join(lines)
+
+
+def promises_table(read: list[Tree]) -> str:
+    """Return what was promised of a GPU, what is predicted, and what devices gave, as Markdown; empty if there is nothing."""
+    columns = {result["device"] if result["benchmark"] == "gpu" else "predicted": result for result in read}
+    if not columns:
+        return ""
+    figure = {name: "value" if result["benchmark"] == "gpu" else "predicted" for name, result in columns.items()}
+    lines = ["| " + " | ".join(["", "a16d6e0", "target", *columns]) + " |", "|---" * (len(columns) + 3) + "|"]
+    for place, promise in enumerate(read[0]["targets"]):
+        name = f"{promise['about']}{promise['unit'] and ', ' + promise['unit']}"
+        found = [result["targets"][place][figure[column]] for column, result in columns.items()]
+        lines.append("| " + " | ".join([name, *map(_figure, (promise["before"], promise["limit"], *found))]) + " |")
+    said = [
+        f"{name}: {'`python -m benchmarks.gpu --predict`' if figure[name] == 'predicted' else '`python -m benchmarks.gpu`'}, "
+        f"torch {result['versions']['torch']}, {result['date'][:10]}"
+        for name, result in columns.items()
+    ]
+    return "\n".join([*lines, "", f"({'; '.join(said)}. `python -m benchmarks.table` writes this table.)", ""])
+
+
+TABLES: dict[str, Callable[[list[Tree]], str]] = {"breakdown": breakdown_table, "promises": promises_table}
+"""What a mark asks for, beside ratios -> the table."""
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def _cell(ratio: float | None) -> str:

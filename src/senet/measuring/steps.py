@@ -42,7 +42,12 @@ class TrainingStep:
     autocast: torch.dtype | None = None
 
     def __call__(self) -> None:
-        """Take the step."""
+        """Take the step, and wait for its end."""
+        self.begin()
+        synchronize(self.inputs[0].device)
+
+    def begin(self) -> None:
+        """Take the step without waiting, as it can be captured in a CUDA graph."""
         self.zero_grad()
         device = self.inputs[0].device
         with _tails_by(self.tails):
@@ -52,7 +57,6 @@ class TrainingStep:
             loss.backward(self.gradient)
         if self.optimizer is not None:
             self.optimizer.step()
-        synchronize(device)
 
     def zero_grad(self) -> None:
         """Drop the gradients, so that the step neither adds to them nor finds their memory."""
@@ -75,10 +79,14 @@ class InferenceStep:
     tails: str | None = None
 
     def __call__(self) -> None:
-        """Take the step."""
+        """Take the step, and wait for its end."""
+        self.begin()
+        synchronize(self.inputs[0].device)
+
+    def begin(self) -> None:
+        """Take the step without waiting, as it can be captured in a CUDA graph."""
         with torch.inference_mode(), _tails_by(self.tails):
             self.model(*self.inputs)
-        synchronize(self.inputs[0].device)
 
 
 def cross_entropy_of(labels: Tensor) -> Callable[[Tensor], Tensor]:

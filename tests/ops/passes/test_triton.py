@@ -192,6 +192,10 @@ class TestOnDevice:
         case = replace(tail_passes.on(FORMS[0], "cuda"), shape=(2676, 256, 56, 56), dtype=torch.bfloat16, layout=layout)
         check(case, tail_passes.beyond_32_bits(case))
 
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch's compiler imports and calls itself
+    @pytest.mark.filterwarnings("ignore::FutureWarning")
+    @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")
+    @pytest.mark.filterwarnings("ignore:Please use the new API settings to control TF32:UserWarning")
     def test_one_graph(self) -> None:
         assert tail_passes.compiled_whole("inductor", "cuda")
 

@@ -97,11 +97,15 @@ def compile_tail(case: Case) -> None:
     tail.backward(passes, x, Saved.of(output.saved.row(), has_shortcut=True))
 
 
+SPILL = 16
+"""Bytes of stack that are let pass: ptxas rather has two programs on a multiprocessor, of 64 registers a thread, than 66 registers."""
+
+
 class TestCompiled:
     def test_nothing_spills(self, compiled: list[tuple[str, Any]], tmp_path: Path) -> None:
         compile_tail(replace(PROJECTED, shape=(32, 512, 28, 28), dtype=torch.bfloat16, hidden=32))
         assert len(compiled) == 4 + 5
-        assert not ahead_of_time.spilt(compiled, tmp_path, 0)
+        assert not ahead_of_time.spilt(compiled, tmp_path, SPILL)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("form", [SE, PROJECTED, replace(PLAIN, r_norm="batch")], ids=["se", "projected", "plain"])
@@ -109,7 +113,7 @@ class TestCompiled:
     def test_nothing_spills_in(self, compiled: list[tuple[str, Any]], tmp_path: Path, form: Case, size: tuple[int, int]) -> None:
         channels, side = size
         compile_tail(replace(form, shape=(256, channels, side, side), dtype=torch.bfloat16, hidden=channels // 16))
-        assert not ahead_of_time.spilt(compiled, tmp_path, 0)
+        assert not ahead_of_time.spilt(compiled, tmp_path, SPILL)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -1,0 +1,1 @@
+"""What SE costs on a GPU, in one call of at most eight minutes: `python -m benchmarks.gpu --help`."""

@@ -1,0 +1,109 @@
+"""The functions that are timed: forms of a network, by how PyTorch runs them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.place import Place
+from senet.benchmarking.engines import ENGINES
+from senet.benchmarking.run import Candidates
+from senet.benchmarking.workload import Workload
+from senet.errors import reason_of
+from senet.measuring.device import synchronize
+from senet.measuring.steps import InferenceStep, TrainingStep
+
+Step = TrainingStep | InferenceStep
+WARM_UP = 3
+"""Steps before a capture."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Step that a CUDA graph repeats.
+
+    Args:
+        graph: the graph.
+        device: what it runs on.
+        repeats: how often it is started before the device is waited for.
+    """
+
+    graph: torch.cuda.CUDAGraph
+    device: torch.device
+    repeats: int = 1
+
+    def __call__(self) -> None:
+        """Take the steps, and wait for their end."""
+        for _ in range(self.repeats):
+            self.graph.replay()
+        synchronize(self.device)
+
+
+def captured(step: Step, repeats: int = 1) -> Callable[[], object]:
+    """Return a step as one CUDA graph, its tails by Triton unless it says otherwise; elsewhere than on CUDA the step itself."""
+    device = step.inputs[0].device
+    if device.type != "cuda":
+        return step.__call__
+    step = replace(step, tails=step.tails or "triton")
+    aside, pool = _of_captures()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(WARM_UP):
+            step.begin()
+    torch.cuda.current_stream().wait_stream(aside)
+    torch.cuda.empty_cache()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool, stream=aside):
+        step.begin()
+    return Replay(graph, device, repeats)
+
+
+@cache
+def _of_captures() -> tuple[torch.cuda.Stream, Any]:
+    """Return the stream of warm-ups and captures, and the memory that all graphs share: none finds there what another has left."""
+    return torch.cuda.Stream(), torch.cuda.graph_pool_handle()
+
+
+def compiled(step: Step) -> Callable[[], object]:
+    """Return a step whose network torch.compile runs."""
+    return replace(step, model=torch.compile(step.model, dynamic=False)).__call__  # pyright: ignore[reportArgumentType]
+
+
+MODIFIERS: dict[str, Callable[[Step], Callable[[], object]]] = {"": lambda step: step, "graph": captured, "compiled": compiled}
+"""Last word of a row -> what is made of the step."""
+
+
+def row_function(work: Workload, row: str) -> Callable[[], object]:
+    """Return the function of a row "form engine [modifier]", run once."""
+    form, engine, *modifier = row.split()
+    kind = next(name for name in work.forms if name != "plain") if form != "plain" else form
+    step = ENGINES[engine].build(work, kind)
+    function = MODIFIERS[modifier[0]](step) if modifier and isinstance(step, Step) else step  # else: not of PyTorch
+    function()
+    return function if not modifier and engine in ("eager", "fused", "timm") else function.__call__  # memory is that of eager steps
+
+
+def rows_of(work: Workload, rows: Sequence[str]) -> tuple[Candidates, dict[str, str]]:
+    """Build the rows of a table; one that cannot be built is left out, with its reason.
+
+    Returns:
+        the functions, and row -> reason.
+    """
+    functions: dict[str, Callable[[], object]] = {}
+    failed: dict[str, str] = {}
+    for row in rows:
+        try:
+            functions[row] = row_function(work, row)
+        except Exception as error:  # an engine's own, of any kind: the others are measured all the same
+            failed[row] = f"{type(error).__name__}: {reason_of(error, 300)}"
+    return Candidates(functions), failed
+
+
+def compared(place: Place, work: Workload, rows: Sequence[str]) -> dict[str, Any]:
+    """Measure the rows of a table, ready for JSON."""
+    candidates, failed = rows_of(work, rows)
+    if not candidates.functions:
+        return {"failed": failed}
+    return place.measured(candidates, work.about, work.settings.mode).to_dict() | {"failed": failed}

@@ -1,0 +1,162 @@
+"""What bytes and launches let expect of each promise, without a device; nothing here was measured on the present kernels.
+
+Measured parts are those of one H100 80GB HBM3, torch 2.11.0+cu130, Triton 3.6, 2026-11-26, at commit a16d6e0. Launches of tails are counted
+in the code as it is, with Triton compiling for an H100 that is not there; convolutions and pooling stay as they were.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.gpu.targets import TARGETS
+from benchmarks.launches import device_or_stand_in, kernels_of, steps
+from benchmarks.run import COMMITTED, HERE
+from senet.atomic import write_text
+from senet.measuring.machine import bench_environment
+
+RATE = 3.02e12
+"""Bytes a second of a copy; measured."""
+REACHED = 10.3 / 12.6
+"""Share of that rate that the passes of all tails of a step reach; measured."""
+LAUNCH = 2.25e-6
+"""Seconds of a launch in a CUDA graph; between 2 and 2.5 us, published."""
+SMALL = 4e-6
+"""Seconds of a kernel over vectors, its launch included; assumed."""
+
+EAGER = 62.8e-3, 63.8e-3
+"""Step of plain ResNet-50 at 256 images by the definition, in a graph and launched one by one; measured."""
+FUSED = 53.5e-3
+"""The plain step with its 16 tails fused, in a graph; measured with more launches than there are today."""
+COMPILED = 45.0e-3
+"""The plain step by torch.compile; measured."""
+INNER = 16e-3, 8.2 / 13
+"""The 33 other BNs with their ReLUs by the definition, measured; and passes over maps of the fused form over those of the definition."""
+TAILS, UNIT, INDUCTOR = 16, 2.826e9, 35.8e9
+"""Tails, bytes of all their maps once, and bytes that Inductor's plain tails move, forward and backward."""
+VECTORS = 0.54e9
+"""Bytes of the vectors of all SE tails, at most."""
+
+MAPS = {"C256 @ 56": 411.0e6, "C512 @ 28": 205.5e6, "C2048 @ 7": 51.4e6}
+"""Map -> its bytes at 256 images."""
+
+INFERENCE = {"plain b256": 11.22e-3, "timm SE b256": 14.14e-3, "plain b1": 0.448e-3}
+"""Best forms; measured."""
+PROLOGUE = 3e-6
+"""Seconds that a unit's gate takes inside a kernel that the plain network has, too: both FCs; assumed."""
+
+STEPS, BATCHES = 390, 40
+"""Training steps and validation batches of an epoch of CIFAR-10 at 128 images."""
+CONVOLUTION = 6
+"""Launches of a convolution, forward and backward with conversions to bfloat16; assumed."""
+EPOCH_BYTES = {"preresnet20": 0.1, "preresnet110": 0.6}
+"""Seconds of an epoch's bytes and products; the first published in the same table as the others, the second by its 5.6 times more units."""
+EPOCH_END = 0.1
+"""Seconds of validation's figures, weights and checkpoint at the end of an epoch; assumed."""
+UNITS = {"preresnet20": 9, "preresnet110": 54}
+"""Network -> residual units, of two convolutions each."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Launches of the kernels of one tail, forward and backward, by its form in `benchmarks.launches`, and the host's microseconds."""
+
+    launches: Mapping[str, int]
+    host: float
+
+    def small(self, form: str) -> int:
+        """Return the launches over vectors: all but two passes over maps in each direction."""
+        return self.launches[f"{form}, training"] - 4
+
+
+def counted() -> Counts:
+    """Count launches of the operator in the code as it is, and take the host's time from the committed measurement."""
+    with device_or_stand_in() as device:
+        launches = {}
+        for name, both in steps(device).items():
+            both["triton"]()
+            launches[name] = kernels_of(both["triton"])
+    (file,) = (HERE / "results").glob("launches.*.json")
+    return Counts(launches, json.loads(file.read_text(encoding="utf-8"))["tails"]["identity, SE, training"]["triton"]["host"])
+
+
+def predictions(counts: Counts) -> dict[str, tuple[float, str]]:
+    """Return for the promises, in their order by what they are about, the value and how it was found."""
+    gate = TAILS * (counts.small("identity, SE") - counts.small("identity, plain")) * SMALL + VECTORS / RATE
+    saved_inner = INNER[0] * (1 - INNER[1])
+    plain = FUSED - saved_inner
+    se = plain + gate
+    compiled = COMPILED - INDUCTOR / RATE + 10.97 * UNIT / RATE / REACHED + gate
+    floors = {name: 10.13 * size / RATE for name, size in MAPS.items()}
+    tail = {name: (floor / REACHED + counts.small("identity, SE") * SMALL) / floor for name, floor in floors.items()}
+    epochs = {name: _epoch(name, counts, "plain") for name in UNITS}
+    recalibrated = _epoch("preresnet20", counts, "SE")
+    inference = INFERENCE["plain b256"] + TAILS * PROLOGUE
+    values = [
+        (se / EAGER[1], "device-bound: the step of the row below, over the plain step launched one by one"),
+        (se / EAGER[0], "plain fused step, less 33 x BN and ReLU at 8.2 of 13 passes, plus launches and bytes of the gates' vectors"),
+        (se / plain, "launches and bytes of the gates' vectors"),
+        (compiled / COMPILED, "Inductor's tails, at the full rate, exchanged for the operator's at the rate that its passes reach"),
+        *((value, "10.13 passes at the rate that all passes together reach, and the launches over vectors") for value in tail.values()),
+        (counts.host / 1000, "benchmarks.launches, on a CPU without a GPU; the driver's part assumed"),
+        (inference / INFERENCE["plain b256"], "as many kernels and bytes as the plain form; 16 gates inside of them"),
+        (inference / INFERENCE["timm SE b256"], "the same, over the measured peer"),
+        ((INFERENCE["plain b1"] + TAILS * PROLOGUE) / INFERENCE["plain b1"], "the same"),
+        (10.87 / 10.84, "measured: fused tails keep x, y and a mask, with a gate or without"),
+        (epochs["preresnet20"], "launches in a graph, bytes, and the end of an epoch"),
+        (recalibrated / epochs["preresnet20"], "the same, with the launches of the gates"),
+        (epochs["preresnet110"], "launches in a graph, bytes, and the end of an epoch"),
+    ]
+    return {target.about: value for target, value in zip(TARGETS, values, strict=True)}
+
+
+def _epoch(network: str, counts: Counts, form: str) -> float:
+    """Return the seconds of an epoch in which each step is one graph."""
+    units = UNITS[network]
+    inner = counts.launches["none, plain, training"]
+    unit = 2 * CONVOLUTION + inner + counts.launches["pair, SE, training" if form == "SE" else "none, plain, training"] + (form != "SE")
+    forward = (
+        2 * 2 + counts.launches["none, plain, forward"] + counts.launches["pair, SE, forward" if form == "SE" else "none, plain, forward"]
+    )
+    return units * LAUNCH * (STEPS * unit + BATCHES * forward) + EPOCH_BYTES[network] + EPOCH_END
+
+
+def tree_of(counts: Counts) -> dict[str, Any]:
+    """Return the predictions, ready for JSON."""
+    found = predictions(counts)
+    rows = []
+    for target in TARGETS:
+        value, how = found[target.about]
+        rows.append(
+            {
+                "about": target.about,
+                "unit": target.unit,
+                "before": target.before,
+                "limit": target.limit,
+                "predicted": round(value, 4),
+                "how": how,
+            }
+        )
+    return {"benchmark": "gpu, predicted", "launches": dict(counts.launches), "targets": rows}
+
+
+def main(out: Path) -> int:
+    """Write and print the predictions."""
+    facts = bench_environment("cpu", ("triton",), (*COMMITTED, HERE / "gpu"))
+    tree = facts | tree_of(counted())
+    path = out / "gpu.predicted.json"
+    write_text(path, json.dumps(tree, indent=1) + "\n")
+    table = Table("predicted, not measured", "before", "target", "predicted", "", box=None, pad_edge=False)
+    for row in tree["targets"]:
+        numbers = ["-" if row[name] is None else f"{row[name]:.3g}" for name in ("before", "limit", "predicted")]
+        table.add_row(
+            Text(f"{row['about']}{row['unit'] and ', ' + row['unit']}"), *numbers, "above" if row["predicted"] > row["limit"] else ""
+        )
+    Console(width=160).print(table)
+    print(path)
+    return 0

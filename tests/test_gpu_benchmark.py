@@ -1,0 +1,137 @@
+"""The measurement of a GPU: its code runs without one, its promises are judged rightly, and its parts cannot harm each other."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.gpu import evidence, predict, processes
+from benchmarks.gpu.__main__ import main
+from benchmarks.gpu.checks import summary
+from benchmarks.gpu.epoch import noise_of_cifar10
+from benchmarks.gpu.parts import PARTS, WHOLE
+from benchmarks.gpu.targets import TARGETS, verdicts
+from benchmarks.launches import device_or_stand_in, steps
+
+from senet.cli.arguments import command_parser
+from senet.cli.compare import add_arguments
+from senet.data.cifar import open_source
+from senet.recipe import load_recipe
+
+ROOT = Path(__file__).parents[1]
+
+
+def timings(**seconds: float) -> dict[str, Any]:
+    return {"timings": {row.replace("_", " "): {"median": value} for row, value in seconds.items()}}
+
+
+MEASURES: Mapping[str, Any] = {
+    "resnet50": timings(plain_eager=0.1, se_fused=0.09, plain_eager_graph=0.1, se_fused_graph=0.09, plain_fused_graph=0.09)
+    | {"memory": {"se fused": {"peak": 201}, "plain fused": {"peak": 200}}},
+    "resnet50 compiled": {"timings": {"plain compiled": {"median": 0.05}, "se compiled-fused": {"median": 0.06}}},
+    "C256 @ 56": timings(se_triton_graph=0.0276) | {"calls": {"se triton graph": 20}, "floor": 0.00138},
+    "host": {"microseconds": {"identity, SE, training triton": 400.0}},
+    "preresnet20 plain": {"counted": [0.5, 0.6, 9.0]},
+    "preresnet20 se": {"counted": [0.6]},
+}
+
+
+def test_promises_are_kept_missed_or_not_measured() -> None:
+    found = {verdict["about"]: verdict for verdict in verdicts(MEASURES)}
+    assert len(found) == len(TARGETS)
+    said = {about: (verdict["value"], verdict["kept"]) for about, verdict in found.items() if verdict["value"] is not None}
+    assert said == {
+        "training R50 b256, SE by default / plain definition, launched one by one": (pytest.approx(0.9), True),
+        "training R50 b256, SE fused / plain definition, in a graph": (pytest.approx(0.9), False),
+        "training R50 b256, SE fused / plain fused, in a graph": (1.0, True),
+        "training R50 b256, SE compiled / plain compiled": (pytest.approx(1.2), False),
+        "one SE tail, C256 @ 56 / floor, in a graph": (pytest.approx(1.0), True),
+        "host time of one SE tail, forward and backward": (0.4, False),
+        "peak training memory, SE / plain, fused": (1.005, True),
+        "preresnet20 b128, CIFAR-10 epoch with validation, plain": (0.6, True),
+        "preresnet20 b128, epoch, SE / plain": (1.0, True),
+    }
+    assert all(verdict["kept"] is None for verdict in verdicts({}))
+
+
+def test_all_parts_end_within_eight_minutes_and_have_a_home() -> None:
+    assert sum(part.seconds for part in PARTS.values()) <= WHOLE < 480
+    for part in PARTS.values():
+        assert callable(part.measures())
+
+
+def test_a_part_that_hangs_is_ended_with_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = "import subprocess, time\nchild = subprocess.Popen(['sleep', '100'])\nprint(child.pid, flush=True)\ntime.sleep(100)\n"
+    hanging = tmp_path / "python"
+    hanging.write_text(f"#!{sys.executable}\n{body}")
+    hanging.chmod(0o700)
+    monkeypatch.setattr(processes.sys, "executable", str(hanging))
+    end = processes.run_here([], 3.0, os.environ)
+    assert end["exit_code"] is None
+    assert end["seconds"] < 30
+    state = Path(f"/proc/{int(end['said'])}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_failures_of_tests_are_named(tmp_path: Path) -> None:
+    report = tmp_path / "tests.xml"
+    report.write_text(
+        '<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1"><testcase classname="a.b" name="fine"/>'
+        '<testcase classname="a.b" name="wrong"><failure message="1e-5 &gt; 3e-6">...</failure></testcase></testsuite></testsuites>'
+    )
+    assert summary(report) == {"tests": 3, "failures": 1, "errors": 0, "skipped": 1, "failed": {"a.b::wrong": "1e-5 > 3e-6"}}
+
+
+def test_noise_of_cifar10_is_read_as_its_images(tmp_path: Path) -> None:
+    root = noise_of_cifar10(tmp_path, 4)
+    source = open_source(load_recipe("cifar10_preresnet110", {"data.root": str(root)}).data)
+    assert (len(source.train), len(source.val), len(source.classes)) == (20, 4, 10)
+
+
+def test_every_promise_has_a_prediction_that_follows_from_launches() -> None:
+    with device_or_stand_in() as device:
+        forms = list(steps(device))
+    few, many = (predict.predictions(predict.Counts(dict.fromkeys(forms, 0) | dict.fromkeys(forms, count), 500.0)) for count in (6, 60))
+    assert few.keys() == {target.about for target in TARGETS}
+    epoch = "preresnet20 b128, CIFAR-10 epoch with validation, plain"
+    assert few[epoch][0] < many[epoch][0]
+    assert few["host time of one SE tail, forward and backward"][0] == 0.5
+
+
+def test_the_committed_predictions_are_of_todays_promises() -> None:
+    tree = json.loads((ROOT / "benchmarks" / "results" / "gpu.predicted.json").read_text(encoding="utf-8"))
+    assert [(row["about"], row["limit"]) for row in tree["targets"]] == [(target.about, target.limit) for target in TARGETS]
+
+
+def test_the_evidence_is_a_command_that_parses(tmp_path: Path) -> None:
+    command, *words = evidence.words(tmp_path, 4, tmp_path)
+    parser = command_parser(f"senet {command}", "compare")
+    add_arguments(parser)
+    args = parser.words(words)
+    assert (args.jobs, args.seeds) == (4, 10)
+    assert load_recipe(args.recipe, args.changes).training.epochs == 164
+
+
+def test_an_unknown_part_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--parts", "z"]) == 2
+    assert "no part 'z'; there are: w (kernels and graphs are compiled)" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_all_of_it_runs_without_a_gpu(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--parts", "w,a,b,c,d,f,e", "--out", str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = tmp_path.iterdir()
+    tree = json.loads(path.read_text())
+    assert {letter: end["exit_code"] for letter, end in tree["parts"].items()} == dict.fromkeys("wabcdfe", 0)
+    assert [found["failed"] for found in tree["measures"].values() if found.get("failed")] == []
+    kept = {verdict["about"] for verdict in tree["targets"] if verdict["kept"] is not None}
+    assert "training R50 b256, SE fused / plain definition, in a graph" in kept
+    assert tree["measures"]["profile after"]["kernels"]
+    assert tree["measures"]["C16 @ 4"]["floor"] > 0
+    assert len(tree["measures"]["preresnet20 se"]["counted"]) == 1
