@@ -58,9 +58,31 @@ class Case:
         return [v.contiguous(memory_format=LAYOUTS[self.layout]) for v in made]
 
 
-def check(case: Case, found: dict[str, float]) -> None:
-    """Raise AssertionError unless the errors of what a case computes are within the limits of its type."""
+SHORT = 128
+"""Values of a sum up to which the limits of the type hold."""
+
+AMPLIFIED = 10
+"""How much of the error of one sum a chain of six has: squeeze and both FCs, and back through all; with a margin of 4."""
+
+
+def limits(case: Case) -> tuple[float, float]:
+    """Return the largest errors of maps and of vectors: those of the type or, if sums are long, of the sums.
+
+    Errors of a sum of L values grow as u sqrt(L) with u half the spacing of numbers at 1 (Higham and Mary, 2019). L is the positions of
+    all images, or the channels, or the hidden units.
+    """
+    n, c, h, w = case.shape
     of_map, of_vector = LIMITS[case.dtype]
+    length = max(n * h * w, c, case.hidden)
+    if length <= SHORT:
+        return of_map, of_vector
+    of_sums = AMPLIFIED * torch.finfo(torch.promote_types(case.dtype, torch.float32)).eps / 2 * length**0.5
+    return max(of_map, of_sums), max(of_vector, of_sums)
+
+
+def check(case: Case, found: dict[str, float]) -> None:
+    """Raise AssertionError unless the errors of what a case computes are within its limits."""
+    of_map, of_vector = limits(case)
     beyond = {key: error for key, error in found.items() if not error <= (of_map if key in ("y", "x", "r") else of_vector)}
     assert not beyond, (case, beyond)
 

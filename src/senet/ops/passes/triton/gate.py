@@ -62,7 +62,7 @@ def gate(
         to, there = matrix_at(n, r, images, width)
         tl.store(hidden + to, h, mask=there & where_first(tl.program_id(0) % blocks, n, images)[:, None])
         at, inside = matrix_at(c, r, channels, width)
-        logit = tl.dot(h, tl.trans(tl.load(w2 + at, mask=inside, other=0.0).to(wide)), logit, input_precision="ieee")
+        logit = tl.dot(h, tl.trans(tl.load(w2 + at, mask=inside, other=0.0).to(wide)), logit, input_precision="ieee", out_dtype=wide)
     there = c < channels
     s = gate_of(logit + loaded(b2, c, there, 0.0, wide)[None, :], GATE)
     to, inside = matrix_at(n, c, images, channels)
@@ -86,8 +86,8 @@ def weight_gradient(
         at, inside = matrix_at(n, c, images, channels)
         d = tl.load(dlogits + at, mask=inside, other=0.0)
         to, there = matrix_at(n, r, images, width)
-        dw = tl.dot(tl.trans(d), tl.load(hidden + to, mask=there, other=0.0), dw, input_precision="ieee")
-        share = tl.dot(d, w, input_precision="ieee")
+        dw = tl.dot(tl.trans(d), tl.load(hidden + to, mask=there, other=0.0), dw, input_precision="ieee", out_dtype=wide)
+        share = tl.dot(d, w, input_precision="ieee", out_dtype=wide)
         tl.store(partial + block * images * width + to, share, mask=there)
     tl.store(dw2 + at_w, dw, mask=inside_w)
 
@@ -110,7 +110,7 @@ def squeeze_gradient(
         dh = tl.where(opened, of_blocks(partial, n, r, images, width, parts, PARTS), 0.0)
         tl.store(dhidden + to, dh, mask=there & where_first(tl.program_id(0) % blocks, n, images)[:, None])
         at, inside = matrix_at(r, c, width, channels)
-        of_squeeze = tl.dot(dh, tl.load(w1 + at, mask=inside, other=0.0).to(wide), of_squeeze, input_precision="ieee")
+        of_squeeze = tl.dot(dh, tl.load(w1 + at, mask=inside, other=0.0).to(wide), of_squeeze, input_precision="ieee", out_dtype=wide)
     to, inside = matrix_at(n, c, images, channels)
     tl.store(dz + to, of_squeeze, mask=inside)
     if ka is not None:

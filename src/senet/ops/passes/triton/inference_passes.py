@@ -18,7 +18,7 @@ WEIGHT_ELEMENTS = 2048
 """Elements of a tile of a layer's weights, at most, and of parts; of float64 half as many."""
 FEWEST_PROGRAMS = 128
 """Programs below which blocks of channels are narrowed."""
-ENOUGH = {"activate_squeeze": 1024, "excite_join": 4096}
+ENOUGH = {"activate_squeeze": 1024, "excite_join": 2048}
 """Programs beyond which one has several images, which read weights from the nearest cache; below it `excite_join` shares positions out."""
 MOST_TOGETHER = 8
 """Images of a program, at most."""

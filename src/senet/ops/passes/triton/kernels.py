@@ -5,11 +5,15 @@ Sums are kept in the element type of what they are stored to. A pointer that is 
 
 # ruff: noqa: N803
 # pyright: reportArgumentType=false, reportIndexIssue=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false
 
 import triton
 import triton.language as tl
 
 from senet.ops.passes.triton.tiles import existing, gradient, of_channels, offsets_in, place, split, store_rectified, values
+
+STAGES = tl.constexpr(3)
+"""Tiles of a reduction that are on their way or at work at a time: a thread has 16 bytes of each, too few to wait for every one."""
 
 # Pointers, by the names of the arguments; sizes are those of `Grid`: channels = C, positions = S = H W, spans of `length` positions each.
 #   maps (N, C, S) in either format: x, r and b (the branch, the shortcut, what is added), dy and a (the gradient; what is scaled),
@@ -64,7 +68,7 @@ def _moments_of(
     d = tl.where(inside, tile - by, 0.0)
     total = d
     squares = d * d
-    for s in range(start + POSITIONS, stop, POSITIONS):
+    for s in tl.range(start + POSITIONS, stop, POSITIONS, num_stages=STAGES):
         inside = existing(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
         tile = values(x, place(image, s, first, size, c_stride, s_stride), offsets, inside, wide)
         d = tl.where(inside, tile - by, 0.0)
@@ -127,7 +131,7 @@ def reduce(
     total = tl.zeros(offsets.shape, wide)
     by_x = tl.zeros(offsets.shape, wide)
     by_r = tl.zeros(offsets.shape, wide)
-    for s in range(start, stop, POSITIONS):
+    for s in tl.range(start, stop, POSITIONS, num_stages=STAGES):
         inside = existing(s, stop, first, channels, CHANNELS, POSITIONS, AXIS)
         at = place(image, s, first, size, c_stride, s_stride)
         g = gradient(

@@ -106,7 +106,7 @@ def share_hidden(
         z = tl.where(inside, tl.load(p + at, mask=inside, other=0.0) * k[None, :] + t[None, :], 0.0)
         tl.store(squeeze + at, z, mask=inside & where_first(tile, c, channels)[None, :])
         to, there = matrix_at(n, r, images, width)
-        h = tl.dot(z, w, input_precision="ieee")
+        h = tl.dot(z, w, input_precision="ieee", out_dtype=WIDE)
         tl.store(partial + block * images * width + to, h, mask=there)
 
 
