@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from oracles.channel_tails import counted
 from oracles.passes import LAYOUTS
 from oracles.tail_passes import Case, exact, kernels, lively, replays
-from senet import ChannelSE, backend
+from senet import ChannelSE, backend, create_model
 from senet.ops.passes.terms import PairGradient
 from senet.ops.passes.torch import TorchKernels, TorchPairKernels
 from senet.ops.tail.autograd import PreactivatedFunction
@@ -62,6 +62,15 @@ def launches(case: Case) -> tuple[list[str], list[str]]:
     u, r, da, dv = case.maps(4)
     output, forward = counted(lambda: pair.forward(passes, u, r))
     return forward, counted(lambda: pair.backward(passes, dv, da, output.saved))[1]
+
+
+def launches_of_a_step(network: str) -> list[str]:
+    """Return the kernels that a network launches in a forward and a backward pass, beside convolutions, the head and sums of gradients."""
+    torch.manual_seed(0)
+    model = create_model(network, num_classes=10).to(memory_format=torch.channels_last).train()
+    x = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
+    with backend("triton"):
+        return counted(lambda: model(x).sum().backward())[1]
 
 
 def by_their_passes(case: Case) -> dict[str, float]:
