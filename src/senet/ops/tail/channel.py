@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from senet.ops.passes.protocol import Kernels, TailKernels
+from senet.ops.passes.protocol import Kernels, whole_tails
 from senet.ops.passes.terms import Centred, Coefficients, OutputGradient
 from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, normalise, scaled_by, statistics_gradient
 from senet.ops.tail.gates import Excitation, excite_backward, excite_forward, with_gain
@@ -38,7 +38,8 @@ class ChannelTail:
 
     def forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> Output:
         """Map x (N, C, H, W) and the shortcut, a map of that shape or None, to y."""
-        whole = kernels.channel_forward(self, x, r) if isinstance(kernels, TailKernels) else None
+        found = whole_tails(kernels)
+        whole = None if found is None else found.channel_forward(self, x, r)
         return whole or self._forward(kernels, x, r)
 
     def _forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> Output:
@@ -55,7 +56,8 @@ class ChannelTail:
 
     def backward(self, kernels: Kernels, dy: Tensor, saved: Saved) -> Gradients:
         """Return the gradients of everything that `forward` took, given that of y and what it saved."""
-        whole = kernels.channel_backward(self, dy, saved) if isinstance(kernels, TailKernels) else None
+        found = whole_tails(kernels)
+        whole = None if found is None else found.channel_backward(self, dy, saved)
         return whole or self._backward(kernels, dy, saved)
 
     def _backward(self, kernels: Kernels, dy: Tensor, saved: Saved) -> Gradients:
