@@ -36,10 +36,10 @@ class TritonPairKernels:
     def add_pair(self, u: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `PairKernels`."""
         _, u, r = in_one_format(None, u, r)
-        v, *parts = sum_and_moments_of_spans(u, r, self.tiling)
-        mean, m2 = merge_moments(*parts, grid_of(Grid, u, self.tiling, summed=True))
-        assert m2 is not None
-        return v, mean, m2
+        v, mean, m2 = sum_and_moments_of_spans(u, r, self.tiling)
+        means, squares = merge_moments(mean, m2, grid_of(Grid, u, self.tiling, summed=True))
+        assert squares is not None
+        return v, means, squares
 
     def activate(self, v: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """See `PairKernels`."""
