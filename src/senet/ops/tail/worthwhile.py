@@ -16,7 +16,7 @@ ON_CPU = 2**17
 """Values in a map below which, on a CPU, the passes that the operator saves cost less than its small steps (some 0.1 ms in all)."""
 
 ACTIVATED_ON_CPU = 2**20
-"""The same for BN and ReLU alone, which spare fewer passes than small steps cost sooner (`python -m benchmarks.run activated_norms`)."""
+"""The same for BN and ReLU alone, of which fewer passes are saved: `python -m benchmarks.run activated_norms_resnet50` measures it."""
 
 BANDWIDTH = 3.02e12
 """Bytes a second of a copy on an H100 80GB HBM3 (measured, torch 2.11, 2026-11-26); a slower device saves more time by as many bytes."""
@@ -74,6 +74,8 @@ def is_worthwhile(branch: Tensor, modules: TailModules, shortcut: str) -> bool:
     if requested() is not None or any(isinstance(norm, nn.SyncBatchNorm) for norm in (modules.norm, modules.shortcut_norm)):
         return True
     if branch.device.type != "cuda":
+        if shortcut == "pair" and modules.recalibrate is None and torch.is_grad_enabled():
+            return False  # a step of preresnet20, b128, took 1.06 of the time (without gradients 0.96; CPU time, one thread)
         alone = shortcut == "none" and modules.recalibrate is None
         return branch.numel() >= (ACTIVATED_ON_CPU if alone else ON_CPU)
     saving = SAVINGS[shortcut, modules.recalibrate is not None, torch.is_grad_enabled()]
