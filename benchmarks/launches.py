@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 from time import process_time
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -46,6 +46,7 @@ UNLAUNCHED = re.compile(
 """Names of torch's operations that start nothing on a device."""
 
 Function = Callable[[], object]
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ class Cost:
         return {"python": self.microseconds, "launches": self.launches, "host": self.microseconds + driver * self.launches}
 
 
-def timed(functions: Mapping[str, Function], rounds: int, calls: int) -> dict[str, float]:
+def timed(functions: Mapping[Name, Function], rounds: int, calls: int) -> dict[Name, float]:
     """Return the microseconds of process CPU a call of each, in interleaved rounds between which a device's queue is emptied.
 
     Of the rounds it is the lower quartile: what else the machine does only adds.
     """
-    found: dict[str, list[float]] = {name: [] for name in functions}
+    found: dict[Name, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
             if torch.cuda.is_available():
@@ -212,13 +213,14 @@ def measured(rounds: int, calls: int) -> dict[str, Any]:
     """Return what launches and tails cost, ready for JSON."""
     with device_or_stand_in() as device:
         driver = 0.0 if device == "cuda" else DRIVER
-        ways = ways_of_launching(device)
-        found = {"ways": timed(ways, rounds, calls), "tails": {}, "driver": driver, "rounds": rounds, "calls": calls}
-        for name, both in steps(device).items():
-            for function in both.values():
-                function()
-            counts, times = {which: launches_of(function) for which, function in both.items()}, timed(both, rounds, calls // 10)
-            found["tails"][name] = {which: Cost(times[which], counts[which]).to_dict(driver) for which in both}
+        tails = {(name, which): function for name, both in steps(device).items() for which, function in both.items()}
+        for function in tails.values():
+            function()
+        found = {"ways": timed(ways_of_launching(device), rounds, calls), "tails": {}}
+        found |= {"driver": driver, "rounds": rounds, "calls": calls}
+        for (name, which), microseconds in timed(tails, rounds, calls // 10).items():
+            cost = Cost(microseconds, launches_of(tails[name, which]))
+            found["tails"].setdefault(name, {})[which] = cost.to_dict(driver)
     return {"benchmark": "launches", **bench_environment(device, packages=("triton",), sources=COMMITTED), **found}
 
 
