@@ -79,19 +79,19 @@ def ways_of_launching(device: str) -> dict[str, Function]:
     x = torch.zeros(SMALL, dtype=torch.bfloat16, device=device).to(memory_format=torch.channels_last)
     grid = grid_of(Grid, x, Tiling(), summed=False)
     of_maps, mask = torch.zeros(SMALL[:2], device=device), torch.zeros(2, 4, 4, 4, dtype=torch.uint8, device=device)
-    given = (x, None, 4, of_maps, of_maps, x, None, None, x, mask, *grid.sizes, grid.tiles)
+    given = (x, None, 4, of_maps, of_maps, SMALL[1], x, None, None, x, mask, *grid.sizes, grid.tiles)
     affine: Any = kernels.affine
     sizes, programs = {"RELU": True, **grid.tile}, grid.blocks * grid.tiles
     compiled = affine[(programs,)](*given, **sizes, enable_fp_fusion=True)
     constants = tuple(sizes[parameter.name] for parameter in affine.params[len(given) :])
 
     def run(x: Tensor, scale: Tensor, mask: Tensor) -> Tensor:
-        launch.launch(affine, programs, x, None, 4, scale, scale, x, None, None, x, mask, *given[10:], **sizes)
+        launch.launch(affine, programs, x, None, 4, scale, scale, SMALL[1], x, None, None, x, mask, *given[11:], **sizes)
         return torch.empty_like(x)
 
     def wrapped(x: Tensor, scale: Tensor, mask: Tensor) -> Tensor:
         kernel: Any = torch.library.wrap_triton(affine)
-        kernel[(programs,)](x, None, 4, scale, scale, x, None, None, x, mask, *given[10:], **sizes, enable_fp_fusion=True)
+        kernel[(programs,)](x, None, 4, scale, scale, SMALL[1], x, None, None, x, mask, *given[11:], **sizes, enable_fp_fusion=True)
         return torch.empty_like(x)
 
     custom = torch.library.custom_op("senet_benchmarks::affine", run, mutates_args=())
