@@ -6,6 +6,7 @@ Python, in the driver, is then added as a constant for each launch, of a kernel 
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,11 +40,10 @@ DRIVER = 2.5
 SMALL = (2, 32, 4, 4)
 """Maps whose values cost nothing to speak of."""
 
-UNLAUNCHED = (
-    *("view", "expand", "as_strided", "unsqueeze", "squeeze", "select", "slice", "split", "unbind", "t", "detach", "alias"),
-    *("empty", "new_empty", "promote_types"),
+UNLAUNCHED = re.compile(
+    r"_?(unsafe_)?(view|reshape|expand|as_strided|unsqueeze|squeeze|select|slice|split|unbind|t|detach|(new_)?empty|alias|promote_types)(_\w+)?$"
 )
-"""Beginnings of the names of torch's operations that start nothing on a device."""
+"""Names of torch's operations that start nothing on a device."""
 
 Function = Callable[[], object]
 
@@ -77,21 +77,33 @@ def timed(functions: Mapping[str, Function], rounds: int, calls: int) -> dict[st
 def ways_of_launching(device: str) -> dict[str, Function]:
     """Return one launch of `affine` with ten pointers each way, and one addition of torch."""
     x = torch.zeros(SMALL, dtype=torch.bfloat16, device=device).to(memory_format=torch.channels_last)
-    grid = grid_of(Grid, x, Tiling(), summed=False)
+    c, grid = SMALL[1], grid_of(Grid, x, Tiling(), summed=False)
     of_maps, mask = torch.zeros(SMALL[:2], device=device), torch.zeros(2, 4, 4, 4, dtype=torch.uint8, device=device)
+<<<<<<< HEAD
     given = (x, None, 4, of_maps, of_maps, SMALL[1], x, None, None, x, mask, *grid.sizes, grid.tiles)
+=======
+    given = (x, None, 4, of_maps, of_maps, c, x, None, None, x, mask, *grid.sizes, grid.tiles)
+>>>>>>> next
     affine: Any = kernels.affine
     sizes, programs = {"RELU": True, **grid.tile}, grid.blocks * grid.tiles
     compiled = affine[(programs,)](*given, **sizes, enable_fp_fusion=True)
     constants = tuple(sizes[parameter.name] for parameter in affine.params[len(given) :])
 
     def run(x: Tensor, scale: Tensor, mask: Tensor) -> Tensor:
+<<<<<<< HEAD
         launch.launch(affine, programs, x, None, 4, scale, scale, SMALL[1], x, None, None, x, mask, *given[11:], **sizes)
+=======
+        launch.launch(affine, programs, x, None, 4, scale, scale, c, x, None, None, x, mask, *given[11:], **sizes)
+>>>>>>> next
         return torch.empty_like(x)
 
     def wrapped(x: Tensor, scale: Tensor, mask: Tensor) -> Tensor:
         kernel: Any = torch.library.wrap_triton(affine)
+<<<<<<< HEAD
         kernel[(programs,)](x, None, 4, scale, scale, SMALL[1], x, None, None, x, mask, *given[11:], **sizes, enable_fp_fusion=True)
+=======
+        kernel[(programs,)](x, None, 4, scale, scale, c, x, None, None, x, mask, *given[11:], **sizes, enable_fp_fusion=True)
+>>>>>>> next
         return torch.empty_like(x)
 
     custom = torch.library.custom_op("senet_benchmarks::affine", run, mutates_args=())
@@ -107,20 +119,24 @@ def ways_of_launching(device: str) -> dict[str, Function]:
     }
 
 
-def forms(device: str) -> dict[str, Callable[[Tensor, Tensor], tuple[Tensor, ...]]]:
-    """Return the tails of branch and shortcut by what the shortcut and the block are, as `senet.ops.tail.worthwhile` tells them apart."""
+Form = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+"""Results of a tail by branch and shortcut."""
+
+
+def forms(device: str) -> dict[str, tuple[Form, tuple[nn.Module, ...]]]:
+    """Return tails and their modules, by what the shortcut and the block are, as `senet.ops.tail.worthwhile` tells them apart."""
     c = SMALL[1]
-    norms = [nn.BatchNorm2d(c).to(device) for _ in range(2)]
+    norm, other = (nn.BatchNorm2d(c).to(device) for _ in range(2))
     se, scse = ChannelSE(c).to(device), ChannelSpatialSE(c).to(device)
     return {
-        "none, plain": lambda x, r: (activated_norm(x, norms[0]),),
-        "none, SE": lambda x, r: (recalibrated_norm(x, norms[0], se),),
-        "identity, plain": lambda x, r: (residual_tail(x, r, norm=norms[0]),),
-        "identity, SE": lambda x, r: (residual_tail(x, r, norm=norms[0], recalibrate=se),),
-        "identity, scSE": lambda x, r: (residual_tail(x, r, norm=norms[0], recalibrate=scse),),
-        "projected, plain": lambda x, r: (residual_tail(x, r, norm=norms[0], shortcut_norm=norms[1]),),
-        "projected, SE": lambda x, r: (residual_tail(x, r, norm=norms[0], shortcut_norm=norms[1], recalibrate=se),),
-        "pair, SE": lambda x, r: preactivated_tail(x, r, recalibrate=se, norm=norms[0]),
+        "none, plain": (lambda x, r: (activated_norm(x, norm),), (norm,)),
+        "none, SE": (lambda x, r: (recalibrated_norm(x, norm, se),), (norm, se)),
+        "identity, plain": (lambda x, r: (residual_tail(x, r, norm=norm),), (norm,)),
+        "identity, SE": (lambda x, r: (residual_tail(x, r, norm=norm, recalibrate=se),), (norm, se)),
+        "identity, scSE": (lambda x, r: (residual_tail(x, r, norm=norm, recalibrate=scse),), (norm, scse)),
+        "projected, plain": (lambda x, r: (residual_tail(x, r, norm=norm, shortcut_norm=other),), (norm, other)),
+        "projected, SE": (lambda x, r: (residual_tail(x, r, norm=norm, shortcut_norm=other, recalibrate=se),), (norm, other, se)),
+        "pair, SE": (lambda x, r: preactivated_tail(x, r, recalibrate=se, norm=norm), (norm, se)),
     }
 
 
@@ -132,7 +148,7 @@ class Counted(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not operator.overloadpacket.__name__.strip("_").startswith(UNLAUNCHED)
+        self.count += UNLAUNCHED.match(operator.overloadpacket.__name__) is None
         return operator(*args, **(kwargs or {}))
 
 
@@ -163,23 +179,24 @@ def steps(device: str) -> dict[str, dict[str, Function]]:
     """Return for each tail, forward alone and with its backward, a call by the definition and one by the operator."""
     x, r = (torch.randn(SMALL, dtype=torch.bfloat16).to(device).to(memory_format=torch.channels_last).requires_grad_() for _ in range(2))
     found: dict[str, dict[str, Function]] = {}
-    for name, form in forms(device).items():
+    for name, (form, parts) in forms(device).items():
+        inputs = (x, r, *(parameter for part in parts for parameter in part.parameters()))
         for backward in (False, True):
             found[f"{name}, {'training' if backward else 'forward'}"] = {
-                which: _step(form, which, x, r, backward) for which in (backends.REFERENCE, "triton")
+                which: _step(form, which, inputs, backward) for which in (backends.REFERENCE, "triton")
             }
     return found
 
 
-def _step(form: Callable[[Tensor, Tensor], tuple[Tensor, ...]], which: str, x: Tensor, r: Tensor, backward: bool) -> Function:
+def _step(form: Form, which: str, inputs: tuple[Tensor, ...], backward: bool) -> Function:
+    x, r = inputs[:2]
     dy = torch.randn_like(x)
 
     def run() -> None:
         with backend(which), torch.set_grad_enabled(backward):
             y = form(x, r)
             if backward:
-                torch.autograd.backward(y, [dy] * len(y))
-                x.grad = r.grad = None
+                torch.autograd.grad(y, inputs, [dy] * len(y), allow_unused=True)
 
     return run
 

@@ -1,7 +1,6 @@
 """What a tail is predicted to take on a GPU."""
 
 import pytest
-
 from benchmarks.tail_prediction import MAPS, main, predicted
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 import senet
 from oracles.optimized import distance, network
+from oracles.weights import draw
 from senet.deploy.optimize import optimize
 from senet.ops.backend import BEST
 
@@ -67,6 +68,31 @@ def lean(alone: bool, compiled: bool) -> tuple[float, list[str]]:
     torch.manual_seed(1)
     module = Lean(alone=alone).double().eval().requires_grad_(False)
     return computed(module, (2, 6, 5, 7), compiled=compiled, layout=torch.channels_last)
+
+
+class Interrupted(nn.Module):
+    """Bottleneck with modules between its parts that do nothing in evaluation, and a projection whose map others may see too."""
+
+    def __init__(self, *, seen: bool) -> None:
+        super().__init__()
+        self.conv2, self.conv3, self.project = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 24, 1), nn.Conv2d(6, 24, 1)
+        self.bn2, self.bn3, self.norm = nn.BatchNorm2d(6), nn.BatchNorm2d(24), nn.BatchNorm2d(24)
+        self.drop, self.none, self.se = nn.Dropout(), nn.Identity(), senet.ChannelSE(24, 4)
+        self.seen = seen
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the unit's output, with the projection once more if that is seen."""
+        inner = self.none(self.drop(torch.relu(self.bn2(self.conv2(x)))))
+        r = self.norm(self.project(x))
+        y = torch.relu(self.none(self.se(self.bn3(self.conv3(inner)))) + r)
+        return y + r + inner.mean(1, keepdim=True) if self.seen else y
+
+
+def interrupted(seen: bool) -> tuple[float, list[str]]:
+    """Do what `computed` does for such a bottleneck."""
+    torch.manual_seed(1)
+    module = draw(Interrupted(seen=seen), last="bn3$", projection="norm").double().eval().requires_grad_(False)
+    return computed(module, (2, 6, 5, 4), compiled=False, layout=torch.channels_last)
 
 
 def shortcut_to_broadcast() -> float:

@@ -3,14 +3,18 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from oracles.channel_tails import counted
 from oracles.passes import LAYOUTS
 from oracles.tail_passes import Case, exact, kernels, lively, replays
+from senet import ChannelSE, backend
 from senet.ops.passes.terms import PairGradient
 from senet.ops.passes.torch import TorchKernels, TorchPairKernels
 from senet.ops.tail.autograd import PreactivatedFunction
+from senet.ops.tail.call import preactivated_tail
 from senet.ops.tail.form import Form, tensors_of
 from senet.ops.tail.preactivated import PreactivatedTail
 
@@ -49,6 +53,40 @@ def errors(case: Case, with_dv: bool = True) -> dict[str, float]:
         assert got[key].dtype == case.dtype
         assert got[key].is_contiguous(memory_format=LAYOUTS[case.layout])
     return {key: float((got[key] - value).abs().max()) / max(1.0, float(value.abs().max())) for key, value in want.items()}
+
+
+def launches(case: Case) -> tuple[list[str], list[str]]:
+    """Return the kernels of the forward and of the backward pass of a tail."""
+    torch.manual_seed(0)
+    pair, passes = preactivated(lively(case)), kernels(case.tiling)
+    u, r, da, dv = case.maps(4)
+    output, forward = counted(lambda: pair.forward(passes, u, r))
+    return forward, counted(lambda: pair.backward(passes, dv, da, output.saved))[1]
+
+
+def by_their_passes(case: Case) -> dict[str, float]:
+    """Return `errors` of a tail that is composed of the passes, with torch's operations between them, as for several processes."""
+    passes = kernels(case.tiling)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("pair_forward", "pair_backward"):
+            patch.setattr(type(passes), name, lambda *given: None)
+        return errors(case)
+
+
+def modules_by_name(device: str = "cpu") -> float:
+    """Return the largest error of `preactivated_tail` by the kernels: maps, gradients, running averages after a step."""
+    torch.manual_seed(0)
+    u, r, da, dv = torch.randn(4, 2, 8, 3, 3, device=device)
+    found: list[list[Tensor]] = []
+    for name in ("reference", "triton"):
+        torch.manual_seed(1)
+        norm, block = nn.BatchNorm2d(8).to(device), ChannelSE(8, 2).to(device)
+        branch = u.clone().requires_grad_()
+        with backend(name):
+            v, a = preactivated_tail(branch, r, recalibrate=block, norm=norm)
+        inputs = [branch, *norm.parameters(), *block.parameters()]
+        found.append([v.detach(), a.detach(), *torch.autograd.grad((v, a), inputs, (dv, da)), *norm.buffers()])
+    return max(float((a - b).abs().max()) for a, b in zip(*found, strict=True))
 
 
 def repeats(case: Case) -> bool:

@@ -10,6 +10,8 @@ from torch import fx
 
 from senet.deploy.epilogue import Epilogue
 from senet.deploy.layers import FusedConv2d, SqueezingConv2d, UnbiasedConv2d
+from senet.ops.hooks import has_own_hooks
+from senet.surgery import roles
 from senet.surgery.graph import ModuleGraph
 
 Fused = dict[fx.Node, tuple[Epilogue, FusedConv2d]]
@@ -72,5 +74,15 @@ def find_handovers(graph: ModuleGraph, fused: Fused) -> Handovers:
 
 def _giver(graph: ModuleGraph, ends: dict[fx.Node, Epilogue], value: object, parts: set[str]) -> Epilogue | None:
     """Return the epilogue that ends in a value of which there is one user, if it has no other parts than these."""
+    while isinstance(value, fx.Node) and value not in ends and _is_identity(graph, value):
+        value = value.args[0]
     epilogue = ends.get(value) if isinstance(value, fx.Node) else None
     return epilogue if epilogue is not None and len(epilogue.end.users) == 1 and epilogue.parts.keys() <= parts else None
+
+
+def _is_identity(graph: ModuleGraph, node: fx.Node) -> bool:
+    """Return whether a node hands its one value on as it is, to one user."""
+    module = graph.module(node)
+    if module is None or not roles.is_identity(module) or has_own_hooks(module):
+        return False
+    return len(node.args) == len(node.users) == 1 and not node.kwargs

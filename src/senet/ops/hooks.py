@@ -6,13 +6,13 @@ from torch.nn.modules import module as modules
 
 def has_own_hooks(module: nn.Module) -> bool:
     """Return whether a module has hooks that what takes its place would not call; those of all modules hear that too."""
-    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)
 
 
 def has_hooks(module: nn.Module) -> bool:
     """Return whether calling a module calls hooks: its own, or those of all modules."""
-    of_all = (modules._global_forward_hooks, modules._global_forward_pre_hooks, modules._global_backward_hooks)
-    return has_own_hooks(module) or any((*of_all, modules._global_backward_pre_hooks))
+    forward = modules._global_forward_hooks or modules._global_forward_pre_hooks
+    return has_own_hooks(module) or bool(forward or modules._global_backward_hooks or modules._global_backward_pre_hooks)
 
 
 def is_bare(module: nn.Module) -> bool:

@@ -49,6 +49,13 @@ def test_blocks_behind_no_convolution(interpret: Interpret, alone: bool, compile
     assert found[-2:] == [SQUEEZE, JOIN]
 
 
+@pytest.mark.parametrize(("seen", "launches"), [(False, [ACTIVATE, JOIN]), (True, [JOIN, JOIN, SQUEEZE, JOIN])])
+def test_what_lies_between_and_what_others_see(interpret: Interpret, seen: bool, launches: list[str]) -> None:
+    error, found = interpret(inference_forms.interrupted, seen)
+    assert error < 1e-12
+    assert found == launches
+
+
 def test_shortcuts_that_are_broadcast(interpret: Interpret) -> None:
     assert interpret(inference_forms.shortcut_to_broadcast) < 1e-12
 

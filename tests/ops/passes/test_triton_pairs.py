@@ -64,6 +64,29 @@ class TestInterpreted:
             case = replace(form, dtype=dtype, layout=layout)
             check(case, interpret(pair_passes.errors, case))
 
+    @pytest.mark.parametrize("form", [FORMS[0], FORMS[2]], ids=name)
+    def test_few_launches(self, interpret: Interpret, form: Case) -> None:
+        forward, backward = interpret(pair_passes.launches, form)
+        gated = form.gate is not None
+        assert len(forward) == 3 + gated, forward
+        assert len(backward) == 3 + 2 * gated, backward
+
+    @pytest.mark.parametrize("form", FORMS, ids=name)
+    def test_composed_of_passes(self, interpret: Interpret, form: Case) -> None:
+        check(form, interpret(pair_passes.by_their_passes, form))
+
+    @pytest.mark.parametrize(("hidden", "gate", "gain"), [(1, "tanh", 1.0), (20, "relu", 2.0), (40, "hard_sigmoid", 2.0)])
+    def test_gates(self, interpret: Interpret, hidden: int, gate: str, gain: float) -> None:
+        case = replace(FORMS[0], shape=(17, 18, 2, 3), hidden=hidden, gate=gate, gain=gain)
+        check(case, interpret(pair_passes.errors, case))
+
+    def test_channels_of_several_programs(self, interpret: Interpret) -> None:
+        case = replace(FORMS[0], shape=(2, 150, 2, 2), hidden=10, layout="NCHW")
+        check(case, interpret(pair_passes.errors, case))
+
+    def test_modules(self, interpret: Interpret) -> None:
+        assert interpret(pair_passes.modules_by_name) < 5e-6
+
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_masks(self, interpret: Interpret, layout: str) -> None:
         assert interpret(pair_passes.mask_is_where_the_output_is_positive, replace(FORMS[0], dtype=torch.float16, layout=layout))
@@ -102,6 +125,16 @@ SPILL = {"NHWC": 0, "NCHW": 16}
 
 
 class TestCompiled:
+    @pytest.mark.parametrize("form", [FORMS[0], FORMS[2]], ids=name)
+    def test_vectors_do_not_spill(self, form: Case, compiled: list[tuple[str, Any]], tmp_path: Path) -> None:
+        for channels, side in ((16, 32), (64, 8), (512, 8)):
+            case = replace(form, shape=(128, channels, side, side), dtype=torch.bfloat16, tiling=None, hidden=max(1, channels // 16))
+            pair, passes = pair_passes.preactivated(tail_passes.lively(case)), tail_passes.kernels(None)
+            x = torch.empty(case.shape, dtype=case.dtype, memory_format=torch.channels_last)
+            pair.backward(passes, x, x, pair.forward(passes, x, x).saved)
+        assert len(compiled) == 3 * (9 if form.gate else 6)
+        assert not ahead_of_time.spilt(compiled, tmp_path, 0)
+
     def test_nothing_spills(self, compiled: list[tuple[str, Any]], tmp_path: Path) -> None:
         self.check_spills((128, 16, 32, 32), "NHWC", torch.bfloat16, compiled, tmp_path)
 
@@ -149,6 +182,9 @@ class TestOnDevice:
         assert pair_passes.mask_is_where_the_output_is_positive(
             replace(tail_passes.on(FORMS[0], "cuda"), dtype=torch.float16, layout=layout)
         )
+
+    def test_modules(self) -> None:
+        assert pair_passes.modules_by_name("cuda") < 1e-5
 
     @pytest.mark.parametrize("form", [FORMS[0], FORMS[2]], ids=name)
     def test_step_in_a_graph(self, form: Case) -> None:

@@ -11,7 +11,7 @@ def layout(x: Tensor) -> torch.memory_format:
 
 def precision(x: Tensor) -> torch.dtype:
     """Return the type in which sums over a map are kept: at least float32."""
-    return torch.promote_types(x.dtype, torch.float32)
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def over_positions(v: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ float64 maps float64. No pass writes to what it is given, and each is determinis
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from senet.ops.passes.terms import (
 
 if TYPE_CHECKING:
     from senet.ops.tail.channel import ChannelTail
+    from senet.ops.tail.preactivated import PreactivatedOutput, PreactivatedSaved, PreactivatedTail
     from senet.ops.tail.rows import Gradients, Output, Saved
 
 
@@ -146,6 +148,24 @@ class TailKernels(Protocol):
     def channel_backward(self, tail: ChannelTail, dy: Tensor, saved: Saved) -> Gradients | None:
         """Return what `ChannelTail.backward` does; None = it is to be composed of the passes."""
         ...
+
+    def pair_forward(self, tail: PreactivatedTail, u: Tensor, r: Tensor) -> PreactivatedOutput | None:
+        """Return what `PreactivatedTail.forward` does; None = it is to be composed of the passes."""
+        ...
+
+    def pair_backward(self, tail: PreactivatedTail, dv: Tensor | None, da: Tensor, saved: PreactivatedSaved) -> Gradients | None:
+        """Return what `PreactivatedTail.backward` does; None = it is to be composed of the passes."""
+        ...
+
+
+def whole_tails(kernels: Any) -> TailKernels | None:
+    """Return a backend's passes if it has whole tails, else None; every tail asks, so it is found out once a class."""
+    return kernels if _has_tails(type(kernels)) else None
+
+
+@cache
+def _has_tails(backend: type) -> bool:
+    return issubclass(backend, TailKernels)
 
 
 class InferenceKernels(Protocol):

@@ -187,13 +187,13 @@ class PairCoefficients:
     Args:
         by_g: (C,).
         by_v: (C,); None = 0.
-        constant: (C,).
+        constant: (C,); None = 0.
         gates: (N, C); None = 1, and nothing comes through the squeeze.
         squeeze: (N, C), what comes through the squeeze.
     """
 
     by_g: Tensor
     by_v: Tensor | None
-    constant: Tensor
+    constant: Tensor | None
     gates: Tensor | None = None
     squeeze: Tensor | None = None

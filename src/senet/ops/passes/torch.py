@@ -131,7 +131,8 @@ class TorchPairKernels:
     def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
         """See `PairKernels`."""
         da, by_g, by_v = gradient.da, coefficients.by_g, coefficients.by_v
-        dr = torch.addcmul(over_positions(coefficients.constant), positive(da, gradient.a).to(by_g.dtype), over_positions(by_g))
+        dr = positive(da, gradient.a).to(by_g.dtype) * over_positions(by_g)
+        dr = dr if coefficients.constant is None else dr + over_positions(coefficients.constant)
         dr = dr if by_v is None else torch.addcmul(dr, gradient.v.to(by_v.dtype), over_positions(by_v))
         dr = dr if gradient.dv is None else dr + gradient.dv
         of_r = dr.to(da.dtype)

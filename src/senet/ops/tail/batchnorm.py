@@ -89,19 +89,19 @@ def as_data(module: Any, x: Tensor) -> BatchNorm | None:
     """
     if module is None:
         return None
-    use_batch = module.training or module.running_mean is None
+    running = module.running_mean, module.running_var
+    use_batch = module.training or running[0] is None
     group = _group(module) if isinstance(module, nn.SyncBatchNorm) else None
     if use_batch and group is None and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
-    running = module.running_mean, module.running_var
-    return BatchNorm(module.weight, module.bias, *running, use_batch, module.eps, group, _averages(module))
+    return BatchNorm(module.weight, module.bias, *running, use_batch, module.eps, group, _averages(module, *running))
 
 
-def _averages(module: Any) -> RunningAverages | None:
+def _averages(module: Any, mean: Tensor | None, var: Tensor | None) -> RunningAverages | None:
     """Return what moves a module's running averages, unless `update_running` has to: for a compiler, and in float64, exactly."""
     if torch.compiler.is_compiling() or not (module.training and module.track_running_stats) or module.momentum is None:
         return None
-    of_both = [v for v in (module.running_mean, module.running_var) if v is not None and v.is_contiguous() and v.dtype != torch.float64]
+    of_both = [v for v in (mean, var) if v is not None and v.is_contiguous() and v.dtype != torch.float64]
     return RunningAverages(module.num_batches_tracked, module.momentum) if len(of_both) == 2 else None
 
 

@@ -107,7 +107,7 @@ def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Modul
 
 
 def _fused(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Tensor | None:
-    """Return the tail by the fused operator; None where the definition is to be takes."""
+    """Return the tail by the fused operator; None where the definition is to be taken."""
     kind = "none" if shortcut is None else "identity" if modules.shortcut_norm is None else "projected"
     gates = takes(branch, shortcut, modules) if is_worthwhile(branch, modules, kind) else None
     run = None if gates is None else implementation(branch, modules)

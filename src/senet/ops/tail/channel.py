@@ -8,13 +8,11 @@ s the gates (Hu et al., 1709.01507, eq. 2-4), y = relu(s u + shortcut). dv stand
 """
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from senet.ops.passes.protocol import Kernels, TailKernels
+from senet.ops.passes.protocol import Kernels, whole_tails
 from senet.ops.passes.terms import Centred, Coefficients, OutputGradient
 from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, normalise, scaled_by, statistics_gradient
 from senet.ops.tail.gates import Excitation, excite_backward, excite_forward, with_gain
@@ -40,7 +38,8 @@ class ChannelTail:
 
     def forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> Output:
         """Map x (N, C, H, W) and the shortcut, a map of that shape or None, to y."""
-        whole = cast(TailKernels, kernels).channel_forward(self, x, r) if _has_whole_tails(type(kernels)) else None
+        found = whole_tails(kernels)
+        whole = None if found is None else found.channel_forward(self, x, r)
         return whole or self._forward(kernels, x, r)
 
     def _forward(self, kernels: Kernels, x: Tensor, r: Tensor | None) -> Output:
@@ -57,7 +56,8 @@ class ChannelTail:
 
     def backward(self, kernels: Kernels, dy: Tensor, saved: Saved) -> Gradients:
         """Return the gradients of everything that `forward` took, given that of y and what it saved."""
-        whole = cast(TailKernels, kernels).channel_backward(self, dy, saved) if _has_whole_tails(type(kernels)) else None
+        found = whole_tails(kernels)
+        whole = None if found is None else found.channel_backward(self, dy, saved)
         return whole or self._backward(kernels, dy, saved)
 
     def _backward(self, kernels: Kernels, dy: Tensor, saved: Saved) -> Gradients:
@@ -84,9 +84,3 @@ class ChannelTail:
         dr, shortcut_dgamma, shortcut_dbeta = shortcut_gradients(kernels, self.shortcut_norm, saved, gradient, sums)
         weights = {} if gate is None else gate.weights
         return Gradients(dx, dr, TailTensors(dgamma, dbeta, shortcut_gamma=shortcut_dgamma, shortcut_beta=shortcut_dbeta, **weights))
-
-
-@cache
-def _has_whole_tails(kind: type[Any]) -> bool:
-    """Return whether passes of a kind are `TailKernels`; asked of the kind once, since the answer takes a while."""
-    return issubclass(kind, TailKernels)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from senet.ops.passes.protocol import PairKernels
+from senet.ops.passes.protocol import PairKernels, TailKernels
 from senet.ops.passes.terms import PairCoefficients, PairGradient
 from senet.ops.tail.batchnorm import BatchNorm, Normalization, Statistics, normalization, statistics_gradient
 from senet.ops.tail.gates import Excitation, Excited, excite_backward, excite_forward, with_gain
@@ -103,6 +103,10 @@ class PreactivatedTail:
 
     def forward(self, kernels: PairKernels, u: Tensor, r: Tensor) -> PreactivatedOutput:
         """Map branch and shortcut (N, C, H, W) to v and a."""
+        whole = kernels.pair_forward(self, u, r) if isinstance(kernels, TailKernels) else None
+        return whole or self._forward(kernels, u, r)
+
+    def _forward(self, kernels: PairKernels, u: Tensor, r: Tensor) -> PreactivatedOutput:
         if self.gate is None:
             return self._add(kernels, u, r)
         moments = kernels.pair_moments(u, r)
@@ -132,6 +136,10 @@ class PreactivatedTail:
             da: gradient of a.
             saved: what `forward` saved.
         """
+        whole = kernels.pair_backward(self, dv, da, saved) if isinstance(kernels, TailKernels) else None
+        return whole or self._backward(kernels, dv, da, saved)
+
+    def _backward(self, kernels: PairKernels, dv: Tensor | None, da: Tensor, saved: PreactivatedSaved) -> Gradients:
         found, positions = saved.normalization, saved.v.shape[2] * saved.v.shape[3]
         gradient, branch = saved.gradient(da, dv), saved.branch
         sums = kernels.reduce_pair(gradient, found.mean, None if branch is None else branch.map)

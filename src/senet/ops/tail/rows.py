@@ -75,7 +75,7 @@ class Gradients:
     def row(self, tensors: TailTensors) -> list[Tensor | None]:
         """Return the gradients of these tensors, each in its tensor's type, None for those that are None."""
         pairs = zip(self.tensors.row(), tensors.row(), strict=True)
-        return [None if of is None or gradient is None else gradient.to(of.dtype) for gradient, of in pairs]
+        return [None if of is None or v is None else v if v.dtype == of.dtype else v.to(of.dtype) for v, of in pairs]
 
 
 @dataclass(frozen=True)

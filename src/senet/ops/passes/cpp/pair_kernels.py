@@ -1,5 +1,6 @@
 """The passes over pairs in C++ as `senet.ops.passes.protocol.PairKernels`; `pairs.cpp` holds them, the library must be loaded before."""
 
+import torch
 from torch import Tensor
 
 from senet.ops.passes.cpp.operators import OPERATORS
@@ -40,5 +41,6 @@ class CppPairKernels:
         """See `PairKernels`."""
         by_g, by_v, constant = coefficients.by_g, coefficients.by_v, coefficients.constant
         maps = gradient.da, gradient.a, gradient.v
+        constant = torch.zeros_like(by_g) if constant is None else constant
         dr, du = OPERATORS.spread_pair(*maps, by_g, by_v, constant, gradient.dv, coefficients.gates, coefficients.squeeze)
         return dr, dr if coefficients.gates is None else du

@@ -135,7 +135,10 @@ def norm_gradient(
     dz, means, squeeze, dhidden, totals, mu, inverse_std, scale, dw1, db1, dgamma, dbeta, kb, kd, images, channels, positions, width,
     BLOCK: tl.constexpr, ROWS: tl.constexpr, HIDDEN: tl.constexpr,
 ):  # fmt: skip
-    """Store the gradients of the first FC and of the branch's normalisation: for each tile of hidden units the blocks of channels."""
+    """Store the gradients of the first FC and, unless totals is None, of the branch's normalisation.
+
+    Programs: for each tile of hidden units the blocks of channels.
+    """
     wide: tl.constexpr = dz.dtype.element_ty
     blocks = tl.cdiv(channels, BLOCK)
     tile, block = tl.program_id(0) // blocks, tl.program_id(0) % blocks
@@ -152,7 +155,7 @@ def norm_gradient(
     tl.store(dw1 + at_w, dw, mask=inside_w)
     if db1 is not None:
         tl.store(db1 + r, db, mask=where_first(block, r, width))
-    if tile == 0:
+    if totals is not None and tile == 0:
         there = c < channels
         by_x, mean = loaded(inverse_std, c, there, 1.0, wide)[None, :], loaded(mu, c, there, 0.0, wide)[None, :]
         of_beta, of_gamma = tl.zeros((BLOCK,), wide), tl.zeros((BLOCK,), wide)

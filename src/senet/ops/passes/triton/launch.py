@@ -21,8 +21,11 @@ ALIGNMENT = 16
 LIMIT = 4096
 """Launches that are kept bound, at most: integers are bound by value, and a program may see any number of shapes."""
 
-BY_TYPE = (bool, float)
-"""Types of arguments, beside tensors, integers and None, by which kernels are told apart; their values are not."""
+BY_TYPE = frozenset((bool, float))
+"""Types of arguments by which kernels are told apart, whatever their values."""
+
+NO_TENSORS = BY_TYPE | {int, type(None)}
+"""Types of arguments that are no tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +76,14 @@ class Launcher:
         key: list[Any] = [id(kernel), *sizes.items()]
         given: list[Any] = []
         for v in arguments:
-            if v is None or type(v) is int:
-                key.append(v)
-                given.append(v)
-            elif type(v) in BY_TYPE:
-                key.append(type(v))
-                given.append(v)
-            else:
+            kind = type(v)
+            if kind is Tensor or kind not in NO_TENSORS:
                 address = v.data_ptr()
                 key += (v.dtype, v.get_device(), address % ALIGNMENT)
                 given.append(address)
+            else:
+                key.append(kind if kind in BY_TYPE else v)
+                given.append(v)
         index, found = arguments[0].get_device(), tuple(key)
         bound = self._bound.get(found)
         if bound is not None and (index < 0 or bound.device() == index):

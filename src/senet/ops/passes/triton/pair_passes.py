@@ -30,7 +30,7 @@ class TritonPairKernels:
         """See `PairKernels`."""
         _, u, r = in_one_format(None, u, r)
         v, a = torch.empty_like(u), torch.empty_like(u)
-        self._apply_pair((u, r, *dense(gates, scale, shift), v, a))
+        launch_apply(self.tiling, (u, r, *dense(gates, scale, shift), v, a))
         return v, a
 
     def add_pair(self, u: Tensor, r: Tensor, centred: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,7 +44,7 @@ class TritonPairKernels:
         """See `PairKernels`."""
         _, v = in_one_format(None, v)
         a = torch.empty_like(v)
-        self._apply_pair((v, None, None, *dense(scale, shift), None, a))
+        launch_apply(self.tiling, (v, None, None, *dense(scale, shift), None, a))
         return a
 
     def reduce_pair(self, gradient: PairGradient, mean: Tensor, u: Tensor | None) -> PairSums:
@@ -55,19 +55,25 @@ class TritonPairKernels:
 
     def spread_pair(self, gradient: PairGradient, coefficients: PairCoefficients) -> tuple[Tensor, Tensor]:
         """See `PairKernels`."""
-        _, v, da, dv = in_one_format(None, gradient.v, gradient.da, gradient.dv)
-        grid, dr = grid_of(Grid, v, self.tiling, summed=False), torch.empty_like(v)
-        du = None if coefficients.gates is None else torch.empty_like(v)
-        found = dense(gradient.scale, gradient.shift, coefficients.by_v, coefficients.constant)
-        given = (da, v, *found, dv, *dense(coefficients.gates, coefficients.squeeze), dr, du)
-        launch(pairs.spread_pair, grid.blocks * grid.tiles, *given, *grid.sizes, grid.tiles, **grid.tile)
-        return dr, dr if du is None else du
+        return spread_over_pair(gradient, coefficients, self.tiling)
 
-    def _apply_pair(self, arguments: tuple[Tensor | None, ...]) -> None:
-        """Launch `apply_pair` with its arguments up to the last map."""
-        assert arguments[0] is not None
-        grid = grid_of(Grid, arguments[0], self.tiling, summed=False)
-        launch(pairs.apply_pair, grid.blocks * grid.tiles, *arguments, *grid.sizes, grid.tiles, **grid.tile)
+
+def launch_apply(tiling: Tiling, arguments: tuple[Tensor | None, ...]) -> None:
+    """Launch `apply_pair` with its arguments up to the last map."""
+    assert arguments[0] is not None
+    grid = grid_of(Grid, arguments[0], tiling, summed=False)
+    launch(pairs.apply_pair, grid.blocks * grid.tiles, *arguments, *grid.sizes, grid.tiles, **grid.tile)
+
+
+def spread_over_pair(gradient: PairGradient, coefficients: PairCoefficients, tiling: Tiling) -> tuple[Tensor, Tensor]:
+    """Return the gradients of shortcut and branch, one map where the branch is not gated."""
+    _, v, da, dv = in_one_format(None, gradient.v, gradient.da, gradient.dv)
+    grid, dr = grid_of(Grid, v, tiling, summed=False), torch.empty_like(v)
+    du = None if coefficients.gates is None else torch.empty_like(v)
+    found = dense(gradient.scale, gradient.shift, coefficients.by_v, coefficients.constant)
+    given = (da, v, *found, dv, *dense(coefficients.gates, coefficients.squeeze), dr, du)
+    launch(pairs.spread_pair, grid.blocks * grid.tiles, *given, *grid.sizes, grid.tiles, **grid.tile)
+    return dr, dr if du is None else du
 
 
 def moments_of_spans_of_pair(u: Tensor, r: Tensor, tiling: Tiling) -> Tensor:

@@ -201,7 +201,7 @@ def spread_pair(
     da, v, k, t, kb, kc, dv, s, dz, dr, du, channels, positions, c_stride, s_stride, tiles,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
 ):  # fmt: skip
-    """Store dr = k g + kb v + kc + dv, kb and dv None = 0, and unless s is None du = s dr + dz."""
+    """Store dr = k g + kb v + kc + dv, kb, kc and dv None = 0, and unless s is None du = s dr + dz."""
     wide: tl.constexpr = k.dtype.element_ty
     image, tile, first = split(tl.num_programs(0) - 1 - tl.program_id(0), tiles, channels, CHANNELS)
     start = tile * POSITIONS
@@ -210,7 +210,9 @@ def spread_pair(
     offsets = offsets_in(c_stride, s_stride, CHANNELS, POSITIONS, AXIS)
 
     g, total = _opened(da, v, k, t, at, offsets, inside, first, channels, wide, CHANNELS, AXIS)
-    d = g * of_channels(k, 0, first, channels, wide, CHANNELS, AXIS) + of_channels(kc, 0, first, channels, wide, CHANNELS, AXIS)
+    d = g * of_channels(k, 0, first, channels, wide, CHANNELS, AXIS)
+    if kc is not None:
+        d += of_channels(kc, 0, first, channels, wide, CHANNELS, AXIS)
     if kb is not None:
         d += total * of_channels(kb, 0, first, channels, wide, CHANNELS, AXIS)
     if dv is not None:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from senet.ops.passes.maps import layout, precision
 from senet.ops.passes.terms import Centred, Coefficients, GradientSums, OutputGradient, Shortcut
-from senet.ops.passes.triton import channel_tail
+from senet.ops.passes.triton import channel_tail, pair_tail
 from senet.ops.passes.triton.grid import Grid, Tiling, grid_of
 from senet.ops.passes.triton.inference_passes import TritonInferenceKernels
 from senet.ops.passes.triton.launch import dense
@@ -15,6 +15,7 @@ from senet.ops.passes.triton.pair_passes import TritonPairKernels
 from senet.ops.passes.triton.parts import merge_moments, merge_sums
 from senet.ops.passes.triton.spatial_passes import TritonSpatialKernels
 from senet.ops.tail.channel import ChannelTail
+from senet.ops.tail.preactivated import PreactivatedOutput, PreactivatedSaved, PreactivatedTail
 from senet.ops.tail.rows import Gradients, Output, Saved
 
 
@@ -76,6 +77,14 @@ class TritonKernels(TritonSpatialKernels, TritonPairKernels, TritonInferenceKern
     def channel_forward(self, tail: ChannelTail, x: Tensor, r: Tensor | None) -> Output | None:
         """See `TailKernels`."""
         return channel_tail.tail_forward(tail, x, r, self.tiling) if channel_tail.has_kernels(tail, x) else None
+
+    def pair_forward(self, tail: PreactivatedTail, u: Tensor, r: Tensor) -> PreactivatedOutput | None:
+        """See `TailKernels`."""
+        return pair_tail.pair_forward(tail, u, r, self.tiling) if pair_tail.has_pair_kernels(tail, u, self.tiling) else None
+
+    def pair_backward(self, tail: PreactivatedTail, dv: Tensor | None, da: Tensor, saved: PreactivatedSaved) -> Gradients | None:
+        """See `TailKernels`."""
+        return pair_tail.pair_backward(tail, dv, da, saved, self.tiling) if pair_tail.has_pair_kernels(tail, saved.v, self.tiling) else None
 
     def channel_backward(self, tail: ChannelTail, dy: Tensor, saved: Saved) -> Gradients | None:
         """See `TailKernels`."""

@@ -15,7 +15,7 @@ BLOCKS = 32
 """Blocks of channels, at most: what each adds to the hidden layer is stored, and read again by every block of images and channels."""
 SMALLEST = 16
 """Rows and columns of a matrix product on tensor cores, at least; smaller ones are filled up with zeros."""
-SUMS_OF_A_MAP = 3
+SUMS_OF_A_MAP = 5
 """Sums of a map, at most; it has several spans only where images and channels are few."""
 PARTS = 4096
 """Partial results that a program has at a time."""
