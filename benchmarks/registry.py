@@ -1,5 +1,6 @@
 """What can be timed: name -> the functions to run against each other, and the promise that they must keep."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from senet.benchmarking.settings import Settings
 from senet.benchmarking.workload import workload
 from senet.data.batch import Batch
 from senet.measuring.steps import InferenceStep, TrainingStep, cross_entropy_of
+from senet.ops.tail import worthwhile
 from senet.recipe import OptimRecipe, load_recipe
 from senet.results.run_folder import RunFolder
 from senet.spec import KINDS
@@ -112,6 +115,19 @@ def blocks_in_inference(name: str, size: tuple[int, ...]) -> Iterator[Candidates
 
 
 @contextmanager
+def activated_norms_in_training(name: str, size: tuple[int, ...]) -> Iterator[Candidates]:
+    """Yield training steps of a plain network whose inner BN and ReLU are two operations each, and one; the tails are fused in both."""
+    images, labels = torch.randn(size).to(memory_format=torch.channels_last), torch.randint(10, size[:1])
+    step = TrainingStep(in_layout(created(name, "plain"), torch.channels_last).train(), (images,), cross_entropy_of(labels))
+
+    def apart() -> None:
+        with patch.object(worthwhile, "ACTIVATED_ON_CPU", sys.maxsize):
+            step()
+
+    yield Candidates({"BN, ReLU": apart, "in one": step})
+
+
+@contextmanager
 def engines_in(name: str, settings: Settings, batch: int, engines: Sequence[str], **options: Any) -> Iterator[Candidates]:
     """Yield a network and its SE form on several engines."""
     with TemporaryDirectory() as folder:
@@ -153,6 +169,13 @@ REGISTRY = {
     **{
         f"blocks_training_{name}": Benchmark(f"{name}, 128 x 3x32x32: a training step, by block", partial(blocks_in_training, name, CIFAR))
         for name in ("cifar_resnet20", "preresnet20")
+    },
+    **{
+        f"activated_norms_{name}": Benchmark(
+            f"{name}, {size[0]} x {'x'.join(map(str, size[1:]))}: a training step, inner BN and ReLU apart or in one",
+            partial(activated_norms_in_training, name, size),
+        )
+        for name, size in {"resnet50": (8, 3, 224, 224), "cifar_resnet20": CIFAR, "vgg11_bn": (8, 3, 64, 64)}.items()
     },
     "blocks_inference": Benchmark("resnet50, 1 x 3x224x224: a forward pass, by block", partial(blocks_in_inference, "resnet50", IMAGENET)),
     **{

@@ -95,7 +95,7 @@ TABLES: dict[str, Callable[[list[Tree]], str]] = {"breakdown": breakdown_table, 
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _cell(ratio: float | None) -> str:

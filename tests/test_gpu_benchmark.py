@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from benchmarks.gpu import evidence, predict, processes
 from benchmarks.gpu.__main__ import main
-from benchmarks.gpu.checks import summary
+from benchmarks.gpu.checks import summary, told
 from benchmarks.gpu.epoch import noise_of_cifar10
 from benchmarks.gpu.parts import PARTS, WHOLE
 from benchmarks.gpu.targets import TARGETS, verdicts
@@ -86,6 +86,11 @@ def test_failures_of_tests_are_named(tmp_path: Path) -> None:
     assert summary(report) == {"tests": 3, "failures": 1, "errors": 0, "skipped": 1, "failed": {"a.b::wrong": "1e-5 > 3e-6"}}
 
 
+def test_failures_of_tests_that_did_not_come_to_their_end_are_named() -> None:
+    text = "[gw0] [  1%] PASSED tests/a.py::test_x[1] \n[gw1] [  2%] FAILED tests/b.py::test_y \ntests/c.py::test_z \n"
+    assert told(text) == {"tests": 2, "failures": 1, "errors": 0, "skipped": 0, "failed": {"tests/b.py::test_y": "FAILED"}}
+
+
 def test_noise_of_cifar10_is_read_as_its_images(tmp_path: Path) -> None:
     root = noise_of_cifar10(tmp_path, 4)
     source = open_source(load_recipe("cifar10_preresnet110", {"data.root": str(root)}).data)
@@ -123,12 +128,12 @@ def test_an_unknown_part_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.slow
 def test_all_of_it_runs_without_a_gpu(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--parts", "w,a,b,c,d,f,e", "--out", str(tmp_path)]
+    words = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--parts", "w,a,b,c,d,f,e,k", "--out", str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = tmp_path.iterdir()
     tree = json.loads(path.read_text())
-    assert {letter: end["exit_code"] for letter, end in tree["parts"].items()} == dict.fromkeys("wabcdfe", 0)
+    assert {letter: end["exit_code"] for letter, end in tree["parts"].items()} == dict.fromkeys("wabcdfek", 0)
     assert [found["failed"] for found in tree["measures"].values() if found.get("failed")] == []
     kept = {verdict["about"] for verdict in tree["targets"] if verdict["kept"] is not None}
     assert "training R50 b256, SE fused / plain definition, in a graph" in kept

@@ -229,6 +229,7 @@ def test_digest_is_equal_when_the_weights_are():
         "data.root": "/elsewhere",
         "data.download": True,
         "data.workers": 5,
+        "data.on_device": True,
         "training.cuda_graph": False,
         "training.save_steps": 10,
     }

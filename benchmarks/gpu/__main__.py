@@ -7,6 +7,7 @@ network lacks is collected elsewhere beforehand, `python -m benchmarks.gpu --bri
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -111,6 +112,12 @@ def place_of(args: argparse.Namespace) -> Any:
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line says."""
     args = parser().parse_args(argv)
+    if args.brought:
+        sys.path.append(str(args.brought.resolve() / "site"))
+    if args.part or args.warm:
+        from senet.data.workers import signal_at_parents_end
+
+        signal_at_parents_end(signal.SIGKILL)
     if args.bring:
         from benchmarks.gpu.bring import bring
 

@@ -37,7 +37,7 @@ class Place:
 
     def settings(self, mode: str, dtype: str = "bf16") -> Settings:
         """Return the settings of a comparison."""
-        return Settings(mode, dtype, self.device, rounds=1 if self.quick else 15, max_seconds=1.0 if self.quick else 12.0)
+        return Settings(mode, dtype, self.device, rounds=1 if self.quick else 15, max_seconds=1.0 if self.quick else 5.0)
 
     def measured(self, candidates: Candidates, about: str, mode: str) -> Comparison:
         """Time functions against each other, in interleaved rounds."""

@@ -153,7 +153,7 @@ def main(out: Path) -> int:
     write_text(path, json.dumps(tree, indent=1) + "\n")
     table = Table("predicted, not measured", "before", "target", "predicted", "", box=None, pad_edge=False)
     for row in tree["targets"]:
-        numbers = ["-" if row[name] is None else f"{row[name]:.3g}" for name in ("before", "limit", "predicted")]
+        numbers = ["-" if row[name] is None else f"{row[name]:.4g}" for name in ("before", "limit", "predicted")]
         table.add_row(
             Text(f"{row['about']}{row['unit'] and ', ' + row['unit']}"), *numbers, "above" if row["predicted"] > row["limit"] else ""
         )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -23,19 +24,18 @@ def run_here(words: Sequence[str], seconds: float, environment: Mapping[str, str
     """
     began = time.monotonic()
     command = [sys.executable, "-m", "benchmarks.gpu", *words]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
-    )
-    code: int | None = None
-    try:
-        said, _ = process.communicate(timeout=max(1.0, seconds))
-        code = process.returncode
-    except subprocess.TimeoutExpired:
-        said = ""
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    if code is None:
-        said, _ = process.communicate()
+    with TemporaryFile() as output:  # not a pipe, which a process that is left behind would hold open
+        process = subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, process_group=0)
+        code: int | None = None
+        try:
+            code = process.wait(timeout=max(1.0, seconds))
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        said = output.read().decode(errors="replace")
     took = round(time.monotonic() - began, 1)
     return {"exit_code": code, "seconds": took, **({} if code == 0 else {"said": said[-LEFT:]})}

@@ -33,7 +33,7 @@ def show(tree: Mapping[str, Any]) -> int:
     """Print the verdicts, and which parts did not come to their end; return 1 if any promise or part failed."""
     table = Table("", "before", "target", "found", "", box=None, pad_edge=False)
     for verdict in tree["targets"]:
-        numbers = ["-" if verdict[name] is None else f"{verdict[name]:.3g}" for name in ("before", "limit", "value")]
+        numbers = ["-" if verdict[name] is None else f"{verdict[name]:.4g}" for name in ("before", "limit", "value")]
         words = {True: "", False: "MISSED", None: "not measured"}[verdict["kept"]]
         table.add_row(Text(f"{verdict['about']}{verdict['unit'] and ', ' + verdict['unit']}"), *numbers, words)
     console = Console(width=160)

@@ -15,16 +15,15 @@ from senet.benchmarking.workload import Workload, prepared, workload
 
 STEPS = ("plain eager", "plain fused", "se eager", "se fused", "se timm")
 GRAPHS = ("plain eager graph", "plain fused graph", "se eager graph", "se fused graph", "se timm graph")
-COMPILED = ("plain compiled", "plain compiled-fused", "se compiled", "se compiled-fused", "se timm compiled")
-RESNET50 = (*STEPS, *GRAPHS, *COMPILED)
+COMPILED = ("plain compiled", "se compiled-fused", "plain compiled-fused", "se timm compiled")
 COOPERATIVE = ("plain compiled", "se compiled-fused")
 
 NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
-    "resnet152": (128, THEIRS),
-    "resnext50_32x4d": (128, THEIRS),
     "preresnet20": (128, {}),
     "preresnet110": (128, {}),
     "wrn16_8": (128, {}),
+    "resnext50_32x4d": (128, THEIRS),
+    "resnet152": (128, THEIRS),
 }
 """Network -> images in a batch, and its options."""
 NETWORK_ROWS = ("plain eager", "plain fused", "se eager", "se fused", "plain eager graph", "plain fused graph", "se fused graph")
@@ -55,8 +54,10 @@ def steps(place: Place) -> Iterator[Found]:
     work = training_work(place, "resnet50", 256, **THEIRS)
     for name, form, engine in (("before", "se", "eager"), ("after", "se", "fused"), ("plain after", "plain", "fused")):
         yield f"profile {name}", by_kernel(ENGINES[engine].build(work, form), place)
-    del work
-    place.free()
+
+
+def compiled_steps(place: Place) -> Iterator[Found]:
+    """Yield the table of compiled steps, beside one that is not."""
     yield "resnet50 compiled", resnet50_rows(place, ("plain eager", *COMPILED))
 
 

@@ -15,6 +15,7 @@ from made_runs import assert_same, tiny
 from senet.data.batch import Batch
 from senet.errors import UsageError
 from senet.recipe import Recipe
+from senet.tasks.answers import evaluator_of
 from senet.training.cuda_graph import CaptureError, CudaRecorder, check_graph, graph_obstacle
 from senet.training.graphed import WARM_UP, GraphedStep, stepper
 from senet.training.host_decisions import HostDecisions
@@ -192,6 +193,26 @@ def test_what_a_graph_cannot_repeat_is_found_before_it_is_captured(what: str, ca
     assert message in caplog.text
 
 
+def test_only_classes_without_a_number_are_asked_for() -> None:
+    targets = torch.tensor([0, 2])
+    with torch.inference_mode(), HostDecisions() as decisions:
+        nn.functional.one_hot(targets, 3)
+        assert not decisions.found
+        nn.functional.one_hot(targets)
+    assert decisions.found == ["aten::one_hot makes the host wait for a value of the device"]
+
+
+def test_validation_asks_for_nothing_before_its_end() -> None:
+    job = job_of()
+    evaluator = evaluator_of(job.task, job.source, job.fabric.device)
+    batch = next(iter(job.validation))
+    with torch.inference_mode():
+        outputs = job.task.average([job.model], batch.images)
+        with HostDecisions() as decisions:
+            evaluator.update(outputs, batch)
+    assert not decisions.found
+
+
 def test_a_question_in_the_backward_pass_is_found() -> None:
     class Asking(torch.autograd.Function):
         @staticmethod
@@ -338,6 +359,22 @@ def test_a_replay_asks_the_device_nothing() -> None:
             job.state.collect()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@gpu
+def test_validation_on_a_device_is_not_waited_for_before_its_end() -> None:
+    job = device_job()
+    evaluator = evaluator_of(job.task, job.source, job.fabric.device)
+    batches = [batch.to(job.fabric.device) for batch in job.validation]
+    with torch.inference_mode():
+        evaluator.update(job.task.average([job.model], batches[0].images), batches[0])
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for batch in batches:
+                evaluator.update(job.task.average([job.model], batch.images), batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert 0 <= evaluator.compute()["top1"] <= 100
 
 
 @gpu

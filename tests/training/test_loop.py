@@ -2,9 +2,11 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -84,6 +86,35 @@ def test_the_same_recipe_gives_the_same_run_with_any_number_of_workers(tmp_path:
     trained(tmp_path / "none", data__workers=0)
     trained(tmp_path / "two", data__workers=2)
     assert_same_run(tmp_path / "none", tmp_path / "two")
+
+
+AUGMENTED = {"data__crop": "pad", "data__pad": 1, "data__flip": True, "data__rotation": 10.0, "data__jitter": 5.0, "data__cutout": 2}
+
+
+@pytest.mark.parametrize("changes", [AUGMENTED, {"data__crop": "random_resized", "data__sampler": "class_aware"}])
+def test_images_on_the_device_give_the_same_run(tmp_path: Path, changes: dict) -> None:
+    for name, choice in (("device", True), ("host", False)):
+        trained(tmp_path / name, **changes, data__on_device=choice)
+    assert_same_run(tmp_path / "device", tmp_path / "host")
+
+
+def test_a_run_begun_on_the_host_goes_on_with_images_on_the_device(tmp_path: Path) -> None:
+    whole, half = trained(tmp_path / "whole", **AUGMENTED), tmp_path / "half"
+    recipe = tiny(**AUGMENTED)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "finish_epoch", _interrupted_at_the_end(loop.finish_epoch))
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, folder=half, progress=False)
+    train(replace(recipe, data=replace(recipe.data, on_device=True)), resume=half, progress=False)
+    assert_same_run(half, whole.path)
+
+
+def _interrupted_at_the_end(finish: Callable[..., None]) -> Callable[..., None]:
+    def finish_and_stop(*arguments: Any) -> None:
+        finish(*arguments)
+        raise KeyboardInterrupt
+
+    return finish_and_stop
 
 
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:

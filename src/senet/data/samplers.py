@@ -95,12 +95,17 @@ class EpochSampler:
     def __iter__(self) -> Iterator[list[SampleKey]]:
         return self._batches(self.epoch, self.start)  # bound now: the attributes may move on before the first batch is asked for
 
-    def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
+    def shares(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Iterate over this process's shares of an epoch's batches, from batch `start` on: indices (N,) and repeats (N,) of its images."""
         indices = self.order(self.targets, np.random.default_rng((self.seed % WORD, epoch)))
         repeats = occurrences(indices)
         for batch in range(start, len(self)):
             share = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
-            yield [SampleKey(epoch, *pair) for pair in zip(indices[share].tolist(), repeats[share].tolist(), strict=True)]
+            yield indices[share], repeats[share]
+
+    def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
+        for indices, repeats in self.shares(epoch, start):
+            yield [SampleKey(epoch, *pair) for pair in zip(indices.tolist(), repeats.tolist(), strict=True)]
 
 
 def occurrences(values: np.ndarray) -> np.ndarray:

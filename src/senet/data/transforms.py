@@ -25,6 +25,9 @@ CHANNEL_SLICES = {"rgb": slice(None), "bgr": slice(None, None, -1)}
 LARGEST_RESIZED = 64_000_000
 """Most pixels of an image after its shorter side was resized; only one that is a thousand times longer than wide has more."""
 
+CROP_TRIES = 10
+"""Windows that a random-resized crop draws before it takes the central one."""
+
 BILINEAR = Image.Resampling.BILINEAR
 
 
@@ -96,13 +99,22 @@ def resize_shorter(image: Image.Image, side: int) -> Image.Image:
     Raises:
         UnreadableImageError: if the image is so narrow that the result would have more than `LARGEST_RESIZED` pixels.
     """
-    width, height = image.size
+    size = size_by_shorter(*image.size, side)
+    return image if size == image.size else image.resize(size, BILINEAR)
+
+
+def size_by_shorter(width: int, height: int, side: int) -> tuple[int, int]:
+    """Return width and height of an image after its shorter side was resized to `side` pixels.
+
+    Raises:
+        UnreadableImageError: if the image is so narrow that the result would have more than `LARGEST_RESIZED` pixels.
+    """
     if min(width, height) == side:
-        return image
+        return width, height
     size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
     if size[0] * size[1] > LARGEST_RESIZED:
         raise UnreadableImageError(f"{width} x {height} pixels are too narrow: it would be resized to {size[0]} x {size[1]}")
-    return image.resize(size, BILINEAR)
+    return size
 
 
 def centre_crop(image: Image.Image, side: int) -> Image.Image:
@@ -147,7 +159,7 @@ def random_resized_crop(
         random: source of randomness.
     """
     width, height = image.size
-    for _ in range(10):
+    for _ in range(CROP_TRIES):
         area = width * height * random.uniform(*scale)
         aspect = math.exp(random.uniform(math.log(ratio[0]), math.log(ratio[1])))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
@@ -184,14 +196,15 @@ def normalise_pixels(image: Image.Image, spec: InputSpec, jitter: np.ndarray | N
     mode = MODES[spec.channels]
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)[CHANNEL_SLICES[spec.order]].astype(np.float32, order="C")
-    scale, shift = _scale_and_shift(spec)
+    scale, shift = scale_and_shift(spec)
     x *= scale
     x += shift if jitter is None else shift + scale * per_channel(jitter)
     return x
 
 
 @cache
-def _scale_and_shift(spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
+def scale_and_shift(spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each value of a pixel is multiplied by, and what is added then: (C, 1, 1) float32 each."""
     mean, std = np.array(spec.mean), np.array(spec.std)
     return per_channel(1 / (255 * std)), per_channel(-mean / std)
 

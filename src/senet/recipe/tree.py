@@ -80,6 +80,8 @@ class DataRecipe:
         eval_batch_size: images in an evaluation step; null = batch_size.
         workers: loader processes; null = what the machine can spare. Results do not depend on it.
         max_corrupt: share of unreadable images beyond which the run fails.
+        on_device: keep the images on the training device and augment them there by the batch, to the same values; null = on a GPU,
+            where they fit and nothing stands against it.
     """
 
     name: str = "digits"
@@ -105,6 +107,7 @@ class DataRecipe:
     eval_batch_size: int | None = None
     workers: int | None = None
     max_corrupt: float = 0.001
+    on_device: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -289,6 +292,7 @@ NO_EFFECT = (
     ("data", "root"),
     ("data", "download"),
     ("data", "workers"),
+    ("data", "on_device"),
     ("training", "cuda_graph"),
     ("training", "save_steps"),
 )

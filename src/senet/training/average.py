@@ -24,7 +24,7 @@ class WeightAverage(AveragedModel):
     def count(self) -> None:
         """Count the step that is about to be taken; the first one of all makes the average equal to the network."""
         self._begins = not self.n_averaged.item()  # the count is on the CPU
-        self.n_averaged += 1
+        self.n_averaged.add_(1)
 
     @torch.no_grad()
     def follow(self, model: nn.Module) -> None:

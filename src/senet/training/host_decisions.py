@@ -30,6 +30,8 @@ class HostDecisions(TorchDispatchMode):
         tensors = list(_tensors((args, kwargs or {})))
         if name in INDEXING:
             asks = any(tensor.dtype in (torch.bool, torch.uint8) for tensor in _tensors(args[1]))
+        elif name == "aten::one_hot":
+            asks = len(args) == 1 or args[1] < 0  # else only CPUs look whether the classes are fewer
         else:
             asks = bool(ASKING & set(func.tags))
         if asks:

@@ -9,9 +9,9 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from senet.data.batch import Batch
-from senet.data.loaders import CorruptLog, TrainLoader, eval_loader, train_loader
+from senet.data.loaders import CorruptLog
+from senet.data.placement import EvalBatches, TrainBatches, TrainingPlace, training_batches, validation_batches
 from senet.data.source import DataSource
-from senet.data.waiting import BatchLoader
 from senet.errors import UsageError, reason_of
 from senet.recipe import Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
@@ -58,8 +58,8 @@ class Job:
     recipe: Recipe
     fabric: Fabric
     source: DataSource
-    batches: TrainLoader
-    validation: BatchLoader
+    batches: TrainBatches
+    validation: EvalBatches
     model: nn.Module
     average: WeightAverage | None
     optimizer: Any
@@ -133,9 +133,9 @@ def prepare(recipe: Recipe) -> Job:
     source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
     check_graph(recipe, fabric)
-    rank, world = fabric.global_rank, fabric.world_size
-    batches = train_loader(source, recipe.data, task, seed=recipe.seed, rank=rank, world=world)
-    validation = eval_loader(source, recipe.data, task, rank=rank, world=world)
+    place = TrainingPlace(fabric.device, LAYOUTS[plan.channels_last], fabric.global_rank, fabric.world_size)
+    batches = training_batches(source, recipe.data, task, place, seed=recipe.seed)
+    validation = validation_batches(source, recipe.data, task, place)
     corrupt = CorruptLog(recipe.data.max_corrupt, len(source.train) + len(source.val))
 
     torch.manual_seed(seed_of(recipe.seed, "weights"))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from senet.data.batch import Batch
@@ -12,7 +11,7 @@ from senet.ops.backend import backend, fastest, requested
 from senet.tasks.answers import counts_of, losses_of
 from senet.training.job import Job
 from senet.training.optim import set_rate
-from senet.training.seeding import seed_of
+from senet.training.seeding import seed_generators, seed_of
 from senet.training.tally import Figures
 
 DeviceStep = Callable[[Batch], Figures]
@@ -22,7 +21,8 @@ DeviceStep = Callable[[Batch], Figures]
 def train_step(job: Job, step: DeviceStep, batch: Batch) -> Figures:
     """Take the next step of a run: random numbers, the learning rate, and whether the average begins are of its place in the run."""
     place = job.state.step
-    torch.manual_seed(seed_of(job.recipe.seed, "step", place, job.fabric.global_rank))  # for dropout and its like
+    seed = seed_of(job.recipe.seed, "step", place, job.fabric.global_rank)
+    seed_generators(seed, job.fabric.device)  # for dropout and its like
     set_rate(job.optimizer, job.schedule.rate(place))
     if job.average is not None:
         job.average.count()

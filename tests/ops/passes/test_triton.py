@@ -28,6 +28,7 @@ FORMS = [  # norm, the shortcut's norm, gate, ReLU
     Case("running", "running", "sigmoid", True),
     Case("batch", "running", "hard_sigmoid", False),
     Case("batch", "batch", None, True),
+    Case("batch", None, None, True, shortcut=False),
     Case(None, None, "tanh", False),
 ]
 SHAPES = [(1, 9, 7, 3), (3, 5, 1, 1), (1, 1, 5, 5), (2, 33, 3, 5)]
@@ -36,7 +37,7 @@ Interpret = Callable[..., Any]
 
 
 def name(case: Case) -> str:
-    return f"{case.norm}-{case.r_norm}-{case.gate}-{'relu' if case.relu else 'sum'}"
+    return f"{case.norm}-{case.r_norm if case.shortcut else 'alone'}-{case.gate}-{'relu' if case.relu else 'sum'}"
 
 
 class TestInterpreted:

@@ -19,6 +19,7 @@ pytest.importorskip("triton")
 SE = Case("batch", None, "sigmoid", True)
 PROJECTED = Case("batch", "batch", "sigmoid", True)
 PLAIN = Case("batch", None, None, True)
+ACTIVATED = replace(PLAIN, shortcut=False)
 
 Interpret = Callable[..., Any]
 
@@ -36,6 +37,18 @@ class TestInterpreted:
     )
     def test_without_gates(self, interpret: Interpret, form: Case, layout: str) -> None:
         case = replace(form, layout=layout)
+        check(case, interpret(tail_passes.errors, case))
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("norm", ["batch", "running"])
+    @pytest.mark.parametrize("shape", [(1, 9, 7, 3), (3, 5, 1, 1), (1, 1, 5, 5), (2, 33, 3, 5)], ids=str)
+    def test_norm_and_relu_alone(self, interpret: Interpret, shape: tuple[int, int, int, int], norm: str, layout: str) -> None:
+        case = replace(ACTIVATED, norm=norm, shape=shape, layout=layout, tiling=None if shape[1] > 32 else tail_passes.SMALL)
+        check(case, interpret(tail_passes.errors, case))
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+    def test_types_of_norm_and_relu_alone(self, interpret: Interpret, dtype: torch.dtype) -> None:
+        case = replace(ACTIVATED, dtype=dtype)
         check(case, interpret(tail_passes.errors, case))
 
     @pytest.mark.parametrize("form", [SE, replace(SE, norm=None, relu=False)])

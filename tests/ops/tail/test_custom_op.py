@@ -194,6 +194,7 @@ def test_the_backward_graph_holds_its_own() -> None:
     assert not asked & {*forward, *backward}, "the device is asked for something"
 
 
+@pytest.mark.parametrize("strict", [True, False])
 def test_exported_programs_hold_the_definition(strict: bool) -> None:
     x = torch.randn(8, 8, 48, 48)
     with backend("torch"):

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from senet import ChannelSE, backend
 from senet.ops.tail.fusible import TailModules
-from senet.ops.tail.worthwhile import BANDWIDTH, ON_CPU, SAVINGS, Saving, is_worthwhile
+from senet.ops.tail.worthwhile import ACTIVATED_ON_CPU, BANDWIDTH, ON_CPU, SAVINGS, Saving, is_worthwhile
 
 MEASURED = Path(__file__).parents[3] / "benchmarks" / "results" / "launches.amd-epyc-1-threads.json"
 PLAIN, SE = TailModules(nn.BatchNorm2d(8), relu=True), TailModules(nn.BatchNorm2d(8), recalibrate=ChannelSE(8), relu=True)
@@ -33,6 +33,13 @@ def test_a_cpu_asks_for_the_size_alone() -> None:
     for modules in (PLAIN, SE):
         assert is_worthwhile(torch.empty(1, 1, ON_CPU, 1), modules, "identity")
         assert not is_worthwhile(torch.empty(1, 1, ON_CPU - 1, 1), modules, "identity")
+
+
+def test_a_cpu_asks_for_larger_maps_of_a_norm_alone() -> None:
+    for count, plain in ((ACTIVATED_ON_CPU, True), (ACTIVATED_ON_CPU - 1, False)):
+        x = torch.empty(1, 1, count, 1)
+        assert is_worthwhile(x, PLAIN, "none") == plain
+        assert is_worthwhile(x, SE, "none")
 
 
 def test_a_gpu_weighs_its_time_against_the_hosts(savings: Callable[[float, float], None]) -> None:
