@@ -79,31 +79,19 @@ def ways_of_launching(device: str) -> dict[str, Function]:
     x = torch.zeros(SMALL, dtype=torch.bfloat16, device=device).to(memory_format=torch.channels_last)
     c, grid = SMALL[1], grid_of(Grid, x, Tiling(), summed=False)
     of_maps, mask = torch.zeros(SMALL[:2], device=device), torch.zeros(2, 4, 4, 4, dtype=torch.uint8, device=device)
-<<<<<<< HEAD
-    given = (x, None, 4, of_maps, of_maps, SMALL[1], x, None, None, x, mask, *grid.sizes, grid.tiles)
-=======
     given = (x, None, 4, of_maps, of_maps, c, x, None, None, x, mask, *grid.sizes, grid.tiles)
->>>>>>> next
     affine: Any = kernels.affine
     sizes, programs = {"RELU": True, **grid.tile}, grid.blocks * grid.tiles
     compiled = affine[(programs,)](*given, **sizes, enable_fp_fusion=True)
     constants = tuple(sizes[parameter.name] for parameter in affine.params[len(given) :])
 
     def run(x: Tensor, scale: Tensor, mask: Tensor) -> Tensor:
-<<<<<<< HEAD
-        launch.launch(affine, programs, x, None, 4, scale, scale, SMALL[1], x, None, None, x, mask, *given[11:], **sizes)
-=======
         launch.launch(affine, programs, x, None, 4, scale, scale, c, x, None, None, x, mask, *given[11:], **sizes)
->>>>>>> next
         return torch.empty_like(x)
 
     def wrapped(x: Tensor, scale: Tensor, mask: Tensor) -> Tensor:
         kernel: Any = torch.library.wrap_triton(affine)
-<<<<<<< HEAD
-        kernel[(programs,)](x, None, 4, scale, scale, SMALL[1], x, None, None, x, mask, *given[11:], **sizes, enable_fp_fusion=True)
-=======
         kernel[(programs,)](x, None, 4, scale, scale, c, x, None, None, x, mask, *given[11:], **sizes, enable_fp_fusion=True)
->>>>>>> next
         return torch.empty_like(x)
 
     custom = torch.library.custom_op("senet_benchmarks::affine", run, mutates_args=())
