@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from oracles.channel_tails import counted
 from oracles.passes import LAYOUTS
 from oracles.tail_passes import Case, exact, kernels, lively, replays
-from senet import ChannelSE, backend
+from senet import ChannelSE, backend, create_model
 from senet.ops.passes.terms import PairGradient
 from senet.ops.passes.torch import TorchKernels, TorchPairKernels
 from senet.ops.tail.autograd import PreactivatedFunction
@@ -64,6 +64,15 @@ def launches(case: Case) -> tuple[list[str], list[str]]:
     return forward, counted(lambda: pair.backward(passes, dv, da, output.saved))[1]
 
 
+def launches_of_a_step(network: str) -> list[str]:
+    """Return the kernels that a network launches in a forward and a backward pass, beside convolutions, the head and sums of gradients."""
+    torch.manual_seed(0)
+    model = create_model(network, num_classes=10).to(memory_format=torch.channels_last).train()
+    x = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
+    with backend("triton"):
+        return counted(lambda: model(x).sum().backward())[1]
+
+
 def by_their_passes(case: Case) -> dict[str, float]:
     """Return `errors` of a tail that is composed of the passes, with torch's operations between them, as for several processes."""
     passes = kernels(case.tiling)
@@ -101,14 +110,14 @@ def mask_is_where_the_output_is_positive(case: Case) -> bool:
     """Return whether gradients pass where `a` as it is stored is positive, which the kernels see from v alone; not where v is no number."""
     torch.manual_seed(0)
     passes, (u, r, da) = kernels(case.tiling), case.maps(3)
-    u.flatten()[0] = torch.nan
+    u[0, 0, 0, 0] = torch.nan
     one = torch.ones(case.shape[:2], dtype=torch.promote_types(case.dtype, torch.float32), device=case.device)
     found = []
     for scale, shift in ((1.0, 0.5), (1e-9, 0.0)):
         k, t = scale * one[0], shift * one[0]
         v, a = passes.apply_pair(u, r, one, k, t)
-        assert bool(v.flatten()[0].isnan())
-        assert bool(a.flatten()[0].isnan())
+        assert bool(v[0, 0, 0, 0].isnan())
+        assert bool(a[0, 0, 0, 0].isnan())
         gradient = PairGradient(v, a, da.abs() + 1, None, k, t)
         sums = passes.reduce_pair(gradient, torch.zeros_like(k), u.nan_to_num())
         found.append(torch.equal((sums.g > 0).to(one.dtype), (a > 0).flatten(2).any(2).to(one.dtype)))

@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from senet.models.residual import PreactivatedBasicBlock, PreactivatedBottleneck, PreactivatedStage, ResidualUnit, conv
+from senet.models.residual import PreactivatedBasicBlock, PreactivatedBottleneck, PreactivatedStage, ResidualUnit, conv, through
 from senet.models.residual_net import ResidualNet
 from senet.models.unit_blocks import UnitBlocks
+from senet.ops.hooks import has_hooks
 from senet.ops.tail.call import activated_norm
+from senet.ops.tail.fusible import is_traced
 from senet.spec import check_choice
 
 FIRST_SHORTCUTS = ("activated", "raw")
@@ -96,6 +98,15 @@ class PreResNet(ResidualNet):
         """Map images (N, in_channels, H, W) to (N, 16, H, W)."""
         x = self.conv1(x if self.bn0 is None else self.bn0(x))
         return x if self.bn1 is None else self.bn1(x)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Map images (N, in_channels, H, W) to the last map (N, C, h, w); stages hand on their sum as units do, to the last BN too."""
+        x = self.stem(x)
+        units: list[nn.Module] = []
+        for stage in self.stages.values():
+            units += [stage] if is_traced(x) or type(stage) is not PreactivatedStage or has_hooks(stage) else list(stage)
+        carry = through(units, x, self.bn)
+        return self.final(carry.total) if carry.activated is None else carry.activated
 
     def final(self, x: Tensor) -> Tensor:
         """Normalise and rectify the last sum."""

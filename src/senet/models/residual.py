@@ -1,8 +1,8 @@
 """Residual units of the post-activation and the pre-activation form, plain and recalibrated."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -12,6 +12,9 @@ from senet.models.unit_blocks import UnitBlocks
 from senet.ops.hooks import has_hooks
 from senet.ops.tail.call import activated_norm, preactivated_tail, residual_tail
 from senet.ops.tail.fusible import gates_channels, is_traced
+
+JOINED = ("standard", "pre", "inner")
+"""Placements behind whose tail nothing acts on the sum."""
 
 
 @dataclass(frozen=True)
@@ -186,11 +189,17 @@ class PreactivatedUnit(ResidualUnit):
 
     @property
     def may_normalise(self) -> bool:
-        """Whether the unit may normalise its sum for the next one: it ends in gates of channels, and hooks need not see its output."""
-        return self.placement == "standard" and gates_channels(self.se) and not has_hooks(self)
+        """Whether the unit may normalise its sum for what follows: no more than gates of channels come before it, and no hook sees it."""
+        taken = self.final_block is None or gates_channels(self.final_block)
+        return taken and (self.se is None or self.placement in JOINED) and not has_hooks(self)
+
+    @property
+    def final_block(self) -> Any:
+        """The block that the branch ends in, if it does."""
+        return self.se if self.placement == "standard" else None
 
     def advance(self, carry: "Carry", entry: nn.Module | None = None) -> "Carry":
-        """Return what `forward` does, and if the next unit's entry is given, the sum normalised by it and rectified."""
+        """Return what `forward` does, and if the entry of what follows is given, the sum normalised by it and rectified."""
         x, activated = carry.total, carry.activated
         if self.shared_activation:
             x = activated_norm(x, self.bn1) if activated is None else activated
@@ -198,9 +207,9 @@ class PreactivatedUnit(ResidualUnit):
         else:
             u = activated_norm(self.recalibrate("pre", x), self.bn1) if activated is None else activated
         branch, shortcut = self.branch(u), x if self.downsample is None else self.downsample(x)
-        if entry is None or self.se is None:
+        if entry is None:
             return Carry(self.tail(branch, shortcut))
-        return Carry(*preactivated_tail(branch, shortcut, recalibrate=self.se, norm=entry))
+        return Carry(*preactivated_tail(branch, shortcut, recalibrate=self.final_block, norm=entry))
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ class Carry:
 
     Args:
         total: the sum of branch and shortcut, (N, C, H, W).
-        activated: the sum, normalised by the next unit's entry and rectified; None = the next unit does that.
+        activated: the sum, normalised by the entry of what follows and rectified; None = that follows.
     """
 
     total: Tensor
@@ -217,24 +226,32 @@ class Carry:
 
 
 class PreactivatedStage(nn.Sequential):
-    """Units of a stage; each that ends in SE computes the BN and ReLU of the next one as it adds, where that is one operator."""
+    """Units of a stage; each computes the BN and ReLU of the next one as it adds, where that is one operator."""
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        units: list[Any] = list(self)
-        whole = not is_traced(x) and not torch.compiler.is_compiling()
-        carry = Carry(x)
-        for unit, following in zip_longest(units, units[1:]):
-            entry = _entry_behind(unit, following) if whole else None
-            carry = Carry(unit(carry.total)) if entry is None and carry.activated is None else unit.advance(carry, entry)
-        return carry.total
+        return through(list(self), x).total
 
 
-def _entry_behind(unit: Any, following: Any) -> nn.Module | None:
-    """Return the next unit's entry if the unit may normalise its sum by it."""
-    if not (isinstance(unit, PreactivatedUnit) and isinstance(following, PreactivatedUnit) and unit.may_normalise):
-        return None
-    return following.entry
+def through(units: Sequence[nn.Module], x: Tensor, last: nn.Module | None = None) -> Carry:
+    """Map x (N, inputs, H, W) through modules, one after the other.
+
+    Args:
+        units: each that is a `PreactivatedUnit` computes the BN and ReLU of the next one as it adds, where that is one operator.
+        x: their input.
+        last: a normalisation, with a ReLU behind it, that follows the last unit; it may come out with that in `Carry.activated`.
+    """
+    whole = not is_traced(x) and not torch.compiler.is_compiling()
+    carry = Carry(x)
+    entries = [unit.entry if isinstance(unit, PreactivatedUnit) else None for unit in units[1:]]
+    for unit, entry in zip(units, [*entries, last], strict=True):
+        joined = isinstance(unit, PreactivatedUnit) and unit.may_normalise and whole
+        following = entry if joined else None
+        if isinstance(unit, PreactivatedUnit) and (following is not None or carry.activated is not None):
+            carry = unit.advance(carry, following)
+        else:
+            carry = Carry(unit(carry.total))
+    return carry
 
 
 class PreactivatedBasicBlock(PreactivatedUnit):

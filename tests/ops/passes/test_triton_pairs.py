@@ -71,6 +71,12 @@ class TestInterpreted:
         assert len(forward) == 3 + gated, forward
         assert len(backward) == 3 + 2 * gated, backward
 
+    @pytest.mark.parametrize(("network", "of_a_unit"), [("preresnet20", 6), ("se_preresnet20", 9)])
+    def test_launches_of_a_step(self, interpret: Interpret, network: str, of_a_unit: int) -> None:
+        names = interpret(pair_passes.launches_of_a_step, network)
+        units, norms = 9, 9 + 1  # of each unit the inner BN and ReLU, and those before the first unit: 3 launches forward and 3 backward
+        assert len(names) == units * of_a_unit + norms * 6, names
+
     @pytest.mark.parametrize("form", FORMS, ids=name)
     def test_composed_of_passes(self, interpret: Interpret, form: Case) -> None:
         check(form, interpret(pair_passes.by_their_passes, form))
@@ -109,8 +115,8 @@ def launch_all(shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> None:
     passes.pair_moments(x, x)
     passes.apply_pair(x, x, of_map, of_channel, of_channel)
     passes.activate(x, of_channel, of_channel)
-    for centred in (True, False):
-        passes.add_pair(x, x, centred)
+    passes.apply_pair(x, x, None, of_channel, of_channel)
+    passes.add_pair(x, x)
     for dv in (x, None):
         gradient = PairGradient(x, x, x, dv, of_channel, of_channel)
         for u in (x, None):

@@ -42,17 +42,19 @@ def passes() -> PairKernels:
     return found
 
 
-def parts(channels: int, gate: str = "sigmoid", dtype: torch.dtype = torch.float64) -> tuple[nn.BatchNorm2d, ChannelSE]:
-    """Return a lively norm and block."""
+def parts(channels: int, gate: str = "sigmoid", dtype: torch.dtype = torch.float64) -> tuple[nn.BatchNorm2d, ChannelSE | None]:
+    """Return a lively norm and block, none if the gate is "none"."""
     torch.manual_seed(0)
-    norm, block = nn.BatchNorm2d(channels).to(dtype), ChannelSE(channels, 2, gate=gate).to(dtype)  # pyright: ignore[reportArgumentType]
+    norm, block = nn.BatchNorm2d(channels).to(dtype), ChannelSE(channels, 2, gate="sigmoid" if gate == "none" else gate).to(dtype)  # pyright: ignore[reportArgumentType]
     for tensor in (*norm.parameters(), block.fc1.bias, block.fc2.bias, norm.get_buffer("running_mean")):
         nn.init.normal_(tensor)
     nn.init.uniform_(norm.get_buffer("running_var"), 0.5, 1.5)
-    return norm, block
+    return norm, None if gate == "none" else block
 
 
-def run(name: str, modules: tuple[nn.BatchNorm2d, ChannelSE], u: Tensor, r: Tensor, dv: Tensor | None, da: Tensor) -> dict[str, Tensor]:
+def run(
+    name: str, modules: tuple[nn.BatchNorm2d, ChannelSE | None], u: Tensor, r: Tensor, dv: Tensor | None, da: Tensor
+) -> dict[str, Tensor]:
     """Return everything that one backend computes."""
     norm, block = copy.deepcopy(modules)
     u, r = u.clone().requires_grad_(), r.clone().requires_grad_()
@@ -60,7 +62,12 @@ def run(name: str, modules: tuple[nn.BatchNorm2d, ChannelSE], u: Tensor, r: Tens
         v, a = preactivated_tail(u, r, recalibrate=block, norm=norm)
     torch.autograd.backward((a,) if dv is None else (a, v), (da,) if dv is None else (da, dv))
     found = {"v": v, "a": a, "du": u.grad, "dr": r.grad, **dict(norm.named_buffers())}
-    found |= {f"{key} of {type(module).__name__}": p.grad for module in (norm, block) for key, p in module.named_parameters()}
+    found |= {
+        f"{key} of {type(module).__name__}": p.grad
+        for module in (norm, block)
+        if module is not None
+        for key, p in module.named_parameters()
+    }
     return {key: value.detach() for key, value in found.items() if value is not None}
 
 
@@ -73,8 +80,8 @@ def worst(got: dict[str, Tensor], want: dict[str, Tensor]) -> float:
 @pytest.mark.parametrize("name", FUSED)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_equals_the_definition(name: str, shape: tuple[int, ...]) -> None:
-    for layout, training, with_dv in product(LAYOUTS.values(), (True, False), (True, False)):
-        modules = parts(shape[1])
+    for gate, layout, training, with_dv in product(("sigmoid", "none"), LAYOUTS.values(), (True, False), (True, False)):
+        modules = parts(shape[1], gate)
         modules[0].train(training)
         u, r, dv, da = (torch.randn(shape, dtype=torch.float64).to(memory_format=layout) for _ in range(4))
         given = (modules, u, r, dv if with_dv else None, da)
@@ -97,6 +104,7 @@ def test_every_gate(name: str, gate: str) -> None:
 def test_half_precision_is_judged_by_float64(name: str, dtype: torch.dtype) -> None:
     modules = parts(32, dtype=torch.float32)
     u, r, dv, da = (torch.randn(4, 32, 12, 12).to(dtype) for _ in range(4))
+    assert modules[1] is not None
     exact = copy.deepcopy(modules[0]).double(), copy.deepcopy(modules[1]).double()
     want = run("reference", exact, *(v.double() for v in (u, r, dv, da)))
     got = run(name, modules, u, r, dv, da)
@@ -145,10 +153,10 @@ def test_keep_the_rules_for_operators(passes: PairKernels) -> None:
     torch.library.opcheck(torch.ops.senet_cpp.spread_pair.default, (u, r, u, of_channel, None, of_channel, r, None, None))
 
 
-def steps(name: str, change: Callable[[nn.Module], object] = lambda model: None) -> dict[str, Tensor]:
+def steps(name: str, change: Callable[[nn.Module], object] = lambda model: None, network: str = "se_preresnet20") -> dict[str, Tensor]:
     """Return logits, gradients and buffers of a network after a step by a backend."""
     torch.manual_seed(0)
-    model = create_model("se_preresnet20").double().train()
+    model = create_model(network, num_classes=10).double().train()
     change(model)
     x = torch.randn(3, 3, 9, 7, dtype=torch.float64)
     with backend(name):
@@ -157,9 +165,48 @@ def steps(name: str, change: Callable[[nn.Module], object] = lambda model: None)
     return {"logits": logits.detach(), **{key: p.grad for key, p in model.named_parameters()}, **dict(model.named_buffers())}  # pyright: ignore[reportReturnType]
 
 
+@pytest.mark.parametrize("network", ["se_preresnet20", "preresnet20"])
 @pytest.mark.parametrize("name", FUSED)
-def test_networks_equal_the_definition(name: str) -> None:
-    assert worst(steps(name), steps("reference")) < 1e-10
+def test_networks_equal_the_definition(name: str, network: str) -> None:
+    assert worst(steps(name, network=network), steps("reference", network=network)) < 1e-10
+
+
+@pytest.mark.parametrize("placement", ["pre", "inner", "post", "identity"])
+def test_placements_equal_the_definition(placement: str) -> None:
+    """Hold networks to the definition whose block does not stand where the operator has it."""
+    found = []
+    for name in ("torch", "reference"):
+        torch.manual_seed(0)
+        model = create_model("se_preresnet20", num_classes=10, placement=placement).double().train()
+        x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+        with backend(name):
+            logits = model(x)
+            logits.square().sum().backward()
+        found.append({"logits": logits.detach()} | {key: p.grad for key, p in model.named_parameters() if p.grad is not None})
+    assert worst(*found) < 1e-10
+
+
+def test_units_without_a_block_join_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    original = TorchPairKernels.activate
+    monkeypatch.setattr(TorchPairKernels, "activate", lambda self, *given: calls.append(1) or original(self, *given))
+    steps("torch", network="preresnet20")
+    assert len(calls) == 9
+
+
+@pytest.mark.parametrize("name", ["layer2", "bn", "layer3.0"])
+def test_hooks_hear_what_they_heard(name: str) -> None:
+    heard: list[list[Tensor]] = []
+    for which in ("torch", "reference"):
+        of_run: list[Tensor] = []
+
+        def listen(model: nn.Module, of_run: list[Tensor] = of_run) -> None:
+            model.get_submodule(name).register_forward_hook(lambda module, given, out: of_run.extend((given[0].detach(), out.detach())))
+
+        steps(which, listen)
+        heard.append(of_run)
+    assert len(heard[0]) == len(heard[1]) == 2
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-10) for a, b in zip(*heard, strict=True))
 
 
 def test_networks_join_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +214,7 @@ def test_networks_join_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
     original = TorchPairKernels.apply_pair
     monkeypatch.setattr(TorchPairKernels, "apply_pair", lambda self, *given: calls.append(1) or original(self, *given))
     steps("torch")
-    assert len(calls) == 6  # two of three units in each of three stages
+    assert len(calls) == 9  # the last units of stages too: with the next stage's entry, and with the network's last BN
 
 
 def test_hooks_on_units_see_one_map() -> None:

@@ -106,19 +106,19 @@ class Kernels(ChannelKernels, SpatialKernels, Protocol):
 class PairKernels(Protocol):
     """The passes over branch and shortcut together, of a pre-activation tail; a backend need not have them.
 
-    With gates a tail is `pair_moments` and `apply_pair`; without, `add_pair` and `activate`.
+    With gates a tail is `pair_moments` and `apply_pair`; without, `add_pair` and `activate`, or by running statistics `apply_pair` alone.
     """
 
     def pair_moments(self, u: Tensor, r: Tensor) -> PairMoments:
         """Read branch and shortcut once."""
         ...
 
-    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Return v = gates u + r and a = relu(scale v + shift); gates are (N, C), scale and shift (C,)."""
+    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor | None, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Return v = gates u + r and a = relu(scale v + shift); gates are (N, C), None = 1, scale and shift (C,)."""
         ...
 
-    def add_pair(self, u: Tensor, r: Tensor, centred: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return v = u + r and what `ChannelKernels.moments` says of v."""
+    def add_pair(self, u: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return v = u + r and the moments of v, as `ChannelKernels.moments` has them."""
         ...
 
     def activate(self, v: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

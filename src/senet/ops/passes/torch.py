@@ -105,15 +105,16 @@ class TorchPairKernels:
         u, r = u - over_positions(u_mean), r - over_positions(r_mean)
         return PairMoments(u_mean, r_mean, (u * u).sum((2, 3)), (u * r).sum((2, 3)), (r * r).sum((2, 3)))
 
-    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor | None, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """See `PairKernels`."""
-        v = torch.addcmul(r.to(gates.dtype), u.to(gates.dtype), over_positions(gates))
+        wide_u, wide_r = u.to(scale.dtype), r.to(scale.dtype)
+        v = wide_u + wide_r if gates is None else torch.addcmul(wide_r, wide_u, over_positions(gates))
         return v.to(u.dtype), torch.relu_(torch.addcmul(over_positions(shift), v, over_positions(scale))).to(u.dtype)
 
-    def add_pair(self, u: Tensor, r: Tensor, centred: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def add_pair(self, u: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `PairKernels`."""
         v = u + r
-        return v, *TorchKernels().moments(v, centred)
+        return v, *TorchKernels().moments(v, True)
 
     def activate(self, v: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """See `PairKernels`."""

@@ -82,7 +82,7 @@ def activated_norm(x: Tensor, norm: Map, relu: Map = torch.relu) -> Tensor:
     return relu(norm(x)) if y is None else y
 
 
-def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
+def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Module | None, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Return v = SE(branch) + shortcut and a = relu(norm(v)).
 
     Where BN and SE allow it this is one operator, see `senet.ops.tail.preactivated`.
@@ -90,7 +90,7 @@ def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Modul
     Args:
         branch: output of the branch's last convolution, (N, C, H, W).
         shortcut: of the same shape.
-        recalibrate: the unit's block.
+        recalibrate: the unit's block, if it has one.
         norm: the normalisation behind the sum.
     """
     modules = TailModules(norm, recalibrate=recalibrate)
@@ -125,8 +125,8 @@ def _fused(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Ten
 
 
 def _pair_gates(branch: Tensor, shortcut: Tensor, modules: TailModules) -> Gates | None:
-    """Return the gates of channels with which the operator over pairs computes just what the parts would, else None."""
+    """Return the gates, of channels or none, with which the operator over pairs computes just what the parts would, else None."""
     if not is_worthwhile(branch, modules, "pair") or shortcut.dtype != branch.dtype:
         return None
     gates = takes(branch, shortcut, modules)
-    return None if gates is None or gates.channels is None or gates.positions is not None else gates
+    return None if gates is None or gates.positions is not None else gates

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from senet.ops.passes.maps import precision
 from senet.ops.passes.protocol import PairKernels, TailKernels
 from senet.ops.passes.terms import PairCoefficients, PairGradient
 from senet.ops.tail.batchnorm import BatchNorm, Normalization, Statistics, normalization, statistics_gradient
@@ -121,10 +122,16 @@ class PreactivatedTail:
 
     def _add(self, kernels: PairKernels, u: Tensor, r: Tensor) -> PreactivatedOutput:
         """Map branch and shortcut without gates: the sum is written as its moments are taken, so it need not be made twice."""
-        v, means, squares = kernels.add_pair(u, r, self.norm.use_batch)
-        found, statistics = normalization(self.norm, means, squares, u.shape[2] * u.shape[3])
-        shift = found.shift(self.norm)
-        a = kernels.activate(v, found.scale, shift)
+        if self.norm.use_batch:
+            v, means, squares = kernels.add_pair(u, r)
+            found, statistics = normalization(self.norm, means, squares, u.shape[2] * u.shape[3])
+            shift = found.shift(self.norm)
+            a = kernels.activate(v, found.scale, shift)
+        else:
+            nothing = u.new_zeros(u.shape[:2], dtype=precision(u))
+            found, statistics = normalization(self.norm, nothing, nothing, u.shape[2] * u.shape[3])
+            shift = found.shift(self.norm)
+            v, a = kernels.apply_pair(u, r, None, found.scale, shift)
         return PreactivatedOutput(PreactivatedSaved(v, a, found, shift, None), statistics)
 
     def backward(self, kernels: PairKernels, dv: Tensor | None, da: Tensor, saved: PreactivatedSaved) -> Gradients:

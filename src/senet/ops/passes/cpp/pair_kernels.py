@@ -14,14 +14,15 @@ class CppPairKernels:
         """See `PairKernels`."""
         return PairMoments(*OPERATORS.pair_moments(u, r))
 
-    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor | None, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """See `PairKernels`."""
+        gates = scale.new_ones(u.shape[:2]) if gates is None else gates
         return OPERATORS.apply_pair(u, r, gates, scale, shift)
 
-    def add_pair(self, u: Tensor, r: Tensor, centred: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def add_pair(self, u: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `PairKernels`."""
         v = u + r
-        return v, *OPERATORS.moments(v, centred)
+        return v, *OPERATORS.moments(v, True)
 
     def activate(self, v: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """See `PairKernels`."""

@@ -26,19 +26,20 @@ class TritonPairKernels:
         _, u, r = in_one_format(None, u, r)
         return PairMoments(*merge_pair_moments(moments_of_spans_of_pair(u, r, self.tiling), grid_of(Grid, u, self.tiling, summed=True)))
 
-    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    def apply_pair(self, u: Tensor, r: Tensor, gates: Tensor | None, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """See `PairKernels`."""
         _, u, r = in_one_format(None, u, r)
         v, a = torch.empty_like(u), torch.empty_like(u)
         launch_apply(self.tiling, (u, r, *dense(gates, scale, shift), v, a))
         return v, a
 
-    def add_pair(self, u: Tensor, r: Tensor, centred: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def add_pair(self, u: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `PairKernels`."""
         _, u, r = in_one_format(None, u, r)
-        v, mean, m2 = sum_and_moments_of_spans(u, r, centred, self.tiling)
-        mean, m2 = merge_moments(mean, m2, grid_of(Grid, u, self.tiling, summed=True))
-        return v, mean, torch.zeros_like(mean) if m2 is None else m2
+        v, mean, m2 = sum_and_moments_of_spans(u, r, self.tiling)
+        means, squares = merge_moments(mean, m2, grid_of(Grid, u, self.tiling, summed=True))
+        assert squares is not None
+        return v, means, squares
 
     def activate(self, v: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """See `PairKernels`."""
@@ -85,12 +86,12 @@ def moments_of_spans_of_pair(u: Tensor, r: Tensor, tiling: Tiling) -> Tensor:
     return moments
 
 
-def sum_and_moments_of_spans(u: Tensor, r: Tensor, centred: bool, tiling: Tiling) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the sum of two dense maps of one format, its means over each span, (N, spans, C), and its centred squares if asked for."""
+def sum_and_moments_of_spans(u: Tensor, r: Tensor, tiling: Tiling) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the sum of two dense maps of one format, and its means and centred squares over each span, (N, spans, C)."""
     grid = grid_of(Grid, u, tiling, summed=True)
     spans, length = grid.spans
     v, mean = torch.empty_like(u), torch.empty((len(u), spans, u.shape[1]), dtype=precision(u), device=u.device)
-    m2 = torch.empty_like(mean) if centred else None
+    m2 = torch.empty_like(mean)
     launch(pairs.add_pair, grid.blocks * spans, u, r, v, mean, m2, *grid.sizes, spans, length, **grid.tile)
     return v, mean, m2
 

@@ -3,7 +3,7 @@
 | | launches | kernels |
 |---|---|---|
 | forward, SE | 4 | `pair_moments`, `pair_gate` with both FCs, `pair_statistics`, `apply_pair` |
-| forward, plain | 3 | `add_pair`, `statistics`, `apply_pair` |
+| forward, plain | 3 | `add_pair`, unless running statistics are used, `statistics`, `apply_pair` |
 | backward, SE | 5 | `reduce_pair`, `pair_gate_gradient`, `squeeze_gradient`, `norm_gradient` for the first FC, `spread_pair` |
 | backward, plain | 3 | `reduce_pair`, `plain_gradient`, `spread_pair` |
 
@@ -49,13 +49,14 @@ def pair_forward(tail: PreactivatedTail, u: Tensor, r: Tensor, tiling: Tiling) -
     found, norm, batch = Normalized(tail.norm, u), tail.norm, tail.norm.use_batch
     sizes, a = vector_grid(n, c, spans, 0), torch.empty_like(u)
     if tail.gate is None:
-        v, mean, m2 = pair_passes.sum_and_moments_of_spans(u, r, batch, tiling)
+        v, mean, m2 = pair_passes.sum_and_moments_of_spans(u, r, tiling) if batch else (torch.empty_like(u), None, None)
         launch(
             statistics, sizes.blocks, *found.arguments, mean, m2, None, *(None,) * 10, 0.0, None, None, None, None, None,
             n, c, grid.positions, spans, length, 0, 1, EPS=norm.eps, R_EPS=0.0, BLOCK=sizes.block, IMAGES=sizes.images,
             SPANS=sizes.spans, ROWS=sizes.rows, HIDDEN=sizes.hidden, num_warps=16,
         )  # fmt: skip
-        pair_passes.launch_apply(tiling, (v, None, None, found.scale, found.shift, None, a))
+        maps = (v, None, None, found.scale, found.shift, None, a) if batch else (u, r, None, found.scale, found.shift, v, a)
+        pair_passes.launch_apply(tiling, maps)
         branch = None
     else:
         moments = pair_passes.moments_of_spans_of_pair(u, r, tiling)

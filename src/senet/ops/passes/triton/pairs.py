@@ -78,7 +78,7 @@ def add_pair(
     u, r, v, mean, m2, channels, positions, c_stride, s_stride, spans, length,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
 ):  # fmt: skip
-    """Store v = u + r and, as `kernels.moments` does, the mean and the centred square of v as it is stored; m2 None = not asked for."""
+    """Store v = u + r and, as `kernels.moments` does, the mean and the centred square of v as it is stored."""
     wide: tl.constexpr = mean.dtype.element_ty
     image, span, first = split(tl.program_id(0), spans, channels, CHANNELS)
     start = span * length
@@ -103,8 +103,7 @@ def add_pair(
     c = first + tl.arange(0, CHANNELS)
     to = (image * spans + span) * channels + c
     tl.store(mean + to, tl.reshape(shift, (CHANNELS,)) + near, mask=c < channels)
-    if m2 is not None:
-        tl.store(m2 + to, tl.sum(squares, axis=AXIS) - of_all * near, mask=c < channels)
+    tl.store(m2 + to, tl.sum(squares, axis=AXIS) - of_all * near, mask=c < channels)
 
 
 @triton.jit
@@ -120,7 +119,7 @@ def apply_pair(
     u, r, s, k, t, v, a, channels, positions, c_stride, s_stride, tiles,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr, AXIS: tl.constexpr,
 ):  # fmt: skip
-    """Store v = s u + r and a = relu(k v + t), with r None only a, of v = u; a ReLU lets NaN pass, as torch's does."""
+    """Store v = s u + r and a = relu(k v + t), s None = 1, with r None only a, of v = u; a ReLU lets NaN pass, as torch's does."""
     wide: tl.constexpr = k.dtype.element_ty
     # From the last tile to the first: what the reduction before it read last may still be in the cache.
     image, tile, first = split(tl.num_programs(0) - 1 - tl.program_id(0), tiles, channels, CHANNELS)
@@ -131,8 +130,9 @@ def apply_pair(
 
     total = values(u, at, offsets, inside, wide)
     if r is not None:
-        by_u = of_channels(s, image * channels, first, channels, wide, CHANNELS, AXIS)
-        total = (total * by_u + values(r, at, offsets, inside, wide)).to(v.dtype.element_ty)
+        if s is not None:
+            total *= of_channels(s, image * channels, first, channels, wide, CHANNELS, AXIS)
+        total = (total + values(r, at, offsets, inside, wide)).to(v.dtype.element_ty)
         tl.store(v + at + offsets, total, mask=inside)
     activated = _normalised(total, k, t, first, channels, wide, CHANNELS, AXIS)
     tl.store(a + at + offsets, tl.where(activated <= 0, 0.0, activated), mask=inside)
