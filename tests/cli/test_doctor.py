@@ -12,6 +12,7 @@ from senet.cli.main import main
 from senet.data.shared_memory import SharedMemory
 from senet.ops.backend import BUILDERS
 from senet.ops.passes.torch import TorchKernels
+from senet.ops.passes.triton import proven
 
 
 def findings(capsys, *words: str, code: int = 0) -> dict[tuple[str, str], dict]:
@@ -182,3 +183,17 @@ def test_a_warning_of_the_driver_is_a_finding(capsys: pytest.CaptureFixture[str]
 
     monkeypatch.setattr("torch.cuda.is_available", available)
     assert findings(capsys)["devices", "warning"]["complaint"] == "CUDA initialization: the driver is too old"
+
+
+def test_kernels_are_told_apart_by_whether_they_ran_on_a_device(capsys, monkeypatch):
+    where = proven.DeviceCheck("a GPU", "2.11", "3.6", "2026-11-26", "abc")
+    monkeypatch.setattr(proven, "PROVEN", {"first": (where, "")})
+    monkeypatch.setattr(proven, "CHANGED", {"second": where})
+    monkeypatch.setattr(proven, "UNPROVEN", ("third", "fourth"))
+    main(["doctor", "--json"])
+    said = [finding["found"] for finding in json.loads(capsys.readouterr().out)["findings"] if finding["name"] == "triton kernels"]
+    assert said == [
+        "first: run on a device (a GPU, torch 2.11, triton 3.6, 2026-11-26, commit abc)",
+        "second: not yet run on a device in this form, but in an earlier one (a GPU, torch 2.11, triton 3.6, 2026-11-26, commit abc)",
+        "fourth, third: not yet run on a device, but in Triton's interpreter, and compiled for sm_90",
+    ]

@@ -61,7 +61,7 @@ def out(compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     def unwanted(*args, **kwargs):
         raise AssertionError("nothing may be trained or measured")
 
-    monkeypatch.setattr("senet.comparison.run.train", unwanted)
+    monkeypatch.setattr("senet.comparison.worker.train", unwanted)
     return tmp_path
 
 

@@ -2,26 +2,35 @@
 
 import logging
 import random
-from collections.abc import Callable
-from contextlib import nullcontext
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from made_runs import assert_same, tiny
+from made_runs import assert_same, assert_same_run, tiny
 from senet.data.batch import Batch
 from senet.errors import UsageError
 from senet.recipe import Recipe
 from senet.tasks.answers import evaluator_of
+from senet.training import loop
 from senet.training.cuda_graph import CaptureError, CudaRecorder, check_graph, graph_obstacle
 from senet.training.graphed import WARM_UP, GraphedStep, stepper
 from senet.training.host_decisions import HostDecisions
+from senet.training.interruption import Interrupted
 from senet.training.job import Job, prepare
+from senet.training.loop import train
+from senet.training.optim import FusedSGD
 from senet.training.processes import start_fabric
 from senet.training.step import DeviceStep, EagerStep, train_step
+from senet.training.tally import Figures
 
 STEPS = 7
 
@@ -95,6 +104,16 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS)
 def test_recorded_steps_are_eager_steps(options: str) -> None:
     one, other, recorder = job_of(**OPTIONS[options]), job_of(**OPTIONS[options]), Rerun()
+    figures = run(one, EagerStep(one, one.wrap()))
+    assert run(other, graphed(other, recorder)) == figures
+    assert recorder.replays == STEPS - WARM_UP
+    assert_same(parts(one), parts(other))
+
+
+def test_recorded_steps_of_fused_sgd_are_eager_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("senet.training.job.can_fuse", lambda recipe, device: True)
+    one, other, recorder = (job_of(schedule__name="cosine"), job_of(schedule__name="cosine"), Rerun())
+    assert isinstance(one.optimizer, FusedSGD)
     figures = run(one, EagerStep(one, one.wrap()))
     assert run(other, graphed(other, recorder)) == figures
     assert recorder.replays == STEPS - WARM_UP
@@ -276,6 +295,86 @@ def test_by_default_a_cpu_launches_its_steps_and_says_nothing(caplog: pytest.Log
     assert not caplog.messages
 
 
+class Calls:
+    """Stand-in for CUDA: notes what is asked of it, and refuses to end a capture that was broken."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def note(self, name: str) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            self.names.append(name)
+            return nullcontext(self)
+
+        return called
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return self.note(name)
+
+    def capture_end(self) -> None:
+        self.names.append("capture_end")
+        if "work" not in self.names:
+            raise RuntimeError("the capture is not valid")
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    calls = Calls()
+    for name in ("Stream", "CUDAGraph", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda *args: calls)
+    for name in ("stream", "synchronize", "empty_cache", "graph_pool_handle"):
+        monkeypatch.setattr(torch.cuda, name, calls.note(name))
+    monkeypatch.setattr(torch.cuda, "default_generators", [calls])
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", calls.note("end_allocate"), raising=False)
+    monkeypatch.setattr(torch, "Generator", calls.note("Generator"))
+    return calls
+
+
+def test_a_capture_begins_and_ends_on_its_own_stream(cuda: Calls) -> None:
+    weight = nn.Parameter(torch.ones(2))
+    weight.grad = torch.ones(2)
+    recorder = CudaRecorder(torch.device("cuda", 0), torch.optim.SGD([weight], lr=0.1))
+    with recorder.aside():
+        cuda.note("warm-up")()
+    recorder.record(cuda.note("work"))()
+    before = ["wait_stream", "stream", "warm-up", "wait_stream"]
+    assert cuda.names == [
+        *before,
+        "synchronize",
+        "empty_cache",
+        "graph_pool_handle",
+        "stream",
+        "capture_begin",
+        "work",
+        "capture_end",
+        "replay",
+    ]
+    assert weight.grad is None
+
+
+def test_a_broken_capture_is_ended_named_and_cleared_away(cuda: Calls) -> None:
+    weight = nn.Parameter(torch.ones(2))
+    sgd, scaler = FusedSGD([{"params": [weight]}], lr=0.1), torch.amp.GradScaler("cpu")
+    scaler._per_optimizer_states[0] = {}
+    torch.manual_seed(5)
+
+    def broken() -> None:
+        weight.grad = torch.ones(2)
+        sgd.grad_scale = torch.ones(())  # pyright: ignore[reportAttributeAccessIssue]
+        torch.rand(1)
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    with pytest.raises(CaptureError, match=r"^operation not permitted when stream is capturing$"):
+        CudaRecorder(torch.device("cuda", 0), sgd, scaler).record(broken)
+    assert cuda.names[-6:] == ["capture_end", "end_allocate", "reset", "Generator", "graphsafe_set_state", "synchronize"]
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(1))
+    assert not scaler._per_optimizer_states
+    assert not hasattr(sgd, "grad_scale")
+    assert weight.grad is None
+
+
 # ---- on a device ---------------------------------------------------------------------------------------------------------------------
 on_device = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -293,7 +392,6 @@ def _deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 ON_DEVICE = OPTIONS | {
     "fp16": {"training__precision": "fp16"},
-    "fp16, overflowing": {"training__precision": "fp16", "optim__lr": 100.0},
     "dropout": {"model__name": "dropout"},
 }
 
@@ -303,8 +401,21 @@ def device_job(**changes) -> Job:
     job = job_of(**changes)
     if drops:
         job.model.conv1 = nn.Sequential(job.model.conv1, nn.Dropout(0.3))
+    if scaler := getattr(job.fabric.strategy.precision, "scaler", None):
+        scaler._init_scale = 2.0**30  # overflows: the first steps are skipped
     job.training_mode()
     return job
+
+
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """Let operators that wait for the device raise."""
+    with warnings.catch_warnings(action="ignore"):  # torch calls this a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @gpu
@@ -322,18 +433,19 @@ def test_captured_steps_are_eager_steps(options: str, caplog: pytest.LogCaptureF
 
 @gpu
 @pytest.mark.usefixtures("_deterministic")
-@pytest.mark.parametrize("what", ["an .item() in the loss", "a capture that breaks off"])
+@pytest.mark.parametrize("what", ["an .item() in the network", "a capture that breaks off"])
 def test_on_a_device_a_failure_falls_back_with_all_as_it_was(
     what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one, other = (device_job(training__ema_decay=0.9, model__name="dropout") for _ in range(2))
+    asks_first = what == "an .item() in the network"
+    one, other = (device_job(model__name="dropout", **({} if asks_first else {"training__ema_decay": 0.9})) for _ in range(2))
     asks = lambda odd, x: x * (1.0 if x.sum().item() > 0 else 2.0)  # noqa: E731
-    if what == "an .item() in the loss":
+    if asks_first:
         for job in (one, other):
             job.model.conv1 = nn.Sequential(job.model.conv1, Odd(asks))
     figures = run(one, EagerStep(one, one.wrap()), 10)
     step = stepper(other, other.wrap())
-    if what == "a capture that breaks off":
+    if not asks_first:
         record = CudaRecorder.record
 
         def broken(self: CudaRecorder, work: Callable[[], None]) -> Callable[[], None]:
@@ -352,13 +464,10 @@ def test_a_replay_asks_the_device_nothing() -> None:
     step = stepper(job, job.wrap())
     run(job, step, WARM_UP + 1)
     batches = [job.to_device(batch) for batch in islice(job.batches.epoch(0, start=job.state.batch), 3)]
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with without_waiting():
         for batch in batches:
             job.state.count_step(train_step(job, step, batch), len(batch.images))
             job.state.collect()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @gpu
@@ -368,12 +477,9 @@ def test_validation_on_a_device_is_not_waited_for_before_its_end() -> None:
     batches = [batch.to(job.fabric.device) for batch in job.validation]
     with torch.inference_mode():
         evaluator.update(job.task.average([job.model], batches[0].images), batches[0])
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with without_waiting():
             for batch in batches:
                 evaluator.update(job.task.average([job.model], batch.images), batch)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
     assert 0 <= evaluator.compute()["top1"] <= 100
 
 
@@ -386,3 +492,24 @@ def test_fused_sgd_on_a_device_begins_with_the_gradient() -> None:
     first = job.optimizer.param_groups[0]["params"][0]
     momentum = job.optimizer.state[first]["momentum_buffer"]
     assert torch.allclose(momentum, first.grad + 1e-4 * (first + 0), atol=1e-3)
+
+
+@gpu
+@pytest.mark.usefixtures("_deterministic")
+def test_a_captured_run_is_one_of_single_launches_also_when_it_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"data__batch_size": 64, "training__freeze_bn_epochs": 1, "training__ema_decay": 0.9, "schedule__name": "cosine"}
+    train(tiny(training__cuda_graph=False, **changes), folder=tmp_path / "launched", progress=False)
+    train(tiny(training__cuda_graph=True, **changes), folder=tmp_path / "captured", progress=False)
+    assert_same_run(tmp_path / "launched", tmp_path / "captured")
+
+    def interrupted(job: Job, *args: Any) -> Figures:
+        if job.state.step == 30:
+            signal.raise_signal(signal.SIGINT)
+        return train_step(job, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", interrupted)
+        with pytest.raises(Interrupted):
+            train(tiny(training__cuda_graph=True, **changes), folder=tmp_path / "resumed", progress=False)
+    train(resume=tmp_path / "resumed", progress=False)
+    assert_same_run(tmp_path / "launched", tmp_path / "resumed")

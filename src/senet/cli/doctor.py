@@ -185,7 +185,21 @@ def _operators() -> list[Inspection]:
         found = fastest(device)
         missing = f"{BEST[device]} cannot run: {found.reason}" if found.kernels is None and device in BEST else ""
         checks.append(Inspection("operators", device, found.name if missing else f"{found.name}, {found.reason}", missing))
-    return checks
+    return [*checks, *_kernels()]
+
+
+def _kernels() -> list[Inspection]:
+    """Return which Triton kernels have run on a device, which did so in an earlier form, and which did not."""
+    from senet.ops.passes.triton.proven import CHANGED, PROVEN, UNPROVEN
+
+    ran: dict[str, list[str]] = {}
+    for name, (where, _) in PROVEN.items():
+        ran.setdefault(f"run on a device ({where})", []).append(name)
+    for name, where in CHANGED.items():
+        ran.setdefault(f"not yet run on a device in this form, but in an earlier one ({where})", []).append(name)
+    if UNPROVEN:
+        ran["not yet run on a device, but in Triton's interpreter, and compiled for sm_90"] = list(UNPROVEN)
+    return [Inspection("operators", "triton kernels", f"{', '.join(sorted(names))}: {said}") for said, names in ran.items()]
 
 
 def _data(name: str, root: str | None, limits: str | None) -> list[Inspection]:

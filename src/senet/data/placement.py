@@ -133,7 +133,8 @@ def _room(images: ImageSet, recipe: DataRecipe, preparation: Preparation, place:
     if type(images) is ImageFiles and place.world > 1:
         raise StaysOnHostError(f"each of {place.world} processes would read all files; data.on_device true lets them")
     free, _ = torch.cuda.mem_get_info(place.device)
-    return Room(place.device, min(free, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // MEMORY_SHARE)
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else free  # not on Windows
+    return Room(place.device, min(free, host) // MEMORY_SHARE)
 
 
 def _check_transform(found: object, standard: TrainTransform | EvalTransform) -> None:

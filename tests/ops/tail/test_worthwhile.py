@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from senet import ChannelSE, backend
+from senet import ChannelSE, ChannelSpatialSE, backend
+from senet.ops.tail import call
 from senet.ops.tail.fusible import TailModules
 from senet.ops.tail.worthwhile import ACTIVATED_ON_CPU, BANDWIDTH, ON_CPU, SAVINGS, Saving, is_worthwhile
 
@@ -83,7 +84,18 @@ def test_it_runs_at_any_size_where_nobody_is_to_ask(savings: Callable[[float, fl
 def test_the_hosts_time_is_what_was_measured() -> None:
     tails = json.loads(MEASURED.read_text())["tails"]
     for (shortcut, block, gradients), saving in SAVINGS.items():
-        measured = tails.get(f"{shortcut}, {'SE' if block else 'plain'}, {'training' if gradients else 'forward'}")
+        tail = "identity, scSE" if shortcut == "positions" else f"{shortcut}, {'SE' if block else 'plain'}"
+        measured = tails.get(f"{tail}, {'training' if gradients else 'forward'}")
         if measured is not None:
             more = measured["triton"]["host"] - measured["reference"]["host"]
             assert saving.microseconds == max(0, round(more, -1)), (shortcut, block, gradients)
+
+
+def test_a_block_that_gates_positions_has_its_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(call, "is_worthwhile", lambda branch, modules, shortcut: asked.append(shortcut) or shortcut != "positions")
+    x, norm = torch.randn(2, 8, 4, 4), nn.BatchNorm2d(8)
+    for block, kinds in ((ChannelSE(8), ["identity"]), (ChannelSpatialSE(8), ["identity", "positions"])):
+        asked.clear()
+        call.residual_tail(x, x, norm=norm, recalibrate=block)
+        assert asked == kinds

@@ -110,6 +110,8 @@ def _fused(branch: Tensor, shortcut: Tensor | None, modules: TailModules) -> Ten
     """Return the tail by the fused operator; None where the definition is to be taken."""
     kind = "none" if shortcut is None else "identity" if modules.shortcut_norm is None else "projected"
     gates = takes(branch, shortcut, modules) if is_worthwhile(branch, modules, kind) else None
+    if gates is not None and gates.positions is not None and not is_worthwhile(branch, modules, "positions"):
+        return None
     run = None if gates is None else implementation(branch, modules)
     if gates is None or run is None:
         return None

@@ -40,22 +40,24 @@ class Saving:
 
 
 SAVINGS: dict[tuple[str, bool, bool], Saving] = {
-    ("none", False, False): Saving(2, 230),
-    ("none", False, True): Saving(4.8, 470),
-    ("none", True, False): Saving(2, 150),
-    ("none", True, True): Saving(13, 360),
-    ("identity", False, False): Saving(4, 230),
-    ("identity", False, True): Saving(5.9, 460),
-    ("identity", True, False): Saving(6, 160),
-    ("identity", True, True): Saving(18.9, 360),
-    ("projected", False, False): Saving(6, 340),
-    ("projected", False, True): Saving(10.8, 670),
-    ("projected", True, False): Saving(8, 270),
-    ("projected", True, True): Saving(23.8, 580),
-    ("pair", False, False): Saving(2, 120),
-    ("pair", False, True): Saving(4, 300),
-    ("pair", True, False): Saving(4, 120),
-    ("pair", True, True): Saving(15, 300),
+    ("none", False, False): Saving(2, 80),
+    ("none", False, True): Saving(4.8, 160),
+    ("none", True, False): Saving(2, 0),
+    ("none", True, True): Saving(13, 0),
+    ("identity", False, False): Saving(4, 80),
+    ("identity", False, True): Saving(5.9, 160),
+    ("identity", True, False): Saving(6, 0),
+    ("identity", True, True): Saving(18.9, 0),
+    ("projected", False, False): Saving(6, 90),
+    ("projected", False, True): Saving(10.8, 170),
+    ("projected", True, False): Saving(8, 0),
+    ("projected", True, True): Saving(23.8, 0),
+    ("pair", False, False): Saving(2, 50),
+    ("pair", False, True): Saving(4, 140),
+    ("pair", True, False): Saving(4, 0),
+    ("pair", True, True): Saving(15, 0),
+    ("positions", True, False): Saving(6, 80),
+    ("positions", True, True): Saving(18.9, 220),
 }
 """Shortcut, whether there is a block, and whether there are gradients -> what a tail on a GPU saves."""
 
@@ -69,7 +71,8 @@ def is_worthwhile(branch: Tensor, modules: TailModules, shortcut: str) -> bool:
     Args:
         branch: output of the branch, (N, C, H, W).
         modules: what the tail is computed from.
-        shortcut: "none", "identity", "projected", or "pair" for a sum that is normalised.
+        shortcut: "none", "identity", "projected", "pair" for a sum that is normalised, or "positions" whatever the shortcut of a block that
+            gates positions.
     """
     if requested() is not None or any(isinstance(norm, nn.SyncBatchNorm) for norm in (modules.norm, modules.shortcut_norm)):
         return True
