@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from senet.models.unit_blocks import UnitBlocks
@@ -241,7 +240,7 @@ def through(units: Sequence[nn.Module], x: Tensor, last: nn.Module | None = None
         x: their input.
         last: a normalisation, with a ReLU behind it, that follows the last unit; it may come out with that in `Carry.activated`.
     """
-    whole = not is_traced(x) and not torch.compiler.is_compiling()
+    whole = not is_traced(x)
     carry = Carry(x)
     entries = [unit.entry if isinstance(unit, PreactivatedUnit) else None for unit in units[1:]]
     for unit, entry in zip(units, [*entries, last], strict=True):

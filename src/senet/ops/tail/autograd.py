@@ -57,7 +57,7 @@ class PreactivatedFunction(torch.autograd.Function):
         """Compute `PreactivatedOutput.row`; u and r are (N, C, H, W), tensors a row of `TailTensors`."""
         named = TailTensors(*tensors)
         with precisely(u):
-            output = _preactivated(form, named).forward(kernels, u, r)
+            output = pair_tail_of(form, named).forward(kernels, u, r)
         ctx.save_for_backward(*output.saved.row(), *named.parameters())
         ctx.kernels, ctx.form = kernels, form
         row = output.row()
@@ -74,7 +74,7 @@ class PreactivatedFunction(torch.autograd.Function):
         saved, tensors = PreactivatedSaved.of(row[:COUNT]), TailTensors(*row[COUNT:])
         dv, da = gradients[0], torch.zeros_like(saved.a) if gradients[1] is None else gradients[1]
         with precisely(da):
-            found = _preactivated(ctx.form, tensors).backward(ctx.kernels, dv, da, saved)
+            found = pair_tail_of(ctx.form, tensors).backward(ctx.kernels, dv, da, saved)
         return (None, None, found.x, found.shortcut, *found.row(tensors))
 
     @staticmethod
@@ -83,7 +83,8 @@ class PreactivatedFunction(torch.autograd.Function):
         raise RuntimeError(FIRST_ONLY)
 
 
-def _preactivated(form: Form, tensors: TailTensors) -> PreactivatedTail:
+def pair_tail_of(form: Form, tensors: TailTensors) -> PreactivatedTail:
+    """Return the pre-activation tail of this form with these tensors."""
     tail = form.tail(tensors)
     assert tail.norm is not None
     return PreactivatedTail(tail.gate, tail.norm)

@@ -5,14 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from senet.ops.backend import choose, requested
+from senet.ops.backend import requested
 from senet.ops.passes.maps import layout
-from senet.ops.passes.protocol import PairKernels
-from senet.ops.tail.autograd import PreactivatedFunction
 from senet.ops.tail.batchnorm import as_data, update_running
 from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.form import Form, tail_of, tensors_of
-from senet.ops.tail.fusible import Map, TailModules, implementation, is_relu, is_traced, takes
+from senet.ops.tail.fusible import Map, TailModules, implementation, is_relu, is_traced, pair_implementation, takes
 from senet.ops.tail.gates import Gates
 from senet.ops.tail.worthwhile import is_worthwhile
 
@@ -95,13 +93,13 @@ def preactivated_tail(branch: Tensor, shortcut: Tensor, *, recalibrate: nn.Modul
     """
     modules = TailModules(norm, recalibrate=recalibrate)
     gates = _pair_gates(branch, shortcut, modules)
-    kernels = None if gates is None else choose(branch).kernels
-    if gates is None or not isinstance(kernels, PairKernels):
+    run = None if gates is None else pair_implementation(branch, modules, gates)
+    if gates is None or run is None:
         v = residual_tail(branch, shortcut, recalibrate=recalibrate, relu=False)
         return v, activated_norm(v, norm)
     tail = ChannelTail(as_data(norm, branch), gates.channels, None, True)
     u, r = (v.contiguous(memory_format=layout(branch)) for v in (branch, shortcut))
-    v, a, mean, var = PreactivatedFunction.apply(kernels, Form.of(tail), u, r, *tensors_of(tail).row())
+    v, a, mean, var = run(Form.of(tail), u, r, *tensors_of(tail).row())
     update_running(norm, mean, var)
     return v, a
 

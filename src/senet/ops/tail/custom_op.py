@@ -50,46 +50,46 @@ def _present(form: Form, tensors: TailTensors) -> list[str]:
 @torch.library.custom_op("senet::tail", mutates_args=(), schema=FORWARD)
 def _tail(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
     """Compute y, what `_present` says, and the ReLU's mask if that is not y itself."""
-    tensors, form, backend = _split_arguments(rest)
+    tensors, form, backend = split_arguments(rest)
     with precisely(x):
         output = form.tail(tensors).forward(_kernels(backend, x), x, r)
     y, _, var, _, shortcut_var = output.row()
     mask = output.saved.relu_mask
     row = (y, var, shortcut_var, *output.saved.row()[3:], None if mask is y else mask)
-    return _fresh([v for v in row if v is not None], (x, r, *tensors.row()))
+    return fresh([v for v in row if v is not None], (x, r, *tensors.row()))
 
 
 @_tail.register_fake
 def _(x: Tensor, r: Tensor | None, *rest: Any) -> list[Tensor]:
-    tensors, form, backend = _split_arguments(rest)
+    tensors, form, backend = split_arguments(rest)
     of_map = {"means": x.shape[:2], "squeeze": x.shape[:2], "channel_gates": x.shape[:2]}
     of_map |= {"position_gates": (len(x), 1, *x.shape[2:]), "hidden": (len(x), 0 if tensors.w1 is None else len(tensors.w1))}
     vectors = [x.new_empty(of_map.get(name, x.shape[1:2]), dtype=precision(x)) for name in _present(form, tensors)]
     mask = _kernels(backend, x).mask_like(x) if form.relu else None
-    return [_map_like(x), *vectors, *([] if mask is None else [mask])]
+    return [map_like(x), *vectors, *([] if mask is None else [mask])]
 
 
 @torch.library.custom_op("senet::tail_backward", mutates_args=(), schema=BACKWARD)
 def _tail_backward(dy: Tensor, *rest: Any) -> list[Tensor]:
     """Compute the gradients of x, of the shortcut unless it is dy, and of the parameters that are there."""
-    saved, (tensors, form, backend) = _saved(rest), _split_arguments(rest[len(SAVED) : -1])
+    saved, (tensors, form, backend) = _saved(rest), split_arguments(rest[len(SAVED) : -1])
     with precisely(dy):
         of_y = dy.contiguous(memory_format=layout(saved.x))
         found = form.tail(tensors).backward(_kernels(backend, dy), of_y, saved)
     row = (found.x, found.shortcut if _has_own(form, saved.has_shortcut) else None, *found.row(tensors))
-    return _fresh([v for v in row if v is not None], (dy, *saved.row(), *tensors.row()))
+    return fresh([v for v in row if v is not None], (dy, *saved.row(), *tensors.row()))
 
 
 @_tail_backward.register_fake
 def _(dy: Tensor, *rest: Any) -> list[Tensor]:
-    saved, (tensors, form, _) = _saved(rest), _split_arguments(rest[len(SAVED) : -1])
+    saved, (tensors, form, _) = _saved(rest), split_arguments(rest[len(SAVED) : -1])
     maps = 1 + _has_own(form, saved.has_shortcut)
-    return [*(_map_like(saved.x) for _ in range(maps)), *(torch.empty_like(v) for v in tensors.row() if v is not None)]
+    return [*(map_like(saved.x) for _ in range(maps)), *(torch.empty_like(v) for v in tensors.row() if v is not None)]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     x, r, *rest = inputs
-    tensors, ctx.form, ctx.backend = _split_arguments(rest)
+    tensors, ctx.form, ctx.backend = split_arguments(rest)
     present = _present(ctx.form, tensors)
     found = dict(zip(present, output[1:], strict=False))
     mask = None if not ctx.form.relu else output[-1] if len(output) > 1 + len(present) else output[0]
@@ -113,7 +113,7 @@ def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Tensor | N
 _tail.register_autograd(_differentiate, setup_context=_save)
 
 
-def _split_arguments(rest: Sequence[Any]) -> tuple[TailTensors, Form, str]:
+def split_arguments(rest: Sequence[Any]) -> tuple[TailTensors, Form, str]:
     """Return tensors, form and backend out of the arguments that follow the maps."""
     tensors, options = rest[: len(TENSORS)], rest[len(TENSORS) :]
     return TailTensors(*tensors), Form(*options[:-1]), options[-1]
@@ -133,7 +133,7 @@ def _has_own(form: Form, has_shortcut: bool) -> bool:
     return has_shortcut and (form.relu or form.shortcut_use_batch is not None)
 
 
-def _fresh(found: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor]:
+def fresh(found: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor]:
     """Copy what shares its memory with an argument or an earlier result: an operator's results may not."""
     taken = {tensor.untyped_storage().data_ptr() for tensor in given if tensor is not None}
     row = []
@@ -143,5 +143,6 @@ def _fresh(found: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor]:
     return row
 
 
-def _map_like(x: Tensor) -> Tensor:
+def map_like(x: Tensor) -> Tensor:
+    """Return an unset map in the memory format in which x is passed on."""
     return torch.empty_like(x, memory_format=layout(x))

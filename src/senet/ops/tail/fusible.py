@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from senet.ops.backend import REFERENCE, choose, requested, requested_or_best
 from senet.ops.hooks import is_bare
-from senet.ops.tail.autograd import TailFunction
+from senet.ops.passes.protocol import PairKernels
+from senet.ops.tail.autograd import PreactivatedFunction, TailFunction
 from senet.ops.tail.batchnorm import LAYERS
 from senet.ops.tail.custom_op import tail_by_name
 from senet.ops.tail.gates import Gates
+from senet.ops.tail.preactivated_op import preactivated_by_name
 from senet.ops.tail.rows import TensorRow
 
 Map = Callable[[Tensor], Tensor]
@@ -98,7 +100,25 @@ def implementation(branch: Tensor, modules: TailModules) -> Run | None:
     return None if kernels is None else partial(TailFunction.apply, kernels)
 
 
+def pair_implementation(branch: Tensor, modules: TailModules, gates: Gates) -> Run | None:
+    """Return what computes the tail of a pre-activation unit, with gates of channels or none; None = the definition.
+
+    A compiler fuses a sum and the normalisation behind it as well as the operator does, but not a block with both.
+    """
+    if torch.compiler.is_compiling():
+        name = _named_in_a_graph(branch, modules)
+        return None if name is None or gates.channels is None else partial(preactivated_by_name, name)
+    kernels = choose(branch).kernels
+    return partial(PreactivatedFunction.apply, kernels) if isinstance(kernels, PairKernels) else None
+
+
 def _in_a_graph(branch: Tensor, modules: TailModules) -> Run | None:
+    name = _named_in_a_graph(branch, modules)
+    return None if name is None else partial(tail_by_name, name)
+
+
+def _named_in_a_graph(branch: Tensor, modules: TailModules) -> str | None:
+    """Return the backend of an operator in compiled code, None for the definition."""
     if any(isinstance(norm, nn.SyncBatchNorm) for norm in (modules.norm, modules.shortcut_norm)):  # an operator cannot be given processes
         return None
     name = requested_or_best(branch.device.type)
@@ -106,4 +126,4 @@ def _in_a_graph(branch: Tensor, modules: TailModules) -> Run | None:
         torch.is_grad_enabled() or requested() is not None
     ):  # without gradients a compiler fuses the definition itself
         return None
-    return partial(tail_by_name, name)
+    return name
