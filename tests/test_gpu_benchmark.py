@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.gpu import evidence, predict, processes
+from benchmarks.gpu import evidence, predict, processes, report
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.checks import summary, told
 from benchmarks.gpu.epoch import noise_of_cifar10
@@ -38,6 +39,18 @@ MEASURES: Mapping[str, Any] = {
     "preresnet20 plain": {"counted": [0.5, 0.6, 9.0]},
     "preresnet20 se": {"counted": [0.6]},
 }
+
+
+@pytest.mark.parametrize(("commit", "kept"), [("a" * 40, True), ("b" * 40, False), (f"{'a' * 40}, modified", False)])
+def test_parts_measured_by_the_same_commit_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str, *, kept: bool) -> None:
+    args = Namespace(device="cpu", quick=False, out=tmp_path)
+    facts = {"device": "H100", "versions": {}, "commit": "a" * 40, "date": "2026-11-27"}
+    monkeypatch.setattr(report, "bench_environment", lambda *given: facts)
+    report.write(args, {"host": 1, "tests": 1}, {"a": {}, "c": {}})
+    facts |= {"commit": commit, "date": "2026-11-28"}
+    found = json.loads(report.write(args, {"host": 2}, {"c": {}}).read_text())
+    assert found["measures"] == {"host": 2} | ({"tests": 1} if kept else {})
+    assert set(found["parts"]) == ({"a", "c"} if kept else {"c"})
 
 
 def test_promises_are_kept_missed_or_not_measured() -> None:

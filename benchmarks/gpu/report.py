@@ -20,13 +20,24 @@ PACKAGES = ("triton", "timm", "torchvision", "lightning-fabric")
 
 
 def write(args: Namespace, measures: Mapping[str, Any], ends: Mapping[str, Any]) -> Path:
-    """Write what there is so far, and return where."""
+    """Write what there is so far, and return where; what is not measured anew stays if it is of this commit and these versions."""
     facts = bench_environment(args.device, PACKAGES, (*COMMITTED, HERE / "gpu"))
     device = re.sub(r"\W+", "-", facts["device"]).strip("-").lower()
     path = args.out / f"gpu{'.quick' if args.quick else ''}.{device}.json"
+    if (kept := _measured_before(path, facts)) is not None:
+        measures, ends = kept["measures"] | measures, kept["parts"] | ends
     tree = {"benchmark": "gpu", **facts, "quick": args.quick, "parts": ends, "measures": measures, "targets": verdicts(measures)}
     write_text(path, json.dumps(tree, indent=1) + "\n")
     return path
+
+
+def _measured_before(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return an earlier result of the same code on the same machine, if there is one."""
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    same = all(found.get(name) == value for name, value in facts.items() if name != "date")
+    return found if same and facts["commit"] and "modified" not in facts["commit"] else None
 
 
 def show(tree: Mapping[str, Any]) -> int:

@@ -103,7 +103,7 @@ def test_layers_with_hooks_are_called() -> None:
     assert heard == [norm, relu]
 
 
-@pytest.mark.parametrize("relu", [nn.ReLU6(), nn.SiLU(), torch.tanh], ids=str)
+@pytest.mark.parametrize("relu", [nn.ReLU6(), nn.SiLU(), torch.tanh], ids=["relu6", "silu", "tanh"])
 def test_another_non_linearity_is_kept(relu: Any) -> None:
     x, norm = 9 * torch.randn(2, 8, 3, 3), nn.BatchNorm2d(8).eval()
     with backend("torch"):

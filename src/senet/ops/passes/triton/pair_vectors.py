@@ -50,7 +50,7 @@ def pair_gate(
             i = block + tl.arange(0, BLOCK)
             z = _means_of(moments, n, i, images, channels, positions, spans, length, SPANS, wide)
             at, inside = matrix_at(r, i, width, channels)
-            h = tl.dot(z, tl.trans(tl.load(w1 + at, mask=inside, other=0.0).to(wide)), h, input_precision="ieee")
+            h = tl.dot(z, tl.trans(tl.load(w1 + at, mask=inside, other=0.0).to(wide)), h, input_precision="ieee", out_dtype=wide)
             to, there = matrix_at(n, i, images, tl.where((column == 0) & (first == 0), channels, 0))
             tl.store(squeeze + n[:, None] * channels + i[None, :], z, mask=there)
         h += loaded(b1, r, r < width, 0.0, wide)[None, :]
@@ -58,7 +58,7 @@ def pair_gate(
         to, there = matrix_at(n, r, images, width)
         tl.store(hidden + to, h, mask=there & where_first(column, n, images)[:, None])
         at, inside = matrix_at(c, r, channels, width)
-        logit = tl.dot(h, tl.trans(tl.load(w2 + at, mask=inside, other=0.0).to(wide)), logit, input_precision="ieee")
+        logit = tl.dot(h, tl.trans(tl.load(w2 + at, mask=inside, other=0.0).to(wide)), logit, input_precision="ieee", out_dtype=wide)
     gate = gate_of(logit + loaded(b2, c, c < channels, 0.0, wide)[None, :], GATE)
     to, inside = matrix_at(n, c, images, channels)
     tl.store(gates + to, gate, mask=inside)
