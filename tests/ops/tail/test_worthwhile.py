@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from senet import ChannelSE, ChannelSpatialSE, backend
 from senet.ops.tail import call
 from senet.ops.tail.fusible import TailModules
-from senet.ops.tail.worthwhile import ACTIVATED_ON_CPU, BANDWIDTH, ON_CPU, SAVINGS, Saving, is_worthwhile
+from senet.ops.tail.worthwhile import ACTIVATED_ON_CPU, BANDWIDTH, CONVOLUTION, ON_CPU, SAVINGS, SUSTAINED, Saving, is_worthwhile
 
 MEASURED = Path(__file__).parents[3] / "benchmarks" / "results" / "launches.amd-epyc-1-threads.json"
 PLAIN, SE = TailModules(nn.BatchNorm2d(8), relu=True), TailModules(nn.BatchNorm2d(8), recalibrate=ChannelSE(8), relu=True)
@@ -25,9 +25,13 @@ def on_a_gpu(values: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
 
 
 @pytest.fixture
-def savings(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
+def savings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return what sets the saving of a plain tail with an identity shortcut, while it trains."""
-    return lambda maps, microseconds: monkeypatch.setitem(SAVINGS, ("identity", False, True), Saving(maps, microseconds))
+
+    def set_saving(maps: float, microseconds: float, host: float = 1e9) -> None:
+        monkeypatch.setitem(SAVINGS, ("identity", False, True), Saving(maps, microseconds, 16, host))
+
+    return set_saving
 
 
 def test_a_cpu_asks_for_the_size_alone() -> None:
@@ -43,7 +47,7 @@ def test_a_cpu_asks_for_larger_maps_of_a_norm_alone() -> None:
         assert is_worthwhile(x, SE, "none")
 
 
-def test_a_gpu_weighs_its_time_against_the_hosts(savings: Callable[[float, float], None]) -> None:
+def test_a_gpu_weighs_its_time_against_the_hosts(savings: Callable[..., None]) -> None:
     savings(4, 100)
     values = int(100e-6 * BANDWIDTH / (4 * 2))  # of two bytes
     assert is_worthwhile(on_a_gpu(values + 8), PLAIN, "identity")
@@ -55,20 +59,28 @@ def test_a_gpu_weighs_its_time_against_the_hosts(savings: Callable[[float, float
     assert is_worthwhile(on_a_gpu(8), PLAIN, "identity")
 
 
+def test_a_gpu_that_is_busy_for_longer_than_its_host_leaves_it_the_time(savings: Callable[..., None]) -> None:
+    savings(1, 1e9, host=300)
+    passes, its_host = CONVOLUTION[True]
+    values = int((300 + its_host) * 1e-6 * SUSTAINED / ((16 + passes) * 2))
+    assert is_worthwhile(on_a_gpu(values + 8), PLAIN, "identity")
+    assert not is_worthwhile(on_a_gpu(values - 8), PLAIN, "identity")
+
+
 def test_forms_and_gradients_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in SAVINGS:
-        monkeypatch.setitem(SAVINGS, key, Saving(1, 1e9))
+        monkeypatch.setitem(SAVINGS, key, Saving(1, 1e9, 1, 1e9))
     x = on_a_gpu(8)
     for key in SAVINGS:
         shortcut, block, gradients = key
         with monkeypatch.context() as patch, torch.set_grad_enabled(gradients):
-            patch.setitem(SAVINGS, key, Saving(1, 0))
+            patch.setitem(SAVINGS, key, Saving(1, 0, 1, 0))
             assert is_worthwhile(x, SE if block else PLAIN, shortcut)
         with torch.set_grad_enabled(gradients):
             assert not is_worthwhile(x, SE if block else PLAIN, shortcut)
 
 
-def test_it_runs_at_any_size_where_nobody_is_to_ask(savings: Callable[[float, float], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_at_any_size_where_nobody_is_to_ask(savings: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     savings(1, 1e9)
     x = on_a_gpu(8)
     assert not is_worthwhile(x, PLAIN, "identity")
@@ -89,6 +101,7 @@ def test_the_hosts_time_is_what_was_measured() -> None:
         if measured is not None:
             more = measured["triton"]["host"] - measured["reference"]["host"]
             assert saving.microseconds == max(0, round(more, -1)), (shortcut, block, gradients)
+            assert saving.host == round(measured["triton"]["host"], -1), (shortcut, block, gradients)
 
 
 def test_a_block_that_gates_positions_has_its_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
