@@ -17,8 +17,10 @@ from rich.text import Text
 from benchmarks.gpu.targets import TARGETS
 from benchmarks.launches import device_or_stand_in, kernels_of, steps
 from benchmarks.run import COMMITTED, HERE
+from benchmarks.tail_prediction import predicted
 from senet.atomic import write_text
 from senet.measuring.machine import bench_environment
+from senet.ops.tail.worthwhile import SAVINGS
 
 RATE = 3.02e12
 """Bytes a second of a copy; measured."""
@@ -37,13 +39,19 @@ COMPILED = 45.0e-3
 """The plain step by torch.compile; measured."""
 INNER = 16e-3, 8.2 / 13
 """The 33 other BNs with their ReLUs by the definition, measured; and passes over maps of the fused form over those of the definition."""
+INNER_MAPS = (
+    *((64 * 112**2, 1), (64 * 56**2, 6), (128 * 56**2, 1), (128 * 28**2, 7)),
+    *((256 * 28**2, 1), (256 * 14**2, 11), (512 * 14**2, 1), (512 * 7**2, 5)),
+)
+"""Values of a map of these BNs in one image, and how many there are, stage by stage; the 3x3 strides."""
+IMAGES = 256
 TAILS, UNIT, INDUCTOR = 16, 2.826e9, 35.8e9
 """Tails, bytes of all their maps once, and bytes that Inductor's plain tails move, forward and backward."""
 VECTORS = 0.54e9
 """Bytes of the vectors of all SE tails, at most."""
 
-MAPS = {"C256 @ 56": 411.0e6, "C512 @ 28": 205.5e6, "C2048 @ 7": 51.4e6}
-"""Map -> its bytes at 256 images."""
+MAPS = {"C256 @ 56": (256, 56), "C512 @ 28": (512, 28), "C2048 @ 7": (2048, 7)}
+"""Map -> its channels and its side."""
 
 INFERENCE = {"plain b256": 11.22e-3, "timm SE b256": 14.14e-3, "plain b1": 0.448e-3}
 """Best forms; measured."""
@@ -92,17 +100,22 @@ def predictions(counts: Counts) -> dict[str, tuple[float, str]]:
     plain = FUSED - saved_inner
     se = plain + gate
     compiled = COMPILED - INDUCTOR / RATE + 10.97 * UNIT / RATE / REACHED + gate
-    floors = {name: 10.13 * size / RATE for name, size in MAPS.items()}
-    tail = {name: (floor / REACHED + counts.small("identity, SE") * SMALL) / floor for name, floor in floors.items()}
+    tails = [predicted(*shape) for shape in MAPS.values()]
     epochs = {name: _epoch(name, counts, "plain") for name in UNITS}
     recalibrated = _epoch("preresnet20", counts, "SE")
     inference = INFERENCE["plain b256"] + TAILS * PROLOGUE
     values = [
-        (se / EAGER[1], "device-bound: the step of the row below, over the plain step launched one by one"),
+        (
+            (se + (1 - taken_one_by_one()) * saved_inner) / EAGER[1],
+            "device-bound: the step of the row below, but BN and ReLU by the definition where maps are below the threshold",
+        ),
         (se / EAGER[0], "plain fused step, less 33 x BN and ReLU at 8.2 of 13 passes, plus launches and bytes of the gates' vectors"),
         (se / plain, "launches and bytes of the gates' vectors"),
         (compiled / COMPILED, "Inductor's tails, at the full rate, exchanged for the operator's at the rate that its passes reach"),
-        *((value, "10.13 passes at the rate that all passes together reach, and the launches over vectors") for value in tail.values()),
+        *(
+            (tail.whole / tail.floor, "benchmarks.tail_prediction: passes at the rates of each, and the kernels over vectors")
+            for tail in tails
+        ),
         (counts.host / 1000, "benchmarks.launches, on a CPU without a GPU; the driver's part assumed"),
         (inference / INFERENCE["plain b256"], "as many kernels and bytes as the plain form; 16 gates inside of them"),
         (inference / INFERENCE["timm SE b256"], "the same, over the measured peer"),
@@ -115,14 +128,19 @@ def predictions(counts: Counts) -> dict[str, tuple[float, str]]:
     return {target.about: value for target, value in zip(TARGETS, values, strict=True)}
 
 
+def taken_one_by_one() -> float:
+    """Return the share of the inner BNs' bytes whose maps are large enough for the operator where kernels are launched one by one."""
+    least = SAVINGS["none", False, True].least(2, True)
+    values = [(size * IMAGES, size * IMAGES * count) for size, count in INNER_MAPS]
+    return sum(total for size, total in values if size >= least) / sum(total for _, total in values)
+
+
 def _epoch(network: str, counts: Counts, form: str) -> float:
     """Return the seconds of an epoch in which each step is one graph."""
     units = UNITS[network]
-    inner = counts.launches["none, plain, training"]
-    unit = 2 * CONVOLUTION + inner + counts.launches["pair, SE, training" if form == "SE" else "none, plain, training"] + (form != "SE")
-    forward = (
-        2 * 2 + counts.launches["none, plain, forward"] + counts.launches["pair, SE, forward" if form == "SE" else "none, plain, forward"]
-    )
+    launches, kinds = counts.launches, ("none, plain", f"pair, {form}")
+    unit = 2 * CONVOLUTION + sum(launches[f"{kind}, training"] for kind in kinds)
+    forward = 2 * 2 + sum(launches[f"{kind}, forward"] for kind in kinds)
     return units * LAUNCH * (STEPS * unit + BATCHES * forward) + EPOCH_BYTES[network] + EPOCH_END
 
 

@@ -22,8 +22,8 @@ from senet.ops.tail.rows import TENSORS, TensorRow
 
 VECTORS = ("mean", "inverse_std", "scale", "shift", "means", "uv", "squeeze", "hidden", "gates")
 """Names of what `PreactivatedSaved` has beside maps: statistics (C,), means, uv, squeeze and gates (N, C), hidden units (N, h)."""
-FORWARD = f"(Tensor u, Tensor r, {OPTIONAL}, {OPTIONS}) -> Tensor[]"
-BACKWARD = (
+_FORWARD = f"(Tensor u, Tensor r, {OPTIONAL}, {OPTIONS}) -> Tensor[]"
+_BACKWARD = (
     f"(Tensor? dv, Tensor da, Tensor v, Tensor a, {', '.join(f'Tensor saved_{name}' for name in VECTORS[:4])}, Tensor u, "
     f"{', '.join(f'Tensor saved_{name}' for name in VECTORS[4:])}, {OPTIONAL}, {OPTIONS}) -> Tensor[]"
 )
@@ -36,7 +36,7 @@ def preactivated_by_name(backend: str, form: Form, u: Tensor, r: Tensor, *tensor
     return (v, a, *statistics)
 
 
-@torch.library.custom_op("senet::preactivated_tail", mutates_args=(), schema=FORWARD)
+@torch.library.custom_op("senet::preactivated_tail", mutates_args=(), schema=_FORWARD)
 def _preactivated_tail(u: Tensor, r: Tensor, *rest: Any) -> list[Tensor]:
     """Compute v, a, `VECTORS`, and the batch's variance if it is used."""
     tensors, form, backend = split_arguments(rest)
@@ -56,7 +56,7 @@ def _(u: Tensor, r: Tensor, *rest: Any) -> list[Tensor]:
     return [map_like(u), map_like(u), *vectors]
 
 
-@torch.library.custom_op("senet::preactivated_tail_backward", mutates_args=(), schema=BACKWARD)
+@torch.library.custom_op("senet::preactivated_tail_backward", mutates_args=(), schema=_BACKWARD)
 def _preactivated_tail_backward(dv: Tensor | None, da: Tensor, *rest: Any) -> list[Tensor]:
     """Compute the gradients of u, of r, and of the parameters that are there."""
     saved, (tensors, form, backend) = _saved(rest), split_arguments(rest[COUNT:])
