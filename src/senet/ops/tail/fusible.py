@@ -100,7 +100,7 @@ def implementation(branch: Tensor, modules: TailModules) -> Run | None:
     return None if kernels is None else partial(TailFunction.apply, kernels)
 
 
-def pair_implementation(branch: Tensor, modules: TailModules, gates: Gates) -> Run | None:
+def pair_implementation(branch: Tensor, modules: TailModules, gates: Gates) -> Callable[..., Any] | None:
     """Return what computes the tail of a pre-activation unit, with gates of channels or none; None = the definition.
 
     A compiler fuses a sum and the normalisation behind it as well as the operator does, but not a block with both.

@@ -50,9 +50,10 @@ def _preactivated_tail(u: Tensor, r: Tensor, *rest: Any) -> list[Tensor]:
 @_preactivated_tail.register_fake
 def _(u: Tensor, r: Tensor, *rest: Any) -> list[Tensor]:
     tensors, form, _ = split_arguments(rest)
-    shapes = dict.fromkeys(VECTORS[:4], u.shape[1:2]) | dict.fromkeys(VECTORS[4:], u.shape[:2])
-    shapes["hidden"] = (len(u), 0 if tensors.w1 is None else len(tensors.w1))
-    vectors = [u.new_empty(shape, dtype=precision(u)) for shape in (*shapes.values(), *([u.shape[1:2]] if form.use_batch else []))]
+    hidden = (len(u), 0 if tensors.w1 is None else len(tensors.w1))
+    of_branch = (hidden if name == "hidden" else u.shape[:2] for name in VECTORS[4:])
+    shapes = (*(u.shape[1:2] for _ in VECTORS[:4]), *of_branch, *([u.shape[1:2]] if form.use_batch else []))
+    vectors = [u.new_empty(shape, dtype=precision(u)) for shape in shapes]
     return [map_like(u), map_like(u), *vectors]
 
 
