@@ -73,10 +73,10 @@ def tail_candidates(shape: Sequence[int], block: BlockSpec, backends: Sequence[s
         backends: what runs it.
         settings: how it is measured.
     """
-    random, training = torch.Generator().manual_seed(0), settings.mode == "training"
+    random, training = torch.Generator(settings.device).manual_seed(0), settings.mode == "training"
 
     def noise() -> Tensor:
-        values = torch.randn(*shape, generator=random)
+        values = torch.randn(*shape, generator=random, device=settings.device)
         return values.to(settings.device, FLOATS[settings.dtype]).to(memory_format=torch.channels_last)
 
     maps, gradient = tuple(noise().requires_grad_(training) for _ in range(2)), noise()

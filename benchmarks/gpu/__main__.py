@@ -69,13 +69,15 @@ def whole(args: argparse.Namespace) -> int:
             print("there is no CUDA device here; --device cpu --quick runs the code without one", file=sys.stderr)
             return 2
     began, measures, ends = time.monotonic(), {}, {}
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as name:  # compilers may write there still
         folder = Path(name)
         words = ["--device", args.device, "--folder", name, *(["--quick"] if args.quick else [])]
         words += ["--data", str(args.data.resolve())] if args.data else []
         for letter in letters:
             part, file = PARTS[letter], folder / f"part-{letter}.json"
-            seconds = min(part.seconds, WHOLE - (time.monotonic() - began)) if args.device == "cuda" else 600.0
+            left = WHOLE - (time.monotonic() - began)
+            promised = sum(PARTS[other].seconds for other in letters[letters.index(letter) + 1 :])
+            seconds = min(left, max(part.seconds, left - promised)) if args.device == "cuda" else 600.0
             print(f"{letter}: {part.about}", file=sys.stderr, flush=True)
             ends[letter] = run_here(["--part", letter, *words], seconds, environment(args, folder) | dict(part.environment))
             if file.is_file():

@@ -38,11 +38,12 @@ def copies(place: Place) -> Candidates:
 
 
 def tails(place: Place) -> Iterator[Found]:
-    """Yield the rate of a copy, the tails, each with its floor in seconds, and the host's time."""
+    """Yield the rate of a copy, the host's time, and the tails, each with its floor in seconds."""
     copy = place.measured(copies(place), f"{REPEATS} copies", "training")
     size = COPIED if place.on_cuda else 2**22
     rate = 2 * size * REPEATS / copy.timings["copy"].median
     yield "copy", copy.to_dict() | {"bytes_a_second": rate}
+    yield "host", host_time(place)
     for name, shape in (QUICK_MAPS if place.quick else MAPS).items():
         bytes_of_map = 2 * torch.Size(shape).numel()
         backends = ("reference", "triton") if place.on_cuda else ("reference",)
@@ -56,7 +57,6 @@ def tails(place: Place) -> Iterator[Found]:
         calls = {row: REPEATS if row.endswith("graph") and place.on_cuda else 1 for row in functions}
         yield name, found.to_dict() | {"calls": calls, "floor": UNITS * bytes_of_map / rate}
         place.free()
-    yield "host", host_time(place)
 
 
 def host_time(place: Place) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Batches on the device are those of the loaders: of every augmentation, order, process and source, in every bit."""
 
 import logging
+import warnings
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -283,7 +284,8 @@ def test_a_gpu_gives_the_loaders_batches_and_is_not_waited_for(changes):
     place = TrainingPlace(torch.device("cuda"), torch.channels_last)
     device = training_batches(source, recipe, IMAGES, place, seed=0)
     assert isinstance(device, DeviceTrainLoader)
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings(action="ignore"):  # torch calls the mode a prototype
+        torch.cuda.set_sync_debug_mode("error")
     try:
         found = list(device.epoch(1))
     finally:

@@ -95,7 +95,16 @@ def test_generated_code(name: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of Inductor and torch themselves
+@pytest.mark.filterwarnings(
+    "ignore:TensorFloat32 tensor cores:UserWarning", "ignore:Please use the new API settings to control TF32:UserWarning"
+)
 class TestOnDevice:
+    @pytest.fixture(autouse=True)
+    def fresh(self) -> None:
+        """Forget what was compiled: networks of one class count together against Dynamo's limit."""
+        torch.compiler.reset()
+
     @pytest.mark.parametrize("name", ["se_resnet50", "resnet50", "se_preresnet20", "se_mobilenet"])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
     @pytest.mark.parametrize("whole", [False, True])

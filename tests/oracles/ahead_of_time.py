@@ -33,7 +33,12 @@ def stack(kernel: Any, folder: Path) -> int:
     return int(found[1]) + int(found[2])
 
 
+SHARED = 99 * 1024
+"""Bytes of shared memory that a program has on any device of compute capability 8.0 or later."""
+
+
 def spilt(compiled: list[tuple[str, Any]], folder: Path, allowed: int) -> dict[str, int]:
-    """Return the kernels with more bytes of stack than allowed, and how many they have."""
+    """Return the kernels with more bytes of stack than allowed, or of shared memory than `SHARED`, and how many they have."""
     kernels = {kernel.hash: (name, kernel) for name, kernel in compiled}
-    return {name: size for name, kernel in kernels.values() if (size := stack(kernel, folder)) > allowed}
+    beyond = {name: size for name, kernel in kernels.values() if (size := stack(kernel, folder)) > allowed}
+    return beyond | {name: kernel.metadata.shared for name, kernel in kernels.values() if kernel.metadata.shared > SHARED}

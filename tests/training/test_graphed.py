@@ -316,6 +316,10 @@ class Calls:
         if "work" not in self.names:
             raise RuntimeError("the capture is not valid")
 
+    def pool(self) -> None:
+        if "work" not in self.names:
+            raise RuntimeError("the capture has not ended")
+
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Calls:
@@ -326,6 +330,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Calls:
         monkeypatch.setattr(torch.cuda, name, calls.note(name))
     monkeypatch.setattr(torch.cuda, "default_generators", [calls])
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", calls.note("end_allocate"), raising=False)
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", calls.note("release"), raising=False)
     monkeypatch.setattr(torch, "Generator", calls.note("Generator"))
     return calls
 
@@ -366,7 +371,7 @@ def test_a_broken_capture_is_ended_named_and_cleared_away(cuda: Calls) -> None:
 
     with pytest.raises(CaptureError, match=r"^operation not permitted when stream is capturing$"):
         CudaRecorder(torch.device("cuda", 0), sgd, scaler).record(broken)
-    assert cuda.names[-6:] == ["capture_end", "end_allocate", "reset", "Generator", "graphsafe_set_state", "synchronize"]
+    assert cuda.names[-7:] == ["capture_end", "end_allocate", "reset", "release", "Generator", "graphsafe_set_state", "synchronize"]
     drawn = torch.rand(1)
     torch.manual_seed(5)
     assert torch.equal(drawn, torch.rand(1))

@@ -29,7 +29,8 @@ class DeviceTrainLoader:
     def __init__(self, augmentation: Augmentation, sampler: EpochSampler, layout: torch.memory_format) -> None:
         self._augmentation, self._sampler, self._layout = augmentation, sampler, layout
         spec = augmentation.spec
-        batch = VALUE * spec.channels * spec.size**2 * (sampler.batch_size // sampler.world)
+        values = max(spec.channels * spec.size**2, augmentation.store.pixels[0].numel())  # the larger of an image before and after
+        batch = VALUE * values * (sampler.batch_size // sampler.world)
         self._together = max(1, AT_ONCE // batch)
 
     def __len__(self) -> int:

@@ -69,8 +69,16 @@ class CudaRecorder:
         index = torch.cuda.current_device() if self._device.index is None else self._device.index
         with suppress(RuntimeError):  # the allocator may have ended by itself
             torch._C._cuda_endAllocateToPool(index, pool)
+        has_ended = True
+        try:
+            graph.pool()  # refuses until the capture has ended
+        except RuntimeError:
+            has_ended = False
         with suppress(RuntimeError):
             graph.reset()
+        if not has_ended:  # nor does it let go of its memory then
+            with suppress(RuntimeError):
+                torch._C._cuda_releasePool(index, pool)
         generator = torch.cuda.default_generators[index]
         generator.graphsafe_set_state(torch.Generator(self._device))  # the old one takes itself to be in a capture
         torch.manual_seed(torch.initial_seed())  # which was set for the step in hand

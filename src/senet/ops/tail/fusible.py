@@ -80,8 +80,9 @@ def _gates_of(part: Any, gain: float) -> Gates | None:
 
 def is_traced(*maps: Any) -> bool:
     """Return whether these are symbols of a trace that is for other engines, or values of torch.func; torch.compile takes the operator."""
-    # The flag, and not `is_exporting()`, which torch.compile of torch 2.11 takes for True in every graph.
-    if not all(isinstance(x, Tensor) for x in maps) or torch.compiler._is_exporting_flag:
+    # The type, since symbols may say that they are tensors; the flag, and not `is_exporting()`, which torch.compile of torch 2.11 takes for
+    # True in every graph.
+    if not all(issubclass(type(x), Tensor) for x in maps) or torch.compiler._is_exporting_flag:
         return True
     if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return True

@@ -23,7 +23,7 @@ from senet.ops.passes.triton.launch import dense, launch
 from senet.ops.passes.triton.maps import launch_affine, moments_of_spans, sums_of_spans
 from senet.ops.passes.triton.mask import empty_mask, in_one_format, row
 from senet.ops.passes.triton.statistics import statistics
-from senet.ops.passes.triton.vector_grid import VectorGrid, is_taken, vector_grid
+from senet.ops.passes.triton.vector_grid import UNSTAGED, VectorGrid, is_taken, vector_grid
 from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, Normalization, Statistics
 from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.gates import Excitation, Excited
@@ -126,7 +126,7 @@ def _excited(gate: Excitation, squeeze: Tensor, partial: Any, branch: Normalized
     given = (partial, *dense(gate.b1, gate.w2, gate.b2), branch.scale, branch.shift, hidden, gates, ka, kc)
     launch(
         gate_code.gate, sizes.programs, *given, n, c, width, sizes.blocks, GAIN=float(gate.gain), GATE=gate.name, ROWS=sizes.block_images,
-        COLUMNS=sizes.columns, HIDDEN=sizes.summed, PARTS=sizes.all_blocks, num_warps=16,
+        COLUMNS=sizes.columns, HIDDEN=sizes.summed, PARTS=sizes.all_blocks, num_warps=16, num_stages=UNSTAGED,
     )  # fmt: skip
     return Excited(squeeze, hidden, gates), (ka, kc, c)
 
@@ -217,7 +217,7 @@ def _gate_gradients(
     launch(
         gate_code.squeeze_gradient, sizes.programs, partial, hidden, w1, gates, found.scale, dhidden, through, ka, kc,
         n, c, positions, width, sizes.blocks, GAIN=of_gate["GAIN"], ROWS=sizes.block_images, COLUMNS=sizes.columns, HIDDEN=sizes.summed,
-        PARTS=sizes.all_blocks, num_warps=16,
+        PARTS=sizes.all_blocks, num_warps=16, num_stages=UNSTAGED,
     )  # fmt: skip
     launch(
         gradients.norm_gradient, programs, through, means, squeeze, dhidden, totals, found.mean, found.inverse_std, found.scale,

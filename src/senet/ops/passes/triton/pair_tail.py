@@ -22,7 +22,7 @@ from senet.ops.passes.triton.grid import Grid, Tiling, cdiv, grid_of
 from senet.ops.passes.triton.launch import dense, launch
 from senet.ops.passes.triton.mask import in_one_format
 from senet.ops.passes.triton.statistics import statistics
-from senet.ops.passes.triton.vector_grid import is_taken, vector_grid
+from senet.ops.passes.triton.vector_grid import UNSTAGED, is_taken, vector_grid
 from senet.ops.tail.gates import Excitation, Excited
 from senet.ops.tail.preactivated import GatedBranch, PreactivatedOutput, PreactivatedSaved, PreactivatedTail
 from senet.ops.tail.rows import Gradients, TailTensors
@@ -130,7 +130,7 @@ def _gate_gradients(
     launch(
         gate_code.squeeze_gradient, sizes.programs, partial, hidden, w1, gates, None, dhidden, through, s, of_squeeze,
         n, c, positions, width, sizes.blocks, GAIN=gain, ROWS=sizes.block_images, COLUMNS=sizes.columns, HIDDEN=sizes.summed,
-        PARTS=sizes.all_blocks, num_warps=16,
+        PARTS=sizes.all_blocks, num_warps=16, num_stages=UNSTAGED,
     )  # fmt: skip
     launch(
         gradients.norm_gradient, programs, through, None, squeeze, dhidden, None, None, None, None, weights["w1"], weights["b1"],

@@ -17,6 +17,8 @@ SMALLEST = 16
 """Rows and columns of a matrix product on tensor cores, at least; smaller ones are filled up with zeros."""
 SUMS_OF_A_MAP = 5
 """Sums of a map, at most; it has several spans only where images and channels are few."""
+UNSTAGED = 1
+"""Tiles on their way in kernels that sum over the blocks of channels: two take more shared memory than most devices have."""
 PARTS = 4096
 """Partial results that a program has at a time."""
 
