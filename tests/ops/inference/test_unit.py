@@ -80,6 +80,7 @@ def test_operators_keep_the_rules() -> None:
         torch.library.opcheck(excite_join_op, (c, DRAWN[1], torch.randn(2, 3, 4), *REST))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # Inductor of torch 2.11 itself
 def test_operators_in_generated_code() -> None:
     def end(c: torch.Tensor) -> torch.Tensor:
         x, parts = activate_squeeze_op(c + 1, *DRAWN[1:], *Division(16, 2), True, "reference")
