@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from senet.ops.backend import named
-from senet.ops.passes.maps import layout, precision
+from senet.ops.passes.maps import layout, map_like, precision
 from senet.ops.passes.partial_gate import Division, PartialGate
 from senet.ops.passes.protocol import InferenceKernels
 from senet.ops.passes.terms import Shortcut
@@ -32,7 +32,7 @@ def activate_squeeze_op(
 
 @activate_squeeze_op.register_fake
 def _(c: Tensor, bias: Tensor | None, w1: Tensor, channels: int, spans: int, relu: bool, backend: str) -> tuple[Tensor, Tensor]:
-    return _map_like(c), _parts_like(c, w1, channels, spans)
+    return map_like(c), _parts_like(c, w1, channels, spans)
 
 
 @torch.library.custom_op("senet::squeeze", mutates_args=())
@@ -72,11 +72,7 @@ def excite_join_op(
 
 @excite_join_op.register_fake
 def _(c: Tensor, *rest: object) -> Tensor:
-    return _map_like(c)
-
-
-def _map_like(c: Tensor) -> Tensor:
-    return torch.empty_like(c, memory_format=layout(c))
+    return map_like(c)
 
 
 def _parts_like(c: Tensor, w1: Tensor, channels: int, spans: int) -> Tensor:

@@ -9,6 +9,11 @@ def layout(x: Tensor) -> torch.memory_format:
     return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous() else torch.contiguous_format
 
 
+def map_like(x: Tensor) -> Tensor:
+    """Return an unset map in the memory format in which x is passed on."""
+    return torch.empty_like(x, memory_format=layout(x))
+
+
 def precision(x: Tensor) -> torch.dtype:
     """Return the type in which sums over a map are kept: at least float32."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from senet.ops.autocast import precisely
 from senet.ops.backend import named
-from senet.ops.passes.maps import layout, precision
+from senet.ops.passes.maps import layout, map_like, precision
 from senet.ops.passes.protocol import Kernels
 from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.form import SCHEMA, Form
@@ -141,8 +141,3 @@ def fresh(found: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor]:
         row.append(tensor.clone() if tensor.untyped_storage().data_ptr() in taken else tensor)
         taken.add(row[-1].untyped_storage().data_ptr())
     return row
-
-
-def map_like(x: Tensor) -> Tensor:
-    """Return an unset map in the memory format in which x is passed on."""
-    return torch.empty_like(x, memory_format=layout(x))

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from senet.ops.autocast import precisely
 from senet.ops.backend import named
-from senet.ops.passes.maps import layout, precision
+from senet.ops.passes.maps import layout, map_like, precision
 from senet.ops.passes.protocol import PairKernels
 from senet.ops.passes.torch import TorchPairKernels
 from senet.ops.tail.autograd import pair_tail_of
-from senet.ops.tail.custom_op import OPTIONAL, OPTIONS, fresh, map_like, split_arguments
+from senet.ops.tail.custom_op import OPTIONAL, OPTIONS, fresh, split_arguments
 from senet.ops.tail.form import SCHEMA, Form
 from senet.ops.tail.preactivated import COUNT, PreactivatedSaved
 from senet.ops.tail.rows import TENSORS, TensorRow
