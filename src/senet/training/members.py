@@ -11,7 +11,7 @@ from torch import nn
 from senet.devices import available_device
 from senet.errors import UsageError
 from senet.models.create import from_pretrained
-from senet.recipe import CLASSIFICATION, Recipe, build_recipe
+from senet.recipe import CLASSIFICATION, build_recipe
 from senet.results.run_folder import RunFolder
 from senet.spec import InputSpec
 from senet.tasks.registry import open_task
@@ -106,7 +106,7 @@ def common_task(members: Sequence[Member], task: str | Task | None) -> Task:
                 f"name it yourself, --task {first.task} or task={first.task!r}"
             )
     name = task or first.task
-    return open_task(build_recipe(first.recipe or {}, {"task": name}) if in_user_file(name) else Recipe(task=name))
+    return open_task(build_recipe(first.recipe or {}, {"task": name}) if in_user_file(name) else build_recipe(_part_of(first, name)))
 
 
 def common_input(members: Sequence[Member], default: InputSpec | None = None) -> InputSpec:
@@ -125,6 +125,12 @@ def common_input(members: Sequence[Member], default: InputSpec | None = None) ->
     wanted = first.input or default
     assert wanted is not None
     return wanted
+
+
+def _part_of(member: Member, task: str) -> dict[str, Any]:
+    """Return what a recipe says of one of the package's tasks alone: the section that has its name."""
+    written = member.recipe or {}
+    return {"task": task, **({task: written[task]} if task in written and member.task == task else {})}
 
 
 def _load(model: nn.Module | str | Path, device: torch.device) -> Member:
