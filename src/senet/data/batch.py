@@ -14,13 +14,13 @@ class Sample(NamedTuple):
         image: the image as the network sees it.
         target: what is to be predicted of it.
         corrupt: names of the images that could not be read.
-        index: of the image in its set; None if it is not known.
+        position: index of the image in its set; None if it is not known.
     """
 
     image: torch.Tensor | None
     target: Any
     corrupt: list[str]
-    index: int | None = None
+    position: int | None = None
 
 
 class Batch(NamedTuple):
@@ -57,7 +57,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def indices_of(samples: Sequence[Sample]) -> list[int]:
     """Return the index of each image that there is; none if one is not known."""
-    indices = [sample.index for sample in samples if sample.image is not None]
+    indices = [sample.position for sample in samples if sample.image is not None]
     known = [index for index in indices if index is not None]
     return known if len(known) == len(indices) else []
 
