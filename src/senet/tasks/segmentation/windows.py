@@ -19,7 +19,7 @@ SIGMA = 0.125
 """Standard deviation of the Gaussian weights as a share of the window's side (nnU-Net, Isensee et al. 2021)."""
 LEAST_WEIGHT = 1e-3
 """Least Gaussian weight, so that a pixel which only corners of windows cover keeps its value; the largest is about 1."""
-WEIGHTS = ("gaussian", "flat")
+KINDS_OF_WEIGHTS = ("gaussian", "flat")
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Windows:
         check_positive("windows at once", self.batch)
         if not 0 <= self.overlap < 1:
             raise UsageError(f"overlap must be a share of the window, 0 <= overlap < 1, got {self.overlap}")
-        if self.weights not in WEIGHTS:
-            raise choice_error("weights of windows", self.weights, WEIGHTS)
+        if self.weights not in KINDS_OF_WEIGHTS:
+            raise choice_error("weights of windows", self.weights, KINDS_OF_WEIGHTS)
 
     def predict(self, network: Mapped, images: Tensor) -> Tensor:
         """Return the map (N, K, *spatial) of images (N, C, *spatial), in the precision of the network's answers.
