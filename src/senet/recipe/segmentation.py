@@ -26,7 +26,9 @@ class SegmentationRecipe:
         gamma_correction: largest exponent by which its values are bent, and the inverse of the smallest; 1 = none.
         noise: largest standard deviation of normal noise, in standard deviations of the normalised values.
         blur: largest standard deviation of a Gaussian blur, in pixels.
-        flips: average the predictions over mirror images, 4 of an image.
+        window: side of the windows in which larger images are predicted, in pixels, one number or one an axis; null = whole images.
+        overlap: share of its side that a window has in common with the next one.
+        flips: average the predictions over mirror images along every axis, 4 of an image.
         region_sizes: largest pixels of small and of medium regions; null = thirds of the regions of the validation masks.
         boundary_tolerance: pixels by which a boundary may be off.
     """
@@ -44,6 +46,8 @@ class SegmentationRecipe:
     gamma_correction: float = 1.0
     noise: float = 0.0
     blur: float = 0.0
+    window: int | tuple[int, ...] | None = None
+    overlap: float = 0.5
     flips: bool = False
     region_sizes: tuple[int, int] | None = None
     boundary_tolerance: float = 2.0
@@ -54,6 +58,8 @@ class SegmentationRecipe:
             raise UsageError(f"segmentation.zoom must be two factors, 0.01 <= low <= high <= 100, got {low} and {high}")
         if self.region_sizes is not None and not 1 <= self.region_sizes[0] < self.region_sizes[1]:
             raise UsageError(f"segmentation.region_sizes must be two numbers of pixels, 1 <= small < medium, got {list(self.region_sizes)}")
+        if self.window is not None and min(self.window if isinstance(self.window, tuple) else [self.window], default=0) < 1:
+            raise UsageError(f"segmentation.window must be at least 1 pixel, got {self.window}")
         if isinstance(self.class_weights, tuple) and not (
             min(self.class_weights, default=0) >= 0 and max(self.class_weights, default=0) > 0
         ):

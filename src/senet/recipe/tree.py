@@ -288,6 +288,7 @@ RANGES = {
     "segmentation.gamma_correction": (1, 10),
     "segmentation.noise": (0, 100),
     "segmentation.blur": (0, 100),
+    "segmentation.overlap": (0, 0.99),
     "segmentation.boundary_tolerance": (0, LONGEST_SIDE),
 }
 """Smallest and largest value of a number."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from senet.data.batch import Batch, Sample
+from senet.data.batch import Batch, Sample, indices_of
 from senet.data.masks import IGNORE
 from senet.data.preparation import EvalPair, TrainPair
 from senet.data.transforms import cutout
@@ -97,8 +97,8 @@ class MaskPreparation:
             return Batch(torch.empty(0), torch.empty(0), corrupt)
         images, masks = [sample.image for sample in there], [sample.target for sample in there]
         if len({image.shape for image in images}) > 1:
-            return Batch(images, masks, corrupt)
-        return Batch(torch.stack(images), torch.stack(masks), corrupt)
+            return Batch(images, masks, corrupt, indices_of(samples))
+        return Batch(torch.stack(images), torch.stack(masks), corrupt, indices_of(samples))
 
 
 def _with_hole(values: Tensor, classes: np.ndarray, side: int, random: np.random.Generator) -> tuple[Tensor, np.ndarray]:

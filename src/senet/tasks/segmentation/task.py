@@ -1,6 +1,5 @@
 """Segmentation: the class of every pixel, judged by the overlap of each class with the truth."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,9 +18,7 @@ from senet.tasks.segmentation.evaluator import MaskScores
 from senet.tasks.segmentation.losses import MaskLoss, parts_of
 from senet.tasks.segmentation.prediction import PredictedMask
 from senet.tasks.segmentation.preparation import MaskPreparation
-
-FLIPS = ((), (3,), (2,), (2, 3))
-"""Axes along which an image (N, C, H, W) is mirrored for `segmentation.flips`."""
+from senet.tasks.segmentation.windows import Windows, mirrored_mean
 
 
 class Segmentation(MaskPreparation):
@@ -82,7 +79,7 @@ class Segmentation(MaskPreparation):
         return None
 
     def average(self, models: Sequence[nn.Module], images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-        """Return the logarithm of the mean probabilities over networks, and mirror images if the recipe says so: float32.
+        """Return the logarithm of the mean probabilities over networks, and windows and mirror images if the recipe says so: float32.
 
         Args:
             models: the networks.
@@ -117,11 +114,13 @@ class Segmentation(MaskPreparation):
         return Batch(noise_images(source, count), masks, [])
 
     def _average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
-        views = FLIPS if self.plan.flips else FLIPS[:1]
-        logs = [network_outputs(model, images.flip(axes)).float().log_softmax(1).flip(axes) for model in models for axes in views]
-        if logs[0].shape[2:] != images.shape[2:]:
-            raise UsageError(f"segmentation needs a network that gives a map of its input's size, and this one gives {_shape(logs[0])}")
-        return logs[0] if len(logs) == 1 else torch.stack(logs).logsumexp(0) - math.log(len(logs))
+        def probabilities(part: Tensor) -> Tensor:
+            total = sum(network_outputs(model, part).float().softmax(1) for model in models)
+            return total / len(models)
+
+        axes = range(2, images.ndim) if self.plan.flips else ()
+        windows = Windows(self.plan.window or max(images.shape[2:]), self.plan.overlap)
+        return windows.predict(mirrored_mean(probabilities, axes), images).clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def create(recipe: Recipe) -> Segmentation:
