@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Window:
         return np.stack([rows + self.top + self.height / 2, columns + self.left + self.width / 2])
 
 
-def turned(angle: float, down: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def turned(angle: float, down: Any, across: Any) -> tuple[Any, Any]:
     """Turn points (down, across) by an angle in degrees."""
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     return cosine * down + sine * across, cosine * across - sine * down
@@ -66,15 +67,15 @@ def draw_window(mask: np.ndarray, data: DataRecipe, plan: SegmentationRecipe, si
     pad = data.pad if data.crop == "pad" else 0
     spot = _foreground_pixel(mask, random) if plan.foreground and random.random() < plan.foreground else None
     if spot is not None:
-        down, across = (random.uniform(-0.5, 0.5, 2) if data.crop != "none" else np.zeros(2)) * [height, width]
-        row, column = turned(angle, down, across)
+        down, across = (random.uniform(-0.5, 0.5), random.uniform(-0.5, 0.5)) if data.crop != "none" else (0.0, 0.0)
+        row, column = turned(angle, down * height, across * width)
         top, left = spot[0] + 0.5 - row - height / 2, spot[1] + 0.5 - column - width / 2
         starts = [_inside(top, height, mask.shape[0], pad), _inside(left, width, mask.shape[1], pad)]
     elif data.crop == "none":
         starts = [(mask.shape[0] - height) / 2, (mask.shape[1] - width) / 2]
     else:
         starts = [random.uniform(*_range(height, mask.shape[0], pad)), random.uniform(*_range(width, mask.shape[1], pad))]
-    if height == width == side:  # whole pixels: an upright crop needs no interpolation
+    if height == width == side and not angle:  # whole pixels: an upright crop needs no interpolation
         starts = [round(start) for start in starts]
     return Window(starts[0], starts[1], height, width, angle, mirrored)
 

@@ -10,15 +10,13 @@ from torchmetrics import Metric as Pooled
 from senet.data.batch import Batch
 from senet.data.masks import IGNORE
 from senet.recipe import SegmentationRecipe
+from senet.results.tables import Tables
 from senet.tasks.segmentation.boundary import boundary_score
 from senet.tasks.segmentation.confusion import confusion, dice_of, iou_of
-from senet.tasks.segmentation.regions import COUNTS, count_regions, largest_pixels, size_table
+from senet.tasks.segmentation.regions import REGION_COUNTS, count_regions, largest_pixels, size_table
 
 BACKGROUND = "background"
 """Name of the class that is no object: it counts in the loss and in the table of classes, and in no mean."""
-
-Tables = Mapping[str, Mapping[str, Mapping[str, float | None]]]
-"""Table -> row -> column -> value; None where there is nothing to judge."""
 
 
 class Sums(Pooled):
@@ -65,7 +63,7 @@ class MaskScores:
             "pixels": np.zeros((count, count), np.int64),
             "loss": np.zeros(1),
             "boundaries": np.zeros((count, 2)),
-            "regions": np.zeros((len(self._bounds) + 1, len(COUNTS)), np.int64),
+            "regions": np.zeros((len(self._bounds) + 1, len(REGION_COUNTS)), np.int64),
         }
         self._pooled = Sums(self._sums).to(device)
         self._all: Mapping[str, np.ndarray] | None = None
@@ -105,11 +103,13 @@ class MaskScores:
         columns = {
             "dice": dice_of(hits, truth, predicted),
             "iou": iou_of(hits, truth, predicted),
-            "boundary F": _boundaries(sums["boundaries"]),
-            "pixels": truth.astype(float),
+            "boundary_f": _boundaries(sums["boundaries"]),
         }
         return {
-            "class": {name: {column: _known(values[row]) for column, values in columns.items()} for row, name in enumerate(self._classes)},
+            "class": {
+                name: {**{column: _known(values[row]) for column, values in columns.items()}, "pixels": int(truth[row])}
+                for row, name in enumerate(self._classes)
+            },
             "region size": size_table(sums["regions"], self._bounds, self._plan.region_sizes),
         }
 

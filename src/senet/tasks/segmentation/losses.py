@@ -56,7 +56,7 @@ def label_edges(targets: Tensor) -> Tensor:
     return edges
 
 
-def cross_entropy_of(pixels: Pixels, focal_gamma: float) -> Tensor:
+def weighted_cross_entropy(pixels: Pixels, focal_gamma: float) -> Tensor:
     """Return the weighted mean of -log p of the true class."""
     return -_mean(pixels.log_likelihood, pixels.weights)
 
@@ -84,11 +84,11 @@ def focal_loss(pixels: Pixels, focal_gamma: float) -> Tensor:
     return -_mean((-torch.expm1(logs)) ** focal_gamma * logs, pixels.weights)
 
 
-LOSSES: Mapping[str, Callable[[Pixels, float], Tensor]] = {"ce": cross_entropy_of, "dice": soft_dice_loss, "focal": focal_loss}
+LOSSES: Mapping[str, Callable[[Pixels, float], Tensor]] = {"ce": weighted_cross_entropy, "dice": soft_dice_loss, "focal": focal_loss}
 """Parts of a loss by name."""
 
 
-def parts_of(loss: str) -> tuple[str, ...]:
+def loss_parts(loss: str) -> tuple[str, ...]:
     """Return the names of the parts of a loss such as "ce+dice".
 
     Raises:

@@ -91,11 +91,11 @@ class MaskPreparation:
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Join images and masks: stacked where all have one size, else a list of each, (C, H, W) and (H, W)."""
-        there = [sample for sample in samples if sample.image is not None]
         corrupt = [name for sample in samples for name in sample.corrupt]
-        if not there:
+        pairs = [(sample.image, sample.target) for sample in samples if sample.image is not None]
+        if not pairs:
             return Batch(torch.empty(0), torch.empty(0), corrupt)
-        images, masks = [sample.image for sample in there], [sample.target for sample in there]
+        images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
         if len({image.shape for image in images}) > 1:
             return Batch(images, masks, corrupt, indices_of(samples))
         return Batch(torch.stack(images), torch.stack(masks), corrupt, indices_of(samples))

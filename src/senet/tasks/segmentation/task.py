@@ -15,7 +15,7 @@ from senet.results.metric import Metric
 from senet.tasks.image_task import network_outputs, noise_images
 from senet.tasks.segmentation.class_weights import class_weights
 from senet.tasks.segmentation.evaluator import MaskScores
-from senet.tasks.segmentation.losses import MaskLoss, parts_of
+from senet.tasks.segmentation.losses import MaskLoss, loss_parts
 from senet.tasks.segmentation.prediction import PredictedMask
 from senet.tasks.segmentation.preparation import MaskPreparation
 from senet.tasks.segmentation.windows import Windows, mirrored_mean
@@ -38,7 +38,7 @@ class Segmentation(MaskPreparation):
     def __init__(self, plan: SegmentationRecipe) -> None:
         super().__init__(plan)
         given = plan.class_weights if isinstance(plan.class_weights, tuple) else None
-        self._loss = MaskLoss(parts_of(plan.loss), given, plan.edge_weight, plan.focal_gamma)
+        self._loss = MaskLoss(loss_parts(plan.loss), given, plan.edge_weight, plan.focal_gamma)
 
     def open(self, recipe: DataRecipe) -> DataSource:
         """Return the images and masks that a recipe names, see `senet.data.source.open_data`."""
@@ -54,7 +54,7 @@ class Segmentation(MaskPreparation):
         if len(names) < 2:
             raise UsageError(f"segmentation needs two classes or more, background being one, and {source.name} has {list(names)}")
         weights = class_weights(self.plan.class_weights, source)
-        self._loss = MaskLoss(parts_of(self.plan.loss), weights, self.plan.edge_weight, self.plan.focal_gamma)
+        self._loss = MaskLoss(loss_parts(self.plan.loss), weights, self.plan.edge_weight, self.plan.focal_gamma)
         return model_from_recipe(recipe, num_classes=len(names), in_channels=source.input.channels, device=device)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
@@ -115,8 +115,8 @@ class Segmentation(MaskPreparation):
 
     def _average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
         def probabilities(part: Tensor) -> Tensor:
-            total = sum(network_outputs(model, part).float().softmax(1) for model in models)
-            return total / len(models)
+            shares = [network_outputs(model, part).float().softmax(1) for model in models]
+            return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
 
         axes = range(2, images.ndim) if self.plan.flips else ()
         windows = Windows(self.plan.window or max(images.shape[2:]), self.plan.overlap)
