@@ -56,6 +56,7 @@ class Classifier(nn.Module):
         option_defaults: what the family's own options are where nothing is said.
         stage_names: stage in the paper's numbering -> name of the sub-module.
         feature_info: channels and stride (input pixels a cell) of the map that each level gives.
+        stem_info: the same of the maps of `stem_maps` that no level has the stride of: all of them, or all but the last.
         input_size: (channels, height, width) of the images it was made for.
         head: path of the last linear layer, which gives the logits.
     """
@@ -64,6 +65,7 @@ class Classifier(nn.Module):
     option_defaults: Mapping[str, Any] = {}
     stage_names: Mapping[int, str] = {}
     feature_info: Sequence[Mapping[str, int]]
+    stem_info: Sequence[Mapping[str, int]] = ()
     input_size: tuple[int, int, int]
     fc: nn.Linear
     head = "fc"
@@ -86,6 +88,10 @@ class Classifier(nn.Module):
     @abstractmethod
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to the input of the first stage."""
+
+    def stem_maps(self, x: Tensor) -> list[Tensor]:
+        """Map images (N, in_channels, H, W) to the last map of each resolution in the stem; the last is the input of the first stage."""
+        return [self.stem(x)]
 
     def final(self, x: Tensor) -> Tensor:
         """Finish the last stage's map; post-activation networks have nothing to do."""
