@@ -10,13 +10,13 @@ from senet.data.volumes.nifti import VolumeHeader, import_nibabel
 PLANES = {"axial": "SPR", "coronal": "AIR", "sagittal": "RIA"}
 """Plane -> towards where slices, rows and columns count: R right, A anterior, S superior, P posterior, I inferior."""
 
-TOLERANCE = 0.1
+APART = 0.1
 """Share of a voxel by which the corners of an image and of its labels may lie apart: programs round affines each in their way."""
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Grid of a volume in the orientation of a plane: axes are permuted and reversed, never turned, and resampled if asked.
+class VoxelGrid:
+    """VoxelGrid of a volume in the orientation of a plane: axes are permuted and reversed, never turned, and resampled if asked.
 
     Args:
         stored: shape of the file's voxels.
@@ -31,7 +31,7 @@ class Grid:
     spacing: tuple[float, float, float] | None = None
 
     @classmethod
-    def of(cls, header: VolumeHeader, plane: str, spacing: tuple[float, float, float] | None = None) -> "Grid":
+    def of(cls, header: VolumeHeader, plane: str, spacing: tuple[float, float, float] | None = None) -> "VoxelGrid":
         """Return the grid of a file."""
         return cls(header.shape, header.affine, plane, spacing)
 
@@ -97,7 +97,7 @@ def lies_apart(one: VolumeHeader, other: VolumeHeader) -> str | None:
     corners = np.stack(np.meshgrid(*([0, length - 1] for length in one.shape), indexing="ij"), -1).reshape(-1, 3)
     shift = corners @ (one.affine - other.affine)[:3, :3].T + (one.affine - other.affine)[:3, 3]
     apart, voxel = float(np.linalg.norm(shift, axis=1).max()), float(np.linalg.norm(one.affine[:3, :3], axis=0).min())
-    return f"their affines put corners {apart:.3g} mm apart" if apart > TOLERANCE * voxel else None
+    return f"their affines put corners {apart:.3g} mm apart" if apart > APART * voxel else None
 
 
 def resample_linear(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -22,7 +22,7 @@ LARGEST_OFFSET = 2**24
 LARGEST_DEFLATION = 1032
 """Bytes that one byte of a deflated stream can become (zlib's own figure); a file that promises more is damaged."""
 
-KINDS = "iuf"
+VOXEL_KINDS = "iuf"
 """NumPy's kinds of voxels that are read: whole numbers and floats, neither colours nor complex numbers."""
 
 DAMAGE = (OSError, EOFError, zlib.error, ValueError)
@@ -91,7 +91,7 @@ def read_header(path: str | Path, max_voxels: int) -> VolumeHeader:
         dtype = np.dtype(header.get_data_dtype())
     except KeyError:
         raise ValueError(f"holds voxels of a type that NIfTI does not have, data code {int(header['datatype'])}") from None
-    if dtype.kind not in KINDS or dtype.itemsize > 8:
+    if dtype.kind not in VOXEL_KINDS or dtype.itemsize > 8:
         raise ValueError(f"holds voxels of type {dtype}, and whole numbers and floats of at most 64 bits are read")
     offset = _offset(header)
     held, needed = path.stat().st_size, offset + math.prod(shape) * dtype.itemsize
