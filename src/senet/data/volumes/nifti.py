@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -165,7 +165,7 @@ def import_nibabel() -> Any:
 
 
 @contextmanager
-def _stream(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
+def _stream(path: Path) -> Iterator[tuple[BinaryIO | gzip.GzipFile, bool]]:
     """Open a file, unpacked if its content is compressed, whatever its name says; what damage raises becomes ValueError."""
     try:
         with open_regular(path) as file:
