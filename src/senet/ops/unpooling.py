@@ -15,7 +15,7 @@ from senet.ops.passes.maps import layout
 WINDOW = 2
 """Side of a window, and the step between two."""
 
-POOLS = {4: F.max_pool2d, 5: F.max_pool3d}
+BY_DIMS = {4: F.max_pool2d, 5: F.max_pool3d}
 
 
 def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,7 +27,7 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The maxima, and for each its position in its plane, counted row by row: int64 of their shape.
     """
-    return POOLS[x.ndim](x, WINDOW, ceil_mode=True, return_indices=True)
+    return BY_DIMS[x.ndim](x, WINDOW, ceil_mode=True, return_indices=True)
 
 
 def max_unpool(x: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:
