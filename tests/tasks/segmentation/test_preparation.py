@@ -77,7 +77,8 @@ def test_a_mask_shows_the_pixel_that_the_image_is_interpolated_around(data, plan
     seen, moved = (values.squeeze().numpy() for values in transform(image, mask, sample_random(seed, SampleKey(0, 0))))
     step = side / size if data.crop == "random_resized" else 1.7  # at the image's edge, one made smaller is off by half a new pixel
     inner = (moved > 2 * step) & (moved < side - 1 - 2 * step)
-    assert np.abs(seen - moved)[inner].max(initial=0) < 0.51
+    smaller = data.crop == "random_resized" or plan.zoom != (1.0, 1.0)  # whose pixels Pillow weighs by whole pixels
+    assert np.abs(seen - moved)[inner].max(initial=0) < 0.501 + (0.03 * step if smaller else 0)
 
 
 @pytest.mark.parametrize("crop", ["none", "pad"])
