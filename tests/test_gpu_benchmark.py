@@ -1,16 +1,20 @@
 """The measurement of a GPU: its code runs without one, its promises are judged rightly, and its parts cannot harm each other."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from benchmarks.gpu import evidence, predict, processes, report
+import torch
+from benchmarks.gpu import evidence, functions, predict, processes, report
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.checks import summary, told
 from benchmarks.gpu.epoch import noise_of_cifar10
@@ -21,6 +25,7 @@ from benchmarks.launches import device_or_stand_in, steps
 from senet.cli.arguments import command_parser
 from senet.cli.compare import add_arguments
 from senet.data.cifar import open_source
+from senet.measuring.steps import InferenceStep
 from senet.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +93,32 @@ def test_a_part_that_hangs_is_ended_with_what_it_started(tmp_path: Path, monkeyp
     assert end["seconds"] < 30
     state = Path(f"/proc/{int(end['said'])}/stat")
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+class Device:
+    """Stand-in for CUDA's graphs, streams and their contexts."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+    def wait_stream(self, _: object) -> None: ...
+
+
+def test_a_graph_holds_what_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("Stream", "current_stream", "stream", "CUDAGraph", "graph", "graph_pool_handle", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, Device)
+    functions._of_captures.cache_clear()
+    images: Any = SimpleNamespace(device=torch.device("cuda"))
+    network = torch.nn.Identity()
+    held = weakref.ref(network)
+    replay = functions.captured(InferenceStep(network, (images,), "reference"))
+    functions._of_captures.cache_clear()
+    del network
+    gc.collect()
+    assert held() is not None
+    del replay
+    gc.collect()
+    assert held() is None
 
 
 def test_failures_of_tests_are_named(tmp_path: Path) -> None:

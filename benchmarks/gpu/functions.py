@@ -25,20 +25,20 @@ class Replay:
     """Step that a CUDA graph repeats.
 
     Args:
+        step: what was captured; held, for the graph reads the weights and images by their addresses.
         graph: the graph.
-        device: what it runs on.
         repeats: how often it is started before the device is waited for.
     """
 
+    step: Step
     graph: torch.cuda.CUDAGraph
-    device: torch.device
     repeats: int = 1
 
     def __call__(self) -> None:
         """Take the steps, and wait for their end."""
         for _ in range(self.repeats):
             self.graph.replay()
-        synchronize(self.device)
+        synchronize(self.step.inputs[0].device)
 
 
 def captured(step: Step, repeats: int = 1) -> Callable[[], object]:
@@ -57,7 +57,7 @@ def captured(step: Step, repeats: int = 1) -> Callable[[], object]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool, stream=aside):
         step.begin()
-    return Replay(graph, device, repeats)
+    return Replay(step, graph, repeats)
 
 
 @cache

@@ -55,7 +55,7 @@ def run(args: Namespace) -> int:
         device=device_of(args.device) if args.device else None,
         watch=iter if args.quiet else lambda batches: with_progress(batches, "evaluating"),
     )
-    show(result, as_json=args.json)
+    show(result, as_json=args.json, below=result.part_tables())
     return 0
 
 

@@ -71,8 +71,11 @@ class ImageSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, index: int) -> Image.Image:
-        """Return image `index`, or raise UnreadableImageError."""
+    def read(self, index: int) -> Any:
+        """Return image `index`, or raise UnreadableImageError.
+
+        It is a PIL image, or a float32 array whose values the network sees as they are: (H, W, C), of a volume (D, H, W, C).
+        """
         ...
 
     def describe(self, index: int) -> str:

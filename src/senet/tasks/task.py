@@ -12,6 +12,7 @@ from senet.data.preparation import Preparation
 from senet.data.source import DataSource
 from senet.recipe import DataRecipe, ModelRecipe
 from senet.results.metric import Metric as Metric
+from senet.results.tables import Tables as Tables
 
 
 class Evaluator(Protocol):
@@ -23,6 +24,18 @@ class Evaluator(Protocol):
 
     def compute(self) -> Mapping[str, float]:
         """Return "loss" and the value of each of the task's metrics over the images of all processes."""
+        ...
+
+
+class Tabulated(Protocol):
+    """Further part of an evaluator that tells more than its metrics; one without it tells nothing more."""
+
+    def tables(self) -> Tables:
+        """Return what is known of parts of the images, of all processes: table -> row -> column -> figure, such as the Dice of each class.
+
+        It is called once, in every process, after `compute`. An int counts something of the images, a float is what predictions reach, None
+        says that there is nothing to measure; a column that is called like a metric is shown in its unit.
+        """
         ...
 
 
