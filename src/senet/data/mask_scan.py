@@ -16,7 +16,7 @@ from rich.progress import Progress
 from senet.data.fingerprint import evenly_spread
 from senet.data.image_file import TRANSPOSING, ImageReading, open_image, open_regular, orientation
 from senet.data.kept import Arrays, kept_arrays
-from senet.data.masks import COLOUR, MaskReading, as_colour, distinct, read_labels
+from senet.data.masks import COLOUR, MaskReading, as_colour, distinct, read_raw_mask
 from senet.data.source import UnreadableImageError
 from senet.errors import UsageError
 from senet.terminal import Terminal
@@ -176,7 +176,7 @@ def _labels(root: Path, masks: np.ndarray, reading: MaskReading) -> Arrays:
 def _counts(path: Path, reading: MaskReading) -> tuple[dict[int, int], int] | None:
     """Return the labels of a mask with their pixels, and a checksum of it; None if it cannot be read."""
     try:
-        labels = read_labels(path, reading)
+        labels = read_raw_mask(path, reading)
     except UnreadableImageError:
         return None
     found: Counter[int] = Counter()

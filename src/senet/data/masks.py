@@ -73,7 +73,7 @@ def read_mask(path: str | os.PathLike[str], reading: MaskReading = MaskReading()
     Raises:
         UnreadableImageError: if it cannot be read, or holds labels that are no class; the message names the file and the reason.
     """
-    return mask_of(read_labels(path, reading), reading, printable(os.fspath(path), None))
+    return mask_of(read_raw_mask(path, reading), reading, printable(os.fspath(path), None))
 
 
 def mask_of(labels: np.ndarray, reading: MaskReading, name: str) -> np.ndarray:
@@ -135,7 +135,7 @@ def translate(labels: np.ndarray, values: np.ndarray, becomes: np.ndarray) -> np
     return table[labels]
 
 
-def read_labels(path: str | os.PathLike[str], reading: MaskReading) -> np.ndarray:
+def read_raw_mask(path: str | os.PathLike[str], reading: MaskReading) -> np.ndarray:
     """Read what a mask file says, before labels become classes: (H, W) uint8, uint16 or int32.
 
     Raises:
