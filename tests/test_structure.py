@@ -25,6 +25,7 @@ OUTSIDE = {
     "huggingface_hub": {"weights"},
     "lightning_fabric": {"training"},
     "matplotlib": set(),
+    "nibabel": {"data"},
     "onnx": {"deploy"},
     "onnxruntime": {"deploy", "benchmarking"},
     "openvino": {"benchmarking"},
