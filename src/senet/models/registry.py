@@ -11,7 +11,7 @@ import torch
 from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, shake_shake, shufflenet, vgg
 from senet.models.network import ModelConfig, Network
-from senet.models.segmentation import unet
+from senet.models.segmentation import fc_densenet, sd_net, unet
 from senet.models.unit_blocks import UnitBlocks
 from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_kind, check_positive, counts_by_stage
 
@@ -76,6 +76,8 @@ FAMILIES = (
     Family(shake_shake.ShakeShake, shake_shake.VARIANTS, num_classes=10, image_size=32),
     Family(shake_shake.ShakeShake, shake_shake.EVEN_VARIANTS, num_classes=100, image_size=32),
     Family(unet.UNet, unet.VARIANTS, num_classes=28, image_size=256, has_shortcuts=False, block_defaults=HALVES),
+    Family(sd_net.SDNet, sd_net.VARIANTS, num_classes=28, image_size=256, has_shortcuts=False, block_defaults=HALVES),
+    Family(fc_densenet.FCDenseNet, fc_densenet.VARIANTS, num_classes=28, image_size=256, has_shortcuts=False, block_defaults=HALVES),
     Family(
         unet.UNet,
         unet.VOLUME_VARIANTS,

@@ -41,6 +41,28 @@ def test_blocks_add_what_the_paper_says(kind: str, biases: bool, added: int) -> 
     assert parameters("unet", block=BlockSpec(kind, bias=biases)) - parameters("unet") == added
 
 
+def test_fc_densenet() -> None:
+    assert parameters("fc_densenet", num_classes=33) == 3_517_296
+    assert parameters("scse_fc_densenet", num_classes=33) == 3_517_296 + 34_056
+
+
+@pytest.mark.parametrize(("options", "slopes"), [({}, 9), ({"activation": "relu"}, 0)])
+def test_sd_net(options: dict, slopes: int) -> None:
+    first, wide, twice = (49 * inputs * 64 + 64 + 128 for inputs in (1, 64, 128))
+    assert parameters("sd_net", **options) == first + 4 * wide + 4 * twice + 28 * 65 + slopes
+    assert parameters("scse_sd_net", **options) == parameters("sd_net", **options) + 34_056
+
+
+def test_unet3d_is_the_same_network_in_three_dimensions() -> None:
+    flat, deep = (create_model(name, **PAPER, width=8, kernel=3) for name in ("scse_unet", "scse_unet3d"))
+    shapes = {key: tuple(tensor.shape) for key, tensor in deep.state_dict().items()}
+    convolutions = {key for key, shape in shapes.items() if len(shape) == 5}
+    assert len(convolutions) == 18 + 1  # two a block, and the classifier; the blocks are the same for maps of any dimension
+    assert {key: shape[:-1] if key in convolutions else shape for key, shape in shapes.items()} == {
+        key: tuple(tensor.shape) for key, tensor in flat.state_dict().items()
+    }
+
+
 def test_blocks_have_a_reduction_of_2_unless_told_otherwise() -> None:
     assert parameters("se_unet", reduction=16) - parameters("unet") == 8 * (2 * 64 * 4 + 4 + 64)
     assert create_model("se_unet", **PAPER).encoder1.se.hidden == 32
