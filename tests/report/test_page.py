@@ -98,8 +98,9 @@ def test_page_of_masks_tells_figures_by_part_and_no_share_of_images() -> None:
         "Dice % by region size",
         "Iou by region size",
         "small (&lt; 100 px)",
-        "100,000 pixels",
+        "pixels 100,000",
         "<td>\N{EN DASH}</td>",
+        "\N{EN DASH}: a seed has no figure",
     ):
         assert words in page
     small = [[run.tables["region size"]["small (< 100 px)"]["dice"] for run in variant.runs] for variant in MASKS.variants]

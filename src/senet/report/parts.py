@@ -10,7 +10,7 @@ from senet.results.comparison import Result
 from senet.results.metric import Metric
 from senet.results.tables import NONE, Cell, cells_of, columns_of, difference_words, heading_of, metric_of
 
-LINE = 15.0
+VARIANT_LINE = 15.0
 """Height of a variant's line in the chart."""
 CHARTED = 40
 """Rows up to which a chart can be taken in; of more the table tells."""
@@ -59,7 +59,7 @@ def part_chart(result: Result, cells: Sequence[Cell], metric: Metric, name: str)
     ends = [0.0, *(end for d in found.values() if d for end in (d.mean, d.low, d.high) if end is not None)]
     words = "; ".join(f"{row}, {label}: {difference_words(d, metric)}" for (row, label), d in found.items() if d)
     margin = min(150.0, 10 + LETTER * max(len(cell.row) for cell in cells))
-    block = 10 + LINE * (len(labels) - 1)
+    block = 10 + VARIANT_LINE * (len(labels) - 1)
     drawing = Drawing(460, 26 + block * len(cells) + 40, f"Difference in {metric.title} to {base} by {name}. {words}.")
     pad = max(10.0 ** (1 - metric.decimals), 0.06 * (max(ends) - min(ends)))
     x, bottom = Scale(min(ends) - pad, max(ends) + pad, margin, 450), drawing.height - 36
@@ -72,9 +72,9 @@ def part_chart(result: Result, cells: Sequence[Cell], metric: Metric, name: str)
     drawing.text((450, drawing.height - 4), f"{unit and f'{unit} of '}{metric.title}{metric.direction}", class_="tick end")
     for place, cell in enumerate(cells):
         top = 26 + block * place
-        drawing.text((0, top + LINE * (len(labels) - 1) / 2 + 4), fit(cell.row, margin), class_="label")
+        drawing.text((0, top + VARIANT_LINE * (len(labels) - 1) / 2 + 4), fit(cell.row, margin), class_="label")
         for line, label in enumerate(labels[1:]):
-            difference, colour, y = found[cell.row, label], series(line + 1), top + LINE * (line + 0.5)
+            difference, colour, y = found[cell.row, label], series(line + 1), top + VARIANT_LINE * (line + 0.5)
             if difference is None:
                 continue
             if difference.low is not None and difference.high is not None:
