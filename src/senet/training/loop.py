@@ -136,14 +136,18 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
     is_best = state.end_epoch(row, job.task.metrics[0])
     if job.fabric.is_global_zero:
         if is_best:
-            described = [metric.to_dict() for metric in job.task.metrics]
+            measured = {name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))}
+            described = {"val_metrics": [metric.to_dict() for metric in job.task.metrics]}
+            palette = {} if job.source.palette is None else {"palette": list(map(list, job.source.palette))}
             save_weights(
                 job.trained,
                 run.weights,
                 classes=job.source.classes,
                 input=job.source.input,
                 recipe=job.recipe.to_dict(),
-                extra={name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))} | {"val_metrics": described},
+                extra=measured | described | palette,
+                | {"val_metrics": described}
+                | palette,
             )
         run.write_metrics(state.rows)
         run.write_tables(found.tables, state.epoch, is_best=is_best)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.data.batch import Batch
+from senet.data.masks import Palette
 from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
 from senet.models.create import model_from_recipe
@@ -26,6 +27,7 @@ class Segmentation(MaskPreparation):
 
     Args:
         plan: loss, augmentation, evaluation and metrics.
+        palette: colours to show predicted classes in; empty = PASCAL VOC's.
     """
 
     metrics = (
@@ -35,8 +37,9 @@ class Segmentation(MaskPreparation):
         Metric("boundary_f", "boundary F", "%"),
     )
 
-    def __init__(self, plan: SegmentationRecipe) -> None:
+    def __init__(self, plan: SegmentationRecipe, palette: Palette = ()) -> None:
         super().__init__(plan)
+        self._palette = palette
         given = plan.class_weights if isinstance(plan.class_weights, tuple) else None
         self._loss = MaskLoss(loss_parts(plan.loss), given, plan.edge_weight, plan.focal_gamma)
 
@@ -105,7 +108,7 @@ class Segmentation(MaskPreparation):
         if classes and len(classes) != count:
             raise UsageError(f"the weights name {len(classes)} classes, but the network has {count} outputs: their names are wrong")
         mask = outputs[0].argmax(0).to(torch.uint8).cpu().numpy()
-        return PredictedMask(mask, tuple(classes) if classes else tuple(map(str, range(count))))
+        return PredictedMask(mask, tuple(classes) if classes else tuple(map(str, range(count))), self._palette[:count])
 
     def noise(self, source: DataSource, count: int) -> Batch:
         """Return noise of the size of a training crop, and masks whose classes come in turn."""
@@ -125,7 +128,7 @@ class Segmentation(MaskPreparation):
 
 def create(recipe: Recipe) -> Segmentation:
     """Return the task of a recipe."""
-    return Segmentation(recipe.segmentation)
+    return Segmentation(recipe.segmentation, recipe.data.palette or ())
 
 
 def _shape(values: Tensor) -> str:
