@@ -1,7 +1,7 @@
 """Networks from images to classes: a stem, numbered stages, a linear head."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,8 +17,12 @@ class Classifier(Network):
 
     Args:
         dropout: share of the pooled features that training drops before the head.
+
+    Attributes:
+        stem_info: channels and stride of the maps of `stem_maps` that no level has the stride of: all of them, or all but the last.
     """
 
+    stem_info: Sequence[Mapping[str, int]] = ()
     fc: nn.Linear
     head = "fc"
 
@@ -34,6 +38,10 @@ class Classifier(Network):
     @abstractmethod
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to the input of the first stage."""
+
+    def stem_maps(self, x: Tensor) -> list[Tensor]:
+        """Map images (N, in_channels, H, W) to the last map of each resolution in the stem; the last is the input of the first stage."""
+        return [self.stem(x)]
 
     def final(self, x: Tensor) -> Tensor:
         """Finish the last stage's map; post-activation networks have nothing to do."""

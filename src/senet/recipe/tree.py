@@ -56,7 +56,8 @@ class DataRecipe:
     """Images, and the way they are augmented and batched.
 
     Args:
-        name: the source of the images: digits, cifar10, cifar100, folder, places365, or a function of your own, path/to/file.py:function.
+        name: the source of the images: digits, cifar10, cifar100, folder, places365, masks, coco_panoptic, coco_semantic, or a function of
+            your own, path/to/file.py:function.
         root: folder of the images; digits needs none.
         download: fetch what is missing into root (CIFAR only).
         num_classes: number of classes that must be found; null = whatever the source has.
@@ -82,6 +83,13 @@ class DataRecipe:
         max_corrupt: share of unreadable images beyond which the run fails.
         on_device: keep the images on the training device and augment them there by the batch, to the same values; null = on a GPU,
             where they fit and nothing stands against it.
+        masks: what a pixel of a mask says: "index" (a label), "colour" (one of the palette, whose place is the label) or "instances" (which
+            object; background is 0, all objects 1); null = what folder and first mask show.
+        classes: names of the classes of masks, in the order of their indices; null = those that are found.
+        palette: colour of each label of colour-mapped masks, [[0, 0, 0], [128, 0, 0], ...]; of others, colours to show classes in.
+        label_map: label of a mask -> class, or null to ignore it; "others" stands for all labels that it does not name.
+        ignore_index: label of a mask that is ignored; null = 255, but in masks that hold 0 and 255 alone, where 255 is class 1.
+        val_share: share of the images that are held out where a folder does not say which are.
     """
 
     name: str = "digits"
@@ -108,6 +116,12 @@ class DataRecipe:
     workers: int | None = None
     max_corrupt: float = 0.001
     on_device: bool | None = None
+    masks: Literal["index", "colour", "instances"] | None = None
+    classes: tuple[str, ...] | None = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    label_map: dict[int | Literal["others"], int | None] | None = None
+    ignore_index: int | None = None
+    val_share: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -259,6 +273,8 @@ RANGES = {
     "data.eval_batch_size": (1, LARGEST_COUNT),
     "data.workers": (0, 4096),
     "data.max_corrupt": (0, 1),
+    "data.ignore_index": (0, 2**16 - 1),
+    "data.val_share": (0, 1),
     "optim.lr": (0, 1e6),
     "optim.momentum": (0, 1),
     "optim.weight_decay": (0, 1e6),
@@ -298,8 +314,17 @@ NO_EFFECT = (
 )
 """(section, field) of what a recipe can change without changing the weights it trains."""
 
-ADDED = (("data", "range"), ("data", "max_pixels"))
+ADDED = (
+    ("data", "range"),
+    ("data", "max_pixels"),
+    ("data", "masks"),
+    ("data", "classes"),
+    ("data", "palette"),
+    ("data", "label_map"),
+    ("data", "ignore_index"),
+    ("data", "val_share"),
+)
 """(section, field) of what has a part in a digest only where it is not at its default."""
 
-ROOT_DECIDES = ("folder", "places365")
+ROOT_DECIDES = ("folder", "places365", "masks", "coco_panoptic", "coco_semantic")
 """The sources whose root says which images they are; elsewhere the name alone does."""

@@ -1,6 +1,7 @@
 """The seam between what is predicted and everything else: the loop, evaluation, comparison and commands ask a task and know none."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -48,6 +49,19 @@ class Prediction(Protocol):
 
     def draw(self, image: Image.Image) -> Image.Image:
         """Return a copy of the image that shows the prediction."""
+        ...
+
+
+class Filed(Protocol):
+    """Further part of a prediction that has a file format of its own; one without it is written as JSON."""
+
+    @property
+    def suffix(self) -> str:
+        """How the name of its file ends: ".png"."""
+        ...
+
+    def write(self, path: Path) -> None:
+        """Write the file; its format does not depend on the path."""
         ...
 
 

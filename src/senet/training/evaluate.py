@@ -1,6 +1,6 @@
 """How good trained networks are on validation images: one view or several of each, one network or the average of several."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,7 @@ def evaluate(
     batch_size: int | None = None,
     workers: int | None = None,
     device: torch.device | str | None = None,
+    changes: Mapping[str, Any] | None = None,
     watch: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
 ) -> Evaluation:
     """Measure a network, or the average of several networks' predictions, on validation images.
@@ -95,6 +96,7 @@ def evaluate(
         batch_size: images in a batch; None = the recipe's.
         workers: loader processes; None = the recipe's.
         device: where to compute; None = where the network is, for files a GPU if there is one.
+        changes: fields of the task's own part of the recipe instead of those that the networks were trained with, see `predict`.
         watch: passes the batches on, e.g. to show progress.
 
     Raises:
@@ -103,7 +105,7 @@ def evaluate(
     """
     device = choose_device(models, device)
     members = load_members(models, device)
-    task = common_task(members, task)
+    task = common_task(members, task, changes)
     recipe = data if isinstance(data, DataRecipe) else DataRecipe()
     source = open_source(task, data) if isinstance(data, DataRecipe) else data
     check_classes(members, source.classes)
