@@ -17,8 +17,8 @@ class VolumeRecipe:
         plane: axial, coronal or sagittal, in which the slices lie, and the rows and columns of patches.
         spacing: millimetres between voxels left to right, back to front and feet to head, to which volumes are resampled (images linearly,
             labels to the nearest voxel); null = as stored.
-        intensity: how a volume's values are normalised: "zscore" (its mean 0, its standard deviation 1), "percentiles" (the lower one 0, the
-            upper one 1, clipped), "window" (data.range: black 0, white 1, clipped) or "none".
+        intensity: how a volume's values are normalised: "zscore" (its mean 0, its standard deviation 1), "percentiles" (the lower one 0,
+            the upper one 1, clipped), "window" (data.range: black 0, white 1, clipped) or "none".
         percentiles: the lower and the upper one, in percent.
         slices: how many neighbouring slices the network sees as channels, an odd number; the middle one is predicted.
         empty: share of the training slices without foreground that are kept.
@@ -26,7 +26,6 @@ class VolumeRecipe:
         patch: slices, rows and columns of the patches that a network of three dimensions is trained on; null = slices.
         patches: patches of each volume in an epoch.
         max_voxels: most voxels of a volume; a file with more is refused.
-        cache: megabytes of volumes that each process keeps in memory.
     """
 
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
@@ -39,7 +38,6 @@ class VolumeRecipe:
     patch: tuple[int, int, int] | None = None
     patches: int = 16
     max_voxels: int = 2**28
-    cache: int = 4096
 
     def __post_init__(self) -> None:
         low, high = self.percentiles

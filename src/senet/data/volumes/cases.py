@@ -30,8 +30,8 @@ LISTED = 3
 """How many files or cases a message names."""
 
 EXPECTED = (
-    "it must hold imagesTr and labelsTr (nnU-Net's), images and labels, or those in train and in val, with files .nii or .nii.gz of the same "
-    "names in both; of several channels, NAME_0000, NAME_0001, ... beside the labels NAME"
+    "it must hold imagesTr and labelsTr (nnU-Net's), images and labels, or those in train and in val, with files .nii or .nii.gz of the "
+    "same names in both; of several channels, NAME_0000, NAME_0001, ... beside the labels NAME"
 )
 
 
@@ -77,21 +77,20 @@ def find_cases(root: Path, val: Sequence[str] | None, val_share: float, max_voxe
     Raises:
         UsageError: if no layout is recognised, files lack their partner, headers cannot be believed, or images and labels lie apart.
     """
-    pair = _pair(root)
-    if pair is not None:
-        cases = _cases(root, *pair, max_voxels)
+    if (pair := _pair(root)) is not None:
+        cases = _cases(root, pair, max_voxels)
         splits, how = _split(root, cases, val, val_share)
         return CaseFolders(splits, label_names(root), f"{pair[0]} with {pair[1]}, {how}")
-    folders = {split: _split_folder(root, split) for split in SPLIT_FOLDERS}
-    if not all(folders.values()):
+    folders = {split: found for split in SPLIT_FOLDERS if (found := _split_folder(root, split)) is not None}
+    if len(folders) < len(SPLIT_FOLDERS):
         there = ", ".join(printable(name) for name in sub_folders(root)[:10])
         raise UsageError(f"{root}: no volumes are recognised; {EXPECTED}; it has: {there or 'no folders'}")
     if val is not None:
         raise UsageError(f"{root} has folders for training and validation; leave out data.volumes.val")
-    splits = {split: tuple(_cases(folder, *pair, max_voxels)) for split, (folder, pair) in folders.items() if folder and pair}
+    splits = {split: tuple(_cases(folder, inside, max_voxels)) for split, (folder, inside) in folders.items()}
     if both := {case.name for case in splits["train"]} & {case.name for case in splits["val"]}:
         raise UsageError(f"{root}: {len(both)} volumes are for training and for validation, such as {printable(min(both))}; rename one")
-    return CaseFolders(splits, label_names(root), " and ".join(folder.name for folder, _ in folders.values() if folder))
+    return CaseFolders(splits, label_names(root), " and ".join(folder.name for folder, _ in folders.values()))
 
 
 def check_channels(cases: Sequence[Case]) -> int:
@@ -133,7 +132,8 @@ def _split_folder(root: Path, split: str) -> tuple[Path, tuple[str, str]] | None
     return next(((folder, pair) for folder, pair in found if pair is not None), None)
 
 
-def _cases(root: Path, images: str, labels: str, max_voxels: int) -> list[Case]:
+def _cases(root: Path, pair: tuple[str, str], max_voxels: int) -> list[Case]:
+    images, labels = pair
     files, masks = _volumes(root / images), _volumes(root / labels)
     channels: dict[str, dict[int, Path]] = {}
     for stem, path in files.items():

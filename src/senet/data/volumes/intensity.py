@@ -50,4 +50,3 @@ NORMALISATIONS: Mapping[str, Callable[[np.ndarray, VolumeRecipe, tuple[float, fl
     "window": _windowed,
     "none": _unchanged,
 }
-

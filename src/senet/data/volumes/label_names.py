@@ -10,7 +10,8 @@ from senet.text import printable
 DATASET_FILE = "dataset.json"
 LARGEST_DATASET_FILE = 2**24
 
-DATASET = record({"labels": table(text(1000), either(integer(0, 2**31), text(1000), items(integer(0, 2**31), high=1000)))}, others=plain_data(allow_nan=True))
+LABEL = integer(0, 2**31)
+DATASET = record({"labels": table(text(1000), either(LABEL, text(1000), items(LABEL, high=1000)))}, others=plain_data(allow_nan=True))
 """What is read of nnU-Net's description: names and values of the labels, in the order of its first or its second version."""
 
 

@@ -29,7 +29,7 @@ class VolumeReading:
 
     recipe: VolumeRecipe
     window: tuple[float, float] | None = None
-    masks: MaskReading = MaskReading()
+    masks: MaskReading = MaskReading()  # noqa: RUF009 - frozen
 
     @classmethod
     def of(cls, recipe: DataRecipe, masks: MaskReading = MaskReading()) -> "VolumeReading":  # noqa: B008 - frozen
@@ -47,9 +47,7 @@ class VolumeReading:
             UnreadableImageError: if a file is damaged or holds values that are not finite.
         """
         grid = self.grid(case)
-        channels = [
-            grid.image(normalise_volume(_read(read_values, header), self.recipe, self.window)) for header in case.channels
-        ]
+        channels = [grid.image(normalise_volume(_read(read_values, header), self.recipe, self.window)) for header in case.channels]
         return channels[0][..., None] if len(channels) == 1 else np.stack(channels, -1)
 
     def mask(self, case: Case) -> np.ndarray:
@@ -70,6 +68,10 @@ def _read(read: Callable[[VolumeHeader], np.ndarray], header: VolumeHeader) -> n
         raise UnreadableImageError(f"{printable(header.path.name)}: {error}") from error
 
 
+ROOM = 4 * 10**9
+"""Bytes of volumes that each process keeps: 15 brains of 256 voxels each way with their masks take 1.3e9."""
+
+
 class KeptVolumes:
     """Images and masks of cases, of which those that were asked for last are kept in memory.
 
@@ -78,10 +80,11 @@ class KeptVolumes:
     Args:
         cases: the volumes.
         reading: how they are read.
+        room: bytes that may be kept; the volume that was asked for last stays in any case.
     """
 
-    def __init__(self, cases: tuple[Case, ...], reading: VolumeReading) -> None:
-        self.cases, self.reading = cases, reading
+    def __init__(self, cases: tuple[Case, ...], reading: VolumeReading, room: int = ROOM) -> None:
+        self.cases, self.reading, self.room = cases, reading, room
         self._kept: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
 
     def image(self, case: int) -> np.ndarray:
@@ -99,8 +102,7 @@ class KeptVolumes:
         key = what, case
         if key not in self._kept:
             array = getattr(self.reading, what)(self.cases[case])
-            room = self.reading.recipe.cache * 10**6 - array.nbytes
-            while self._kept and sum(kept.nbytes for kept in self._kept.values()) > room:
+            while self._kept and array.nbytes + sum(kept.nbytes for kept in self._kept.values()) > self.room:
                 self._kept.popitem(last=False)
             self._kept[key] = array
         self._kept.move_to_end(key)

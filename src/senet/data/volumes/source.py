@@ -143,7 +143,7 @@ def _images(split: str, folders: CaseFolders, scan: LabelScan, classes: LabelCla
 def _foreground(scan: LabelScan, classes: LabelClasses) -> np.ndarray:
     """Return which slices hold a class other than the first: (S,) bool."""
     found = classes.of(scan)
-    return (scan.counts[:, (found != 0) & (found != IGNORE)] > 0).any(1)
+    return scan.counts[:, (found != 0) & (found != IGNORE)].sum(1) > 0
 
 
 def _input(recipe: DataRecipe, scan: LabelScan, channels: int) -> InputSpec:
