@@ -14,22 +14,22 @@ from senet.data.volumes.nifti import VolumeHeader, is_volume, read_header, stem_
 from senet.errors import UsageError
 from senet.text import printable
 
-LAYOUTS = (
+VOLUME_LAYOUTS = (
     ("imagesTr", "labelsTr"),
     *((images, labels) for images in ("images", "image") for labels in ("labels", "masks", "label", "segmentations")),
 )
 """Folders of images and of labels, of which the first that are there are taken."""
 
 SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "test", "testing")}
-"""Split -> folders that may hold it, each with one of `LAYOUTS` inside."""
+"""Split -> folders that may hold it, each with one of `VOLUME_LAYOUTS` inside."""
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 """Name of one channel's file of a case: nnU-Net's CASE_0000."""
 
-LISTED = 3
+VOLUMES_LISTED = 3
 """How many files or cases a message names."""
 
-EXPECTED = (
+EXPECTED_VOLUMES = (
     "it must hold imagesTr and labelsTr (nnU-Net's), images and labels, or those in train and in val, with files .nii or .nii.gz of the "
     "same names in both; of several channels, NAME_0000, NAME_0001, ... beside the labels NAME"
 )
@@ -84,7 +84,7 @@ def find_cases(root: Path, val: Sequence[str] | None, val_share: float, max_voxe
     folders = {split: found for split in SPLIT_FOLDERS if (found := _split_folder(root, split)) is not None}
     if len(folders) < len(SPLIT_FOLDERS):
         there = ", ".join(printable(name) for name in sub_folders(root)[:10])
-        raise UsageError(f"{root}: no volumes are recognised; {EXPECTED}; it has: {there or 'no folders'}")
+        raise UsageError(f"{root}: no volumes are recognised; {EXPECTED_VOLUMES}; it has: {there or 'no folders'}")
     if val is not None:
         raise UsageError(f"{root} has folders for training and validation; leave out data.volumes.val")
     splits = {split: tuple(_cases(folder, inside, max_voxels)) for split, (folder, inside) in folders.items()}
@@ -93,7 +93,7 @@ def find_cases(root: Path, val: Sequence[str] | None, val_share: float, max_voxe
     return CaseFolders(splits, label_names(root), " and ".join(folder.name for folder, _ in folders.values()))
 
 
-def check_channels(cases: Sequence[Case]) -> int:
+def channels_of(cases: Sequence[Case]) -> int:
     """Return how many channels all cases have.
 
     Raises:
@@ -124,7 +124,7 @@ def read_case(name: str, paths: Sequence[Path], labels: Path | None, max_voxels:
 
 
 def _pair(folder: Path) -> tuple[str, str] | None:
-    return next((pair for pair in LAYOUTS if all((folder / name).is_dir() for name in pair)), None)
+    return next((pair for pair in VOLUME_LAYOUTS if all((folder / name).is_dir() for name in pair)), None)
 
 
 def _split_folder(root: Path, split: str) -> tuple[Path, tuple[str, str]] | None:
@@ -149,9 +149,9 @@ def _cases(root: Path, pair: tuple[str, str], max_voxels: int) -> list[Case]:
     }
     if any(alone.values()):
         said = "; ".join(f"{len(names)} {what}: {_few(names)}" for what, names in alone.items() if names)
-        raise UsageError(f"{root}: {said}; {EXPECTED}")
+        raise UsageError(f"{root}: {said}; {EXPECTED_VOLUMES}")
     if not channels:
-        raise UsageError(f"{root / images} has no volumes; {EXPECTED}")
+        raise UsageError(f"{root / images} has no volumes; {EXPECTED_VOLUMES}")
     cases, problems = [], []
     for name in sorted(channels):
         try:
@@ -159,9 +159,9 @@ def _cases(root: Path, pair: tuple[str, str], max_voxels: int) -> list[Case]:
         except ValueError as error:
             problems.append(str(error))
     if problems:
-        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        more = f"; and {len(problems) - VOLUMES_LISTED} more" if len(problems) > VOLUMES_LISTED else ""
         raise UsageError(
-            f"{root}: {len(problems)} of {len(channels)} volumes cannot be used: {'; '.join(problems[:LISTED])}{more}; "
+            f"{root}: {len(problems)} of {len(channels)} volumes cannot be used: {'; '.join(problems[:VOLUMES_LISTED])}{more}; "
             "repair them, or move them away"
         )
     return cases
@@ -199,5 +199,5 @@ def _split(root: Path, cases: Sequence[Case], val: Sequence[str] | None, share: 
 
 
 def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(printable(name) for name in names[:LISTED]) + more
+    more = f" and {len(names) - VOLUMES_LISTED} more" if len(names) > VOLUMES_LISTED else ""
+    return ", ".join(printable(name) for name in names[:VOLUMES_LISTED]) + more

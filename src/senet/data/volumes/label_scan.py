@@ -17,7 +17,7 @@ from senet.recipe import VolumeRecipe
 from senet.terminal import Terminal
 from senet.text import printable
 
-MOST_VALUES = 1024
+MOST_LABEL_VALUES = 1024
 """Different values that the labels of a set may have; what has more is no label volume."""
 
 
@@ -45,14 +45,14 @@ class LabelScan:
         return np.unique(volume[self.counts[:, place] > 0])
 
 
-LIKE = {"values": "i", "counts": "i", "slices": "i", "sides": "i", "checksums": "u"}
+LABEL_SCAN_LIKE = {"values": "i", "counts": "i", "slices": "i", "sides": "i", "checksums": "u"}
 
 
 def scan_labels(cases: Sequence[Case], recipe: VolumeRecipe) -> LabelScan:
     """Look at the labels of all cases, unless that was done before and neither sizes nor times of their files have changed.
 
     Raises:
-        UsageError: if labels cannot be read, are no whole numbers or negative, or have more than `MOST_VALUES` values.
+        UsageError: if labels cannot be read, are no whole numbers or negative, or have more than `MOST_LABEL_VALUES` values.
     """
     headers = [case.labels for case in cases if case.labels is not None]
     assert len(headers) == len(cases), "volumes without labels are for prediction alone"
@@ -64,7 +64,7 @@ def scan_labels(cases: Sequence[Case], recipe: VolumeRecipe) -> LabelScan:
         with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
             return _scanned(bar.track(cases, description="labels of volumes"), recipe)
 
-    return LabelScan(**kept_arrays(f"volumes-{digest[:32]}", LIKE, look))
+    return LabelScan(**kept_arrays(f"volumes-{digest[:32]}", LABEL_SCAN_LIKE, look))
 
 
 def _scanned(cases: Iterable[Case], recipe: VolumeRecipe) -> Arrays:
@@ -82,9 +82,9 @@ def _scanned(cases: Iterable[Case], recipe: VolumeRecipe) -> Arrays:
         laid = VoxelGrid.of(case.labels, recipe.plane, recipe.spacing).labels(labels)
         by_slice = _counts(laid)
         values |= by_slice.keys()
-        if len(values) > MOST_VALUES:
+        if len(values) > MOST_LABEL_VALUES:
             raise UsageError(
-                f"the labels of the volumes up to {printable(case.labels.path.name)} have more than {MOST_VALUES} values; are they images?"
+                f"the labels of the volumes up to {printable(case.labels.path.name)} have more than {MOST_LABEL_VALUES} values; are they images?"
             )
         found.append(by_slice)
         sides.append(laid.shape)
