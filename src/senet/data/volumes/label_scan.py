@@ -84,7 +84,8 @@ def _scanned(cases: Iterable[Case], recipe: VolumeRecipe) -> Arrays:
         values |= by_slice.keys()
         if len(values) > MOST_LABEL_VALUES:
             raise UsageError(
-                f"the labels of the volumes up to {printable(case.labels.path.name)} have more than {MOST_LABEL_VALUES} values; are they images?"
+                f"the labels of the volumes up to {printable(case.labels.path.name)} have more than {MOST_LABEL_VALUES} values; "
+                "are they images?"
             )
         found.append(by_slice)
         sides.append(laid.shape)
