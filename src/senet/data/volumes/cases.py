@@ -93,7 +93,7 @@ def find_cases(root: Path, val: Sequence[str] | None, val_share: float, max_voxe
     return CaseFolders(splits, label_names(root), " and ".join(folder.name for folder, _ in folders.values()))
 
 
-def channels_of(cases: Sequence[Case]) -> int:
+def common_channels(cases: Sequence[Case]) -> int:
     """Return how many channels all cases have.
 
     Raises:

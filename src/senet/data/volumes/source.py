@@ -9,7 +9,7 @@ import numpy as np
 from senet.data.masks import IGNORE, LabelMap, MaskReading
 from senet.data.palettes import voc_palette
 from senet.data.source import DataSource, input_spec
-from senet.data.volumes.cases import EXPECTED_VOLUMES, Case, CaseFolders, channels_of, find_cases
+from senet.data.volumes.cases import EXPECTED_VOLUMES, Case, CaseFolders, common_channels, find_cases
 from senet.data.volumes.label_scan import LabelScan, scan_labels
 from senet.data.volumes.reading import KeptVolumes, VolumeReading
 from senet.data.volumes.slices import CutVolumes, all_slices, thinned, whole_volumes
@@ -57,7 +57,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
         raise UsageError(f"data.root {recipe.root!r} is not a folder; {EXPECTED_VOLUMES}")
     plan = recipe.volumes
     folders = find_cases(root, plan.val, recipe.val_share, plan.max_voxels)
-    channels = channels_of([case for split in SPLITS_OF_VOLUMES for case in folders.splits[split]])
+    channels = common_channels([case for split in SPLITS_OF_VOLUMES for case in folders.splits[split]])
     scans = {split: scan_labels(folders.splits[split], plan) for split in SPLITS_OF_VOLUMES}
     classes = label_classes(root, recipe, folders.names, scans)
     for split in SPLITS_OF_VOLUMES:
