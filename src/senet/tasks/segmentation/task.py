@@ -18,6 +18,7 @@ from senet.tasks.segmentation.evaluator import MaskScores
 from senet.tasks.segmentation.losses import MaskLoss, loss_parts
 from senet.tasks.segmentation.prediction import PredictedMask
 from senet.tasks.segmentation.preparation import MaskPreparation
+from senet.tasks.segmentation.volumes import ImageGroups
 from senet.tasks.segmentation.windows import Windows, mirrored_mean
 
 
@@ -97,7 +98,7 @@ class Segmentation(MaskPreparation):
 
     def evaluator(self, source: DataSource, device: torch.device) -> MaskScores:
         """Return a fresh evaluator of log-probabilities."""
-        return MaskScores(source.classes, self.plan, device)
+        return MaskScores(source.classes, self.plan, device, ImageGroups.of(source.val))
 
     def predict(self, outputs: Tensor, classes: Sequence[str] | None, *, top_k: int = 5) -> PredictedMask:
         """Return the likeliest class of each pixel of one image, from its log-probabilities (1, K, H, W); unnamed classes are numbered."""
