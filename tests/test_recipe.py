@@ -271,6 +271,11 @@ def test_digest_changes_with_every_other_field(path):
         "schedule.milestones": [1, 2, 12],
         "schedule.warmup_shape": "constant",
         "training.precision": "bf16",
+        "segmentation.loss": "dice",
+        "segmentation.class_weights": [1.0, 2.0],
+        "segmentation.zoom": [0.5, 2.0],
+        "segmentation.gamma_correction": 2.0,
+        "segmentation.region_sizes": [10, 20],
     }.get(path)
     if other is None:
         other = (

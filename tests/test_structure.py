@@ -36,6 +36,7 @@ SAME_IN_SEVERAL = {
     "VARIANTS": "a family's networks",
     "STEM_WIDTH": "channels of a family's stem",
     "URL": "where a library released its weights",
+    "create": "how a task is made of a recipe",
     "open_source": "how a source of images is opened",
     "add_arguments": "how a command declares its flags",
     "run": "how a command runs",

@@ -27,13 +27,14 @@ class Batch(NamedTuple):
     """Images and targets of one step.
 
     Args:
-        images: (N, C, H, W) float32; (N, views, C, H, W) for several views; (0,) if no image could be read.
+        images: (N, C, H, W) float32; (N, views, C, H, W) for several views; (0,) if no image could be read; for a task that takes images
+            of several sizes, a list of (C, H, W).
         targets: what is to be predicted of them: (N,) int64 classes, or what else the task's `collate` makes.
         corrupt: names of the images that could not be read.
         indices: of the images in their set, by which a task finds what else is known of them; empty where nobody noted them.
     """
 
-    images: torch.Tensor
+    images: Any
     targets: Any
     corrupt: list[str]
     indices: Sequence[int] = ()
@@ -41,8 +42,10 @@ class Batch(NamedTuple):
     def to(self, device: torch.device, layout: torch.memory_format | None = None) -> "Batch":
         """Return the batch on a device, its images in a memory layout; a copy from pinned memory is not waited for."""
         kept = torch.preserve_format if layout is None else layout
-        images = self.images.to(device, non_blocking=True, memory_format=kept)
-        return Batch(images, _moved(self.targets, device), self.corrupt, self.indices)
+        images = self.images
+        if isinstance(images, torch.Tensor):
+            images = images.to(device, non_blocking=True, memory_format=kept)
+        return Batch(_moved(images, device), _moved(self.targets, device), self.corrupt, self.indices)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import inf
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe.names import check_run_name
 from senet.recipe.plain_tree import plain_tree
+from senet.recipe.segmentation import SegmentationRecipe
 from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
 from senet.userfile import in_user_file
@@ -205,12 +206,13 @@ class Recipe:
         name: what the recipe is called; run folders begin with it.
         about: one line on what it is and where its numbers come from.
         seed: seeds the weights, the order of the images and every image's augmentation.
-        task: what is predicted: classification, or a task of your own, path/to/file.py:factory.
+        task: what is predicted: classification, segmentation, or a task of your own, path/to/file.py:factory.
         model: the network and its block.
         data: the images.
         optim: the optimiser.
         schedule: the learning rate over time.
         training: length and numerics.
+        segmentation: what only the task of that name reads.
     """
 
     name: str = "custom"
@@ -222,11 +224,12 @@ class Recipe:
     optim: OptimRecipe = OptimRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    segmentation: SegmentationRecipe = SegmentationRecipe()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         check_run_name(self.name)
         check_ranges("", self)
-        for section in ("data", "optim", "schedule", "training"):
+        for section in ("data", "optim", "schedule", "training", "segmentation"):
             check_ranges(section, getattr(self, section))
         plain_tree(self)
 
@@ -248,6 +251,7 @@ class Recipe:
         for section, name in ADDED:  # nor these fields
             if getattr(getattr(self, section), name) == getattr(getattr(Recipe, section), name):
                 tree[section].pop(name)
+        tree = {name: value for name, value in tree.items() if value != {}}
         if (self.data.name in ROOT_DECIDES or in_user_file(self.data.name)) and self.data.root is not None:
             tree["data"]["root"] = str(user_path(self.data.root).resolve())
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
@@ -288,6 +292,18 @@ RANGES = {
     "training.label_smoothing": (0, 1),
     "training.freeze_bn_epochs": (0, LARGEST_COUNT),
     "training.save_steps": (1, LARGEST_COUNT),
+    "segmentation.edge_weight": (0, 1e6),
+    "segmentation.focal_gamma": (1, 100),
+    "segmentation.foreground": (0, 1),
+    "segmentation.elastic": (0, LONGEST_SIDE),
+    "segmentation.elastic_grid": (2, LONGEST_SIDE),
+    "segmentation.brightness": (0, 100),
+    "segmentation.contrast": (0, 1),
+    "segmentation.gamma_correction": (1, 10),
+    "segmentation.noise": (0, 100),
+    "segmentation.blur": (0, 100),
+    "segmentation.overlap": (0, 0.99),
+    "segmentation.boundary_tolerance": (0, LONGEST_SIDE),
 }
 """Smallest and largest value of a number."""
 
@@ -323,6 +339,7 @@ ADDED = (
     ("data", "label_map"),
     ("data", "ignore_index"),
     ("data", "val_share"),
+    *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
 )
 """(section, field) of what has a part in a digest only where it is not at its default."""
 

@@ -1,1 +1,1 @@
-"""Segmentation: a class for every pixel of an image or voxel of a volume."""
+"""Segmentation: the class of every pixel of an image."""
