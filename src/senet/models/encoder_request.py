@@ -23,7 +23,7 @@ RECALIBRATION = ("block", "placement", "stages", "reduction")
 
 ENCODER_OPTIONS = ("encoder", "encoder_options", "encoder_weights")
 
-TIMM = "timm/"
+FROM_TIMM = "timm/"
 """How names of encoders from timm begin."""
 
 
@@ -54,7 +54,7 @@ class EncoderRequest:
             raise UsageError(f"encoder_options are the encoder's own, by name, such as {{'v1_5': True}}; got {options!r}")
         chosen = dict(options or {})
         check_encoder(name)
-        if name.startswith(TIMM):
+        if name.startswith(FROM_TIMM):
             if not (weights is None or isinstance(weights, bool)):
                 raise UsageError(f"{name} takes encoder_weights=True, those that timm has, not {weights!r}; senet.load_weights takes files")
             return cls(name, chosen, weights or None)
@@ -100,7 +100,7 @@ def take_encoder(options: dict[str, Any]) -> EncoderRequest | None:
 
 def check_encoder(name: object) -> None:
     """Raise UsageError unless a name is that of a network whose maps can be decoded: of the zoo's classifiers, or timm/NAME."""
-    if isinstance(name, str) and name.startswith(TIMM):
+    if isinstance(name, str) and name.startswith(FROM_TIMM):
         return
     if not isinstance(name, str) or is_foreign(name):
         raise UsageError(f"an encoder is a network of the zoo, such as 'se_resnet50', or of timm, such as 'timm/resnet18'; got {name!r}")
@@ -120,7 +120,7 @@ def make_encoder(name: str, in_channels: int, options: Mapping[str, Any]) -> nn.
         UsageError: as `EncoderRequest.parse` does.
     """
     check_encoder(name)
-    if name.startswith(TIMM):
+    if name.startswith(FROM_TIMM):
         return LibraryMaps(name, in_channels, options)
     own = dict(options)
     recalibration = Recalibration("auto")

@@ -1,6 +1,6 @@
 """U-Net around a network made for classes: its maps are the encoder's, and decoder blocks join them up to the image's size."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,16 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from senet.errors import UsageError
+from senet.models.segmentation.enlarging import WAYS_UP
 from senet.models.segmentation.segmenter import Segmenter
 from senet.models.segmentation.unet import NORM_LAYERS, ConvolutionBlock, odd
 from senet.models.unit_blocks import UnitBlocks
 from senet.spec import check_choice, check_positive
-
-MODES = ("nearest", "bilinear")
-"""How a map is enlarged to the size of a skip."""
-
-MakeEncoder = Callable[[str, int, Mapping[str, Any]], nn.Module]
-"""(name, in_channels, options) -> the encoder: maps images to a list of maps, finest first, and has their `feature_info`."""
 
 
 class EncodedUNet(Segmenter):
@@ -67,7 +62,7 @@ class EncodedUNet(Segmenter):
         super().__init__()
         if norm is not None:
             check_choice("norm", norm, tuple(NORM_LAYERS))
-        check_choice("upsample", upsample, MODES)
+        check_choice("upsample", upsample, WAYS_UP[:2])
         if not 0 <= dropout < 1:
             raise UsageError(f"dropout is a share of the channels, from 0 to below 1, got {dropout!r}")
         kernel, convs = odd("kernel", kernel), check_positive("convs", convs)
