@@ -12,29 +12,63 @@ from senet.surgery.flow import Flow
 from senet.surgery.graph import operands
 
 
-def skip_units(flows: Iterable[Flow], *, plain: bool = True) -> list[Unit]:
+def skip_units(flows: Iterable[Flow], others: Collection[Unit] = ()) -> list[Unit]:
     """Find the decoder block behind each enlarged map, joined with a skip or not, and the encoder blocks.
 
     What takes maps of several scales and gives as many exchanges them (Wang et al., 1908.07919, Figure 3) and is no decoder.
 
     Args:
         flows: the containers.
-        plain: whether the network has no units of other kinds, which are its encoder's then.
+        others: the network's units of other kinds.
     """
     flows = [flow for flow in flows if not _exchanges_scales(flow)]
+    skips = skip_joints(flows)
     decoders: list[Unit] = []
     joined: list[WhereMade] = []
     for flow in flows:
-        joints = {node: skips for node in flow.nodes if (skips := joined_skips(flow, node))}
+        joints = {node: found for node in flow.nodes if (found := joined_skips(flow, node) or _skips_as_elsewhere(flow, node, skips))}
         starts = {*joints, *(node for node in flow.nodes if flow.upsamples([node]))}
         for start in starts:
-            decoders += [
-                unit for unit in [_decoder(flow, start, starts)] if unit is not None and (start in joints or unit.value is not start)
-            ]
-        joined += [(flow, skip) for skips in joints.values() for skip in skips]
+            unit = _decoder(flow, start, starts)
+            if unit is not None and (unit.value is not start or (start in joints and flow.sum_at(start) is not None)):
+                decoders.append(unit)
+        joined += [(flow, skip) for found in joints.values() for skip in found]
+    decoders = [unit for unit in decoders if not _goes_on(unit, [*decoders, *others])]
     values = {unit.value for unit in decoders}
-    encoders = encoder_units(flows, joined, plain=plain) if decoders else []
+    encoders = encoder_units(flows, joined, others) if decoders else []
     return [*(unit for unit in encoders if unit.value not in values), *decoders]
+
+
+def skip_joints(flows: Iterable[Flow]) -> set[tuple[type, str]]:
+    """Return the concatenations and sums in forwards that join enlarged maps with others: class of the container, name of the node.
+
+    A class that joins enlarged maps in one place joins what its encoder and decoder share in all: the innermost of MONAI's nested joints
+    is around the block between encoder and decoder, where nothing is enlarged.
+    """
+    return {(type(flow.container.module), node.name) for flow in flows for node in flow.nodes if joined_skips(flow, node)}
+
+
+def _skips_as_elsewhere(flow: Flow, node: fx.Node, skips: Collection[tuple[type, str]]) -> list[fx.Node]:
+    """Return those of the maps joined by a node from which the others come, if the same forward joins skips elsewhere."""
+    parts = _joined(flow, node) if (type(flow.container.module), node.name) in skips else []
+    return [part for part in parts if all(part in flow.ancestors(other) for other in parts)]
+
+
+def _goes_on(unit: Unit, units: Iterable[Unit]) -> bool:
+    """Return whether a decoder block goes on behind the joint that follows: there is a block that takes what a concatenation gives.
+
+    A sum behind a block that has one already is none's.
+    """
+    flow = unit.flow
+    reader = flow.only_reader(unit.value)
+    behind = reader is not None and bool(concatenated_maps(flow, reader))
+    taken = (other for other in units if other is not unit and other.flow is flow and other.value is not unit.value)
+    if behind:
+        return any(reader in {*other.nodes, *(source for node in other.nodes for source in node.all_input_nodes)} for other in taken)
+    total = flow.sum_at(unit.value)
+    return (
+        total is not None and unit.nodes == {unit.value} and any(other.value in total.maps and other.kind == "decoder" for other in taken)
+    )
 
 
 def _exchanges_scales(flow: Flow) -> bool:
@@ -45,10 +79,20 @@ def _exchanges_scales(flow: Flow) -> bool:
 
 def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
     """Return those of the maps joined by a node that were not enlarged since the last joint; empty unless another was."""
-    total = flow.sum_at(node)
-    parts = concatenated_maps(flow, node) or ([] if total is None else list(total.maps))
-    enlarged = [part for part in parts if flow.upsamples(_nodes_since_merge(flow, part))]
+    parts = _joined(flow, node)
+    enlarged = [part for part in parts if flow.upsamples(_nodes_since_merge(flow, part)) and not _is_vector(flow, part)]
     return [part for part in parts if part not in enlarged] if enlarged else []
+
+
+def _joined(flow: Flow, node: fx.Node) -> list[fx.Node]:
+    total = flow.sum_at(node)
+    return concatenated_maps(flow, node) or ([] if total is None else list(total.maps))
+
+
+def _is_vector(flow: Flow, node: fx.Node) -> bool:
+    """Return whether a map has one place only: it is a mean over the places of a map that was enlarged."""
+    sides = flow.seen.shape(flow, node)[2:] if flow.seen is not None else ()
+    return bool(sides) and set(sides) == {1}
 
 
 def _nodes_since_merge(flow: Flow, node: fx.Node) -> list[fx.Node]:
