@@ -1,26 +1,32 @@
 """The measurement of a GPU: its code runs without one, its promises are judged rightly, and its parts cannot harm each other."""
 
+import gc
 import json
 import os
+import signal
 import subprocess
 import sys
+import weakref
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from benchmarks.gpu import evidence, predict, processes, report
+import torch
+from benchmarks.gpu import evidence, functions, predict, processes, report
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.checks import summary, told
 from benchmarks.gpu.epoch import noise_of_cifar10
-from benchmarks.gpu.parts import PARTS, WHOLE
+from benchmarks.gpu.parts import BETWEEN, MINUTES, PARTS, fitting
 from benchmarks.gpu.targets import TARGETS, verdicts
 from benchmarks.launches import device_or_stand_in, steps
 
 from senet.cli.arguments import command_parser
 from senet.cli.compare import add_arguments
 from senet.data.cifar import open_source
+from senet.measuring.steps import InferenceStep
 from senet.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -71,23 +77,104 @@ def test_promises_are_kept_missed_or_not_measured() -> None:
     assert all(verdict["kept"] is None for verdict in verdicts({}))
 
 
-def test_all_parts_end_within_eight_minutes_and_have_a_home() -> None:
-    assert sum(part.seconds for part in PARTS.values()) <= WHOLE < 480
+def test_parts_fit_into_the_time_in_their_order_and_have_a_home() -> None:
+    longest = sum(part.seconds for part in PARTS.values())
+    assert fitting(list(PARTS), longest) == list(PARTS)
+    assert fitting(list(PARTS), PARTS["c"].seconds + PARTS["a"].seconds) == ["c", "f"]  # what is left after these is too short for others
+    assert fitting(["h", "w", "c"], PARTS["h"].seconds + PARTS["c"].seconds) == ["h", "c"]
+    assert fitting(list(PARTS), 10.0) == []
+    assert {"c", "f", "b", "w", "d"} <= set(fitting(list(PARTS), 60 * MINUTES - BETWEEN))  # with which all but one promise are measured
     for part in PARTS.values():
         assert callable(part.measures())
 
 
+def test_a_table_of_which_time_ends_has_the_rows_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[list[str]] = []
+
+    def compared(place: object, work: object, rows: list[str]) -> dict[str, Any]:
+        measured.append(rows)
+        figures = {row: {"median": float(len(measured))} for row in rows}
+        return {"base": rows[0], "timings": figures, "failed": {"x": "no"} if len(measured) == 2 else {}}
+
+    monkeypatch.setattr(functions, "compared", compared)
+    place: Any = None
+    found = list(functions.tables(place, "t", place, [["a", "b"], ["c"]]))
+    assert measured == [["a", "b"], ["a", "c"]]
+    assert found[0] == ("t", {"base": "a", "timings": {"a": {"median": 1.0}, "b": {"median": 1.0}}, "failed": {}})
+    assert found[1][1]["timings"] == {"a": {"median": 1.0}, "b": {"median": 1.0}, "c": {"median": 2.0}}
+    assert found[1][1]["failed"] == {"x": "no"}
+
+
+def test_a_row_that_fails_beside_the_others_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def function(work: object, row: str) -> Any:
+        def run() -> None:
+            calls.append(row)
+            if row == "b" and calls.count("b") > 1:
+                raise RuntimeError("an illegal memory access")
+
+        run()
+        return run
+
+    monkeypatch.setattr(functions, "row_function", function)
+    work: Any = None
+    candidates, failed = functions.rows_of(work, ["a", "b", "c"])
+    assert list(candidates.functions) == ["a", "c"]
+    assert failed == {"b": "RuntimeError: an illegal memory access"}
+
+
+def test_a_part_waits_with_all_imported_until_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes.sys, "executable", str(executable(tmp_path, "import sys\nprint(repr(sys.stdin.readline()))\n")))
+    waiting, other = (processes.start([], os.environ) for _ in range(2))
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.process.wait(0.3)
+    other.end()
+    assert other.process.returncode == -signal.SIGKILL
+    assert waiting.finish(20.0)["exit_code"] == 0
+
+
+def executable(folder: Path, body: str) -> Path:
+    found = folder / "python"
+    found.write_text(f"#!{sys.executable}\n{body}")
+    found.chmod(0o700)
+    return found
+
+
 def test_a_part_that_hangs_is_ended_with_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = "import subprocess, time\nchild = subprocess.Popen(['sleep', '100'])\nprint(child.pid, flush=True)\ntime.sleep(100)\n"
-    hanging = tmp_path / "python"
-    hanging.write_text(f"#!{sys.executable}\n{body}")
-    hanging.chmod(0o700)
-    monkeypatch.setattr(processes.sys, "executable", str(hanging))
+    monkeypatch.setattr(processes.sys, "executable", str(executable(tmp_path, body)))
     end = processes.run_here([], 3.0, os.environ)
     assert end["exit_code"] is None
     assert end["seconds"] < 30
     state = Path(f"/proc/{int(end['said'])}/stat")
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+class Device:
+    """Stand-in for CUDA's graphs, streams and their contexts."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+    def wait_stream(self, _: object) -> None: ...
+
+
+def test_a_graph_holds_what_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("Stream", "current_stream", "stream", "CUDAGraph", "graph", "graph_pool_handle", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, Device)
+    functions._of_captures.cache_clear()
+    images: Any = SimpleNamespace(device=torch.device("cuda"))
+    network = torch.nn.Identity()
+    held = weakref.ref(network)
+    replay = functions.captured(InferenceStep(network, (images,), "reference"))
+    functions._of_captures.cache_clear()
+    del network
+    gc.collect()
+    assert held() is not None
+    del replay
+    gc.collect()
+    assert held() is None
 
 
 def test_failures_of_tests_are_named(tmp_path: Path) -> None:
@@ -136,7 +223,7 @@ def test_the_evidence_is_a_command_that_parses(tmp_path: Path) -> None:
 
 def test_an_unknown_part_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--parts", "z"]) == 2
-    assert "no part 'z'; there are: w (kernels and graphs are compiled)" in capsys.readouterr().err
+    assert "no part 'z'; there are: c (residual tails)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

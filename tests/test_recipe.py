@@ -259,6 +259,10 @@ def test_digest_changes_with_every_other_field(path):
         "data.crop": "random_resized",
         "data.scale": [0.3, 0.9],
         "data.ratio": [0.3, 0.9],
+        "data.masks": "index",
+        "data.classes": ["ground", "cell"],
+        "data.palette": [[0, 0, 0], [255, 0, 0]],
+        "data.label_map": {"7": 1, "others": None},
         "data.mean": [0.123],
         "data.std": [0.123],
         "data.range": [0, 4095],
@@ -267,6 +271,11 @@ def test_digest_changes_with_every_other_field(path):
         "schedule.milestones": [1, 2, 12],
         "schedule.warmup_shape": "constant",
         "training.precision": "bf16",
+        "segmentation.loss": "dice",
+        "segmentation.class_weights": [1.0, 2.0],
+        "segmentation.zoom": [0.5, 2.0],
+        "segmentation.gamma_correction": 2.0,
+        "segmentation.region_sizes": [10, 20],
     }.get(path)
     if other is None:
         other = (

@@ -1,1 +1,1 @@
-"""What SE costs on a GPU, in one call of at most eight minutes: `python -m benchmarks.gpu --help`."""
+"""What SE costs on a GPU, in one call of as many minutes as there are: `python -m benchmarks.gpu --help`."""

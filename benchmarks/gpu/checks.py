@@ -1,5 +1,6 @@
 """The tests that need a GPU."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,8 +12,8 @@ from xml.etree import ElementTree
 from benchmarks.gpu.place import Found, Place
 
 ROOT = Path(__file__).parents[2]
-PROCESSES = 8
-SECONDS = 48.0
+PROCESSES = min(16, os.cpu_count() or 1)
+SECONDS = 100.0
 """After which the tests are ended; what has passed and failed by then is told from their lines."""
 LINE = re.compile(r"(?P<verdict>PASSED|FAILED|ERROR|SKIPPED) (?P<test>tests/\S+)")
 

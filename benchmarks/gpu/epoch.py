@@ -14,8 +14,8 @@ from senet.results.run_folder import RunFolder
 from senet.training.loop import train
 
 ROWS: dict[str, dict[str, Any]] = {
-    "preresnet20 plain": {"model.name": "preresnet20"},
     "preresnet20 se": {"model.name": "preresnet20", "model.block": "se"},
+    "preresnet20 plain": {"model.name": "preresnet20"},
     "preresnet110 plain": {"model.name": "preresnet110"},
     "preresnet110 se": {"model.name": "preresnet110", "model.block": "se"},
     "preresnet20 plain, launched one by one": {"model.name": "preresnet20", "training.cuda_graph": False, "training.epochs": 2},

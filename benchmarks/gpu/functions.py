@@ -1,13 +1,13 @@
 """The functions that are timed: forms of a network, by how PyTorch runs them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 
-from benchmarks.gpu.place import Place
+from benchmarks.gpu.place import Found, Place
 from senet.benchmarking.engines import ENGINES
 from senet.benchmarking.run import Candidates
 from senet.benchmarking.workload import Workload
@@ -25,20 +25,20 @@ class Replay:
     """Step that a CUDA graph repeats.
 
     Args:
+        step: what was captured; held, for the graph reads the weights and images by their addresses.
         graph: the graph.
-        device: what it runs on.
         repeats: how often it is started before the device is waited for.
     """
 
+    step: Step
     graph: torch.cuda.CUDAGraph
-    device: torch.device
     repeats: int = 1
 
     def __call__(self) -> None:
         """Take the steps, and wait for their end."""
         for _ in range(self.repeats):
             self.graph.replay()
-        synchronize(self.device)
+        synchronize(self.step.inputs[0].device)
 
 
 def captured(step: Step, repeats: int = 1) -> Callable[[], object]:
@@ -57,7 +57,7 @@ def captured(step: Step, repeats: int = 1) -> Callable[[], object]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool, stream=aside):
         step.begin()
-    return Replay(graph, device, repeats)
+    return Replay(step, graph, repeats)
 
 
 @cache
@@ -86,19 +86,31 @@ def row_function(work: Workload, row: str) -> Callable[[], object]:
 
 
 def rows_of(work: Workload, rows: Sequence[str]) -> tuple[Candidates, dict[str, str]]:
-    """Build the rows of a table; one that cannot be built is left out, with its reason.
+    """Build the rows of a table; one that cannot be built, or run again once all are, is left out, with its reason.
 
     Returns:
         the functions, and row -> reason.
     """
     functions: dict[str, Callable[[], object]] = {}
     failed: dict[str, str] = {}
-    for row in rows:
+
+    def tried(row: str, make: Callable[[], Callable[[], object]]) -> None:
         try:
-            functions[row] = row_function(work, row)
+            functions[row] = make()
         except Exception as error:  # an engine's own, of any kind: the others are measured all the same
+            functions.pop(row, None)
             failed[row] = f"{type(error).__name__}: {reason_of(error, 300)}"
+
+    for row in rows:
+        tried(row, partial(row_function, work, row))
+    for row, function in list(functions.items()):
+        tried(row, partial(_run, function))
     return Candidates(functions), failed
+
+
+def _run(function: Callable[[], object]) -> Callable[[], object]:
+    function()
+    return function
 
 
 def compared(place: Place, work: Workload, rows: Sequence[str]) -> dict[str, Any]:
@@ -107,3 +119,18 @@ def compared(place: Place, work: Workload, rows: Sequence[str]) -> dict[str, Any
     if not candidates.functions:
         return {"failed": failed}
     return place.measured(candidates, work.about, work.settings.mode).to_dict() | {"failed": failed}
+
+
+def tables(place: Place, key: str, work: Workload, groups: Sequence[Sequence[str]]) -> Iterator[Found]:
+    """Yield a table after each group of its rows, so that what has been measured stays where time ends.
+
+    The first row is measured again beside each group, so that ratios to it are of functions that ran in turn; its first figures stand.
+    """
+    found: dict[str, Any] = {}
+    first = groups[0][0]
+    for rows in groups:
+        more = compared(place, work, list(dict.fromkeys((first, *rows))))
+        found = {
+            name: {**value, **found.get(name, {})} if isinstance(value, dict) else found.get(name, value) for name, value in more.items()
+        }
+        yield key, found

@@ -7,35 +7,73 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[2]
 LEFT = 1500
 """Characters of what a failed process said last."""
 
 
-def run_here(words: Sequence[str], seconds: float, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Run `python -m benchmarks.gpu` with some words; after so many seconds it is killed with all that it has started.
+@dataclass(frozen=True)
+class Started:
+    """Process of `python -m benchmarks.gpu` that does its work when it is told to, by a line.
 
-    Returns:
-        its exit code (None: killed), seconds, and if it failed what it said last.
+    Args:
+        process: the process, leader of a group.
+        go: where the line is written.
+        output: what it says: not a pipe, which a process that is left behind would hold open.
     """
-    began = time.monotonic()
-    command = [sys.executable, "-m", "benchmarks.gpu", *words]
-    with TemporaryFile() as output:  # not a pipe, which a process that is left behind would hold open
-        process = subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, process_group=0)
-        code: int | None = None
-        try:
-            code = process.wait(timeout=max(1.0, seconds))
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        output.seek(0)
-        said = output.read().decode(errors="replace")
-    took = round(time.monotonic() - began, 1)
-    return {"exit_code": code, "seconds": took, **({} if code == 0 else {"said": said[-LEFT:]})}
+
+    process: subprocess.Popen[bytes]
+    go: IO[bytes]
+    output: IO[bytes]
+
+    def finish(self, seconds: float) -> dict[str, Any]:
+        """Have it work, and kill it after so many seconds with all that it has started.
+
+        Returns:
+            its exit code (None: killed), seconds, and if it failed what it said last.
+        """
+        began, code = time.monotonic(), None
+        with suppress(BrokenPipeError):
+            self.go.write(b"\n")
+            self.go.flush()
+        with suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(timeout=max(1.0, seconds))
+        said = self.end()
+        return {"exit_code": code, "seconds": round(time.monotonic() - began, 1), **({} if code == 0 else {"said": said[-LEFT:]})}
+
+    def end(self) -> str:
+        """Kill it with all that it has started, and return what it said."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        with suppress(BrokenPipeError):
+            self.go.close()
+        with self.output:
+            self.output.seek(0)
+            return self.output.read().decode(errors="replace")
+
+
+def start(words: Sequence[str], environment: Mapping[str, str]) -> Started:
+    """Start `python -m benchmarks.gpu` with some words."""
+    output: IO[bytes] = TemporaryFile()  # noqa: SIM115  # closed by `end`
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.gpu", *words],
+        cwd=ROOT,
+        env=dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        process_group=0,
+    )
+    assert process.stdin is not None
+    return Started(process, process.stdin, output)
+
+
+def run_here(words: Sequence[str], seconds: float, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Start a process and have it work at once, see `Started.finish`."""
+    return start(words, environment).finish(seconds)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu.functions import MODIFIERS, compared
+from benchmarks.gpu.functions import MODIFIERS, compared, tables
 from benchmarks.gpu.place import Found, Place
 from benchmarks.registry import THEIRS
 from senet.benchmarking.engines import ENGINES, torch_step
@@ -15,7 +15,8 @@ from senet.benchmarking.workload import Workload, prepared, workload
 
 STEPS = ("plain eager", "plain fused", "se eager", "se fused", "se timm")
 GRAPHS = ("plain eager graph", "plain fused graph", "se eager graph", "se fused graph", "se timm graph")
-COMPILED = ("plain compiled", "se compiled-fused", "plain compiled-fused", "se timm compiled")
+COMPILED = ("plain compiled", "se compiled-fused")
+COMPILED_TOO = ("plain compiled-fused", "se timm compiled")
 COOPERATIVE = ("plain compiled", "se compiled-fused")
 
 NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -41,30 +42,30 @@ def training_work(place: Place, network: str, batch: int, **options: Any) -> Wor
     return workload(network, settings, place.folder, batch=batch, **options)
 
 
-def resnet50_rows(place: Place, rows: Sequence[str]) -> dict[str, Any]:
-    """Measure steps of ResNet-50 at 256 images."""
-    rows = [row for row in rows if not (place.quick and ("timm" in row or "compiled" in row))]
-    return compared(place, training_work(place, "resnet50", 256, **THEIRS), rows)
+def resnet50_tables(place: Place, key: str, *groups: Sequence[str]) -> Iterator[Found]:
+    """Yield the table of steps of ResNet-50 at 256 images, group of rows by group."""
+    wanted = [[row for row in rows if not (place.quick and ("timm" in row or "compiled" in row))] for rows in groups]
+    yield from tables(place, key, training_work(place, "resnet50", 256, **THEIRS), [rows for rows in wanted if rows])
+    place.free()
 
 
 def steps(place: Place) -> Iterator[Found]:
     """Yield the table of training steps, then what one consists of before and after."""
-    yield "resnet50", resnet50_rows(place, (*STEPS, *GRAPHS))
-    place.free()
+    yield from resnet50_tables(place, "resnet50", STEPS, GRAPHS)
     work = training_work(place, "resnet50", 256, **THEIRS)
-    for name, form, engine in (("before", "se", "eager"), ("after", "se", "fused"), ("plain after", "plain", "fused")):
+    for name, form, engine in (("after", "se", "fused"), ("plain after", "plain", "fused"), ("before", "se", "eager")):
         yield f"profile {name}", by_kernel(ENGINES[engine].build(work, form), place)
 
 
 def compiled_steps(place: Place) -> Iterator[Found]:
     """Yield the table of compiled steps, beside one that is not."""
-    yield "resnet50 compiled", resnet50_rows(place, ("plain eager", *COMPILED))
+    yield from resnet50_tables(place, "resnet50 compiled", ("plain eager", *COMPILED), COMPILED_TOO)
 
 
 def cooperative(place: Place) -> Iterator[Found]:
     """Yield compiled steps with Inductor's cooperative reductions, which are chosen before torch is loaded."""
     assert os.environ.get("TORCHINDUCTOR_COOPERATIVE_REDUCTIONS") == "1"
-    yield "resnet50 cooperative", resnet50_rows(place, ("plain eager", *COOPERATIVE))
+    yield from resnet50_tables(place, "resnet50 cooperative", ("plain eager", *COOPERATIVE))
 
 
 def networks(place: Place) -> Iterator[Found]:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from benchmarks.gpu import inference, training
@@ -11,39 +11,46 @@ from benchmarks.gpu.functions import row_function
 from benchmarks.gpu.place import Found, Place
 from benchmarks.gpu.processes import run_here
 from benchmarks.registry import THEIRS
-from senet.benchmarking.workload import workload
 
 
 @dataclass(frozen=True)
 class Warming:
-    """Rows that one process compiles.
+    """Row that one process compiles.
 
     Args:
         mode: "training" or "inference".
         row: the row.
+        batch: images in a batch.
         environment: variables that are set for it.
     """
 
     mode: str
     row: str
+    batch: int = 256
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 COOPERATIVE = {"TORCHINDUCTOR_COOPERATIVE_REDUCTIONS": "1"}
 WARMINGS = (
-    *(Warming("training", row) for row in (*training.COMPILED, "se fused")),
-    *(Warming("training", row, COOPERATIVE) for row in training.COOPERATIVE),
-    *(Warming("inference", f"{form} {row}") for form in ("plain", "se") for row in inference.ROWS if "compiled" in row),
-    Warming("inference", "se timm compiled"),
+    *(Warming("training", row) for row in training.COMPILED),
+    *(
+        Warming("inference", row, batch)
+        for batch in inference.BATCHES
+        for row in ("plain optimised-compiled", "se optimised-compiled", "plain compiled", "se timm compiled")
+    ),
+    *(Warming("inference", "se compiled", batch) for batch in inference.BATCHES),
+    *(Warming("training", row) for row in training.COMPILED_TOO),
+    *(Warming("training", row, environment=COOPERATIVE) for row in training.COOPERATIVE),
 )
-AT_A_TIME = {"training": 5, "inference": 6}
+"""What promises are about comes first."""
+AT_A_TIME = {"training": 2, "inference": 8}
 """Processes of each mode: a training step holds some 12 GB of the device's memory, a forward pass some 2."""
-SECONDS = 95.0
+SECONDS = 140.0
 """For all of them."""
 
 
 def warm(place: Place) -> Iterator[Found]:
-    """Yield which rows were compiled; what was not is compiled when it is measured."""
+    """Yield which rows were compiled, as they are; what was not is compiled when it is measured."""
     chosen = [0] if place.quick else range(len(WARMINGS))
     began, pools = time.monotonic(), {mode: ThreadPoolExecutor(count) for mode, count in AT_A_TIME.items()}
 
@@ -54,9 +61,10 @@ def warm(place: Place) -> Iterator[Found]:
             return {"exit_code": None, "said": "no time was left"}
         return run_here(["--warm", str(index), *place_words(place)], left, os.environ | extra)
 
-    found = {index: pools[WARMINGS[index].mode].submit(run, index) for index in chosen}
-    for index, future in found.items():
-        yield f"{WARMINGS[index].mode} {WARMINGS[index].row}, {index}", future.result()
+    submitted = {pools[WARMINGS[index].mode].submit(run, index): WARMINGS[index] for index in chosen}
+    for future in as_completed(submitted):
+        wanted = submitted[future]
+        yield f"compiled: {wanted.mode}, {wanted.row}, {wanted.batch}{', cooperative' * bool(wanted.environment)}", future.result()
 
 
 def warm_one(place: Place, index: int) -> None:
@@ -64,10 +72,9 @@ def warm_one(place: Place, index: int) -> None:
     wanted = WARMINGS[index]
     if wanted.mode == "training" or place.quick:
         row = "plain eager" if place.quick else wanted.row
-        row_function(training.training_work(place, "resnet50", 256, **THEIRS), row)
+        row_function(training.training_work(place, "resnet50", wanted.batch, **THEIRS), row)
         return
-    for batch in inference.BATCHES:
-        row_function(workload("resnet50", place.settings("inference"), place.folder, batch=batch, **THEIRS), wanted.row)
+    row_function(inference.inference_work(place, wanted.batch), wanted.row)
 
 
 def place_words(place: Place) -> list[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from senet.insertion.sites import find_sites as find_sites
     from senet.models.create import create_model as create_model, from_pretrained as from_pretrained
     from senet.models.registry import list_models as list_models
+    from senet.models.smp_encoders import register_smp_encoders as register_smp_encoders
     from senet.ops.backend import backend as backend
     from senet.profiling import Profile as Profile, profile as profile
     from senet.publishing.push import push_to_hub as push_to_hub
@@ -59,6 +60,7 @@ _NAMES = {
     "insertion.sites": "find_sites",
     "models.create": "create_model from_pretrained",
     "models.registry": "list_models",
+    "models.smp_encoders": "register_smp_encoders",
     "ops.backend": "backend",
     "profiling": "Profile profile",
     "publishing.push": "push_to_hub",

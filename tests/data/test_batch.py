@@ -17,6 +17,13 @@ def test_numbers_become_tensors_of_their_kind() -> None:
     assert collate([Sample(image, torch.zeros(4), [])] * 3).targets.shape == (3, 4)
 
 
+def test_a_batch_knows_which_images_of_the_set_it_holds() -> None:
+    image = torch.ones(1, 2, 2)
+    batch = collate([Sample(image, 0, [], 7), Sample(None, None, ["a"], None), Sample(image, 0, [], 3)])
+    assert list(batch.to(torch.device("meta")).indices) == [7, 3]
+    assert list(collate([Sample(image, 0, [], 7), Sample(image, 0, [])]).indices) == [], "one that is not known would shift the others"
+
+
 def test_nothing_readable_is_an_empty_batch() -> None:
     batch = collate([Sample(None, None, ["a"])])
     assert (len(batch.images), len(batch.targets), batch.corrupt) == (0, 0, ["a"])

@@ -127,6 +127,7 @@ def test_evaluation_divides_among_processes_and_takes_other_views():
     labels = [torch.cat([batch.targets for batch in share]) for share in shares]
     assert torch.equal(labels[0], torch.from_numpy(source.val.targets[0::2]))
     assert torch.equal(labels[1], torch.from_numpy(source.val.targets[1::2]))
+    assert [index for batch in shares[1] for index in batch.indices] == list(range(1, len(source.val), 2))
     ten = eval_loader(source, recipe, views=Views("ten", scales=(9, 10)))
     assert next(iter(ten)).images.shape == (200, 20, 1, 8, 8)
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oracles.tail_passes import Case, errors_of, exact, kernels, lively, replays
+from oracles.tail_passes import Case, errors_of, exact, kernels, lively, replays, rolled
 from senet.ops.passes.terms import Centred, Coefficients, GateOfPositions, Normalised, OutputGradient, PositionCoefficients, Shortcut
 from senet.ops.passes.torch import TorchKernels
 from senet.ops.tail.gates import Projection
@@ -47,10 +47,11 @@ def results(passes: Any, v: dict[str, Tensor], case: Case, shortcut: str, gated:
     return found
 
 
-def errors(case: Case, shortcut: str, gated: bool) -> dict[str, float]:
-    """Return the largest error of each result, as a share of the largest value or of 1."""
+def errors(case: Case, shortcut: str, gated: bool, passes: Any = None, order: int = 0) -> dict[str, float]:
+    """Return the largest error of each result of the kernels, or of other passes, as a share of the largest value or of 1."""
     v = drawn(case)
-    got = results(kernels(case.tiling), v, case, shortcut, gated)
+    v |= dict(zip(("x", "r", "dy"), rolled([v["x"], v["r"], v["dy"]], order), strict=True))
+    got = results(passes or kernels(case.tiling), v, case, shortcut, gated)
     told = {"mask": got["y"] if case.relu else None, **{key: value.double() for key in ("q", "dl") if (value := got[key]) is not None}}
     want = results(TorchKernels(), {key: value.double() for key, value in v.items()}, case, shortcut, gated, told)
     del got["mask"], want["mask"]
@@ -65,8 +66,8 @@ def errors(case: Case, shortcut: str, gated: bool) -> dict[str, float]:
     return {key: float((a - b).abs().max()) / max(1.0, float(b.abs().max())) for key, (a, b) in pairs.items()}
 
 
-def tail_errors(case: Case) -> dict[str, float]:
-    """Return the errors of a whole tail, forward and backward."""
+def tail_errors(case: Case, passes: Any = None, order: int = 0) -> dict[str, float]:
+    """Return the errors of a whole tail, forward and backward, by the kernels or by other passes."""
     torch.manual_seed(0)
     tail, channels = lively(case), case.shape[1]
     weight, bias = (torch.randn(n, device=case.device).to(torch.promote_types(case.dtype, torch.float32)) for n in (channels, 1))
@@ -74,7 +75,7 @@ def tail_errors(case: Case) -> dict[str, float]:
         SpatialTail(t.norm, t.gate, Projection(w / channels**0.5, b), t.shortcut_norm, t.relu)
         for t, w, b in ((tail, weight, bias), (exact(tail), weight.double(), bias.double()))
     )
-    return errors_of(given, precise, case)
+    return errors_of(given, precise, case, passes, order)
 
 
 def repeats(case: Case) -> bool:

@@ -4,10 +4,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional
-from torchmetrics import MeanAbsoluteError, MeanSquaredError
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, SumMetric
 
 from senet.tasks.image_task import ImageTask, captioned, noise_images
 from senet.tasks.task import Batch, Metric
+
+PARTS = {"little": (0, 30), "much": (30, 99), "all": (99, 101)}
+"""Ranges of ink in percent, of which no digit has the last."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,25 @@ class Amount:
 class Errors:
     def __init__(self, device):
         self.errors = {"mae": MeanAbsoluteError().to(device), "loss": MeanSquaredError().to(device)}
+        self.parts = {name: MeanAbsoluteError().to(device) for name in PARTS}
+        self.images = {name: SumMetric().to(device) for name in PARTS}
 
     def update(self, outputs, batch):
         for error in self.errors.values():
             error.update(outputs[:, 0], batch.targets)
+        for name, (low, high) in PARTS.items():
+            chosen = (batch.targets >= low) & (batch.targets < high)
+            self.images[name].update(chosen.sum())
+            if chosen.any():
+                self.parts[name].update(outputs[chosen, 0], batch.targets[chosen])
 
     def compute(self):
         return {name: error.compute().item() for name, error in self.errors.items()}
+
+    def tables(self):
+        counts = {name: int(images.compute()) for name, images in self.images.items()}
+        errors = {name: self.parts[name].compute().item() if count else None for name, count in counts.items()}
+        return {"ink": {name: {"images": counts[name], "mae": errors[name]} for name in PARTS}}
 
 
 class Ink(ImageTask):

@@ -26,6 +26,7 @@ from senet.tasks.answers import (
     noise_of,
     open_source,
     prediction_of,
+    tables_of,
 )
 
 
@@ -48,6 +49,27 @@ class Answering:
 
 def metrics_found(answer: Any) -> dict[str, float]:
     return metrics_of(Answering(None), SimpleNamespace(compute=lambda: answer))  # pyright: ignore[reportArgumentType] - only what is used
+
+
+def tables_found(answer: Any) -> Any:
+    return tables_of(Answering(None), SimpleNamespace(tables=lambda: answer))  # pyright: ignore[reportArgumentType] - only what is used
+
+
+def test_tables_become_plain_data() -> None:
+    assert tables_of(Answering(None), SimpleNamespace()) == {}  # pyright: ignore[reportArgumentType] - only what is used
+    found = tables_found({"class": {"a": {"dice": np.float32(0.5), "pixels": 3, "iou": float("nan"), "recall": None}}})
+    assert found == {"class": {"a": {"dice": 0.5, "pixels": 3, "iou": None, "recall": None}}}
+    assert [type(value) for value in found["class"]["a"].values()] == [float, int, type(None), type(None)]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 3, {"class": 3}, {"class": {"a": 3}}, {"class": {"a": {"dice": "high"}}}, {"class": {"a": {2: 1.0}}}, {3: {}}]
+)
+def test_tables_of_another_kind_are_refused(answer: Any) -> None:
+    with pytest.raises(
+        UsageError, match=r"Answering's evaluator's tables must return a mapping table -> row -> column -> number or None, "
+    ):
+        tables_found(answer)
 
 
 def test_a_source_that_is_none_is_refused() -> None:

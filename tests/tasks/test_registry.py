@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from senet.errors import UsageError
-from senet.recipe import Recipe, TrainingRecipe
+from senet.recipe import Recipe, SegmentationRecipe, TrainingRecipe
 from senet.tasks.classification import Classification
 from senet.tasks.registry import open_task
 
@@ -16,8 +16,15 @@ def test_a_recipe_without_a_task_classifies_as_it_says() -> None:
     assert task.label_smoothing == 0.2
 
 
+def test_a_recipe_that_says_how_to_segment_does_not_classify() -> None:
+    with pytest.raises(UsageError, match="set task to segmentation"):
+        open_task(Recipe(segmentation=SegmentationRecipe(loss="dice")))
+
+
 def test_an_unknown_task_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"unknown task 'classify' \(did you mean 'classification'\?\); allowed: classification, path/to"):
+    with pytest.raises(
+        UsageError, match=r"unknown task 'classify' \(did you mean 'classification'\?\); allowed: classification, segmentation, path/to"
+    ):
         open_task(Recipe(task="classify"))
 
 

@@ -20,6 +20,7 @@ from senet.publishing.subject import Costs, Subject
 from senet.recipe import Recipe
 from senet.results.comparison import Result
 from senet.results.run_folder import RunFolder
+from senet.results.tables import cells_of
 from senet.tasks.registry import open_task
 from senet.training import loop
 from senet.training.interruption import Interrupted
@@ -89,6 +90,40 @@ def test_evaluation_agrees_with_counting_by_hand(run: RunFolder) -> None:
         with torch.inference_mode():
             errors.append(model(eval_transform(source.input)(image)[None]).item() - np.asarray(image).mean() / 2.55)
     assert found.metrics == pytest.approx({"mae": np.abs(errors).mean(), "loss": np.square(errors).mean()}, rel=1e-4)
+
+
+def test_tables_of_parts_of_the_images_agree_with_counting_by_hand(run: RunFolder, capsys: pytest.CaptureFixture) -> None:
+    recipe = tiny(**CHANGES).data
+    found = senet.evaluate(run.path, recipe, task=TASK)
+    source, model = open_task(tiny(**CHANGES)).open(recipe), senet.from_pretrained(run.weights)
+    amounts = np.asarray(source.val.targets)
+    with torch.inference_mode():
+        outputs = np.array([model(eval_transform(source.input)(source.val.read(i))[None]).item() for i in range(len(amounts))])
+    errors, little = np.abs(outputs - amounts), amounts < 30
+    (name, rows), *others = found.tables.items()
+    assert (name, others) == ("ink", [])
+    assert rows["little"] == {"images": little.sum(), "mae": pytest.approx(errors[little].mean(), rel=1e-4)}
+    assert rows["much"] == {"images": (~little).sum(), "mae": pytest.approx(errors[~little].mean(), rel=1e-4)}
+    assert rows["all"] == {"images": 0, "mae": None}
+
+    assert main(["eval", str(run.path), "--task", TASK, "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tables"] == found.tables
+    assert main(["eval", str(run.path), "--task", TASK, "--quiet"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("mean absolute error %" in line and "images" in line for line in lines[4:])
+    assert any({"little", str(little.sum()), f"{errors[little].mean():.2f}"} <= set(line.split()) for line in lines)
+
+
+def test_tables_are_those_of_the_best_and_of_the_last_epoch(run: RunFolder) -> None:
+    written, rows = json.loads((run.path / "tables.json").read_text()), run.metrics()
+    assert written["last"]["epoch"] == 3
+    assert written["best"]["epoch"] == run.result().best_epoch
+    for when in ("best", "last"):
+        parts = written[when]["tables"]["ink"]
+        weighted = [part["images"] * part["mae"] for part in parts.values() if part["images"]]
+        assert sum(weighted) / sum(part["images"] for part in parts.values()) == pytest.approx(rows[written[when]["epoch"] - 1]["val_mae"])
+    assert run.tables() == written["last"]["tables"]
+    assert "tables.json" in (run.path / "SHA256SUMS").read_text()
 
 
 def test_several_networks_are_averaged(run: RunFolder, tmp_path: Path, grey: Path) -> None:
@@ -161,6 +196,17 @@ def test_comparison_and_report(tmp_path: Path, capsys: pytest.CaptureFixture, mo
     plain, se = (variant.last("val_mae") for variant in result.variants)
     assert result.differences["SE"].by_seed == pytest.approx([ours - theirs for ours, theirs in zip(se, plain, strict=True)])
     assert result.variants[1].cost.step.median > 0
+    assert "mean absolute error % by ink (lower is better)" in " ".join(out.split())
+    for variant in result.variants:
+        for one in variant.runs:
+            parts = RunFolder(Path(one.folder)).tables()
+            assert one.tables == parts
+            assert parts["ink"]["little"]["mae"] is not None
+    cells = {cell.row: cell for cell in cells_of(result.tables, "ink", "mae")}
+    assert cells["all"].values == {"plain": (), "SE": ()}
+    much = [[run.tables["ink"]["much"]["mae"] for run in variant.runs] for variant in result.variants]
+    differences = [ours - theirs for theirs, ours in zip(*much, strict=True)]
+    assert cells["much"].difference("SE", "plain").by_seed == pytest.approx(differences)
     assert [list(panel.classes) for panel in result.variants[1].excitations] == [[0]] * 5
     page = (tmp_path / "compare-digits" / "report.html").read_text(encoding="utf-8")
     assert " ".join(result.summary.split(". ")[0].split()) in page

@@ -1,5 +1,6 @@
 """Predictions name the classes that the network finds likeliest, whatever the image file."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from senet.models.create import create_model
 from senet.spec import InputSpec
 from senet.tasks.classification import ClassProbability, TopClasses
 from senet.training.predict import ImagePrediction, predict
+from senet.training.prediction_files import PredictionFiles
 from senet.weights.store import save_weights
 
 CLASSES = ("cat", "dog", "eel", "fox", "gnu", "hen")
@@ -146,3 +148,22 @@ def test_an_image_that_cannot_be_resized_is_named(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path, device: str) -> None:
     with pytest.raises(UsageError, match=f"device '{device}'.*allowed: cpu"):
         predict(saved(tmp_path / "w.safetensors"), [tmp_path], device=device)
+
+
+def test_answers_and_pictures_are_written_where_they_are_asked_for(tmp_path: Path, photograph: Path) -> None:
+    files = PredictionFiles(tmp_path / "answers", tmp_path / "pictures")
+    (found,) = predict(saved(tmp_path / "w.safetensors"), [photograph], files=files)
+    assert found.files == {
+        "out": str(tmp_path / "answers" / f"{photograph.stem}.json"),
+        "overlay": str(tmp_path / "pictures" / f"{photograph.stem}.png"),
+    }
+    assert json.loads(Path(found.files["out"]).read_text())["guesses"] == list(found.to_dict()["guesses"])
+    with Image.open(found.files["overlay"]) as picture, Image.open(photograph) as image:
+        assert picture.width == image.width
+        assert picture.height > image.height
+    assert found.to_dict()["files"] == found.files
+
+
+def test_fields_of_another_task_are_refused(tmp_path: Path, photograph: Path) -> None:
+    with pytest.raises(UsageError, match=r"training\.epochs says nothing of how weights for classification predict"):
+        predict(saved(tmp_path / "w.safetensors"), [photograph], changes={"epochs": 3})

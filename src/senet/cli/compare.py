@@ -40,7 +40,7 @@ def run(args: Namespace) -> int:
             raise UsageError(f"{path} is varied twice; give all its values at once: --vary {path}=...,...")
         vary[path] = values
     result = compare(recipe, vary=vary or None, seeds=args.seeds, jobs=args.jobs, out=args.out, report=not args.no_report)
-    show(result, as_json=args.json)
+    show(result, as_json=args.json, below=result.part_tables())
     if not args.json:
         console = Terminal(highlight=False)
         console.print(result.summary)

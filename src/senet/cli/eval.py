@@ -41,6 +41,9 @@ def run(args: Namespace) -> int:
     task, block = args.changes.pop("task", None), args.changes.pop("model.block", None)
     if block is not None:
         block_class(block)
+    from senet.tasks.registry import TASKS
+
+    own = {name: args.changes.pop(name) for name in list(args.changes) if name.partition(".")[0] in TASKS}
     data = _data(args)
     from senet.cli.printing import show, with_progress
     from senet.training.evaluate import evaluate
@@ -53,9 +56,10 @@ def run(args: Namespace) -> int:
         scales=scales,
         size=args.size,
         device=device_of(args.device) if args.device else None,
+        changes=own,
         watch=iter if args.quiet else lambda batches: with_progress(batches, "evaluating"),
     )
-    show(result, as_json=args.json)
+    show(result, as_json=args.json, below=result.part_tables())
     return 0
 
 
@@ -73,7 +77,8 @@ def _data(args: Namespace) -> "DataRecipe":
 
     if foreign := [name for name in args.changes if not name.startswith("data.")]:
         raise UsageError(
-            f"an evaluation has no field {foreign[0]!r}; allowed: --task, --block and fields of the data, --data.root, --data.workers, ..."
+            f"an evaluation has no field {foreign[0]!r}; allowed: --task, --block and fields of the data "
+            "and of a task's own part, --data.root, --data.workers, --segmentation.flips, ..."
         )
     from senet.results.run_folder import RunFolder
     from senet.userfile import in_user_file, may_run

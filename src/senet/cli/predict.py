@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_code, add_json, add_reading, device_of, reading_of
+from senet.cli.arguments import CommandParser, add_code, add_json, add_reading, check_folder, device_of, reading_of
 from senet.errors import UsageError
 from senet.spec import block_class
 from senet.streams import say
@@ -17,16 +17,24 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--top-k", type=int, default=5, help="how many answers to give, where the task ranks several")
     parser.add_argument("--crops", default="centre", help="centre, or ten: corners and centre, each mirrored too")
     parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
+    parser.add_argument("--out", metavar="DIR", help="write what is predicted of each image there: masks as PNG, other answers as JSON")
+    parser.add_argument("--overlay", metavar="DIR", help="write a picture of each image there that shows what is predicted of it")
+    parser.add_argument("--force", action="store_true", help="write over files that are there")
     add_reading(parser)
     add_code(parser)
     add_json(parser)
+    parser.takes_recipe = True
+    parser.epilog = "A task's own part of the recipe, as the weights were trained with it, can be changed by flags: --flips true."
 
 
 def run(args: Namespace) -> int:
     """Print what is predicted of each image; return 1 if one could not be read."""
     if not args.weights:
         raise UsageError("give --weights: a weights file, or the folder of a run")
+    for folder in filter(None, (args.out, args.overlay)):
+        check_folder(folder, folder)
     from senet.training.predict import predict
+    from senet.training.prediction_files import PredictionFiles
 
     reading = reading_of(args)
     if args.block is not None:
@@ -41,6 +49,8 @@ def run(args: Namespace) -> int:
         crops=args.crops,
         device=device_of(args.device) if args.device else None,
         reading=reading,
+        changes=args.changes,
+        files=PredictionFiles(args.out, args.overlay, args.force),
     ):
         if prediction.error is not None:
             failed = True

@@ -1,7 +1,7 @@
 """How commands print: tables for people, JSON for programs."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from rich.console import RenderableType
@@ -24,12 +24,14 @@ class Printable(Protocol):
         ...
 
 
-def show(result: Printable, *, as_json: bool) -> None:
-    """Print a result as JSON or as a table."""
+def show(result: Printable, *, as_json: bool, below: Sequence[RenderableType] = ()) -> None:
+    """Print a result as JSON, or as a table with others below it."""
     if as_json:
         sys.stdout.write(json_text(result.to_dict()) + "\n")
     else:
-        Terminal().print(result.table())
+        console = Terminal()
+        for table in (result.table(), *below):
+            console.print(table)
 
 
 def with_progress(items: Iterable[Item], description: str) -> Iterable[Item]:

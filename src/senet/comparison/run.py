@@ -130,7 +130,8 @@ def train_missing(
 def seed_run(seed: int, run: RunFolder) -> SeedRun:
     """Read a finished run."""
     rows = run.metrics()
-    return SeedRun(seed, str(run.path), {name: tuple(row[name] for row in rows) for name in rows[0] if name.startswith(HISTORY)})
+    history = {name: tuple(row[name] for row in rows) for name in rows[0] if name.startswith(HISTORY)}
+    return SeedRun(seed, str(run.path), history, run.tables())
 
 
 def check_finite(runs: Mapping[str, Sequence[SeedRun]], metrics: Sequence[Metric]) -> None:

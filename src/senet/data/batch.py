@@ -14,31 +14,38 @@ class Sample(NamedTuple):
         image: the image as the network sees it.
         target: what is to be predicted of it.
         corrupt: names of the images that could not be read.
+        position: index of the image in its set; None if it is not known.
     """
 
     image: torch.Tensor | None
     target: Any
     corrupt: list[str]
+    position: int | None = None
 
 
 class Batch(NamedTuple):
     """Images and targets of one step.
 
     Args:
-        images: (N, C, H, W) float32; (N, views, C, H, W) for several views; (0,) if no image could be read.
+        images: (N, C, H, W) float32; (N, views, C, H, W) for several views; (0,) if no image could be read; for a task that takes images
+            of several sizes, a list of (C, H, W).
         targets: what is to be predicted of them: (N,) int64 classes, or what else the task's `collate` makes.
         corrupt: names of the images that could not be read.
+        indices: of the images in their set, by which a task finds what else is known of them; empty where nobody noted them.
     """
 
-    images: torch.Tensor
+    images: Any
     targets: Any
     corrupt: list[str]
+    indices: Sequence[int] = ()
 
     def to(self, device: torch.device, layout: torch.memory_format | None = None) -> "Batch":
         """Return the batch on a device, its images in a memory layout; a copy from pinned memory is not waited for."""
         kept = torch.preserve_format if layout is None else layout
-        images = self.images.to(device, non_blocking=True, memory_format=kept)
-        return Batch(images, _moved(self.targets, device), self.corrupt)
+        images = self.images
+        if isinstance(images, torch.Tensor):
+            images = images.to(device, non_blocking=True, memory_format=kept)
+        return Batch(_moved(images, device), _moved(self.targets, device), self.corrupt, self.indices)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -47,7 +54,15 @@ def collate(samples: Sequence[Sample]) -> Batch:
     corrupt = [name for sample in samples for name in sample.corrupt]
     if not images:
         return Batch(torch.empty(0), torch.empty(0), corrupt)
-    return Batch(torch.stack(images), default_collate([sample.target for sample in samples if sample.image is not None]), corrupt)
+    targets = default_collate([sample.target for sample in samples if sample.image is not None])
+    return Batch(torch.stack(images), targets, corrupt, indices_of(samples))
+
+
+def indices_of(samples: Sequence[Sample]) -> list[int]:
+    """Return the index of each image that there is; none if one is not known."""
+    indices = [sample.position for sample in samples if sample.image is not None]
+    known = [index for index in indices if index is not None]
+    return known if len(known) == len(indices) else []
 
 
 def _moved(targets: Any, device: torch.device) -> Any:

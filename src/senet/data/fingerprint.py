@@ -29,16 +29,26 @@ def fingerprint(images: ImageSet) -> str:
 
 
 def _parts(images: ImageSet) -> Iterator[bytes]:
-    looked_at = range(0, len(images), max(1, -(-len(images) // LOOKED_AT)))
+    looked_at = evenly_spread(len(images))
     if isinstance(images.targets, np.ndarray):
         yield from _array(images.targets)
     if isinstance(images, ImageFiles):
         yield from _array(images.paths)
-        yield np.array([_size(images.root / images.describe(index)) for index in looked_at], np.int64).tobytes()
+        yield file_sizes(images).tobytes()
     elif isinstance(images, ArrayImages):
         yield from _array(images.pixels[:: looked_at.step])
     else:
         yield from (images.describe(index).encode(errors="surrogateescape") for index in looked_at)
+
+
+def evenly_spread(count: int) -> range:
+    """Return the places of at most `LOOKED_AT` of so many things, evenly spread."""
+    return range(0, count, max(1, -(-count // LOOKED_AT)))
+
+
+def file_sizes(images: ImageFiles) -> np.ndarray:
+    """Return the sizes of up to `LOOKED_AT` of the files in bytes, int64."""
+    return np.array([_size(images.root / images.describe(index)) for index in evenly_spread(len(images))], np.int64)
 
 
 def _array(values: np.ndarray) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,20 +23,20 @@ class ImageFiles:
     Args:
         root: the folder that the paths are below.
         paths: (N,) bytes, the files; one block of memory, which worker processes share, where a list of str would be copied to each.
-        targets: (N,) int64, the classes.
+        targets: (N,) int64, the classes; or a sequence of what else is to be predicted.
         reading: how they are read.
     """
 
     in_memory = False
 
-    def __init__(self, root: Path, paths: np.ndarray, targets: np.ndarray, reading: ImageReading = ImageReading()) -> None:  # noqa: B008 - frozen
+    def __init__(self, root: Path, paths: np.ndarray, targets: Any, reading: ImageReading = ImageReading()) -> None:  # noqa: B008 - frozen
         self.root = root
         self.reading = reading
         self.paths = paths
         self.targets = targets
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.paths)
 
     def read(self, index: int) -> Image.Image:
         """Return image `index` as RGB, or raise UnreadableImageError."""

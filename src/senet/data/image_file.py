@@ -50,6 +50,9 @@ TURNS = {
 
 ORIENTATION = 274
 
+TRANSPOSING = (5, 6, 7, 8)
+"""Orientations that exchange width and height."""
+
 
 @dataclass(frozen=True)
 class ImageReading:
@@ -81,7 +84,7 @@ def read_image(path: str | os.PathLike[str], reading: ImageReading = ImageReadin
             warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF data and palettes; the pixels are right
             with open_regular(path) as file, open_image(file, reading.max_pixels) as image:
                 eight = eight_bits(image, reading.value_range)
-                turn = TURNS.get(_orientation(image))
+                turn = TURNS.get(orientation(image))
                 rgb = eight if eight.mode == "RGB" else eight.convert("RGB")
                 return rgb.copy() if rgb is image and turn is None else rgb if turn is None else rgb.transpose(turn)
     except Exception as error:  # what a damaged file raises depends on its format
@@ -130,8 +133,8 @@ def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
     return image
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an image whose pixels are loaded; 1 if it has none that can be read."""
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an image; 1 if it has none that can be read. Of a PNG file the pixels should be loaded before."""
     with suppress(Exception):  # damaged EXIF data raise whatever they like, and the pixels are right
         value = image.getexif().get(ORIENTATION)
         return value if isinstance(value, int) else 1

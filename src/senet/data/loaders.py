@@ -74,7 +74,7 @@ class TrainSamples(Dataset[Sample]):
         index, corrupt = key.image, []
         for _ in range(1 + REPLACEMENTS):
             try:
-                return Sample(*self.transform(self.images.read(index), self.images.targets[index], random), corrupt)
+                return Sample(*self.transform(self.images.read(index), self.images.targets[index], random), corrupt, index)
             except UnreadableImageError as error:
                 corrupt.append(UnreadableName(self.images.describe(index), error))
                 index = int(random.integers(len(self.images)))
@@ -89,7 +89,7 @@ class EvalSamples(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         try:
-            return Sample(*self.transform(self.images.read(index), self.images.targets[index]), [])
+            return Sample(*self.transform(self.images.read(index), self.images.targets[index]), [], index)
         except UnreadableImageError as error:
             return Sample(None, None, [UnreadableName(self.images.describe(index), error)])
 

@@ -20,6 +20,7 @@ SOURCES = {
     "cifar100": "senet.data.cifar",
     "folder": "senet.data.folder",
     "places365": "senet.data.places365",
+    "masks": "senet.data.mask_folder",
 }
 """The home module of each source; its `open_source(recipe)` returns a `DataSource`, as a function of a user's file does."""
 
@@ -70,8 +71,11 @@ class ImageSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, index: int) -> Image.Image:
-        """Return image `index`, or raise UnreadableImageError."""
+    def read(self, index: int) -> Any:
+        """Return image `index`, or raise UnreadableImageError.
+
+        It is a PIL image, or a float32 array whose values the network sees as they are: (H, W, C), of a volume (D, H, W, C).
+        """
         ...
 
     def describe(self, index: int) -> str:
@@ -117,6 +121,7 @@ class DataSource:
         classes: class names, in the order of their indices; empty where nothing is classified.
         input: size, channels and normalisation of what the network sees.
         notes: what a user should know of the images, one line each: what was left out.
+        palette: (red, green, blue) to show each class in; None = nothing says so.
     """
 
     name: str
@@ -125,6 +130,7 @@ class DataSource:
     classes: tuple[str, ...]
     input: InputSpec
     notes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] | None = None
 
 
 def open_data(recipe: DataRecipe) -> DataSource:

@@ -85,6 +85,7 @@ class BNInception(Classifier):
     """
 
     stage_names = {3: "stage3", 4: "stage4", 5: "stage5"}
+    stem_info = ({"channels": 64, "stride": 2}, {"channels": 192, "stride": 4})
 
     def __init__(self, layout: Mapping[int, Mapping[str, Branches]], num_classes: int, in_channels: int, blocks: UnitBlocks) -> None:
         super().__init__()
@@ -113,4 +114,10 @@ class BNInception(Classifier):
 
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to (N, 192, H / 8, W / 8)."""
-        return self.pool2(self.conv2(self.conv2_reduce(self.pool1(self.conv1(x)))))
+        return self.stem_maps(x)[-1]
+
+    def stem_maps(self, x: Tensor) -> list[Tensor]:
+        """Map images (N, in_channels, H, W) to the maps before each max-pool, and the one behind the last."""
+        half = self.conv1(x)
+        quarter = self.conv2(self.conv2_reduce(self.pool1(half)))
+        return [half, quarter, self.pool2(quarter)]

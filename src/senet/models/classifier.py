@@ -1,49 +1,16 @@
-"""What every network of the zoo is: a stem, numbered stages, a head."""
+"""Networks from images to classes: a stem, numbered stages, a linear head."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from senet.errors import UsageError
+from senet.models.network import Network
 from senet.ops.tail.layers import in_order
-from senet.spec import BlockSpec, check_positive
-from senet.weights.metadata import WeightsMetadata
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """Name of a network and every option, resolved: how it was made.
-
-    `name` carries the block's prefix, whichever way the block was asked for: "se_resnet50". Options are those of `create_model`.
-    """
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def omitted(self) -> tuple[tuple[int, int], ...]:
-        """The units that have no block though the other options give them one: (stage, index in it from 1)."""
-        return tuple((int(stage), int(index)) for stage, index in self.options.get("omitted", ()))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data, ready for JSON.
-
-        Raises:
-            UsageError: if the block is a rule (a callable), which cannot be written down.
-        """
-        options = dict(self.options)
-        block = options.get("block")
-        if callable(block):
-            raise UsageError(f"{self.name}: a block that is a function cannot be saved; use a BlockSpec with per-stage values")
-        options["block"] = block.to_dict() if isinstance(block, BlockSpec) else None
-        return {"name": self.name, "options": options}
-
-
-class Classifier(nn.Module):
+class Classifier(Network):
     """Network from images to logits: a stem, stages and a linear head.
 
     Sub-classes build `stem()`, the head and the stages named by `stage_names`, and may finish the features by `final`.
@@ -52,31 +19,16 @@ class Classifier(nn.Module):
         dropout: share of the pooled features that training drops before the head.
 
     Attributes:
-        config: name and resolved options, set by `create_model`.
-        option_defaults: what the family's own options are where nothing is said.
-        stage_names: stage in the paper's numbering -> name of the sub-module.
-        feature_info: channels and stride (input pixels a cell) of the map that each level gives.
-        input_size: (channels, height, width) of the images it was made for.
-        head: path of the last linear layer, which gives the logits.
+        stem_info: channels and stride of the maps of `stem_maps` that no level has the stride of: all of them, or all but the last.
     """
 
-    config: ModelConfig
-    option_defaults: Mapping[str, Any] = {}
-    stage_names: Mapping[int, str] = {}
-    feature_info: Sequence[Mapping[str, int]]
-    input_size: tuple[int, int, int]
+    stem_info: Sequence[Mapping[str, int]] = ()
     fc: nn.Linear
     head = "fc"
-    conv_init: Literal["fan_in", "fan_out"] = "fan_out"
 
     def __init__(self, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = dropout
-
-    @property
-    def stages(self) -> dict[int, nn.Module]:
-        """The stages, by number."""
-        return {number: self.get_submodule(name) for number, name in self.stage_names.items()}
 
     @property
     def levels(self) -> list[Sequence[nn.Module]]:
@@ -87,9 +39,21 @@ class Classifier(nn.Module):
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to the input of the first stage."""
 
+    def stem_maps(self, x: Tensor) -> list[Tensor]:
+        """Map images (N, in_channels, H, W) to the last map of each resolution in the stem; the last is the input of the first stage."""
+        return [self.stem(x)]
+
     def final(self, x: Tensor) -> Tensor:
         """Finish the last stage's map; post-activation networks have nothing to do."""
         return x
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Return the map of every level for images (N, in_channels, H, W); the last one is finished."""
+        x, found = self.stem(x), []
+        for level in self.levels:
+            x = in_order(level, x)
+            found.append(x)
+        return [*found[:-1], self.final(x)]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to the last map (N, C, h, w)."""
@@ -102,41 +66,7 @@ class Classifier(nn.Module):
         """Map the last map (N, C, h, w) to logits (N, num_classes)."""
         return self.fc(F.dropout(x.mean((2, 3)), self.dropout, self.training))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images (N, in_channels, H, W) to logits (N, num_classes)."""
-        return self.forward_head(self.forward_features(x))
-
-    def outline(self, name: str, options: Mapping[str, Any]) -> "Classifier":
-        """Return another network of the registry, without numbers: what `senet.load_weights` holds a file against."""
-        from senet.models.released import outline  # the registry imports the families, and these this file
-
-        return outline(name, options)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the last layer of the head by a new one for `num_classes` classes, on its device and of its type."""
-        num_classes = check_positive("num_classes", num_classes)
-        old = self.get_submodule(self.head).get_parameter("weight")
-        self.set_submodule(self.head, nn.Linear(old.shape[1], num_classes, device=old.device, dtype=old.dtype))
-        self.config = ModelConfig(self.config.name, dict(self.config.options) | {"num_classes": num_classes})
-        loaded = getattr(self, "weights_metadata", None)
-        if isinstance(loaded, WeightsMetadata):  # the names were those of the old head's classes
-            self.weights_metadata = replace(loaded, classes=None)  # pyright: ignore[reportAttributeAccessIssue] - modules take any attribute
-
-    def reset_parameters(self) -> None:
-        """Initialise every layer: convolutions as He et al. (1502.01852), biases of them 0, all other layers as they do themselves."""
-        _reset(self, self.conv_init)
-
-
-def _reset(parent: nn.Module, conv_init: Literal["fan_in", "fan_out"]) -> None:
-    for module in parent.children():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode=conv_init, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif callable(reset := getattr(module, "reset_parameters", None)):
-            reset()
-        elif any(tensor is not None for tensor in (*module._parameters.values(), *module._buffers.values())):
-            name = type(module).__name__
-            raise UsageError(f"{name} has tensors of its own and no reset_parameters(), with which networks initialise them")
-        else:
-            _reset(module, conv_init)
+    @staticmethod
+    def head_layer(like: Tensor, num_classes: int) -> nn.Linear:
+        """Return a new linear layer with as many inputs as the weight `like`, of its type and on its device."""
+        return nn.Linear(like.shape[1], num_classes, device=like.device, dtype=like.dtype)

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError
-from senet.models.classifier import Classifier, ModelConfig
 from senet.models.features import FeatureMaps
 from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
+from senet.models.network import ModelConfig, Network
 from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
 from senet.models.written import build_written
@@ -40,7 +40,7 @@ def create_model(
     features_only: bool = False,
     out_indices: tuple[int, ...] | None = None,
     **options: Any,
-) -> Classifier | FeatureMaps | nn.Module:
+) -> Network | FeatureMaps | nn.Module:
     """Create a network of the papers, plain or recalibrated, or one of another library with blocks inserted.
 
     Args:

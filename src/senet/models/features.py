@@ -3,15 +3,14 @@
 from torch import Tensor, nn
 
 from senet.errors import UsageError
-from senet.models.classifier import Classifier
-from senet.ops.tail.layers import in_order
+from senet.models.network import Network
 from senet.spec import whole
 
 
 class FeatureMaps(nn.Module):
-    """Network that returns the maps of chosen levels, coarsest last.
+    """Network that returns the maps of chosen levels, in the order of the indices.
 
-    State-dict keys are the classifier's below `network.`, without its head.
+    State-dict keys are the network's below `network.`, without its head.
 
     Args:
         model: the network to take apart.
@@ -24,9 +23,9 @@ class FeatureMaps(nn.Module):
         UsageError: for an index that is not a level's.
     """
 
-    def __init__(self, model: Classifier, out_indices: tuple[int, ...] | None = None) -> None:
+    def __init__(self, model: Network, out_indices: tuple[int, ...] | None = None) -> None:
         super().__init__()
-        count = len(model.levels)
+        count = len(model.feature_info)
         chosen = range(count) if out_indices is None else out_indices
         self.out_indices = tuple(index if (number := whole(index)) is None else number for index in chosen)
         if wrong := [index for index in self.out_indices if whole(index) not in range(count)]:
@@ -37,17 +36,11 @@ class FeatureMaps(nn.Module):
         delattr(model, model.head.partition(".")[0])
 
     @property
-    def headless(self) -> Classifier:
+    def headless(self) -> Network:
         """The network without its head, into which weights are loaded."""
         return self.network
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images (N, in_channels, H, W) to one map (N, channels, H / stride, W / stride) for each index."""
-        x = self.network.stem(x)
-        maps = []
-        levels = self.network.levels
-        for index, level in enumerate(levels):
-            x = in_order(level, x)
-            if index in self.out_indices:
-                maps.append(self.network.final(x) if index == len(levels) - 1 else x)
-        return maps
+        maps = self.network.maps(x)
+        return [maps[index] for index in self.out_indices]

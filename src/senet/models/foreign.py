@@ -12,8 +12,8 @@ from senet.insertion.apply import apply
 from senet.insertion.history import set_plans
 from senet.insertion.insert import insert
 from senet.insertion.plan import InsertPlan
-from senet.models.classifier import ModelConfig
 from senet.models.libraries import LIBRARIES, from_file
+from senet.models.network import ModelConfig
 from senet.spec import BlockSpec, Recalibration
 from senet.text import printable
 from senet.userfile import in_user_file, may_run

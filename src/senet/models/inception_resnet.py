@@ -135,6 +135,7 @@ class InceptionResNet(Classifier):
     """
 
     stage_names = {3: "stage3", 4: "stage4", 5: "stage5"}
+    stem_info = ({"channels": 64, "stride": 2}, {"channels": 192, "stride": 4})
 
     def __init__(
         self,
@@ -170,6 +171,14 @@ class InceptionResNet(Classifier):
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to (N, 192, h, w), an eighth of the resolution: 35x35 of 299x299."""
         return self.convolutions(x)
+
+    def stem_maps(self, x: Tensor) -> list[Tensor]:
+        """Map images (N, in_channels, H, W) to the maps before each max-pool, and the one behind the last."""
+        maps = []
+        for layer in self.convolutions:
+            maps += [x] if isinstance(layer, nn.MaxPool2d) else []
+            x = layer(x)
+        return [*maps, x]
 
     def final(self, x: Tensor) -> Tensor:
         """Widen the last sum to 1536 channels."""

@@ -6,21 +6,21 @@ from typing import Any
 from rich.table import Table
 
 from senet.errors import UsageError, nearest
-from senet.models.classifier import Classifier
 from senet.models.create import create_model
+from senet.models.network import Network
 from senet.models.registry import list_models
 
 
 @dataclass(frozen=True)
 class ModelRow:
-    """Facts of one network: name, learnable parameters, those of its blocks, blocks, classes, (C, H, W) of its images."""
+    """Facts of one network: name, learnable parameters, those of its blocks, blocks, classes, (C, H, W) or (C, D, H, W) of its images."""
 
     name: str
     parameters: int
     block_parameters: int
     blocks: int
     num_classes: int
-    input_size: tuple[int, int, int]
+    input_size: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ModelListing:
 
 def _row(name: str) -> ModelRow:
     model = create_model(name, device="meta")
-    assert isinstance(model, Classifier)
+    assert isinstance(model, Network)
     blocks = [module for path, module in model.named_modules() if path.endswith(".se")]
     block_parameters = sum(p.numel() for block in blocks for p in block.parameters())
     total = sum(p.numel() for p in model.parameters())

@@ -10,7 +10,8 @@ import torch
 
 from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, shake_shake, shufflenet, vgg
-from senet.models.classifier import Classifier, ModelConfig
+from senet.models.network import ModelConfig, Network
+from senet.models.segmentation import fc_densenet, sd_net, unet
 from senet.models.unit_blocks import UnitBlocks
 from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_kind, check_positive, counts_by_stage
 
@@ -24,19 +25,23 @@ class Family:
         variants: name -> what distinguishes the variant.
         num_classes: classes of the family's data set.
         image_size: side of its images, in pixels.
+        dims: sides of an image: 2, or 3 for volumes.
         has_shortcuts: whether its units add a shortcut, which blocks that see it need.
         block: the kind of block that its networks have by themselves; their names take no prefix.
         defaults: of its options, where they are not the network's own.
+        block_defaults: of its blocks' options, where they are not the blocks' own.
         fixed: options of the network that the family does not have, and their values.
     """
 
-    network: Callable[..., Classifier]
+    network: Callable[..., Network]
     variants: Mapping[str, Any]
     num_classes: int
     image_size: int
+    dims: int = 2
     has_shortcuts: bool = True
     block: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    block_defaults: Mapping[str, Any] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -52,6 +57,9 @@ class Family:
 
 
 STRIDE_IN_3X3 = {"v1_5": True}
+HALVES: Mapping[str, Any] = {"reduction": 2}
+"""Reduction of the blocks of the scSE paper."""
+
 FAMILIES = (
     Family(resnet.ResNet, resnet.VARIANTS, num_classes=1000, image_size=224, fixed={"dropout": 0.0}),
     Family(resnet.ResNet, resnet.GROUPED_VARIANTS, num_classes=1000, image_size=224, fixed=STRIDE_IN_3X3 | {"dropout": 0.0}),
@@ -67,6 +75,19 @@ FAMILIES = (
     Family(preresnet.PreResNet, preresnet.VARIANTS, num_classes=10, image_size=32),
     Family(shake_shake.ShakeShake, shake_shake.VARIANTS, num_classes=10, image_size=32),
     Family(shake_shake.ShakeShake, shake_shake.EVEN_VARIANTS, num_classes=100, image_size=32),
+    Family(unet.UNet, unet.VARIANTS, num_classes=28, image_size=256, has_shortcuts=False, block_defaults=HALVES),
+    Family(sd_net.SDNet, sd_net.VARIANTS, num_classes=28, image_size=256, has_shortcuts=False, block_defaults=HALVES),
+    Family(fc_densenet.FCDenseNet, fc_densenet.VARIANTS, num_classes=28, image_size=256, has_shortcuts=False, block_defaults=HALVES),
+    Family(
+        unet.UNet,
+        unet.VOLUME_VARIANTS,
+        num_classes=28,
+        image_size=64,
+        dims=3,
+        has_shortcuts=False,
+        defaults={"width": 32, "kernel": 3},
+        block_defaults=HALVES,
+    ),
 )
 PLAIN = {name: family for family in FAMILIES for name in family.variants}
 
@@ -86,7 +107,7 @@ def build_model(
     omitted: Iterable[Iterable[int]] = (),
     device: torch.device | str | None = None,
     **options: Any,
-) -> Classifier:
+) -> Network:
     """Build a network of the registry with fresh weights; the arguments are those of `create_model`.
 
     Raises:
@@ -101,7 +122,7 @@ def build_model(
             raise UsageError(f"{plain} has no option {option!r}{nearest(option, known)}; it has: {', '.join(known)}")
     classes = check_positive("num_classes", family.num_classes if num_classes is None else num_classes)
     in_channels = check_positive("in_channels", in_channels)
-    blocks = UnitBlocks(resolved, tuple(map(_unit, omitted)))
+    blocks = UnitBlocks(resolved, tuple(map(_unit, omitted)), family.block_defaults)
     if resolved.block is None and blocks.omitted:
         raise UsageError(f"{name} is plain: omitted needs a block, e.g. block='se'")
     with torch.device("meta"):
@@ -113,7 +134,7 @@ def build_model(
     prefix = f"{kind}_" if kind in KINDS else ""
     model.config = ModelConfig(prefix + plain, chosen | ({"omitted": blocks.omitted} if blocks.omitted else {}))
     model.option_defaults = known
-    model.input_size = (in_channels, family.image_size, family.image_size)
+    model.input_size = (in_channels, *[family.image_size] * family.dims)
     device = torch.get_default_device() if device is None else torch.device(device)
     if device.type != "meta":
         model.to_empty(device=device)

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 
 from senet.errors import UsageError
-from senet.models.classifier import Classifier
+from senet.models.network import Network
 from senet.models.registry import PLAIN, build_model, split_name
 from senet.spec import BlockSpec, Recalibration
 from senet.weights.match import Match, find_release, is_evident, pick_release, plain, translations
 from senet.weights.releases.library import Release
 from senet.weights.source import OpenedWeights
 
-outlines: dict[tuple[str, str], Classifier] = {}
+outlines: dict[tuple[str, str], Network] = {}
 """Networks on the meta device, by name and options."""
 
 
@@ -73,7 +73,7 @@ def build_released(
     num_classes: int | None = None,
     in_channels: int = 3,
     device: torch.device | str | None = None,
-) -> Classifier:
+) -> Network:
     """Build the network that a release names, with the options that it needs: a block among them stands for the name's own."""
     name = split_name(name)[1] if "block" in options else name
     others = {option: value for option, value in options.items() if option != "block"}
@@ -81,7 +81,7 @@ def build_released(
     return build_model(name, recalibration, num_classes=num_classes, in_channels=in_channels, device=device, **others)
 
 
-def outline(name: str, options: Mapping[str, Any]) -> Classifier:
+def outline(name: str, options: Mapping[str, Any]) -> Network:
     """Return the network that a release names without its numbers, built once: there are a hundred releases, and many share one."""
     key = (name, repr(sorted(options.items())))
     if key not in outlines:
@@ -89,6 +89,6 @@ def outline(name: str, options: Mapping[str, Any]) -> Classifier:
     return outlines[key]
 
 
-def _outline_of(release: Release) -> Classifier | None:
+def _outline_of(release: Release) -> Network | None:
     """Return what a network's file should look like; files of blocks alone fit no network."""
     return outline(release.model, release.options) if release.model else None

@@ -105,10 +105,16 @@ class ResNet(ResidualNet):
         self.bn1 = nn.BatchNorm2d(layout.stem_width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(**STEM_POOLS[stem_pool])
+        self.stem_info = [{"channels": layout.stem_width, "stride": 2}]
         outputs = [planes * layout.unit.expansion for planes in (64, 128, 256, 512)]
         self.stack(layout.unit, layout.counts, layout.stem_width, outputs, blocks, stride=4, v1_5=v1_5, **layout.shape)
         self.fc = nn.Linear(outputs[-1], num_classes)
 
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to (N, stem_width, H / 4, W / 4)."""
-        return self.maxpool(activated_norm(self.conv1(x), self.bn1, self.relu))
+        return self.stem_maps(x)[-1]
+
+    def stem_maps(self, x: Tensor) -> list[Tensor]:
+        """Map images (N, in_channels, H, W) to the maps before and behind the max-pool."""
+        x = activated_norm(self.conv1(x), self.bn1, self.relu)
+        return [x, self.maxpool(x)]

@@ -82,6 +82,7 @@ class ShuffleNet(Classifier):
     """
 
     stage_names = {2: "layer1", 3: "layer2", 4: "layer3"}
+    stem_info = ({"channels": STEM_WIDTH, "stride": 2}, {"channels": STEM_WIDTH, "stride": 4})
     conv_init = "fan_in"  # the fan-out that torch computes ignores groups
 
     def __init__(self, layout: ShuffleLayout, num_classes: int, in_channels: int, blocks: UnitBlocks, *, dropout: float = 0.0) -> None:
@@ -105,4 +106,9 @@ class ShuffleNet(Classifier):
 
     def stem(self, x: Tensor) -> Tensor:
         """Map images (N, in_channels, H, W) to (N, 24, H / 4, W / 4)."""
-        return self.maxpool(activated_norm(self.conv1(x), self.bn1))
+        return self.stem_maps(x)[-1]
+
+    def stem_maps(self, x: Tensor) -> list[Tensor]:
+        """Map images (N, in_channels, H, W) to the maps before and behind the max-pool."""
+        x = activated_norm(self.conv1(x), self.bn1)
+        return [x, self.maxpool(x)]

@@ -49,7 +49,7 @@ class UnitBlocks:
         values = self.block.options.values() if isinstance(self.block, BlockSpec) else ()
         named = set(stages or ()).union(*(value for value in values if isinstance(value, dict)))
         if unknown := sorted(named - set(known)):
-            raise UsageError(f"this network has no stage {unknown[0]}; its stages are {', '.join(map(str, known))}")
+            raise UsageError(f"this network has no stage {unknown[0]} for a block; its stages are {', '.join(map(str, known))}")
         if stages is not None and not stages:
             raise UsageError("stages is empty: give the stages that get a block, None for all, or block=None for the plain network")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import get_ident
+from types import NoneType
 from typing import Any
 
 from torch import nn
@@ -51,7 +52,14 @@ _VALUE = replace(either(_SCALAR, items(either(_SCALAR, items(_SCALAR, high=64)),
 _KEY = Requirement("the name of a hyperparameter", lambda key: IDENTIFIER.takes(key) and not NO_HYPERPARAMETER.fullmatch(key))
 HYPERPARAMETER = replace(either(_VALUE, table(_KEY, either(_VALUE, table(_KEY, _VALUE, high=64)), high=64)), what=_WHAT)
 
-OF_TYPE = {bool: FLAG, str: _WORD, float: finite(0, 1), tuple: items(integer(1, WIDEST), high=64)}
+OF_TYPE = {
+    bool: FLAG,
+    str: _WORD,
+    int: integer(1, WIDEST),
+    float: finite(0, 1),
+    tuple: items(integer(1, WIDEST), high=64),
+    NoneType: either(NULL, _WORD),
+}
 """Type of the default of an option of our own families -> the rule for its values."""
 
 INSERTION = {"init": one_of(*INITS), "existing": one_of("skip", "add"), "at": text(1000), PRETRAINED: either(NULL, FLAG, _WORD)}

@@ -15,8 +15,8 @@ from rich.text import Text
 from senet.errors import UsageError
 from senet.measuring.counting import operations
 from senet.measuring.parts import block_paths
-from senet.models.classifier import Classifier
 from senet.models.create import create_model
+from senet.models.network import Network
 from senet.spec import BlockSpec
 
 DECIMAL_PREFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
@@ -69,13 +69,13 @@ class PaperRow:
     errors: str | None = None
     note: str | None = None
 
-    def network(self) -> Classifier:
+    def network(self) -> Network:
         """Build it without allocating anything."""
         options = dict(self.options)
         if "block" in options:
             options["block"] = BlockSpec.from_dict(options["block"])
         model = create_model(self.model, device="meta", **options)
-        assert isinstance(model, Classifier)
+        assert isinstance(model, Network)
         return model
 
 

@@ -20,8 +20,8 @@ from senet.measuring.numbers import plural
 from senet.measuring.parts import block_paths, owner, unit_paths
 from senet.measuring.steps import InferenceStep
 from senet.measuring.timing import Timing, interleave
-from senet.models.classifier import Classifier, ModelConfig
 from senet.models.create import model_from_config
+from senet.models.network import ModelConfig, Network
 from senet.profiling.result import PartRow, Profile
 from senet.spec import counts_by_stage, whole
 from senet.surgery.duplicate import duplicate
@@ -104,7 +104,7 @@ def _plain_twin(model: nn.Module) -> nn.Module | None:
         twin = duplicate(model)
         remove(twin)
         return twin
-    if not isinstance(model, Classifier) or not block_paths(model):
+    if not isinstance(model, Network) or not block_paths(model):
         return None
     return _placed_like(model, model_from_config({"name": model.config.name, "options": model.config.options}, plain=True))
 

@@ -13,7 +13,7 @@ from torch import nn
 import senet
 from senet.errors import UsageError
 from senet.jsontext import json_text
-from senet.models.classifier import ModelConfig
+from senet.models.network import ModelConfig
 from senet.profiling import profile
 from senet.publishing.card import model_card
 from senet.publishing.public import public, public_recipe

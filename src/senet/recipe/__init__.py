@@ -4,6 +4,7 @@ from senet.recipe.build import build_recipe, check_tree, override
 from senet.recipe.code import code_of
 from senet.recipe.files import RecipeFile, annotated_recipe, check_code_of, list_recipes, load_recipe, read_recipe_text, recipe_files
 from senet.recipe.paths import field_path, field_paths
+from senet.recipe.segmentation import SegmentationRecipe
 from senet.recipe.tree import (
     CLASSIFICATION,
     NO_EFFECT,
@@ -29,6 +30,7 @@ __all__ = [
     "Recipe",
     "RecipeFile",
     "ScheduleRecipe",
+    "SegmentationRecipe",
     "TrainingRecipe",
     "annotated_recipe",
     "build_recipe",

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import inf
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe.names import check_run_name
 from senet.recipe.plain_tree import plain_tree
+from senet.recipe.segmentation import SegmentationRecipe
 from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
 from senet.userfile import in_user_file
@@ -56,7 +57,8 @@ class DataRecipe:
     """Images, and the way they are augmented and batched.
 
     Args:
-        name: the source of the images: digits, cifar10, cifar100, folder, places365, or a function of your own, path/to/file.py:function.
+        name: the source of the images: digits, cifar10, cifar100, folder, places365, masks, coco_panoptic, coco_semantic, or a function of
+            your own, path/to/file.py:function.
         root: folder of the images; digits needs none.
         download: fetch what is missing into root (CIFAR only).
         num_classes: number of classes that must be found; null = whatever the source has.
@@ -82,6 +84,13 @@ class DataRecipe:
         max_corrupt: share of unreadable images beyond which the run fails.
         on_device: keep the images on the training device and augment them there by the batch, to the same values; null = on a GPU,
             where they fit and nothing stands against it.
+        masks: what a pixel of a mask says: "index" (a label), "colour" (one of the palette, whose place is the label) or "instances" (which
+            object; background is 0, all objects 1); null = what folder and first mask show.
+        classes: names of the classes of masks, in the order of their indices; null = those that are found.
+        palette: colour of each label of colour-mapped masks, [[0, 0, 0], [128, 0, 0], ...]; of others, colours to show classes in.
+        label_map: label of a mask -> class, or null to ignore it; "others" stands for all labels that it does not name.
+        ignore_index: label of a mask that is ignored; null = 255, but in masks that hold 0 and 255 alone, where 255 is class 1.
+        val_share: share of the images that are held out where a folder does not say which are.
     """
 
     name: str = "digits"
@@ -108,6 +117,12 @@ class DataRecipe:
     workers: int | None = None
     max_corrupt: float = 0.001
     on_device: bool | None = None
+    masks: Literal["index", "colour", "instances"] | None = None
+    classes: tuple[str, ...] | None = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    label_map: dict[int | Literal["others"], int | None] | None = None
+    ignore_index: int | None = None
+    val_share: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -191,12 +206,13 @@ class Recipe:
         name: what the recipe is called; run folders begin with it.
         about: one line on what it is and where its numbers come from.
         seed: seeds the weights, the order of the images and every image's augmentation.
-        task: what is predicted: classification, or a task of your own, path/to/file.py:factory.
+        task: what is predicted: classification, segmentation, or a task of your own, path/to/file.py:factory.
         model: the network and its block.
         data: the images.
         optim: the optimiser.
         schedule: the learning rate over time.
         training: length and numerics.
+        segmentation: what only the task of that name reads.
     """
 
     name: str = "custom"
@@ -208,11 +224,12 @@ class Recipe:
     optim: OptimRecipe = OptimRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    segmentation: SegmentationRecipe = SegmentationRecipe()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         check_run_name(self.name)
         check_ranges("", self)
-        for section in ("data", "optim", "schedule", "training"):
+        for section in ("data", "optim", "schedule", "training", "segmentation"):
             check_ranges(section, getattr(self, section))
         plain_tree(self)
 
@@ -234,6 +251,7 @@ class Recipe:
         for section, name in ADDED:  # nor these fields
             if getattr(getattr(self, section), name) == getattr(getattr(Recipe, section), name):
                 tree[section].pop(name)
+        tree = {name: value for name, value in tree.items() if value != {}}
         if (self.data.name in ROOT_DECIDES or in_user_file(self.data.name)) and self.data.root is not None:
             tree["data"]["root"] = str(user_path(self.data.root).resolve())
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
@@ -259,6 +277,8 @@ RANGES = {
     "data.eval_batch_size": (1, LARGEST_COUNT),
     "data.workers": (0, 4096),
     "data.max_corrupt": (0, 1),
+    "data.ignore_index": (0, 2**16 - 1),
+    "data.val_share": (0, 1),
     "optim.lr": (0, 1e6),
     "optim.momentum": (0, 1),
     "optim.weight_decay": (0, 1e6),
@@ -272,6 +292,18 @@ RANGES = {
     "training.label_smoothing": (0, 1),
     "training.freeze_bn_epochs": (0, LARGEST_COUNT),
     "training.save_steps": (1, LARGEST_COUNT),
+    "segmentation.edge_weight": (0, 1e6),
+    "segmentation.focal_gamma": (1, 100),
+    "segmentation.foreground": (0, 1),
+    "segmentation.elastic": (0, LONGEST_SIDE),
+    "segmentation.elastic_grid": (2, LONGEST_SIDE),
+    "segmentation.brightness": (0, 100),
+    "segmentation.contrast": (0, 1),
+    "segmentation.gamma_correction": (1, 10),
+    "segmentation.noise": (0, 100),
+    "segmentation.blur": (0, 100),
+    "segmentation.overlap": (0, 0.99),
+    "segmentation.boundary_tolerance": (0, LONGEST_SIDE),
 }
 """Smallest and largest value of a number."""
 
@@ -298,8 +330,18 @@ NO_EFFECT = (
 )
 """(section, field) of what a recipe can change without changing the weights it trains."""
 
-ADDED = (("data", "range"), ("data", "max_pixels"))
+ADDED = (
+    ("data", "range"),
+    ("data", "max_pixels"),
+    ("data", "masks"),
+    ("data", "classes"),
+    ("data", "palette"),
+    ("data", "label_map"),
+    ("data", "ignore_index"),
+    ("data", "val_share"),
+    *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
+)
 """(section, field) of what has a part in a digest only where it is not at its default."""
 
-ROOT_DECIDES = ("folder", "places365")
+ROOT_DECIDES = ("folder", "places365", "masks", "coco_panoptic", "coco_semantic")
 """The sources whose root says which images they are; elsewhere the name alone does."""

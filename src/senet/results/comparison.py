@@ -1,7 +1,7 @@
 """What a comparison found, as frozen data: runs, costs, excitations. No torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from senet.errors import UsageError
 from senet.measuring.paired import Difference, paired_difference
 from senet.results.cost import VariantCost
 from senet.results.metric import Metric
+from senet.results.tables import Tables, compared_tables
 from senet.schema import read_json
 
 if TYPE_CHECKING:
@@ -27,11 +28,13 @@ class SeedRun:
         seed: its seed.
         folder: its run folder.
         history: column of metrics.csv -> one value an epoch; those named train_... and val_...
+        tables: what the task told of parts of the validation images after the last epoch.
     """
 
     seed: int
     folder: str
     history: Mapping[str, tuple[float, ...]]
+    tables: Tables = field(default_factory=dict)
 
     def last(self, column: str) -> float:
         """Return a column's value after the last epoch: no epoch was picked by looking at it."""
@@ -126,6 +129,11 @@ class Result:
         column = self.primary.column
         return {variant.label: paired_difference(variant.last(column), self.baseline.last(column)) for variant in self.variants[1:]}
 
+    @property
+    def tables(self) -> dict[str, tuple[Tables, ...]]:
+        """Label of every variant -> the tables of its runs, one a seed."""
+        return {variant.label: tuple(run.tables for run in variant.runs) for variant in self.variants}
+
     @cached_property
     def summary(self) -> str:
         """What the data supports, in a few sentences."""
@@ -138,6 +146,10 @@ class Result:
         from senet.results.table import result_table
 
         return result_table(self)
+
+    def part_tables(self) -> "list[Table]":
+        """Return what the task tells of parts of the images as rich tables, one column a variant; mostly none."""
+        return compared_tables(self.tables, self.metrics)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, ready for JSON."""

@@ -13,6 +13,7 @@ from senet.recipe import build_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.cost import VariantCost
 from senet.results.metric import ACCURACIES, METRIC, Metric
+from senet.results.tables import TABLES
 from senet.schema import Requirement, finite, integer, items, plain_data, record, table, text
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ _PANEL = record(
     needed=("name", "path", "channels", "classes", "overall"),
 )
 _RUN = record(
-    {"seed": _SEED, "folder": text(10_000), "history": table(text(200), items(_HISTORY, 1, 10**6))}, needed=("seed", "folder", "history")
+    {"seed": _SEED, "folder": text(10_000), "history": table(text(200), items(_HISTORY, 1, 10**6)), "tables": TABLES},
+    needed=("seed", "folder", "history"),
 )
 _VARIANT = record(
     {
@@ -146,7 +148,7 @@ def _variant_tree(variant: VariantResult, result: Result) -> dict[str, Any]:
         "difference": None if difference is None else vars(difference) | {"finding": difference.finding},
         "loss": {"mean": fmean(loss), "sd": spread(loss)},
         "cost": variant.cost.to_dict(result.baseline.cost),
-        "runs": [{"seed": run.seed, "folder": run.folder, "history": dict(run.history)} for run in variant.runs],
+        "runs": [_run_tree(run) for run in variant.runs],
         "excitations": [asdict(panel) for panel in variant.excitations],
     }
 
@@ -167,8 +169,14 @@ def _read_variant(tree: Mapping[str, Any]) -> VariantResult:
     )
 
 
+def _run_tree(run: SeedRun) -> dict[str, Any]:
+    tables = {"tables": run.tables} if run.tables else {}
+    return {"seed": run.seed, "folder": run.folder, "history": dict(run.history), **tables}
+
+
 def _read_run(tree: Mapping[str, Any]) -> SeedRun:
-    return SeedRun(tree["seed"], tree["folder"], {column: tuple(values) for column, values in tree["history"].items()})
+    history = {column: tuple(values) for column, values in tree["history"].items()}
+    return SeedRun(tree["seed"], tree["folder"], history, tree.get("tables", {}))
 
 
 def _read_panel(tree: Mapping[str, Any]) -> "Panel":

@@ -16,6 +16,7 @@ from senet.recipe.difference import field_differences
 from senet.results.run import RUN_RESULT, RunResult
 from senet.results.run_lock import HOLDER, LOCK, only_process
 from senet.results.sums import SUMS, write_sums
+from senet.results.tables import EPOCH_TABLES, Tables
 from senet.schema import read_json
 
 COUNTS = frozenset({"epoch", "step", "corrupt"})
@@ -25,11 +26,11 @@ the task's: `train_<name>` and `val_<name>` for the loss and each metric."""
 
 FILES = (
     *("recipe.yaml", "environment.json", "origin.json", "metrics.csv", "last.ckpt", "previous.ckpt", "best.safetensors", "result.json"),
-    *(HOLDER, SUMS),
+    *("tables.json", HOLDER, SUMS),
 )
 """Files that training writes."""
 
-SUMMED = ("environment.json", "origin.json", "metrics.csv")
+SUMMED = ("environment.json", "origin.json", "metrics.csv", "tables.json")
 """Files, beside its result, of which a finished run keeps the checksums."""
 
 ACCEPT = "--accept-changes (in Python: accept_changes=True)"
@@ -160,6 +161,24 @@ class RunFolder:
         lines = [",".join(rows[0]), *(",".join(format_number(row[name]) for name in rows[0]) for row in rows)]
         write_text(self._metrics, "\n".join(lines) + "\n")
 
+    def write_tables(self, tables: Tables, epoch: int, *, is_best: bool) -> None:
+        """Write tables.json anew: what the task told after the last epoch, and after the best one; without tables there is no such file."""
+        if not tables:
+            return
+        told = {"epoch": epoch, "tables": tables}
+        before = read_json(self._tables.read_bytes(), str(self._tables), EPOCH_TABLES) if self._tables.is_file() and not is_best else {}
+        write_text(self._tables, json_text({"best": before.get("best", told), "last": told}) + "\n")
+
+    def tables(self) -> Tables:
+        """Return what the task told after the last epoch; nothing if it tells nothing, or the run is of an earlier version.
+
+        Raises:
+            UsageError: if tables.json is damaged.
+        """
+        if not self._tables.is_file():
+            return {}
+        return read_json(self._tables.read_bytes(), str(self._tables), EPOCH_TABLES)["last"]["tables"]
+
     def finish(self, result: RunResult) -> None:
         """Mark the run as finished; the checkpoint before the last one is of no more use."""
         text = json_text(result.to_dict()) + "\n"
@@ -180,6 +199,10 @@ class RunFolder:
     @property
     def _metrics(self) -> Path:
         return self.path / "metrics.csv"
+
+    @property
+    def _tables(self) -> Path:
+        return self.path / "tables.json"
 
     @property
     def _result(self) -> Path:

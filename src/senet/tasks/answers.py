@@ -1,6 +1,7 @@
 """What a task answers, checked where it is used: a user's task may return anything."""
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -14,6 +15,7 @@ from senet.data.batch import Batch
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, ModelRecipe
+from senet.results.tables import TABLES, Tables
 from senet.tasks.task import Evaluator, Prediction, Task
 from senet.text import printable
 
@@ -144,6 +146,39 @@ def metrics_of(task: Task, evaluator: Evaluator) -> dict[str, float]:
     if not isinstance(found, Mapping) or not all(isinstance(found.get(name), Real) for name in names):
         raise _wrong(task, "evaluator's compute", f"a mapping to a number of each of {', '.join(names)}", _described(found))
     return {name: found[name] for name in names}
+
+
+def tables_of(task: Task, evaluator: Evaluator) -> Tables:
+    """Return the tables of an evaluator, empty if it has none; a figure that is not finite becomes None.
+
+    Raises:
+        UsageError: if they are something else.
+    """
+    tables = getattr(evaluator, "tables", None)
+    if tables is None:
+        return {}
+    found: Any = tables()
+    wanted = "a mapping table -> row -> column -> number or None"
+    if not isinstance(found, Mapping) or not all(isinstance(rows, Mapping) for rows in found.values()):
+        raise _wrong(task, "evaluator's tables", wanted, _described(found))
+    if strange := next((row for rows in found.values() for row in rows.values() if not isinstance(row, Mapping)), None):
+        raise _wrong(task, "evaluator's tables", wanted, _described(strange))
+    plain = {
+        name: {row: {column: _plain(value) for column, value in cells.items()} for row, cells in rows.items()}
+        for name, rows in found.items()
+    }
+    try:
+        TABLES.check(plain, "tables")
+    except UsageError as error:
+        raise _wrong(task, "evaluator's tables", wanted, str(error)) from error
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """Return a figure as JSON has it."""
+    if isinstance(value, Real) and not isinstance(value, bool | int):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def _has_scalars(values: Any) -> bool:

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from senet.data.batch import Batch
 from senet.data.source import DataSource
 from senet.errors import UsageError
-from senet.recipe import Recipe
+from senet.recipe import Recipe, SegmentationRecipe
 from senet.results.metric import top_accuracy
 from senet.tasks.image_task import ImageTask, all_outputs, captioned, noise_images
 
@@ -141,5 +141,11 @@ class TopClasses:
 
 
 def create(recipe: Recipe) -> Classification:
-    """Return the task of a recipe."""
+    """Return the task of a recipe.
+
+    Raises:
+        UsageError: if the recipe says how to segment.
+    """
+    if recipe.segmentation != SegmentationRecipe():
+        raise UsageError("the recipe says how to segment, and its task is classification; set task to segmentation")
     return Classification(recipe.training.label_smoothing)

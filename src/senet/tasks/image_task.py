@@ -59,11 +59,11 @@ def all_outputs(models: Sequence[nn.Module], images: Tensor) -> Tensor:
     """
     views = images[:, None] if images.ndim == 4 else images
     flat = views.flatten(0, 1)
-    return torch.stack([_outputs(model, flat).float().unflatten(0, views.shape[:2]) for model in models])
+    return torch.stack([network_outputs(model, flat).float().unflatten(0, views.shape[:2]) for model in models])
 
 
-def _outputs(model: nn.Module, images: Tensor) -> Tensor:
-    """Call a network.
+def network_outputs(model: nn.Module, images: Tensor) -> Tensor:
+    """Return what a network says of images.
 
     Raises:
         UsageError: if it does not take images of this size.

@@ -1,6 +1,7 @@
 """The seam between what is predicted and everything else: the loop, evaluation, comparison and commands ask a task and know none."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +13,7 @@ from senet.data.preparation import Preparation
 from senet.data.source import DataSource
 from senet.recipe import DataRecipe, ModelRecipe
 from senet.results.metric import Metric as Metric
+from senet.results.tables import Tables as Tables
 
 
 class Evaluator(Protocol):
@@ -26,6 +28,18 @@ class Evaluator(Protocol):
         ...
 
 
+class Tabulated(Protocol):
+    """Further part of an evaluator that tells more than its metrics; one without it tells nothing more."""
+
+    def tables(self) -> Tables:
+        """Return what is known of parts of the images, of all processes: table -> row -> column -> figure, such as the Dice of each class.
+
+        It is called once, in every process, after `compute`. An int counts something of the images, a float is what predictions reach, None
+        says that there is nothing to measure; a column that is called like a metric is shown in its unit.
+        """
+        ...
+
+
 class Prediction(Protocol):
     """Prediction for one image; `str()` gives it in one line."""
 
@@ -35,6 +49,19 @@ class Prediction(Protocol):
 
     def draw(self, image: Image.Image) -> Image.Image:
         """Return a copy of the image that shows the prediction."""
+        ...
+
+
+class Filed(Protocol):
+    """Further part of a prediction that has a file format of its own; one without it is written as JSON."""
+
+    @property
+    def suffix(self) -> str:
+        """How the name of its file ends: ".png"."""
+        ...
+
+    def write(self, path: Path) -> None:
+        """Write the file; its format does not depend on the path."""
         ...
 
 

@@ -1,8 +1,8 @@
 """How good trained networks are on validation images: one view or several of each, one network or the average of several."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,8 +15,9 @@ from senet.data.source import DataSource
 from senet.data.views import Views
 from senet.recipe import DataRecipe
 from senet.results.metric import Metric
+from senet.results.tables import Tables, terminal_tables
 from senet.surgery.preserve import evaluating
-from senet.tasks.answers import evaluator_of, metrics_of, open_source
+from senet.tasks.answers import evaluator_of, metrics_of, open_source, tables_of
 from senet.tasks.task import Evaluator, Task
 from senet.training.members import Networks, check_classes, choose_device, common_input, common_task, load_members
 
@@ -33,16 +34,23 @@ class Evaluation:
         images: how many images were evaluated.
         corrupt: names of those that could not be read.
         about: the metrics of the task; the first one is primary.
+        tables: what the task tells of parts of the images, see `senet.results.tables.Tables`.
     """
 
     metrics: dict[str, float]
     images: int
     corrupt: tuple[str, ...]
     about: tuple[Metric, ...]
+    tables: Tables = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON; the metrics stand beside the other fields."""
-        return {**self.metrics, "images": self.images, "corrupt": list(self.corrupt)}
+        tables = {"tables": self.tables} if self.tables else {}
+        return {**self.metrics, "images": self.images, "corrupt": list(self.corrupt), **tables}
+
+    def part_tables(self) -> "list[Table]":
+        """Return what the task tells of parts of the images, as rich tables; mostly none."""
+        return terminal_tables(self.tables, self.about)
 
     def table(self) -> "Table":
         """Return a table for the terminal."""
@@ -73,6 +81,7 @@ def evaluate(
     batch_size: int | None = None,
     workers: int | None = None,
     device: torch.device | str | None = None,
+    changes: Mapping[str, Any] | None = None,
     watch: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
 ) -> Evaluation:
     """Measure a network, or the average of several networks' predictions, on validation images.
@@ -87,6 +96,7 @@ def evaluate(
         batch_size: images in a batch; None = the recipe's.
         workers: loader processes; None = the recipe's.
         device: where to compute; None = where the network is, for files a GPU if there is one.
+        changes: fields of the task's own part of the recipe instead of those that the networks were trained with, see `predict`.
         watch: passes the batches on, e.g. to show progress.
 
     Raises:
@@ -95,7 +105,7 @@ def evaluate(
     """
     device = choose_device(models, device)
     members = load_members(models, device)
-    task = common_task(members, task)
+    task = common_task(members, task, changes)
     recipe = data if isinstance(data, DataRecipe) else DataRecipe()
     source = open_source(task, data) if isinstance(data, DataRecipe) else data
     check_classes(members, source.classes)
@@ -143,4 +153,5 @@ def score(
     images.update(own)  # once: a number sent to the device is waited for
     if not (seen := int(images.compute())):
         raise DataError("not one validation image can be read, so that nothing can be measured; `senet doctor --data-root DIR` says why")
-    return Evaluation(metrics_of(task, evaluator), seen, tuple(sorted(corrupt.names)), task.metrics)
+    metrics = metrics_of(task, evaluator)
+    return Evaluation(metrics, seen, tuple(sorted(corrupt.names)), task.metrics, tables_of(task, evaluator))

@@ -146,6 +146,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
                 extra={name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))} | {"val_metrics": described},
             )
         run.write_metrics(state.rows)
+        run.write_tables(found.tables, state.epoch, is_best=is_best)
     state.save(run)
     bar.epoch(row, job.task.metrics[0])
 

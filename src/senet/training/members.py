@@ -1,7 +1,7 @@
 """Trained networks that are asked together: where they come from, what their files say, and that they agree on it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,21 @@ from torch import nn
 from senet.devices import available_device
 from senet.errors import UsageError
 from senet.models.create import from_pretrained
-from senet.recipe import CLASSIFICATION, Recipe, build_recipe
+from senet.recipe import CLASSIFICATION, Recipe, build_recipe, field_path
 from senet.results.run_folder import RunFolder
+from senet.schema import integer, items
 from senet.spec import InputSpec
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.userfile import in_user_file, may_run
 from senet.weights.imagenet import readable_classes
 from senet.weights.store import find_config, metadata_of
+
+RECIPE_PARTS = frozenset(field.name for field in fields(Recipe))
+"""Parts of a recipe; the one that has the name of a task is that task's own."""
+
+PALETTE = items(items(integer(0, 255), 3, 3), high=256)
+"""The rule for the colours of classes in a file of weights."""
 
 Networks = nn.Module | str | Path | Sequence[nn.Module | str | Path]
 """Networks, weights files, run folders: one or several."""
@@ -34,6 +41,7 @@ class Member:
         input: the images it expects; None if nothing says.
         classes: names of its classes; None if nothing says.
         recipe: what trained it, as plain data; None if nothing says.
+        palette: colours to show its classes in; None if nothing says.
     """
 
     name: str
@@ -41,6 +49,7 @@ class Member:
     input: InputSpec | None = None
     classes: tuple[str, ...] | None = None
     recipe: Mapping[str, Any] | None = None
+    palette: Sequence[Sequence[int]] | None = None
 
     @property
     def task(self) -> str:
@@ -83,17 +92,21 @@ def check_classes(members: Sequence[Member], expected: Sequence[str]) -> None:
             raise UsageError(f"{member.name} knows the classes {_brief(member.classes)}, but {_brief(expected)} were expected")
 
 
-def common_task(members: Sequence[Member], task: str | Task | None) -> Task:
+def common_task(members: Sequence[Member], task: str | Task | None, changes: Mapping[str, Any] | None = None) -> Task:
     """Return the task of networks.
 
     Args:
         members: the networks.
         task: a task or its name; None = the one that their files name.
+        changes: dotted or short fields of the task's own part of a recipe -> what they are to be, instead of what the first file says.
 
     Raises:
-        UsageError: if their tasks differ, or a user's file makes the task and was not named in this process: weights alone run no code.
+        UsageError: if their tasks differ, a user's file makes the task and was not named in this process (weights alone run no code), or a
+            field is not the task's.
     """
     if task is not None and not isinstance(task, str):
+        if changes:
+            raise UsageError(f"{next(iter(changes))} cannot be changed of a task that is made already")
         return task
     first = members[0]
     if task is None:
@@ -105,8 +118,16 @@ def common_task(members: Sequence[Member], task: str | Task | None) -> Task:
                 f"{first.name} was trained for a task of {first.task}, and a file of weights is no reason to run that code: "
                 f"name it yourself, --task {first.task} or task={first.task!r}"
             )
-    name = task or first.task
-    return open_task(build_recipe(first.recipe or {}, {"task": name}) if in_user_file(name) else Recipe(task=name))
+    name, own = task or first.task, {field_path(field): value for field, value in (changes or {}).items()}
+    if in_user_file(name):
+        return open_task(build_recipe(first.recipe or {}, own | {"task": name}))
+    if foreign := next((field for field in own if not field.startswith(f"{name}.")), None):
+        part = "that task has no part of the recipe for itself" if name not in RECIPE_PARTS else f"allowed are those of {name}"
+        raise UsageError(f"{foreign} says nothing of how weights for {name} predict; {part}")
+    parts = {name: (first.recipe or {}).get(name, {})} if name in RECIPE_PARTS else {}
+    if first.palette is not None:
+        parts["data"] = {"palette": first.palette}
+    return open_task(build_recipe(parts, own | {"task": name}, where=f"the recipe in {first.name}"))
 
 
 def common_input(members: Sequence[Member], default: InputSpec | None = None) -> InputSpec:
@@ -138,7 +159,10 @@ def _load(model: nn.Module | str | Path, device: torch.device) -> Member:
         raise UsageError(
             f"{source} speaks of images of {metadata.input.channels} channels, but its network takes {taken}: the file is damaged"
         )
-    return Member(str(source), network, metadata.input, metadata.classes, metadata.recipe)
+    palette = metadata.extra.get("palette")
+    if palette is not None:
+        PALETTE.check(palette, f"{source}: palette")
+    return Member(str(source), network, metadata.input, metadata.classes, metadata.recipe, palette)
 
 
 def _brief(names: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """What trained networks predict of image files."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from senet.surgery.preserve import evaluating
 from senet.tasks.answers import prediction_of
 from senet.tasks.task import Prediction, Task
 from senet.training.members import choose_device, common_input, common_task, load_members
+from senet.training.prediction_files import ListedImage, PredictionFiles
 
 log = logging.getLogger("senet")
 
@@ -30,16 +31,19 @@ class ImagePrediction:
         image: path of the image.
         prediction: the task's prediction; None if the image could not be read.
         error: what was wrong with the image, in one line.
+        files: what was written of it -> where: "out", "overlay".
     """
 
     image: str
     prediction: Prediction | None = None
     error: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON; what the task predicts stands beside the other fields."""
         predicted = {} if self.prediction is None else self.prediction.to_dict()
-        return {"image": self.image, **predicted, "error": self.error}
+        files = {"files": dict(self.files)} if self.files else {}
+        return {"image": self.image, **predicted, **files, "error": self.error}
 
 
 def predict(
@@ -51,6 +55,8 @@ def predict(
     crops: str = "centre",
     device: torch.device | str | None = None,
     reading: ImageReading = ImageReading(),  # noqa: B008 - frozen
+    changes: Mapping[str, Any] | None = None,
+    files: PredictionFiles = PredictionFiles(),  # noqa: B008 - frozen
 ) -> Iterator[ImagePrediction]:
     """Yield what is predicted of each image, in order.
 
@@ -62,20 +68,24 @@ def predict(
         crops: "centre" or "ten".
         device: where to compute; None = a GPU if there is one.
         reading: how files are read; the range of deep images is the one that the networks were trained with, if it says none.
+        changes: fields of the task's own part of the recipe, as dotted or short names, instead of those that the networks were trained
+            with: {"segmentation.flips": True}.
+        files: where predictions, and pictures of them, are written.
 
     Raises:
         UsageError: if a folder has no images, a file of weights cannot be read or does not say what images it expects, the networks differ
-            in that, weights name a task of a user's file, or the device is not there.
+            in that, weights name a task of a user's file, the device is not there, or a file that is to be written is.
     """
     if top_k < 1:
         raise UsageError(f"top_k must be at least 1, got {top_k}")
     device = choose_device(models, device)
     members = load_members(models, device)
-    task = common_task(members, task)
+    task = common_task(members, task, changes)
     spec = common_input(members)
     transform = task.eval_transform(spec, Views(crops))
     reading = replace(reading, value_range=reading.value_range or spec.range)
-    files = [file for image in images for file in _files(image)]
+    listed = [file for image in images for file in _files(image)]
+    files = files.planned(listed)
     networks = [member.model for member in members]
 
     def predict_one(image: str | Path) -> ImagePrediction:
@@ -89,17 +99,18 @@ def predict(
             return ImagePrediction(str(image), error=f"{image}: {error}")
         with evaluating(nn.ModuleList(networks)), torch.inference_mode():
             outputs = task.average(networks, views[None].to(device))
-        return ImagePrediction(str(image), prediction_of(task, outputs, members[0].classes, top_k=top_k))
+        prediction = prediction_of(task, outputs, members[0].classes, top_k=top_k)
+        return ImagePrediction(str(image), prediction, files=files.write(image, prediction, opened))
 
-    return map(predict_one, files)
+    return map(predict_one, (image.path for image in listed))
 
 
-def _files(image: str | Path) -> list[str | Path]:
+def _files(image: str | Path) -> list[ListedImage]:
     """Return an image by itself, or the images of a folder."""
     if not Path(image).is_dir():
-        return [image]
+        return [ListedImage(image, Path(Path(image).name))]
     left_out = LeftOut()
-    files: list[str | Path] = list(image_files(Path(image), left_out))
+    files = [ListedImage(file, Path(file).relative_to(image)) for file in image_files(Path(image), left_out)]
     notes = [f"{image}: {note}" for note in left_out.notes()]
     if not files:
         raise UsageError("; ".join([f"{image}: there are no images in this folder", *notes]))

@@ -43,8 +43,8 @@ class EagerStep:
 
     def __call__(self, batch: Batch) -> Figures:
         """Take the step."""
-        images, targets, _ = self._job.to_device(batch)
-        return self.compute(images, targets)
+        there = self._job.to_device(batch)
+        return self.compute(there.images, there.targets)
 
     def compute(self, images: Tensor, targets: Any) -> Figures:
         """Take the step for images and targets on the device; nothing of it is decided on the host."""

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import torch
 
 from oracles import ahead_of_time, tail_passes
 from oracles.passes import LAYOUTS
-from oracles.tail_passes import LIMITS, Case, check
+from oracles.tail_passes import LIMITS, MAPS, ORDERS, Case, check
 from senet import backend
 from senet.errors import UsageError
 from senet.ops.backend import choose
 from senet.ops.passes.terms import Centred, Coefficients, OutputGradient, Shortcut
+from senet.ops.passes.torch import TorchKernels
 from senet.ops.passes.triton.mask import empty_mask
 from senet.ops.tail.call import residual_tail
 
@@ -172,7 +174,7 @@ class TestOnDevice:
     def test_equals_the_definition(self, form: Case, dtype: torch.dtype, layout: str) -> None:
         for shape in (*SHAPES, (2, 9, 5, 7), (4, 256, 56, 56), (4, 2048, 7, 7)):
             case = replace(tail_passes.on(form, "cuda"), shape=shape, dtype=dtype, layout=layout)
-            check(case, tail_passes.errors(case))
+            check(case, tail_passes.errors(case), partial(tail_passes.errors, case))
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_repeats_bit_by_bit(self, layout: str) -> None:
@@ -191,7 +193,8 @@ class TestOnDevice:
         if torch.cuda.mem_get_info()[0] < 24 * 2**30:
             pytest.skip("less than 24 GiB of the device's memory are free")
         case = replace(tail_passes.on(FORMS[0], "cuda"), shape=(2676, 256, 56, 56), dtype=torch.bfloat16, layout=layout)
-        check(case, tail_passes.beyond_32_bits(case))
+        found, own = tail_passes.beyond_32_bits(case)
+        check(case, found, lambda passes, order: own)
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch's compiler imports and calls itself
     @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -204,6 +207,16 @@ class TestOnDevice:
         chosen, errors = tail_passes.by_its_name("cuda")
         assert chosen == "triton" == choose(torch.empty(1, device="cuda")).name
         assert max(errors.values()) < 1e-12, errors
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_long_sums_may_err_as_the_definition_does_and_no_more(dtype: torch.dtype) -> None:
+    case = replace(FORMS[1], shape=(4, 2048, 7, 7), dtype=dtype, tiling=None)
+    other = tail_passes.errors(case, TorchKernels(), ORDERS)
+    check(case, other, partial(tail_passes.errors, case))
+    for key, error in other.items():
+        with pytest.raises(AssertionError, match=f"'{key}'"):
+            check(case, {**other, key: 10 * error + 2e-4 + LIMITS[dtype][0] * (key in MAPS)}, partial(tail_passes.errors, case))
 
 
 def test_it_says_why_it_does_not_run() -> None:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,12 @@ class TestOnDevice:
     def test_equals_the_definition(self, shortcut: str, dtype: torch.dtype, layout: str) -> None:
         for shape in ((2, 9, 5, 7), (1, 1, 5, 5), (2, 33, 3, 5), (4, 256, 56, 56), (4, 2048, 7, 7), (2, 2100, 7, 7)):
             case = replace(tail_passes.on(CASE, "cuda"), shape=shape, dtype=dtype, layout=layout)
-            check(case, spatial_passes.errors(case, shortcut, True))
+            check(case, spatial_passes.errors(case, shortcut, True), partial(spatial_passes.errors, case, shortcut, True))
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_whole_tails(self, layout: str) -> None:
         case = replace(tail_passes.on(TAILS[0], "cuda"), shape=(4, 96, 14, 14), dtype=torch.float32, layout=layout)
-        check(case, spatial_passes.tail_errors(case))
+        check(case, spatial_passes.tail_errors(case), partial(spatial_passes.tail_errors, case))
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_repeats_bit_by_bit(self, layout: str) -> None:

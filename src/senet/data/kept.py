@@ -1,0 +1,79 @@
+"""Arrays that took long to compute, kept in the user's cache folder for the next time."""
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+Arrays = dict[str, np.ndarray]
+
+KEPT_FILES = 64
+"""How many files are kept; the oldest go."""
+
+WAIT = 3600
+"""Seconds after which a process no longer waits for another that computes the same."""
+
+
+def arrays_folder() -> Path:
+    """Return where arrays are kept: the folder "senet" of $XDG_CACHE_HOME, which is ~/.cache unless it is set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "senet").expanduser()
+
+
+def kept_arrays(name: str, like: Mapping[str, str], compute: Callable[[], Arrays]) -> Arrays:
+    """Return arrays that were computed before under a name, or compute and keep them; of several processes, one computes.
+
+    Args:
+        name: letters, digits and "-": a digest of all that the arrays depend on.
+        like: name of each array -> the kind of its type ("i", "u", ...); a file that holds others is computed again.
+        compute: returns the arrays.
+    """
+    path = arrays_folder() / f"{name}.npz"
+    with _locked(path.with_suffix(".lock")) as may_write:
+        if (found := _read(path, like)) is not None:
+            return found
+        arrays = compute()
+        if may_write:
+            _write(path, arrays)
+    return arrays
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold a lock; yield whether there is a place to write to. Where nothing can be locked nothing is kept."""
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=WAIT)
+    except (OSError, NotImplementedError, Timeout):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path, like: Mapping[str, str]) -> Arrays | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # missing or damaged
+        return None
+    return arrays if {key: values.dtype.kind for key, values in arrays.items()} == dict(like) else None
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    with suppress(OSError):
+        with NamedTemporaryFile(dir=path.parent, suffix=".new", delete=False) as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        Path(file.name).replace(path)
+        kept = sorted(path.parent.glob("*.npz"), key=lambda other: other.stat().st_mtime)
+        for old in kept[:-KEPT_FILES]:
+            old.unlink()

@@ -1,0 +1,40 @@
+"""Label volumes that are written where the volumes lie that they are of."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+
+from senet.atomic import replacing
+from senet.data.volumes.nifti import VolumeHeader, import_nibabel
+
+
+def write_labels(path: str | Path, labels: np.ndarray, like: VolumeHeader) -> None:
+    """Write a label volume that lies where another volume does: its affine, its header's codes and units, and the labels unscaled.
+
+    The file appears complete or not at all. Its type is that of the source where this is a type of whole numbers that holds the labels,
+    else the smallest unsigned one that does.
+
+    Args:
+        path: what to write, .nii or .nii.gz.
+        labels: whole numbers, of the shape of `like`.
+        like: the volume that the labels are of.
+    """
+    nibabel = import_nibabel()
+    if labels.shape != like.shape:
+        raise ValueError(f"labels of {labels.shape} do not lie on the grid of {like.path}, {like.shape}")
+    header = like.header.copy()
+    header.extensions.clear()
+    dtype = like.dtype.newbyteorder("=") if _holds(like.dtype, labels) else np.min_scalar_type(int(labels.max(initial=0)))
+    header.set_data_dtype(dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"] = 0, 0  # the window in which the source's intensities are shown
+    kind = nibabel.Nifti2Image if header["sizeof_hdr"] == 540 else nibabel.Nifti1Image
+    image = kind(labels.astype(dtype), None, header)
+    data = image.to_bytes()
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(data, 6, mtime=0) if str(path).lower().endswith(".gz") else data)
+
+
+def _holds(dtype: np.dtype, labels: np.ndarray) -> bool:
+    return dtype.kind in "iu" and int(labels.max(initial=0)) <= np.iinfo(dtype).max

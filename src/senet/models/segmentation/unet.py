@@ -1,0 +1,120 @@
+"""U-Net (Ronneberger et al., 1505.04597) in the form of the scSE paper (1803.02579), plain or recalibrated behind every block."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from senet.errors import UsageError
+from senet.models.segmentation.encoder_decoder import EncoderDecoder, Shape
+from senet.models.segmentation.enlarging import WAYS_UP, Interpolation, UpConvolution
+from senet.models.segmentation.segmenter import CONV
+from senet.models.unit_blocks import UnitBlocks
+from senet.ops.tail.layers import Layers
+from senet.spec import check_choice, check_positive
+
+VARIANTS = {"unet": 2}
+"""Name -> sides of an image."""
+
+VOLUME_VARIANTS = {"unet3d": 3}
+"""As `VARIANTS`, for volumes."""
+
+NORM_LAYERS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
+    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+    "instance": {
+        2: lambda channels: nn.InstanceNorm2d(channels, affine=True),
+        3: lambda channels: nn.InstanceNorm3d(channels, affine=True),
+    },
+}
+"""Normalisation -> sides of an image -> its layer."""
+
+
+class ConvolutionBlock(nn.Module):
+    """Convolutions, each with its norm, if any, and a ReLU; the block, `se`, comes last.
+
+    Args:
+        layers: the convolutions, norms and ReLUs.
+        block: the block, or None.
+    """
+
+    def __init__(self, layers: list[nn.Module], block: nn.Module | None) -> None:
+        super().__init__()
+        self.layers = Layers(*layers)
+        self.se = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, width, H, W)."""
+        x = self.layers(x)
+        return x if self.se is None else self.se(x)
+
+
+class UNet(EncoderDecoder):
+    """U-Net of one width: blocks of convolutions and ReLUs, max-pools, maps enlarged two-fold and joined with the encoder's.
+
+    The defaults are those with which the paper's network has its 2.1 million parameters: `kernel` 5, 64 channels, two convolutions a block,
+    no norm, enlarging without parameters.
+
+    Args:
+        dims: sides of an image.
+        num_classes: width of the head.
+        in_channels: channels of the images.
+        blocks: which stage gets which block.
+        width: channels of every map.
+        kernel: side of the kernels, odd.
+        convs: convolutions in a block.
+        depth: encoder blocks, and decoder blocks.
+        norm: "batch", "instance" or None: what stands behind every convolution, before its ReLU. Norms of a batch, or of an image, need
+            more than one value a channel: in training, images larger than 2**depth.
+        upsample: "nearest" or "bilinear", or "transposed", a learned convolution, which then has a norm and a ReLU like the others.
+        dropout: see `Shape`.
+
+    Raises:
+        UsageError: for an even kernel, or what else is none of these.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        num_classes: int,
+        in_channels: int,
+        blocks: UnitBlocks,
+        *,
+        width: int = 64,
+        kernel: int = 5,
+        convs: int = 2,
+        depth: int = 4,
+        norm: str | None = None,
+        upsample: str = "nearest",
+        dropout: float = 0.0,
+    ) -> None:
+        if norm is not None:
+            check_choice("norm", norm, tuple(NORM_LAYERS))
+        check_choice("upsample", upsample, WAYS_UP)
+        kernel, convs = odd("kernel", kernel), check_positive("convs", convs)
+
+        def normalise() -> list[nn.Module]:
+            return [] if norm is None else [NORM_LAYERS[norm][dims](width)]
+
+        def make_up() -> nn.Module:
+            return UpConvolution(width, dims, *normalise()) if upsample == "transposed" else Interpolation(upsample, dims)
+
+        def make(inputs: int, block: nn.Module | None) -> ConvolutionBlock:
+            layers: list[nn.Module] = []
+            for channels in (inputs, *[width] * (convs - 1)):
+                layers += [CONV[dims](channels, width, kernel, padding=kernel // 2)]
+                layers += [*normalise(), nn.ReLU()]
+            return ConvolutionBlock(layers, block)
+
+        super().__init__(Shape(dims, width, depth, dropout), num_classes, in_channels, blocks, make, make_up)
+
+    def pool(self, x: Tensor) -> tuple[Tensor]:
+        """Halve a map; a last row or column by itself is kept."""
+        return ((F.max_pool3d if x.ndim == 5 else F.max_pool2d)(x, 2, ceil_mode=True),)
+
+
+def odd(what: str, value: object) -> int:
+    """Return an odd integer of at least 1 as Python's; raise UsageError for any other value."""
+    number = check_positive(what, value)
+    if number % 2 == 0:
+        raise UsageError(f"{what} must be odd, so that a map keeps its size, got {number}; {number - 1} or {number + 1} is")
+    return number

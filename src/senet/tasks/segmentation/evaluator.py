@@ -1,0 +1,142 @@
+"""Evaluator of masks: sums of pixels, boundaries and regions over images, which several processes add."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric as Pooled
+
+from senet.data.batch import Batch
+from senet.data.masks import IGNORE
+from senet.recipe import SegmentationRecipe
+from senet.results.tables import Tables
+from senet.tasks.segmentation.boundary import boundary_score
+from senet.tasks.segmentation.confusion import confusion, dice_of, iou_of
+from senet.tasks.segmentation.regions import REGION_COUNTS, count_regions, largest_pixels, size_table
+
+BACKGROUND = "background"
+"""Name of the class that is no object: it counts in the loss and in the table of classes, and in no mean."""
+
+
+class Sums(Pooled):
+    """Arrays that are added up, over batches and processes.
+
+    Args:
+        zeros: name -> the array before anything is added.
+    """
+
+    full_state_update = False
+
+    def __init__(self, zeros: Mapping[str, np.ndarray]) -> None:
+        super().__init__()
+        self.names = tuple(zeros)
+        for name, array in zeros.items():
+            self.add_state(name, torch.from_numpy(array.copy()), dist_reduce_fx="sum")
+
+    def update(self, **arrays: np.ndarray) -> None:
+        """Add arrays by name."""
+        for name, array in arrays.items():
+            sums = getattr(self, name)
+            sums += torch.from_numpy(array).to(sums.device)
+
+    def compute(self) -> dict[str, np.ndarray]:
+        """Return the sums of all processes by name."""
+        return {name: getattr(self, name).cpu().numpy() for name in self.names}
+
+
+class MaskScores:
+    """Evaluator of log-probabilities (K, H, W) of images: overlap of classes, boundaries, regions, and the mean negative log-likelihood.
+
+    Args:
+        classes: their names.
+        plan: sizes of regions and tolerance of boundaries.
+        device: where the sums of processes meet.
+    """
+
+    def __init__(self, classes: Sequence[str], plan: SegmentationRecipe, device: torch.device) -> None:
+        self._classes, self._plan = tuple(classes), plan
+        self._judged = [index for index, name in enumerate(classes) if name.lower() != BACKGROUND]
+        self._bounds = largest_pixels(plan.region_sizes)
+        count = len(self._classes)
+        self._sums = {
+            "pixels": np.zeros((count, count), np.int64),
+            "loss": np.zeros(1),
+            "boundaries": np.zeros((count, 2)),
+            "regions": np.zeros((len(self._bounds) + 1, len(REGION_COUNTS)), np.int64),
+        }
+        self._pooled = Sums(self._sums).to(device)
+        self._all: Mapping[str, np.ndarray] | None = None
+
+    def update(self, outputs: Iterable[Tensor], batch: Batch) -> None:
+        """Add a batch and its log-probabilities, (N, K, H, W) or (K, H, W) of each image."""
+        for logs, mask in zip(outputs, batch.targets, strict=True):
+            likely = logs.argmax(0).to(torch.uint8).cpu().numpy()
+            truth = mask.cpu().numpy()
+            self._sums["pixels"] += confusion(truth, likely, len(self._classes))
+            labels = mask.to(torch.int64).clamp(max=len(self._classes) - 1)
+            found = logs.gather(0, labels[None])[0].cpu().numpy()
+            self._sums["loss"] -= found[truth != IGNORE].sum(dtype=np.float64)
+            self._judge(truth, likely)
+
+    def compute(self) -> dict[str, float]:
+        """Return the loss and each metric, those in percent, over the images of all processes, which meet here."""
+        self._pooled.update(**self._sums)  # once: what is sent to a device is waited for
+        self._sums = {name: np.zeros_like(array) for name, array in self._sums.items()}
+        self._all = sums = self._pooled.compute()
+        hits, truth, predicted = (values[self._judged] for values in _overlaps(sums["pixels"]))
+        counted = sums["pixels"].sum()
+        return {
+            "loss": float(sums["loss"][0] / counted) if counted else np.nan,
+            "dice": _mean(dice_of(hits, truth, predicted)),
+            "iou": _mean(iou_of(hits, truth, predicted)),
+            "global_dice": float(dice_of(hits.sum(), truth.sum(), predicted.sum())),
+            "boundary_f": _mean(_boundaries(sums["boundaries"])[self._judged]),
+        }
+
+    def tables(self) -> Tables:
+        """Return "class", each class's overlaps, and "region size", see `size_table`, of the images that `compute` last judged."""
+        if self._all is None:
+            self.compute()
+        sums = self._all or {}
+        hits, truth, predicted = _overlaps(sums["pixels"])
+        columns = {
+            "dice": dice_of(hits, truth, predicted),
+            "iou": iou_of(hits, truth, predicted),
+            "boundary_f": _boundaries(sums["boundaries"]),
+        }
+        return {
+            "class": {
+                name: {**{column: _known(values[row]) for column, values in columns.items()}, "pixels": int(truth[row])}
+                for row, name in enumerate(self._classes)
+            },
+            "region size": size_table(sums["regions"], self._bounds, self._plan.region_sizes),
+        }
+
+    def _judge(self, truth: np.ndarray, likely: np.ndarray) -> None:
+        known = truth != IGNORE
+        for index in self._judged:
+            own, found = truth == index, (likely == index) & known
+            if own.any() or found.any():
+                self._sums["boundaries"][index] += boundary_score(own, found, known, self._plan.boundary_tolerance), 1
+                self._sums["regions"] += count_regions(own, found, self._bounds)
+
+
+def _overlaps(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return of each class the pixels that are found rightly, that there are, and that are predicted."""
+    return np.diag(pixels), pixels.sum(1), pixels.sum(0)
+
+
+def _boundaries(sums: np.ndarray) -> np.ndarray:
+    """Return each class's mean boundary score in percent over the images where it is in truth or prediction; NaN where it is in none."""
+    return np.where(sums[:, 1] > 0, 100 * sums[:, 0] / np.maximum(sums[:, 1], 1), np.nan)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of those that are numbers; NaN of none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,132 @@
+"""Segmentation: the class of every pixel, judged by the overlap of each class with the truth."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from senet.data.batch import Batch
+from senet.data.source import DataSource, open_data
+from senet.errors import UsageError
+from senet.models.create import model_from_recipe
+from senet.recipe import DataRecipe, ModelRecipe, Recipe, SegmentationRecipe
+from senet.results.metric import Metric
+from senet.tasks.image_task import network_outputs, noise_images
+from senet.tasks.segmentation.class_weights import class_weights
+from senet.tasks.segmentation.evaluator import MaskScores
+from senet.tasks.segmentation.losses import MaskLoss, loss_parts
+from senet.tasks.segmentation.prediction import PredictedMask
+from senet.tasks.segmentation.preparation import MaskPreparation
+from senet.tasks.segmentation.windows import Windows, mirrored_mean
+
+
+class Segmentation(MaskPreparation):
+    """One class a pixel, by cross-entropy and soft Dice unless a recipe says otherwise.
+
+    Args:
+        plan: loss, augmentation, evaluation and metrics.
+    """
+
+    metrics = (
+        Metric("dice", "Dice", "%"),
+        Metric("iou", "IoU", "%"),
+        Metric("global_dice", "global Dice", "%"),
+        Metric("boundary_f", "boundary F", "%"),
+    )
+
+    def __init__(self, plan: SegmentationRecipe) -> None:
+        super().__init__(plan)
+        given = plan.class_weights if isinstance(plan.class_weights, tuple) else None
+        self._loss = MaskLoss(loss_parts(plan.loss), given, plan.edge_weight, plan.focal_gamma)
+
+    def open(self, recipe: DataRecipe) -> DataSource:
+        """Return the images and masks that a recipe names, see `senet.data.source.open_data`."""
+        return open_data(recipe)
+
+    def build(self, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
+        """Return the recipe's network for the source's channels and classes; the loss weighs the classes as the source's masks ask.
+
+        Raises:
+            UsageError: for fewer than two classes, or another number of weights than of classes.
+        """
+        names = source.classes
+        if len(names) < 2:
+            raise UsageError(f"segmentation needs two classes or more, background being one, and {source.name} has {list(names)}")
+        weights = class_weights(self.plan.class_weights, source)
+        self._loss = MaskLoss(loss_parts(self.plan.loss), weights, self.plan.edge_weight, self.plan.focal_gamma)
+        return model_from_recipe(recipe, num_classes=len(names), in_channels=source.input.channels, device=device)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """Return the mean loss of logits (N, K, H, W) and masks (N, H, W), and its parts.
+
+        Raises:
+            UsageError: if the network gives no map of the masks' size.
+        """
+        if outputs.shape[2:] != targets.shape[1:]:
+            raise UsageError(
+                f"segmentation needs a network that gives a map of its input's size, such as unet; this one gives {_shape(outputs)} "
+                f"for masks of {_shape(targets)}"
+            )
+        return self._loss(outputs, targets)
+
+    def counts(self, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
+        """Count nothing beside the loss."""
+        return {}
+
+    def image_classes(self, batch: Batch) -> Tensor | None:
+        """Return None: an image has many classes."""
+        return None
+
+    def average(self, models: Sequence[nn.Module], images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+        """Return the logarithm of the mean probabilities over networks, and windows and mirror images if the recipe says so: float32.
+
+        Args:
+            models: the networks.
+            images: (N, C, H, W), which gives (N, K, H, W); or (C, H, W) each, of which those of one size are computed together, and
+                which give (K, H, W) each.
+        """
+        if isinstance(images, Tensor):
+            return self._average(models, images)
+        logs: list[Any] = [None] * len(images)
+        for shape in dict.fromkeys(image.shape for image in images):
+            places = [place for place, image in enumerate(images) if image.shape == shape]
+            for place, found in zip(places, self._average(models, torch.stack([images[place] for place in places])), strict=True):
+                logs[place] = found
+        return logs
+
+    def evaluator(self, source: DataSource, device: torch.device) -> MaskScores:
+        """Return a fresh evaluator of log-probabilities."""
+        return MaskScores(source.classes, self.plan, device)
+
+    def predict(self, outputs: Tensor, classes: Sequence[str] | None, *, top_k: int = 5) -> PredictedMask:
+        """Return the likeliest class of each pixel of one image, from its log-probabilities (1, K, H, W); unnamed classes are numbered."""
+        count = outputs.shape[1]
+        if classes and len(classes) != count:
+            raise UsageError(f"the weights name {len(classes)} classes, but the network has {count} outputs: their names are wrong")
+        mask = outputs[0].argmax(0).to(torch.uint8).cpu().numpy()
+        return PredictedMask(mask, tuple(classes) if classes else tuple(map(str, range(count))))
+
+    def noise(self, source: DataSource, count: int) -> Batch:
+        """Return noise of the size of a training crop, and masks whose classes come in turn."""
+        side, classes = source.input.size, len(source.classes)
+        masks = (torch.arange(count * side * side) % classes).to(torch.uint8).reshape(count, side, side)
+        return Batch(noise_images(source, count), masks, [])
+
+    def _average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
+        def probabilities(part: Tensor) -> Tensor:
+            shares = [network_outputs(model, part).float().softmax(1) for model in models]
+            return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
+
+        axes = range(2, images.ndim) if self.plan.flips else ()
+        windows = Windows(self.plan.window or max(images.shape[2:]), self.plan.overlap)
+        return windows.predict(mirrored_mean(probabilities, axes), images).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def create(recipe: Recipe) -> Segmentation:
+    """Return the task of a recipe."""
+    return Segmentation(recipe.segmentation)
+
+
+def _shape(values: Tensor) -> str:
+    return " x ".join(map(str, values.shape))

@@ -1,0 +1,137 @@
+"""Files of predictions: what a task predicts of an image, and a picture that shows it, named after the image."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from senet.atomic import replacing, write_text
+from senet.errors import UsageError
+from senet.jsontext import json_text
+from senet.tasks.task import Prediction
+from senet.text import printable
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """Image file to be predicted.
+
+    Args:
+        path: the file.
+        name: what names its files: its path below the folder that was asked for, or the file's own name.
+    """
+
+    path: str | Path
+    name: Path
+
+
+@dataclass(frozen=True)
+class PredictionFiles:
+    """Places where predictions are written, each file whole or not at all.
+
+    Args:
+        out: folder of what is predicted, in the task's own format, such as PNG for masks; JSON where it has none. None = nowhere.
+        overlay: folder of pictures (PNG) that show the prediction on its image; None = nowhere.
+        force: whether files that are there may be written over.
+        stems: path of an image -> its files' path below a folder, without suffix; see `planned`.
+    """
+
+    out: str | Path | None = None
+    overlay: str | Path | None = None
+    force: bool = False
+    stems: Mapping[str, Path] = field(default_factory=dict)
+
+    def planned(self, images: Sequence[ListedImage]) -> "PredictionFiles":
+        """Return the places with a name for each image's files.
+
+        Raises:
+            UsageError: if one is there already and may not be written over, or both folders are the same.
+        """
+        folders = [Path(folder) for folder in (self.out, self.overlay) if folder is not None]
+        if len({folder.resolve() for folder in folders}) < len(folders):
+            raise UsageError(f"predictions and pictures cannot both be written to {printable(folders[0], None)}: name two folders")
+        stems = {str(image.path): stem for image, stem in zip(images, distinct_stems([image.name for image in images]), strict=True)}
+        for folder in () if self.force else folders:
+            self._check_free(folder, stems)
+        return PredictionFiles(self.out, self.overlay, self.force, stems)
+
+    def write(self, path: str | Path, prediction: Prediction, image: Image.Image) -> dict[str, str]:
+        """Write the files of one prediction; return what each is -> where it is.
+
+        Args:
+            path: of the image, one of those that were planned.
+            prediction: what was predicted.
+            image: the image in RGB.
+
+        Raises:
+            UsageError: if a file has come to stand there since, or an image that was asked for would be written over.
+        """
+        written = {}
+        if self.out is not None:
+            suffix, write = getattr(prediction, "suffix", ".json"), getattr(prediction, "write", None)
+            target = self._target(self.out, path, suffix)
+            if write is None:
+                write_text(target, json_text(prediction.to_dict()) + "\n")
+            else:
+                with replacing(target) as temporary:
+                    write(temporary)
+            written["out"] = str(target)
+        if self.overlay is not None:
+            target = self._target(self.overlay, path, ".png")
+            with replacing(target) as temporary:
+                prediction.draw(image).save(temporary, "PNG")
+            written["overlay"] = str(target)
+        return written
+
+    def _target(self, folder: str | Path, image: str | Path, suffix: str) -> Path:
+        stem = self.stems[str(image)]
+        target = Path(folder, stem.parent, f"{stem.name}{suffix}")
+        if target.exists():
+            if not self.force:
+                raise _exists(target)
+            if any(target.samefile(other) for other in self.stems if Path(other).exists()):
+                raise UsageError(f"{printable(target, None)} is an image that was asked for, and is not written over; name another folder")
+        return target
+
+    def _check_free(self, folder: Path, stems: Mapping[str, Path]) -> None:
+        """Raise UsageError for the first file that is there under the name of an image, whatever its suffix."""
+        there = {path.parent: () for path in (folder / stem for stem in stems.values())}
+        entries = {parent: [entry.name for entry in parent.iterdir()] if parent.is_dir() else [] for parent in there}
+        taken = {(parent, name[:end]): name for parent, names in entries.items() for name in names for end in _dots(name)}
+        for stem in stems.values():
+            if found := taken.get(((folder / stem).parent, stem.name)):
+                raise _exists((folder / stem).with_name(found))
+
+
+def distinct_stems(names: Sequence[Path]) -> list[Path]:
+    """Return a path without suffix for each file, no two alike on any file system.
+
+    Files that differ in their suffix alone keep it (a.jpg and a.png), and others are numbered: a file may be asked for in two folders.
+    """
+    short = [name.with_suffix("") for name in names]
+    count = Counter(_folded(stem) for stem in short)
+    wanted = [stem if count[_folded(stem)] == 1 else name for stem, name in zip(short, names, strict=True)]
+    taken, chosen = Counter(map(_folded, wanted)), set[str]()
+    stems = []
+    for stem in wanted:
+        own, number = stem, 1
+        while _folded(own) in chosen or (number > 1 and taken[_folded(own)]):
+            number += 1
+            own = stem.with_name(f"{stem.name}-{number}")
+        chosen.add(_folded(own))
+        stems.append(own)
+    return stems
+
+
+def _folded(stem: Path) -> str:
+    return str(stem).casefold()
+
+
+def _dots(name: str) -> list[int]:
+    return [place for place, letter in enumerate(name) if letter == "." and place]
+
+
+def _exists(path: Path) -> UsageError:
+    return UsageError(f"{printable(path, None)} exists; name another folder, or --force (in Python: force=True) to write over files")
