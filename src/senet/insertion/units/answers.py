@@ -19,7 +19,7 @@ def is_answer(flow: Flow, kind: str, value: fx.Node) -> bool:
     """Return whether the result of a unit reaches the network's output with no layer of weights between, and is no map of features there.
 
     Features were normalised or rectified behind their last layer, and are not squashed. Residual and dense units make features of what
-    they take over, and are answers only where they are squashed, add to the network's own image, or have its size behind what enlarged them.
+    they take over, and are answers only where they are squashed, add to the network's own image, or have its size where maps are enlarged.
     """
     if flow.seen is None:
         return False

@@ -24,7 +24,7 @@ def encoder_units(flows: Sequence[Flow], skips: Sequence[WhereMade], others: Col
     Args:
         flows: the containers.
         skips: the maps that decoders join with enlarged ones.
-        others: units of other kinds: they are the blocks of an encoder that has some, and no others are looked for beyond what calls the decoder.
+        others: units of other kinds: an encoder that has some has no other blocks, and is looked through no further than its caller.
     """
     plain = not _before_last_skip(others, skips)
     found: dict[fx.Node, Unit] = {}

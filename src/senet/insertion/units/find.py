@@ -10,8 +10,9 @@ from senet.insertion.units.answers import is_answer
 from senet.insertion.units.chains import chain_units, depthwise_units
 from senet.insertion.units.concat import concat_units
 from senet.insertion.units.existing import gate_modules, recalibrates
+from senet.insertion.units.joints import skip_joints
 from senet.insertion.units.residual import residual_units, unknown_joints
-from senet.insertion.units.skips import skip_joints, skip_units
+from senet.insertion.units.skips import skip_units
 from senet.insertion.units.unit import Unit, inside
 from senet.surgery.flow import Flow
 from senet.surgery.probe import Probe

@@ -7,6 +7,7 @@ from torch import fx
 from senet.insertion.units.answers import is_answer
 from senet.insertion.units.concat import concatenated_maps
 from senet.insertion.units.encoders import WhereMade, encoder_units, is_conv_block
+from senet.insertion.units.joints import joined_skips, skip_joints, skips_as_elsewhere
 from senet.insertion.units.unit import Unit, all_users
 from senet.surgery.flow import Flow
 from senet.surgery.graph import operands
@@ -26,7 +27,7 @@ def skip_units(flows: Iterable[Flow], others: Collection[Unit] = ()) -> list[Uni
     decoders: list[Unit] = []
     joined: list[WhereMade] = []
     for flow in flows:
-        joints = {node: found for node in flow.nodes if (found := joined_skips(flow, node) or _skips_as_elsewhere(flow, node, skips))}
+        joints = {node: found for node in flow.nodes if (found := joined_skips(flow, node) or skips_as_elsewhere(flow, node, skips))}
         starts = {*joints, *(node for node in flow.nodes if flow.upsamples([node]))}
         for start in starts:
             unit = _decoder(flow, start, starts)
@@ -39,21 +40,6 @@ def skip_units(flows: Iterable[Flow], others: Collection[Unit] = ()) -> list[Uni
     return [*(unit for unit in encoders if unit.value not in values), *decoders]
 
 
-def skip_joints(flows: Iterable[Flow]) -> set[tuple[type, str]]:
-    """Return the concatenations and sums in forwards that join enlarged maps with others: class of the container, name of the node.
-
-    A class that joins enlarged maps in one place joins what its encoder and decoder share in all: the innermost of MONAI's nested joints
-    is around the block between encoder and decoder, where nothing is enlarged.
-    """
-    return {(type(flow.container.module), node.name) for flow in flows for node in flow.nodes if joined_skips(flow, node)}
-
-
-def _skips_as_elsewhere(flow: Flow, node: fx.Node, skips: Collection[tuple[type, str]]) -> list[fx.Node]:
-    """Return those of the maps joined by a node from which the others come, if the same forward joins skips elsewhere."""
-    parts = _joined(flow, node) if (type(flow.container.module), node.name) in skips else []
-    return [part for part in parts if all(part in flow.ancestors(other) for other in parts)]
-
-
 def _goes_on(unit: Unit, units: Iterable[Unit]) -> bool:
     """Return whether a decoder block goes on behind the joint that follows: there is a block that takes what a concatenation gives.
 
@@ -61,49 +47,17 @@ def _goes_on(unit: Unit, units: Iterable[Unit]) -> bool:
     """
     flow = unit.flow
     reader = flow.only_reader(unit.value)
-    behind = reader is not None and bool(concatenated_maps(flow, reader))
-    taken = (other for other in units if other is not unit and other.flow is flow and other.value is not unit.value)
-    if behind:
-        return any(reader in {*other.nodes, *(source for node in other.nodes for source in node.all_input_nodes)} for other in taken)
+    near = [other for other in units if other.flow is flow and other.value is not unit.value]
+    if reader is not None and concatenated_maps(flow, reader):
+        return any(reader in {*other.nodes, *(source for node in other.nodes for source in node.all_input_nodes)} for other in near)
     total = flow.sum_at(unit.value)
-    return (
-        total is not None and unit.nodes == {unit.value} and any(other.value in total.maps and other.kind == "decoder" for other in taken)
-    )
+    return total is not None and unit.nodes == {unit.value} and any(other.value in total.maps and other.kind == "decoder" for other in near)
 
 
 def _exchanges_scales(flow: Flow) -> bool:
     given = [node for node in flow.nodes if flow.name(node) == "getitem" and operands(node)[0].op == "placeholder"]
     returned = flow.output.args[0]
     return len(given) > 1 and isinstance(returned, tuple | list) and len(returned) == len(given)
-
-
-def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
-    """Return those of the maps joined by a node that were not enlarged since the last joint; empty unless another was."""
-    parts = _joined(flow, node)
-    enlarged = [part for part in parts if flow.upsamples(_nodes_since_merge(flow, part)) and not _is_vector(flow, part)]
-    return [part for part in parts if part not in enlarged] if enlarged else []
-
-
-def _joined(flow: Flow, node: fx.Node) -> list[fx.Node]:
-    total = flow.sum_at(node)
-    return concatenated_maps(flow, node) or ([] if total is None else list(total.maps))
-
-
-def _is_vector(flow: Flow, node: fx.Node) -> bool:
-    """Return whether a map has one place only: it is a mean over the places of a map that was enlarged."""
-    sides = flow.seen.shape(flow, node)[2:] if flow.seen is not None else ()
-    return bool(sides) and set(sides) == {1}
-
-
-def _nodes_since_merge(flow: Flow, node: fx.Node) -> list[fx.Node]:
-    """Return a node and what leads to it, back to the last sums and concatenations."""
-    nodes, queue = [], [node]
-    while queue:
-        current = queue.pop()
-        nodes.append(current)
-        if not concatenated_maps(flow, current) and flow.sum_at(current) is None:
-            queue += operands(current)
-    return nodes
 
 
 def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit | None:
