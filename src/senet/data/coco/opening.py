@@ -17,7 +17,7 @@ from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe import DataRecipe
 
-BACKGROUND = "background"
+UNSAID = "background"
 
 MakeMasks = Callable[[Sequence[Listing], np.ndarray, int, int], RawMasks]
 """(files of one split, which images of the first of them, the label of pixels that nothing says, largest width x height) -> their masks."""
@@ -78,7 +78,7 @@ def _classes(
         return MaskReading(label_map=recipe.label_map, ignore=None, max_pixels=recipe.max_pixels), None
     first = int(background)
     names = tuple(category.name for category in categories)
-    names = (BACKGROUND if BACKGROUND not in names else f"{BACKGROUND} (nothing)", *names) if background else names
+    names = (UNSAID if UNSAID not in names else f"{UNSAID} (nothing)", *names) if background else names
     if recipe.classes is not None and len(recipe.classes) != len(names):
         raise UsageError(f"data.classes names {len(recipe.classes)} classes, and the files have {len(names)}; say data.label_map, too")
     label_map: LabelMap = {unsaid: 0 if background else None, **{category.id: first + place for place, category in enumerate(categories)}}

@@ -20,7 +20,7 @@ from senet.errors import UsageError
 from senet.recipe import DataRecipe
 from senet.text import printable
 
-KINDS = ("instances", "stuff")
+SEMANTIC_FILES = ("instances", "stuff")
 """What files begin with; where both are there, their annotations are drawn together."""
 
 
@@ -30,7 +30,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
     Raises:
         UsageError: as `open_coco` does.
     """
-    return open_coco(recipe, KINDS, _masks, background=True)
+    return open_coco(recipe, SEMANTIC_FILES, _masks, background=True)
 
 
 class DrawnMasks:
