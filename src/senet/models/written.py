@@ -56,7 +56,7 @@ HYPERPARAMETER = replace(either(_VALUE, table(_KEY, either(_VALUE, table(_KEY, _
 OF_TYPE = {
     bool: FLAG,
     str: _WORD,
-    int: integer(1, WIDEST),
+    int: integer(1, 2048),  # as sides of kernels of volumes and as widths at once, bytes that 64 bits still count
     float: finite(0, 1),
     tuple: items(integer(1, WIDEST), high=64),
     NoneType: either(NULL, _WORD),
