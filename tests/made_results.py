@@ -1,6 +1,7 @@
 """Results built from small real numbers: CIFAR-like accuracies, not runs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from senet.analysis.excitation import GateCurve, Panel
 from senet.measuring.timing import Timing, ratio
@@ -8,6 +9,7 @@ from senet.recipe import Recipe, load_recipe
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.cost import Duration, VariantCost
 from senet.results.metric import Metric
+from senet.results.tables import Tables
 
 TOP1 = Metric("top1", "top-1", "%", accuracy=True)
 ENVIRONMENT = {"date": "2026-11-21 10:30", "device": "cpu, 2 threads", "python": "3.11.7", "torch": "2.15.0"}
@@ -21,6 +23,7 @@ def make_result(
     gates: bool = True,
     metric: Metric = TOP1,
     classes: Sequence[str] = "0123456789",
+    tables: bool = False,
 ) -> Result:
     """Return a result with these final values of the metric, one a seed, and all the rest made to fit."""
     seeds = tuple(range(len(next(iter(finals.values())))))
@@ -28,6 +31,8 @@ def make_result(
     variants = []
     for place, (label, values) in enumerate(finals.items()):
         runs = tuple(_run(seed, value, epochs, metric) for seed, value in zip(seeds, values, strict=True))
+        if tables:
+            runs = tuple(replace(run, tables=_tables(run, place, metric)) for run in runs)
         timing = Timing(tuple(wall * (1 + 0.08 * place) for wall in base.walls), base.cpus)
         taken, times = Duration.of(timing), ratio(timing, base)
         cost = VariantCost(269_722 + 2_600 * place, 40_550_000 + 9_000 * place, taken, taken, times, times)
@@ -45,6 +50,18 @@ def _run(seed: int, final: float, epochs: int, metric: Metric) -> SeedRun:
         values = [final * (1 + 3 * 0.6**epoch) for epoch in range(epochs)]
     history = {metric.column: (*values[:-1], final), "val_loss": tuple(2.3 * error / 90 + 0.02 for error in errors)}
     return SeedRun(seed, f"seed{seed}", history)
+
+
+def _tables(run: SeedRun, place: int, metric: Metric) -> Tables:
+    last = run.last(metric.column)
+    sizes = {"small (< 100 px)": last - 20 - 3.0 * place + 0.5 * run.seed, "large": last + 1.5 * place - 0.2 * run.seed}
+    rows = {name: {metric.name: value, "iou": value - 9, "pixels": 1200} for name, value in sizes.items()}
+    classes = {
+        "background": {metric.name: 99.0, "pixels": 100_000},
+        "nucleus": {metric.name: last, "pixels": 12_000},
+        "<i>vessel": {metric.name: None, "pixels": 0},
+    }
+    return {"class": classes, "region size": rows}
 
 
 def _panels(labels: Sequence[int]) -> tuple[Panel, ...]:

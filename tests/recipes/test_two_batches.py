@@ -1,4 +1,4 @@
-"""Every recipe's network is built; every way to train is taken for two batches of small photographs, by its own augmentation and loss."""
+"""Every recipe of classes builds its network; every way to train them takes two batches of small photographs, by its own loss."""
 
 import csv
 import shutil
@@ -13,7 +13,7 @@ from PIL import Image
 from conftest import read_tiles, write_cifar10
 from senet.data.places365 import CATEGORIES, LISTS
 from senet.models.create import model_from_recipe
-from senet.recipe import Recipe, list_recipes, load_recipe, override
+from senet.recipe import CLASSIFICATION, Recipe, list_recipes, load_recipe, override
 from senet.training.loop import train
 from senet.training.state import TrainingState
 
@@ -96,7 +96,7 @@ def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrainingState, "save", lambda *args: None)
 
 
-RECIPES = [load_recipe(name) for name in list_recipes() if name != "digits"]
+RECIPES = [recipe for recipe in map(load_recipe, list_recipes()) if recipe.name != "digits" and recipe.task == CLASSIFICATION]
 
 
 def first_of_each_training() -> list[str]:

@@ -8,20 +8,31 @@ from pathlib import Path
 import pytest
 
 from made_results import make_result
+from senet.measuring.numbers import mean_sd
+from senet.measuring.paired import paired_difference
 from senet.recipe import build_recipe
 from senet.report.page import notes, render, title
 from senet.results.comparison import Result
 from senet.results.metric import Metric
+from senet.results.tables import difference_words
 
 TWO = {"plain": [98.15, 97.98, 98.32], "SE": [98.65, 98.58, 98.92]}
 MANY = {"plain": [98.15, 97.98, 98.32], **{f"SE squeeze=max gate=hard_sigmoid, reduction {r}": [98.0, 98.5, 97.0 + r] for r in (1, 2)}}
 ERROR = Metric("error", "mean absolute error", higher_is_better=False, decimals=3)
 INK = make_result({"plain": [0.210, 0.200, 0.190], "SE": [0.110, 0.101, 0.090]}, metric=ERROR, classes=())
+DICE = Metric("dice", "Dice", "%")
+MASKS = make_result(
+    {"plain": [88.0, 88.4, 88.1], "sSE": [88.9, 88.8, 89.4], "cSE": [88.2, 88.1, 88.9], "scSE": [89.2, 89.0, 89.9]},
+    metric=DICE,
+    classes=("background", "nucleus"),
+    tables=True,
+)
 RESULTS = {
     "two": make_result(TWO),
     "many": make_result(MANY),
     "one seed": make_result({"plain": [98.0], "SE": [98.0]}, epochs=1),
     "ink": INK,
+    "masks": MASKS,
 }
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -78,6 +89,29 @@ def test_page_of_an_error_speaks_of_it_and_of_no_class() -> None:
         assert words in text
     for words in ("top-1", "Top-1", "point", "percent", "class<", "all classes", "a class", "One validation image"):
         assert words not in text
+
+
+def test_page_of_masks_tells_figures_by_part_and_no_share_of_images() -> None:
+    page = render(MASKS)
+    for words in (
+        "Dice % by class",
+        "Dice % by region size",
+        "Iou by region size",
+        "small (&lt; 100 px)",
+        "pixels 100,000",
+        "<td>\N{EN DASH}</td>",
+        "\N{EN DASH}: a seed has no figure",
+    ):
+        assert words in page
+    small = [[run.tables["region size"]["small (< 100 px)"]["dice"] for run in variant.runs] for variant in MASKS.variants]
+    difference = paired_difference(small[2], small[0])
+    assert difference_words(difference, DICE) in page
+    assert mean_sd(small[2]) in page
+    assert "points of Dice" in page
+    assert "<i>vessel" not in page
+    for words in ("One validation image", "accuracy after"):
+        assert words not in page
+    assert "Parts of the images" not in render(RESULTS["two"])
 
 
 def test_names_of_a_user_cannot_break_the_page() -> None:

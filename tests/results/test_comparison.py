@@ -103,3 +103,12 @@ def test_table_speaks_of_the_primary_metric() -> None:
     assert "0.2050 \u00b1 0.0071" in text
     assert "\u22120.0950" in text
     assert "top-1" not in text
+
+
+def test_tables_of_parts_survive_the_file(tmp_path: Path) -> None:
+    result = make_result({"plain": [88.0, 88.4], "SE": [88.9, 89.4]}, metric=Metric("dice", "Dice", "%"), tables=True)
+    (tmp_path / "result.json").write_text(json.dumps(result.to_dict(), allow_nan=False))
+    read = Result.read(tmp_path / "result.json")
+    assert read.tables == result.tables
+    assert read.tables["SE"][1]["class"]["nucleus"] == {"dice": 89.4, "pixels": 12_000}
+    assert "tables" not in json.dumps(make_result(TWO).to_dict())

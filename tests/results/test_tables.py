@@ -32,9 +32,10 @@ def test_one_evaluation_in_the_terminal() -> None:
 
 
 def test_columns_are_figures_and_counts_describe_the_row() -> None:
-    assert columns_of([tables(1.0, 2.0), {"class": {"a": {"pixels": 3}}}]) == {"region size": ("dice", "iou")}
+    other = {"class": {"a": {"pixels": 3, "dice": None, "up to": None}, "b": {"up to": 9, "dice": 2.5}}, "none": {"a": {"dice": None}}}
+    assert columns_of([tables(1.0, 2.0), other]) == {"region size": ("dice", "iou"), "class": ("dice",)}
     small, large = cells_of(RUNS, "region size", "dice")
-    assert (small.row, small.described, large.row) == ("small", "1,200 pixels", "large")
+    assert (small.row, small.described, large.row) == ("small", "pixels 1,200", "large")
     assert large.values == {"plain": (80.0, 81.0, 82.0), "cSE": (83.0, 83.5, 84.0)}
     assert large.difference("cSE", "plain") == paired_difference([83.0, 83.5, 84.0], [80.0, 81.0, 82.0])
 

@@ -36,7 +36,7 @@ class ImageFiles:
         self.targets = targets
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.paths)
 
     def read(self, index: int) -> Image.Image:
         """Return image `index` as RGB, or raise UnreadableImageError."""

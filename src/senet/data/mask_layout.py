@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from senet.data.image_file import open_regular
-from senet.data.image_tree import LeftOut, image_files, sub_folders
+from senet.data.image_tree import EXAMPLES, LeftOut, image_files, sub_folders
 from senet.errors import UsageError
 from senet.text import printable
 
@@ -123,7 +123,7 @@ def _pairs(root: Path, images: str, masks: str, left_out: LeftOut) -> Pairs:
         f"masks of {len(labels)} have no image in {printable(images)}": [path for name, path in found.items() if name not in pictures],
     }
     if any(alone.values()):
-        said = "; ".join(f"{len(paths)} {what}: {_few(paths)}" for what, paths in alone.items() if paths)
+        said = "; ".join(f"{len(paths)} {what}: {few(paths)}" for what, paths in alone.items() if paths)
         raise UsageError(f"{root}: {said}; image and mask must have the same name, whatever their suffixes; add or remove them")
     names = sorted(pictures)
     files, partners = (np.array([os.fsencode(os.path.relpath(part[name], root)) for name in names]) for part in (pictures, found))
@@ -190,9 +190,11 @@ def _listed(path: Path, places: Mapping[str, int]) -> list[int]:
         lines = [os.fsdecode(line.strip()) for line in file.read(LARGEST_LIST).splitlines() if line.strip()]
     found = [places.get(line, places.get(PurePath(line).with_suffix("").as_posix())) for line in lines]
     if missing := [line for line, place in zip(lines, found, strict=True) if place is None]:
-        raise UsageError(f"{path}: {len(missing)} of {len(lines)} images that it lists are not there: {_few(missing)}")
+        raise UsageError(f"{path}: {len(missing)} of {len(lines)} images that it lists are not there: {few(missing)}")
     return list(dict.fromkeys(place for place in found if place is not None))
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(printable(name) for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def few(names: Sequence[str]) -> str:
+    """Return the first of some names in words, and how many more there are."""
+    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
+    return ", ".join(printable(name) for name in names[:EXAMPLES]) + more

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from zlib import crc32
 
 import numpy as np
 from rich.progress import Progress
 
 from senet.data.fingerprint import evenly_spread
-from senet.data.image_file import TRANSPOSING, ImageReading, open_image, open_regular, orientation
+from senet.data.folder import ImageFiles
+from senet.data.image_file import TRANSPOSING, open_image, open_regular, orientation
 from senet.data.kept import Arrays, kept_arrays
-from senet.data.masks import COLOUR, MaskReading, as_colour, distinct, read_raw_mask
+from senet.data.masks import COLOUR, MaskReading, as_colour, distinct
 from senet.data.source import UnreadableImageError
 from senet.errors import UsageError
 from senet.terminal import Terminal
-from senet.text import printable
 
 IGNORED = -1
 """Label of pixels that a label map says to ignore."""
@@ -33,6 +33,28 @@ MOST_LABELS = 1024
 
 THREADS = 8
 Answer = TypeVar("Answer")
+
+
+class RawMasks(Protocol):
+    """Masks before their labels become classes, read one at a time, by several threads."""
+
+    def __len__(self) -> int: ...
+
+    def labels(self, index: int) -> np.ndarray:
+        """Return the labels of mask `index`, (H, W) of some integer type, or raise UnreadableImageError."""
+        ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return width and height of mask `index` without reading it; zeros if it cannot be read."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """Return the name by which a user finds mask `index`."""
+        ...
+
+    def state(self) -> str:
+        """Return what changes when a file of the masks does, without reading them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,51 +97,44 @@ class MaskScan:
 LIKE = {entry.name: "u" if entry.name == "checksums" else "i" for entry in fields(MaskScan)}
 
 
-def scan_masks(root: Path, paths: np.ndarray, masks: np.ndarray, reading: ImageReading, mask_reading: MaskReading) -> MaskScan:
+def scan_masks(images: ImageFiles, masks: RawMasks, reading: MaskReading) -> MaskScan:
     """Look at all masks, unless that was done before and neither names, sizes nor times of their files have changed.
 
     Args:
-        root: the folder that the paths are below.
-        paths: (N,) bytes, the images.
-        masks: (N,) bytes, their masks.
-        reading: how images are read.
-        mask_reading: how masks are read; its `classes` are not asked for.
+        images: N images.
+        masks: their masks.
+        reading: how masks are read; its `classes` are not asked for.
 
     Raises:
         UsageError: for masks of another size than their image, and for more than `MOST_LABELS` labels.
     """
-    digest = hashlib.sha256()
-    for part in (paths, masks):
-        digest.update(repr((str(root.resolve()), part.tolist(), _times(root, part))).encode())
-    digest.update(repr((reading.max_pixels, mask_reading, sorted((mask_reading.label_map or {}).items(), key=str))).encode())
+    label_map = sorted((reading.label_map or {}).items(), key=str)
+    parts = (file_states(images.root, images.paths), masks.state(), images.reading.max_pixels, replace(reading, label_map=None), label_map)
 
     def look() -> Arrays:
-        sizes, mask_sizes = (_sizes(root, part, reading.max_pixels) for part in (paths, masks))
-        _check_sizes(root, masks, sizes, mask_sizes)
-        return {**_labels(root, masks, mask_reading), "sizes": sizes, "mask_sizes": mask_sizes}
+        every = range(len(images))
+        looks = {"sizes": lambda index: header_size(images.path(index), images.reading.max_pixels), "mask_sizes": masks.size}
+        sizes = {what: np.array(list(_each(what, ask, every)), np.int64).reshape(-1, 2) for what, ask in looks.items()}
+        _check_sizes(masks, **sizes)
+        return {**_labels(masks, reading), **sizes}
 
-    return MaskScan(**kept_arrays(f"masks-{digest.hexdigest()[:32]}", LIKE, look))
+    return MaskScan(**kept_arrays(f"masks-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}", LIKE, look))
 
 
-def _times(root: Path, paths: np.ndarray) -> list[tuple[int, int]]:
-    """Return size in bytes and time of change of up to ten thousand files."""
-    found = []
+def file_states(root: Path, paths: np.ndarray) -> str:
+    """Return a digest of where files are, what they are called, and size and time of change of up to ten thousand of them."""
+    states: list[object] = [str(root.resolve()), paths.tolist()]
     for index in evenly_spread(len(paths)):
         try:
-            facts = os.stat(root / os.fsdecode(paths[index]))  # noqa: PTH116 - os.stat of thousands
-            found.append((facts.st_size, facts.st_mtime_ns))
+            facts = os.stat(root / os.fsdecode(paths[index]))  # noqa: PTH116 - of thousands
+            states.append((facts.st_size, facts.st_mtime_ns))
         except OSError:
-            found.append((-1, -1))
-    return found
+            states.append(None)
+    return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
-def _sizes(root: Path, paths: np.ndarray, max_pixels: int) -> np.ndarray:
-    names = [os.fsdecode(path) for path in paths.tolist()]
-    return np.array(list(_each("sizes", lambda name: _size(root / name, max_pixels), names)), np.int64).reshape(-1, 2)
-
-
-def _size(path: Path, max_pixels: int) -> tuple[int, int]:
-    """Return width and height of an image as it is upright, by its header; zeros if it cannot be read."""
+def header_size(path: Path, max_pixels: int) -> tuple[int, int]:
+    """Return width and height of an image file as it is upright, by its header; zeros if it cannot be read."""
     try:
         with open_regular(path) as file, open_image(file, max_pixels) as image:
             said = image.format != "PNG" or "exif" in image.info  # else Pillow decodes the pixels to look behind them
@@ -128,31 +143,27 @@ def _size(path: Path, max_pixels: int) -> tuple[int, int]:
         return 0, 0
 
 
-def _check_sizes(root: Path, masks: np.ndarray, sizes: np.ndarray, mask_sizes: np.ndarray) -> None:
+def _check_sizes(masks: RawMasks, sizes: np.ndarray, mask_sizes: np.ndarray) -> None:
     known = sizes.any(axis=1) & mask_sizes.any(axis=1)
     wrong = np.flatnonzero(known & (sizes != mask_sizes).any(axis=1))
     if len(wrong):
         (width, height), (other, high) = sizes[wrong[0]], mask_sizes[wrong[0]]
         raise UsageError(
-            f"{root}: {len(wrong)} of {len(masks)} masks have another size than their image, such as "
-            f"{printable(os.fsdecode(bytes(masks[wrong[0]])))}: {other} x {high}, and its image {width} x {height}"
+            f"{len(wrong)} of {len(masks)} masks have another size than their image, such as {masks.describe(int(wrong[0]))}: "
+            f"{other} x {high}, and its image {width} x {height}"
         )
 
 
-def _labels(root: Path, masks: np.ndarray, reading: MaskReading) -> Arrays:
+def _labels(masks: RawMasks, reading: MaskReading) -> Arrays:
     """Read all masks: the arrays of a `MaskScan` but the sizes."""
     together: dict[int, Counter[int]] = defaultdict(Counter)
     images: Counter[int] = Counter()
     first: dict[int, int] = {}
     single, checksums, unreadable = [], [], []
-    names = [os.fsdecode(path) for path in masks.tolist()]
-    for index, found in enumerate(_each("labels of masks", lambda name: _counts(root / name, reading), names)):
+    for index, found in enumerate(_each("labels", lambda index: _counts(masks, index, reading), range(len(masks)))):
+        counts, checksum = found or ({}, 0)
         if found is None:
             unreadable.append(index)
-            single.append(SEVERAL)
-            checksums.append(0)
-            continue
-        counts, checksum = found
         for label in counts:
             together[label].update(counts)
             images[label] += 1
@@ -160,23 +171,23 @@ def _labels(root: Path, masks: np.ndarray, reading: MaskReading) -> Arrays:
         single.append(next(iter(counts)) if len(counts) == 1 else SEVERAL)
         checksums.append(checksum)
         if len(together) > MOST_LABELS:
-            raise UsageError(_too_many(f"{root}: the masks up to {printable(names[index])}", reading, sorted(together)))
+            raise UsageError(_too_many(f"the masks up to {masks.describe(index)}", reading, sorted(together)))
     labels = sorted(together)
     return {
         "labels": np.array(labels, np.int64),
         "images": np.array([images[label] for label in labels], np.int64),
         "first": np.array([first[label] for label in labels], np.int64),
-        "together": np.array([[together[one][other] for other in labels] for one in labels], np.int64).reshape(len(labels), -1),
+        "together": np.array([[together[one][other] for other in labels] for one in labels], np.int64).reshape(len(labels), len(labels)),
         "single": np.array(single, np.int64),
         "checksums": np.array(checksums, np.uint32),
         "unreadable": np.array(unreadable, np.int64),
     }
 
 
-def _counts(path: Path, reading: MaskReading) -> tuple[dict[int, int], int] | None:
+def _counts(masks: RawMasks, index: int, reading: MaskReading) -> tuple[dict[int, int], int] | None:
     """Return the labels of a mask with their pixels, and a checksum of it; None if it cannot be read."""
     try:
-        labels = read_raw_mask(path, reading)
+        labels = masks.labels(index)
     except UnreadableImageError:
         return None
     found: Counter[int] = Counter()
@@ -193,12 +204,13 @@ def _too_many(what: str, reading: MaskReading, labels: Sequence[int]) -> str:
     return f"{what} hold {len(labels)} labels ({labels[0]} to {labels[-1]}); if they number objects, set data.masks to instances"
 
 
-def _each(what: str, ask: Callable[[str], Answer], names: Sequence[str]) -> Iterator[Answer]:
-    """Yield the answer for each name, in order, of some threads (Pillow decodes outside of Python's lock); a terminal sees a bar."""
+def _each(what: str, ask: Callable[[int], Answer], indices: Sequence[int]) -> Iterator[Answer]:
+    """Yield the answer for each index, in order, of some threads (Pillow decodes outside of Python's lock); a terminal sees a bar."""
     terminal = Terminal(stderr=True)
     threads = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
     try:
         with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
-            yield from bar.track(threads.map(ask, names), total=len(names), description=what)
+            description = f"looking at masks: {what.replace('_', ' ')}"
+            yield from bar.track(threads.map(ask, indices), total=len(indices), description=description)
     finally:
         threads.shutdown(cancel_futures=True)  # else Ctrl-C waits for all

@@ -8,7 +8,7 @@ import numpy as np
 
 from senet.data.fingerprint import fingerprint
 from senet.data.kept import Arrays, kept_arrays
-from senet.data.mask_files import MaskedImageFiles
+from senet.data.mask_files import MaskedImages
 from senet.data.mask_scan import IGNORED
 from senet.data.masks import IGNORE, distinct
 from senet.data.source import ImageSet, UnreadableImageError
@@ -48,7 +48,7 @@ def mask_statistics(images: ImageSet, classes: int) -> MaskStatistics:
         images: their targets are masks, (H, W) uint8; one that cannot be read is left out.
         classes: number of classes.
     """
-    if isinstance(images, MaskedImageFiles):
+    if isinstance(images, MaskedImages):
         return _of_scan(images, classes)
     name = hashlib.sha256(repr((fingerprint(images), classes)).encode()).hexdigest()[:32]
     return MaskStatistics(**kept_arrays(f"classes-{name}", {"pixels": "i", "images": "i", "image_pixels": "i"}, _counting(images, classes)))
@@ -71,7 +71,7 @@ def _counting(images: ImageSet, classes: int) -> Callable[[], Arrays]:
     return count
 
 
-def _of_scan(images: MaskedImageFiles, classes: int) -> MaskStatistics:
+def _of_scan(images: MaskedImages, classes: int) -> MaskStatistics:
     scan = images.scan
     pixels, held, image_pixels = (np.zeros(classes, np.int64) for _ in range(3))
     known = np.flatnonzero((scan.labels != IGNORED) & (scan.labels < classes))

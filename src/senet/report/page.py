@@ -1,6 +1,6 @@
 """Put the page together: sentences, table and figures of a result in one HTML file that needs nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import fmean
@@ -15,9 +15,11 @@ from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
 from senet.report.differences import difference_chart
 from senet.report.excitations import class_chart, gate_range, spread_chart
+from senet.report.parts import PartTable, part_tables
 from senet.report.svg import Drawing, series
 from senet.results.comparison import Result, VariantResult
 from senet.results.summary import interval, verdict
+from senet.results.tables import NONE
 from senet.text import printable_lines
 
 ALL_IMAGES = ("all images",)
@@ -69,6 +71,8 @@ def render(result: Result) -> str:
             _svg(learning_chart(result, "val_loss", "Validation loss", floor=0.0)),
         ],
         costs=_svg(cost_chart(result)),
+        parts=[_parts(tables) for tables in part_tables(result)],
+        absent=NONE,
         by_class=bool(result.data.classes),
         excitations=[_excitations(result, variant) for variant in gated],
         notes=notes(result),
@@ -131,6 +135,11 @@ def _excitations(result: Result, variant: VariantResult) -> dict[str, Any]:
         "classes": [_svg(class_chart(panel, names, gates)) for panel in variant.excitations],
         "spread": [_svg(spread_chart(panel, names, gates)) for panel in variant.excitations],
     }
+
+
+def _parts(tables: Sequence[PartTable]) -> dict[str, Any]:
+    first, *others = tables
+    return {"first": first, "chart": None if first.chart is None else _svg(first.chart), "others": others}
 
 
 def _changes(changes: Mapping[str, Any]) -> str:

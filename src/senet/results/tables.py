@@ -52,18 +52,17 @@ class Cell:
 
     @property
     def described(self) -> str:
-        """The counts in words: "123 pixels, 4 images"."""
-        return ", ".join(f"{count:,} {column}" for column, count in self.counts.items())
+        """The counts in words: "pixels 1,234, images 4"."""
+        return ", ".join(f"{column} {count:,}" for column, count in self.counts.items())
 
 
 def columns_of(runs: Sequence[Tables]) -> dict[str, tuple[str, ...]]:
     """Return name of each table of some runs -> its columns of figures, in the order in which they are first met."""
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, dict[str, bool]] = {}
     for name, _, column, value in (entry for run in runs for entry in _entries(run)):
         columns = found.setdefault(name, {})
-        if not isinstance(value, int):
-            columns[column] = None
-    return {name: tuple(columns) for name, columns in found.items() if columns}
+        columns[column] = columns.get(column, False) or isinstance(value, float)
+    return {name: figures for name, columns in found.items() if (figures := tuple(column for column in columns if columns[column]))}
 
 
 def cells_of(runs: Mapping[str, Sequence[Tables]], name: str, column: str) -> list[Cell]:

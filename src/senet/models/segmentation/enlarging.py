@@ -27,6 +27,8 @@ class Interpolation(nn.Module):
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Enlarge (N, C, h, w) and keep the first `size` positions of it."""
+        if self.mode == "nearest":  # which takes the same positions for these sides, and leaves nothing to crop
+            return F.interpolate(x, list(size), mode=self.mode)
         return crop(F.interpolate(x, scale_factor=2.0, mode=self.mode), size)
 
     def extra_repr(self) -> str:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from senet.data.source import DataSource, UnreadableImageError
+from senet.data.mask_statistics import MaskStatistics, mask_statistics
+from senet.data.source import DataSource
 from senet.errors import UsageError
 
 
@@ -10,7 +11,7 @@ def class_weights(wanted: str | tuple[float, ...] | None, source: DataSource) ->
     """Return the weight of each class.
 
     Args:
-        wanted: the weights themselves; None; or how they follow from the masks, see `senet.recipe.SegmentationRecipe`.
+        wanted: the weights themselves; None; or how they follow from the masks, a name of `WEIGHTINGS`.
         source: the images and masks.
 
     Raises:
@@ -20,37 +21,16 @@ def class_weights(wanted: str | tuple[float, ...] | None, source: DataSource) ->
         raise UsageError(f"segmentation.class_weights has {len(wanted)} numbers, and {source.name} has {len(source.classes)} classes")
     if not isinstance(wanted, str):
         return wanted
-    pixels, seen = class_pixels(source)
-    return WEIGHTINGS_BY_NAME[wanted](pixels, seen)
+    return tuple(WEIGHTINGS[wanted](mask_statistics(source.train, len(source.classes))).tolist())
 
 
-def class_pixels(source: DataSource) -> tuple[np.ndarray, np.ndarray]:
-    """Return of each class its pixels, and all pixels of the training images that have it: (K,) int64; unreadable masks are left out."""
-    count = len(source.classes)
-    pixels, seen = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for index in range(len(source.train)):
-        try:
-            found = np.bincount(np.asarray(source.train.targets[index]).ravel(), minlength=count)[:count]
-        except UnreadableImageError:
-            continue
-        pixels += found
-        seen += np.where(found > 0, found.sum(), 0)
-    return pixels, seen
+def floored_median_count(statistics: MaskStatistics) -> np.ndarray:
+    """Return the median pixel count // each class's own, (C,), as `estimate_weights_mfb` of AI-Med: 0 for what is commoner, or absent."""
+    there = statistics.pixels > 0
+    weights = np.zeros(len(there))
+    weights[there] = np.median(statistics.pixels[there]) // statistics.pixels[there] if there.any() else ()
+    return weights
 
 
-def median_frequency(pixels: np.ndarray, seen: np.ndarray) -> tuple[float, ...]:
-    """Return the median of the classes' frequencies over each one's own; 0 for a class that has no pixel."""
-    frequency = pixels / np.maximum(seen, 1)
-    there = pixels > 0
-    median = np.median(frequency[there]) if there.any() else 1.0
-    return tuple(np.where(there, median / np.where(there, frequency, 1.0), 0.0).tolist())
-
-
-def ai_med(pixels: np.ndarray, seen: np.ndarray) -> tuple[float, ...]:
-    """Return the median pixel count // each class's own, as AI-Med's `estimate_weights_mfb` does; 0 for a class that has no pixel."""
-    there = pixels > 0
-    median = np.median(pixels[there]) if there.any() else 1.0
-    return tuple(np.where(there, median // np.where(there, pixels, 1), 0.0).tolist())
-
-
-WEIGHTINGS_BY_NAME = {"median_frequency": median_frequency, "ai_med": ai_med}
+WEIGHTINGS = {"median_frequency": MaskStatistics.median_frequency_weights, "ai_med": floored_median_count}
+"""Name in a recipe -> the weights that follow from how often classes occur."""

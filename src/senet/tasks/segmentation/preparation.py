@@ -47,7 +47,8 @@ class CropTransform:
             if plan.elastic:
                 scale = np.array([window.height, window.width])[:, None, None] / size
                 points = points + scale * elastic_shift(size, plan.elastic, plan.elastic_grid, random)
-            values, classes = sampled_image(image, points, self.spec, jitter), sampled_mask(mask, points)
+            values = sampled_image(image, points, window.step(size), self.spec, jitter)
+            classes = sampled_mask(mask, points)
         values = change_intensity(values, plan, random)
         if data.cutout:
             values, classes = _with_hole(values, classes, data.cutout, random)
