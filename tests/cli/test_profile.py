@@ -88,6 +88,11 @@ def test_one_number_is_the_side_of_an_image(capsys):
     tree = json.loads(capsys.readouterr().out)
     assert tree["input_size"] == [1, 3, 24, 24]
     assert tree["latency"]["median"] > 0
+    assert main(["profile", "scse_unet", "--input-size", "1024", "--no-latency", "--json"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["input_size"] == [1, 3, 1024, 1024]
+    assert tree["latency"] is None
+    assert tree["activation_bytes"] > tree["plain"]["activation_bytes"] > 2e9
     volume = ["--model.options.width", "4", "--model.options.depth", "1", "--input-size", "1,3,6,8,4", "--json"]
     assert main(["profile", "scse_unet3d", *volume]) == 0
     assert json.loads(capsys.readouterr().out)["input_size"] == [1, 3, 6, 8, 4]

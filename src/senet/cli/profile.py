@@ -23,6 +23,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--batch-size", type=int, help="images in the batch")
     parser.add_argument("--device", default="cpu", help="where to measure, such as cuda")
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's own choice")
+    parser.add_argument("--no-latency", action="store_true", help="count only, which takes neither time nor memory for large images")
     add_code(parser)
     add_json(parser)
     parser.takes_recipe = True
@@ -48,7 +49,8 @@ def run(args: Namespace) -> int:
     with Terminal(stderr=True).status(literal(f"building {args.network}")) as status:
         model, own_size = _network(args.network, args.changes, device)
         n, *image = size or (1, *_image(args.network, own_size, side))
-        result = profile(model, (args.batch_size or n, *image), status=lambda what: status.update(literal(f"{args.network}: {what}")))
+        shape = (args.batch_size or n, *image)
+        result = profile(model, shape, latency=not args.no_latency, status=lambda what: status.update(literal(f"{args.network}: {what}")))
     show(result, as_json=args.json)
     return 0
 

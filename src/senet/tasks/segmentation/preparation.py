@@ -18,6 +18,7 @@ from senet.recipe import DataRecipe, SegmentationRecipe
 from senet.spec import InputSpec
 from senet.tasks.segmentation.crops import draw_window, elastic_shift
 from senet.tasks.segmentation.intensity import change_intensity
+from senet.tasks.segmentation.patches import PatchTransform
 from senet.tasks.segmentation.sampling import cut_image, cut_mask, network_values, sampled_image, sampled_mask
 
 
@@ -77,8 +78,8 @@ class MaskPreparation:
         self.plan = plan
 
     def train_transform(self, recipe: DataRecipe, spec: InputSpec) -> TrainPair:
-        """Return (image, mask, random numbers) -> ((C, size, size) float32, (size, size) uint8)."""
-        return CropTransform(recipe, self.plan, spec)
+        """Return (image, mask, random numbers) -> ((C, size, size) float32, (size, size) uint8); of patches, all of three dimensions."""
+        return (CropTransform if recipe.volumes.patch is None else PatchTransform)(recipe, self.plan, spec)
 
     def eval_transform(self, spec: InputSpec, views: Views) -> EvalPair:
         """Return (image, mask) -> ((C, H, W) float32, (H, W) uint8 or None), the whole image.

@@ -88,16 +88,16 @@ def cropped(image: Any, box: Box) -> Any:
 
 
 def network_values(image: Any, spec: InputSpec, jitter: np.ndarray | None = None) -> Tensor:
-    """Return the values of an image as the network sees them: (C, H, W) float32.
+    """Return the values of an image as the network sees them: (C, H, W) float32, of a volume (D, H, W, C) as (C, D, H, W).
 
     Raises:
         UnreadableImageError: for an array of other channels, or an image of more than 8 bits whose range nothing says.
     """
     if not isinstance(image, np.ndarray):
         return torch.from_numpy(normalise_pixels(image, spec, jitter))
-    if image.ndim != 3 or image.shape[2] != spec.channels:
+    if image.ndim not in (3, 4) or image.shape[-1] != spec.channels:
         raise UnreadableImageError(f"an array of shape {image.shape}, where (H, W, {spec.channels}) is expected")
-    values = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32))
+    values = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0), np.float32))
     return values if jitter is None else values + torch.from_numpy(per_channel(jitter / (255 * np.array(spec.std))))
 
 
