@@ -190,7 +190,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], tuple[str, .
     ),
     "dictionary": (Mapped, ("encoder.a.2", "encoder.b.2"), ("decoder.x.2", "decoder.y.2")),
     "stack": (Stack, ("downs.0.2", "downs.1.2"), ("ups.0.2", "ups.1.2")),
-    "nested": (nested, ("0.2",), ("1", "1.below.1.2")),
+    "nested": (nested, ("0.2",), ("1.below.1.2",)),
     "places of maxima": (Unpooled, ("a.2", "b.2"), ("c.2", "d.2")),
     "no skips": (autoencoder, ("0.2", "1.2"), ("4", "6")),
     "smp, VGG": (

@@ -21,6 +21,9 @@ SOURCES = {
     "folder": "senet.data.folder",
     "places365": "senet.data.places365",
     "masks": "senet.data.mask_folder",
+    "coco_semantic": "senet.data.coco.semantic",
+    "coco_panoptic": "senet.data.coco.panoptic",
+    "volumes": "senet.data.volumes.source",
 }
 """The home module of each source; its `open_source(recipe)` returns a `DataSource`, as a function of a user's file does."""
 
@@ -122,6 +125,7 @@ class DataSource:
         input: size, channels and normalisation of what the network sees.
         notes: what a user should know of the images, one line each: what was left out.
         palette: (red, green, blue) to show each class in; None = nothing says so.
+        patch: slices, rows and columns of what a network of three dimensions is trained on; None = images have two.
     """
 
     name: str
@@ -131,6 +135,7 @@ class DataSource:
     input: InputSpec
     notes: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] | None = None
+    patch: tuple[int, int, int] | None = None
 
 
 def open_data(recipe: DataRecipe) -> DataSource:

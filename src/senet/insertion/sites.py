@@ -216,7 +216,7 @@ def _once(sites: list[Site]) -> list[Site]:
 def _notes(found: Survey, existing: str, faults: list[str]) -> tuple[str, ...]:
     already = f"{len(found.recalibrated)} units recalibrate already and are left alone; existing='add' gives them a block too"
     noted = [already] if found.recalibrated and existing == "skip" else []
-    return (*noted, *(f"left out: {fault}" for fault in faults), *_not_understood(found))
+    return (*noted, *(f"left out: {fault}" for fault in dict.fromkeys(faults)), *_not_understood(found))
 
 
 def _not_understood(found: Survey) -> Iterator[str]:

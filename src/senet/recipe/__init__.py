@@ -18,6 +18,7 @@ from senet.recipe.tree import (
     check_ranges,
 )
 from senet.recipe.values import parse_text
+from senet.recipe.volumes import VolumeRecipe
 from senet.recipe.yaml_text import parse_yaml
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ScheduleRecipe",
     "SegmentationRecipe",
     "TrainingRecipe",
+    "VolumeRecipe",
     "annotated_recipe",
     "build_recipe",
     "check_code_of",

@@ -165,6 +165,8 @@ def _says_nothing(tree: Any) -> bool:
 
 def _overridden(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     sections = {name: {**base[name], **value} for name, value in fields.items() if _are_sections(value, base.get(name))}
+    if "data" in sections and _are_sections(*(part["data"].get("volumes") for part in (base, fields))):
+        sections["data"]["volumes"] = {**base["data"]["volumes"], **fields["data"]["volumes"]}
     return {**base, **fields, **sections}
 
 

@@ -13,6 +13,7 @@ from senet.file_kind import user_path
 from senet.recipe.names import check_run_name
 from senet.recipe.plain_tree import plain_tree
 from senet.recipe.segmentation import SegmentationRecipe
+from senet.recipe.volumes import VolumeRecipe
 from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
 from senet.userfile import in_user_file
@@ -57,8 +58,8 @@ class DataRecipe:
     """Images, and the way they are augmented and batched.
 
     Args:
-        name: the source of the images: digits, cifar10, cifar100, folder, places365, masks, coco_panoptic, coco_semantic, or a function of
-            your own, path/to/file.py:function.
+        name: the source of the images: digits, cifar10, cifar100, folder, places365, masks, coco_panoptic, coco_semantic, volumes, or a
+            function of your own, path/to/file.py:function.
         root: folder of the images; digits needs none.
         download: fetch what is missing into root (CIFAR only).
         num_classes: number of classes that must be found; null = whatever the source has.
@@ -91,6 +92,7 @@ class DataRecipe:
         label_map: label of a mask -> class, or null to ignore it; "others" stands for all labels that it does not name.
         ignore_index: label of a mask that is ignored; null = 255, but in masks that hold 0 and 255 alone, where 255 is class 1.
         val_share: share of the images that are held out where a folder does not say which are.
+        volumes: what becomes of NIfTI volumes.
     """
 
     name: str = "digits"
@@ -123,6 +125,7 @@ class DataRecipe:
     label_map: dict[int | Literal["others"], int | None] | None = None
     ignore_index: int | None = None
     val_share: float = 0.2
+    volumes: VolumeRecipe = VolumeRecipe()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,7 @@ class Recipe:
         check_ranges("", self)
         for section in ("data", "optim", "schedule", "training", "segmentation"):
             check_ranges(section, getattr(self, section))
+        check_ranges("data.volumes", self.data.volumes)
         plain_tree(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -279,6 +283,9 @@ RANGES = {
     "data.max_corrupt": (0, 1),
     "data.ignore_index": (0, 2**16 - 1),
     "data.val_share": (0, 1),
+    "data.volumes.empty": (0, 1),
+    "data.volumes.patches": (1, LARGEST_COUNT),
+    "data.volumes.max_voxels": (1, 2**33),
     "optim.lr": (0, 1e6),
     "optim.momentum": (0, 1),
     "optim.weight_decay": (0, 1e6),
@@ -339,9 +346,10 @@ ADDED = (
     ("data", "label_map"),
     ("data", "ignore_index"),
     ("data", "val_share"),
+    ("data", "volumes"),
     *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
 )
 """(section, field) of what has a part in a digest only where it is not at its default."""
 
-ROOT_DECIDES = ("folder", "places365", "masks", "coco_panoptic", "coco_semantic")
+ROOT_DECIDES = ("folder", "places365", "masks", "coco_panoptic", "coco_semantic", "volumes")
 """The sources whose root says which images they are; elsewhere the name alone does."""

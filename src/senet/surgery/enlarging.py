@@ -36,7 +36,7 @@ class Enlarging(TorchFunctionMode):
 
         The latter is told by shapes alone, so the channels must be as many as before: else it permutes axes.
         """
-        if not larger(before, after):
+        if not larger(before, after) or isinstance(module, roles.ADAPTIVE_POOLS):
             return False
         bare = next(module.parameters(), None) is None and module not in self.joining and before[:2] == after[:2]
         return module in self.resampling or (bare and all(new % old == 0 for old, new in zip(before[2:], after[2:], strict=True)))

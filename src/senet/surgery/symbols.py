@@ -61,7 +61,7 @@ def symbols_are_tensors() -> Iterator[None]:
 
 
 def _takes_symbols(value: object, kinds: Any, /) -> bool:
-    return _isinstance(value, kinds) or (type(value) is TensorProxy and issubclass(Tensor, kinds))
+    return _isinstance(value, kinds) or (issubclass(type(value), TensorProxy) and issubclass(Tensor, kinds))
 
 
 def _applied(function: type[Function], *args: Any, **kwargs: Any) -> Any:

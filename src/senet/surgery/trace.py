@@ -46,6 +46,10 @@ class Container:
         return ".".join(part for part in (self.path, path) if part)
 
 
+Reader = Callable[[str, nn.Module, Arguments], tuple[Container, set[nn.Module]]]
+"""Path, module, how it is called -> its graph, and the children that were looked into."""
+
+
 def only_chains(module: nn.Module) -> bool:
     """Return whether a module does nothing but call its children in turn."""
     return type(module).forward in (nn.Sequential.forward, Layers.forward)
@@ -138,6 +142,7 @@ def trace(
     training: bool = False,
     given: Mapping[str, Any] | None = None,
     opens: Callable[[nn.Module], bool] = only_chains,
+    tracer: Callable[[Callable[[nn.Module], bool]], ChildTracer] = ChildTracer,
 ) -> tuple[fx.Graph, set[nn.Module]]:
     """Trace a module's own forward, leaving the module as it was.
 
@@ -146,6 +151,7 @@ def trace(
         training: the training flag that its forward sees; its children are not run.
         given: templates of arguments by name, or values that they are fixed to.
         opens: which children are looked into, instead of being a node each.
+        tracer: makes the tracer.
 
     Returns:
         The graph, and the children that were looked into.
@@ -156,20 +162,23 @@ def trace(
     retrace = getattr(module, "_senet_retrace", None)
     if retrace is not None:
         return retrace(training=training, given=given, opens=opens)
-    tracer = ChildTracer(opens)
+    tracing = tracer(opens)
     with unchanged(*module.modules()), same_buffers(module), symbols_are_tensors(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module.training = training
-        graph = tracer.trace(module, dict(given or {}))
-    return graph, tracer.opened
+        graph = tracing.trace(module, dict(given or {}))
+    return graph, tracing.opened
 
 
-def containers(model: nn.Module, calls: Mapping[nn.Module, Arguments]) -> tuple[list[Container], dict[str, str]]:
+def containers(
+    model: nn.Module, calls: Mapping[nn.Module, Arguments], fallback: Reader | None = None
+) -> tuple[list[Container], dict[str, str]]:
     """Trace every module that was called and that does more than chain its children.
 
     Args:
         model: the network.
         calls: how each module was called.
+        fallback: reads a module that `container_of` cannot.
 
     Returns:
         The containers in the order of execution, and for each module that cannot be traced its path and the reason.
@@ -182,8 +191,13 @@ def containers(model: nn.Module, calls: Mapping[nn.Module, Arguments]) -> tuple[
         try:
             container, inside = container_of(paths[module], module, calls[module])
         except Exception as error:  # a forward may do anything with a symbol
-            failed[paths[module]] = reason_of(error, 120)
-            continue
+            try:
+                if fallback is None:
+                    raise
+                container, inside = fallback(paths[module], module, calls[module])
+            except Exception:
+                failed[paths[module]] = reason_of(error, 120)
+                continue
         found.append(container)
         opened |= inside
     order = {module: index for index, module in enumerate(calls)}

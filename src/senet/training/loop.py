@@ -146,8 +146,6 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
                 input=job.source.input,
                 recipe=job.recipe.to_dict(),
                 extra=measured | described | palette,
-                | {"val_metrics": described}
-                | palette,
             )
         run.write_metrics(state.rows)
         run.write_tables(found.tables, state.epoch, is_best=is_best)

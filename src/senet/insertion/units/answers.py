@@ -19,7 +19,7 @@ def is_answer(flow: Flow, kind: str, value: fx.Node) -> bool:
     """Return whether the result of a unit reaches the network's output with no layer of weights between, and is no map of features there.
 
     Features were normalised or rectified behind their last layer, and are not squashed. Residual and dense units make features of what
-    they take over, and are answers only where they are squashed, or add to the network's own image.
+    they take over, and are answers only where they are squashed, add to the network's own image, or have its size where maps are enlarged.
     """
     if flow.seen is None:
         return False
@@ -29,7 +29,7 @@ def is_answer(flow: Flow, kind: str, value: fx.Node) -> bool:
     if ValueForm.BARE not in forms or kind == "dense":
         return False
     if kind == "residual":
-        return _adds_to_image(flow, value, flow.seen)
+        return _adds_to_image(flow, value, flow.seen) or _is_whole_image(flow, value, flow.seen)
     return not (kind == "decoder" and flow.sum_at(value) is not None and _is_pyramid(flow.seen))
 
 
@@ -68,6 +68,11 @@ def _adds_to_image(flow: Flow, value: fx.Node, seen: Probe) -> bool:
     if first is None or first.ndim < 3 or first.shape[1] > IMAGE_CHANNELS or flow.container.module not in seen.provenance.given_image:
         return False
     return value in _reached(flow, {node for node in flow.nodes if node.op == "placeholder"}, seen)
+
+
+def _is_whole_image(flow: Flow, value: fx.Node, seen: Probe) -> bool:
+    """Return whether a map has the image's size in a network that enlarges maps: what a decoder ends with."""
+    return bool(seen.upsampling) and bool(seen.image) and seen.shape(flow, value)[2:] == seen.image
 
 
 def _is_pyramid(seen: Probe) -> bool:

@@ -1,6 +1,6 @@
 """Concatenations: of parallel branches (Inception), and of a map with new features made from it (DenseNet, ShuffleNet)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from torch import fx
 
@@ -10,16 +10,22 @@ from senet.surgery.flow import Flow
 from senet.surgery.layout import feature_axes
 
 
-def concat_units(flow: Flow) -> list[Unit]:
+def concat_units(flow: Flow, skips: Collection[tuple[type, str]] = ()) -> list[Unit]:
     """Find the concatenations whose parts all come from one value.
 
     What a concatenation takes over unchanged is never rescaled, only what is new: where all parts are new, the block comes after the
     concatenation (Hu et al., 1709.01507, Figure 2); else each new part with convolutions is a unit of its own, of the kind "dense". A pool
     beside one branch takes over too: it is the shortcut of a unit that strides.
+
+    Args:
+        flow: the container.
+        skips: joints of encoders and decoders: class of the container, name of the node.
     """
     units = []
     for node in flow.nodes:
         parts = concatenated_maps(flow, node)
+        if (type(flow.container.module), node.name) in skips:
+            continue
         if len(parts) < 2 or (fork := flow.common_ancestor(parts)) is None or _joins_places(flow, node):
             continue
         paths = {part: flow.path(fork, part) for part in parts}

@@ -1,10 +1,11 @@
 """Encoder blocks of segmentation networks (Roy et al., 1803.02579, Figure 1): what a skip takes, or what is made smaller next."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from torch import Tensor, fx
 
 from senet.insertion.units.unit import Unit, all_users
+from senet.surgery import roles
 from senet.surgery.arguments import signature
 from senet.surgery.enlarging import larger
 from senet.surgery.flow import Flow
@@ -14,7 +15,7 @@ from senet.surgery.provenance import makers
 WhereMade = tuple[Flow, fx.Node]
 
 
-def encoder_units(flows: Sequence[Flow], skips: Iterable[WhereMade], *, plain: bool) -> list[Unit]:
+def encoder_units(flows: Sequence[Flow], skips: Sequence[WhereMade], others: Collection[Unit]) -> list[Unit]:
     """Find the encoder block before each skip, which recalibrates the map for the skip and for what follows.
 
     A skip may be handed from module to module in lists and dictionaries: where it was made, the run tells. Encoders without skips end a
@@ -23,8 +24,9 @@ def encoder_units(flows: Sequence[Flow], skips: Iterable[WhereMade], *, plain: b
     Args:
         flows: the containers.
         skips: the maps that decoders join with enlarged ones.
-        plain: whether to look beyond what calls the decoder; other kinds of unit are an encoder's blocks where it has some.
+        others: units of other kinds: an encoder that has some has no other blocks, and is looked through no further than its caller.
     """
+    plain = not _before_last_skip(others, skips)
     found: dict[fx.Node, Unit] = {}
     for flow, skip in skips:
         near = _callers(flow, skip, flows) if skip.op == "placeholder" else [(flow, skip)]
@@ -47,11 +49,24 @@ def is_conv_block(flow: Flow, node: fx.Node) -> bool:
 def _encoder(flow: Flow, skip: fx.Node) -> Unit | None:
     source = flow.source(skip)
     nodes = [source]
-    while not flow.convolutions([nodes[-1]]) and (flow.is_norm(nodes[-1]) or flow.is_activation(nodes[-1])):
+    while not flow.convolutions([nodes[-1]]) and (flow.is_norm(nodes[-1]) or flow.is_activation(nodes[-1]) or flow.passed(nodes[-1])):
         nodes.append(operands(nodes[-1])[0])
     if not is_conv_block(flow, source) and not (flow.is_activated(source) and flow.convolutions([nodes[-1]])):
         return None
+    if not any(map(roles.is_wide, flow.convolutions(nodes))):
+        return None  # a lateral projection
     return Unit(flow, "encoder", source, frozenset(nodes), {"standard": (all_users(source),)})
+
+
+def _before_last_skip(units: Iterable[Unit], skips: Iterable[WhereMade]) -> bool:
+    """Return whether one of the units runs before the last skip is made; without skips, whether there is one."""
+    units = list(units)
+    seen = next((unit.flow.seen for unit in units), None)
+    if seen is None:
+        return bool(units)
+    runs = {module: index for index, module in enumerate(seen.calls)}
+    made = [runs[module] for flow, skip in skips for module in makers(seen.value(flow, skip)) if module in runs]
+    return any(runs.get(module, len(runs)) <= max(made, default=len(runs)) for unit in units for module in unit.modules)
 
 
 def _made(flow: Flow, skip: fx.Node, flows: Sequence[Flow]) -> Iterator[WhereMade]:

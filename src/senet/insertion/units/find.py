@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import nn
 
@@ -9,11 +10,13 @@ from senet.insertion.units.answers import is_answer
 from senet.insertion.units.chains import chain_units, depthwise_units
 from senet.insertion.units.concat import concat_units
 from senet.insertion.units.existing import gate_modules, recalibrates
+from senet.insertion.units.joints import skip_joints
 from senet.insertion.units.residual import residual_units, unknown_joints
 from senet.insertion.units.skips import skip_units
 from senet.insertion.units.unit import Unit, inside
 from senet.surgery.flow import Flow
 from senet.surgery.probe import Probe
+from senet.surgery.shaped import shaped_container_of
 from senet.surgery.trace import containers
 
 
@@ -43,10 +46,11 @@ def survey(model: nn.Module, seen: Probe) -> Survey:
         model: the network.
         seen: how its modules are called.
     """
-    traced, unread = containers(model, seen.calls)
+    traced, unread = containers(model, seen.calls, partial(shaped_container_of, seen.outputs))
     gates = gate_modules(model, traced)
     gate_paths = [path for path, module in model.named_modules() if module in gates]
     flows = [Flow(container, gates, seen) for container in traced if not inside(container.path, gate_paths)]
+    joints = skip_joints(flows)
     answers: list[Unit] = []
 
     def inner(found: Iterable[Unit]) -> list[Unit]:
@@ -56,9 +60,9 @@ def survey(model: nn.Module, seen: Probe) -> Survey:
         return kept
 
     units = _innermost(inner(unit for flow in flows for unit in residual_units(flow)))
-    units += _disjoint(_innermost(inner(unit for flow in flows for unit in concat_units(flow))), units)
+    units += _disjoint(_innermost(inner(unit for flow in flows for unit in concat_units(flow, joints))), units)
     units += _disjoint(inner(unit for flow in flows for unit in depthwise_units(flow)), units)
-    units += _disjoint(_innermost(inner(skip_units(flows, plain=not units))), units)
+    units += _disjoint(_innermost(inner(skip_units(flows, units))), [*units, *answers])
     units = units or inner(unit for flow in flows for unit in chain_units(flow))
     order = {flow: index for index, flow in enumerate(flows)}
     units.sort(key=lambda unit: (order[unit.flow], unit.flow.index[unit.value]))
@@ -92,6 +96,6 @@ def _contains(unit: Unit, others: Iterable[Unit]) -> bool:
         if other.flow is unit.flow:
             if other.value in unit.nodes:
                 return True
-        elif inside(other.flow.container.path, unit.modules):
+        elif other.flow.container.module in unit.modules:
             return True
     return False

@@ -38,7 +38,7 @@ def branch_and_shortcut(flow: Flow, one: fx.Node, other: fx.Node) -> tuple[fx.No
         return None
     gates = {product for product, _ in flow.gates}
     depthwise = sum(map(roles.is_depthwise, flow.convolutions(paths[shortcut])))
-    if flow.layers(paths[shortcut]) - depthwise > 1 or gates & set(paths[shortcut]) or flow.upsamples(paths[branch]):
+    if flow.layers(paths[shortcut]) - depthwise > 1 or gates & set(paths[shortcut]) or flow.upsamples([*paths[branch], *paths[shortcut]]):
         return None
     return branch, shortcut, fork
 

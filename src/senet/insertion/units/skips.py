@@ -7,59 +7,57 @@ from torch import fx
 from senet.insertion.units.answers import is_answer
 from senet.insertion.units.concat import concatenated_maps
 from senet.insertion.units.encoders import WhereMade, encoder_units, is_conv_block
+from senet.insertion.units.joints import joined_skips, skip_joints, skips_as_elsewhere
 from senet.insertion.units.unit import Unit, all_users
 from senet.surgery.flow import Flow
 from senet.surgery.graph import operands
 
 
-def skip_units(flows: Iterable[Flow], *, plain: bool = True) -> list[Unit]:
+def skip_units(flows: Iterable[Flow], others: Collection[Unit] = ()) -> list[Unit]:
     """Find the decoder block behind each enlarged map, joined with a skip or not, and the encoder blocks.
 
     What takes maps of several scales and gives as many exchanges them (Wang et al., 1908.07919, Figure 3) and is no decoder.
 
     Args:
         flows: the containers.
-        plain: whether the network has no units of other kinds, which are its encoder's then.
+        others: the network's units of other kinds.
     """
     flows = [flow for flow in flows if not _exchanges_scales(flow)]
+    skips = skip_joints(flows)
     decoders: list[Unit] = []
     joined: list[WhereMade] = []
     for flow in flows:
-        joints = {node: skips for node in flow.nodes if (skips := joined_skips(flow, node))}
+        joints = {node: found for node in flow.nodes if (found := joined_skips(flow, node) or skips_as_elsewhere(flow, node, skips))}
         starts = {*joints, *(node for node in flow.nodes if flow.upsamples([node]))}
         for start in starts:
-            decoders += [
-                unit for unit in [_decoder(flow, start, starts)] if unit is not None and (start in joints or unit.value is not start)
-            ]
-        joined += [(flow, skip) for skips in joints.values() for skip in skips]
+            unit = _decoder(flow, start, starts)
+            if unit is not None and (unit.value is not start or (start in joints and flow.sum_at(start) is not None)):
+                decoders.append(unit)
+        joined += [(flow, skip) for found in joints.values() for skip in found]
+    decoders = [unit for unit in decoders if not _goes_on(unit, [*decoders, *others])]
     values = {unit.value for unit in decoders}
-    encoders = encoder_units(flows, joined, plain=plain) if decoders else []
+    encoders = encoder_units(flows, joined, others) if decoders else []
     return [*(unit for unit in encoders if unit.value not in values), *decoders]
+
+
+def _goes_on(unit: Unit, units: Iterable[Unit]) -> bool:
+    """Return whether a decoder block goes on behind the joint that follows: there is a block that takes what a concatenation gives.
+
+    A sum behind a block that has one already is none's.
+    """
+    flow = unit.flow
+    reader = flow.only_reader(unit.value)
+    near = [other for other in units if other.flow is flow and other.value is not unit.value]
+    if reader is not None and concatenated_maps(flow, reader):
+        return any(reader in {*other.nodes, *(source for node in other.nodes for source in node.all_input_nodes)} for other in near)
+    total = flow.sum_at(unit.value)
+    return total is not None and unit.nodes == {unit.value} and any(other.value in total.maps and other.kind == "decoder" for other in near)
 
 
 def _exchanges_scales(flow: Flow) -> bool:
     given = [node for node in flow.nodes if flow.name(node) == "getitem" and operands(node)[0].op == "placeholder"]
     returned = flow.output.args[0]
     return len(given) > 1 and isinstance(returned, tuple | list) and len(returned) == len(given)
-
-
-def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
-    """Return those of the maps joined by a node that were not enlarged since the last joint; empty unless another was."""
-    total = flow.sum_at(node)
-    parts = concatenated_maps(flow, node) or ([] if total is None else list(total.maps))
-    enlarged = [part for part in parts if flow.upsamples(_nodes_since_merge(flow, part))]
-    return [part for part in parts if part not in enlarged] if enlarged else []
-
-
-def _nodes_since_merge(flow: Flow, node: fx.Node) -> list[fx.Node]:
-    """Return a node and what leads to it, back to the last sums and concatenations."""
-    nodes, queue = [], [node]
-    while queue:
-        current = queue.pop()
-        nodes.append(current)
-        if not concatenated_maps(flow, current) and flow.sum_at(current) is None:
-            queue += operands(current)
-    return nodes
 
 
 def _decoder(flow: Flow, start: fx.Node, starts: Collection[fx.Node]) -> Unit | None:

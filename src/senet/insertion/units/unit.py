@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import fx
+from torch import fx, nn
 
 from senet.surgery.flow import Flow
 
@@ -43,9 +43,10 @@ class Unit:
     cuts: dict[str, tuple[Cut, ...]]
 
     @cached_property
-    def modules(self) -> frozenset[str]:
-        """The paths of the modules that the unit calls."""
-        return frozenset(self.flow.module_path(node) for node in self.nodes if node.op == "call_module")
+    def modules(self) -> frozenset[nn.Module]:
+        """The modules that the unit calls, and all in them."""
+        called = (self.flow.module(node) for node in self.nodes)
+        return frozenset(inner for module in called if module is not None for inner in module.modules())
 
 
 def all_users(node: fx.Node) -> Cut:
