@@ -1,14 +1,18 @@
 """Segmentation: the class of every pixel, judged by the overlap of each class with the truth."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from senet.data.batch import Batch
 from senet.data.source import DataSource, open_data
+from senet.data.volumes.grid import VoxelGrid
+from senet.data.volumes.nifti import VolumeHeader
 from senet.errors import UsageError
 from senet.models.create import model_from_recipe
 from senet.recipe import DataRecipe, ModelRecipe, Recipe, SegmentationRecipe, VolumeRecipe
@@ -19,6 +23,7 @@ from senet.tasks.segmentation.evaluator import MaskScores
 from senet.tasks.segmentation.losses import MaskLoss, loss_parts
 from senet.tasks.segmentation.prediction import PredictedMask
 from senet.tasks.segmentation.preparation import MaskPreparation
+from senet.tasks.segmentation.volume_prediction import PredictedVolume
 from senet.tasks.segmentation.volumes import VOLUME_DICE, ImageGroups
 from senet.tasks.segmentation.windows import Windows, mirrored_mean
 
@@ -118,6 +123,18 @@ class Segmentation(MaskPreparation):
             raise UsageError(f"the weights name {len(classes)} classes, but the network has {count} outputs: their names are wrong")
         mask = outputs[0].argmax(0).to(torch.uint8).cpu().numpy()
         return PredictedMask(mask, tuple(classes) if classes else tuple(map(str, range(count))))
+
+    def join_volume(self, parts: Sequence[PredictedMask], source: VolumeHeader, grid: VoxelGrid, shown: int) -> PredictedVolume:
+        """Return what is predicted of a volume, on the grid of its file.
+
+        Args:
+            parts: what is predicted of each of its slices, in order, or one prediction of the whole.
+            source: header of the file.
+            grid: on which the volume was seen.
+            shown: number of the slice that pictures show.
+        """
+        masks = np.stack([part.mask for part in parts]) if parts[0].mask.ndim == 2 else parts[0].mask
+        return PredictedVolume(grid.restore(masks), replace(parts[0], mask=masks[shown]), source, parts[0].classes)
 
     def noise(self, source: DataSource, count: int) -> Batch:
         """Return noise of the size of a training crop or patch, and masks whose classes come in turn."""
