@@ -8,7 +8,7 @@ from PIL import Image
 
 from senet.data.masks import IGNORE, MaskReading, read_mask
 from senet.data.palettes import voc_palette
-from senet.tasks.segmentation.colours import CONFUSED, FALSE, HEAT, MISSED, coloured, differences, heat_map, outlined, tinted
+from senet.tasks.segmentation.colours import CONFUSED, FALSE, HEAT, MISSED, coloured, heat_map, mask_errors, outlined, tinted
 from senet.tasks.segmentation.prediction import PredictedMask
 
 MASK = np.zeros((7, 9), np.uint8)
@@ -72,9 +72,9 @@ def test_errors_have_their_colours() -> None:
     truth = np.array([[0, 1, 1, 0, 2, IGNORE]], np.uint8)
     found = np.array([[0, 1, 0, 1, 1, 1]], np.uint8)
     image = Image.new("L", (6, 1), 0)
-    drawn = [tuple(colour) for colour in np.asarray(differences(image, truth, found, 0))[0].tolist()]
+    drawn = [tuple(colour) for colour in np.asarray(mask_errors(image, truth, found, 0))[0].tolist()]
     assert drawn == [(110,) * 3, (110,) * 3, MISSED, FALSE, CONFUSED, (110,) * 3]
-    drawn = [tuple(colour) for colour in np.asarray(differences(image, truth, found, None))[0].tolist()]
+    drawn = [tuple(colour) for colour in np.asarray(mask_errors(image, truth, found, None))[0].tolist()]
     assert drawn[2:5] == [CONFUSED] * 3
 
 

@@ -48,7 +48,7 @@ def outlined(image: Image.Image, mask: np.ndarray, palette: Palette) -> Image.Im
     return Image.fromarray(pixels)
 
 
-def differences(image: Image.Image, truth: np.ndarray, found: np.ndarray, background: int | None) -> Image.Image:
+def mask_errors(image: Image.Image, truth: np.ndarray, found: np.ndarray, background: int | None) -> Image.Image:
     """Return an image in grey in which each pixel that is predicted wrongly has its error's colour, see `ERRORS`.
 
     Args:
