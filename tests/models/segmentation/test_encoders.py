@@ -264,3 +264,13 @@ def test_what_cannot_be_is_refused(options: Any, message: str) -> None:
 def test_other_segmenters_have_no_encoder() -> None:
     with pytest.raises(UsageError, match="sd_net has no option 'encoder'"):
         senet.create_model("sd_net", encoder="resnet18")
+
+
+def test_insertion_finds_the_decoder_blocks() -> None:
+    torch.manual_seed(0)
+    plain, zoo, x = unet("se_preresnet20").eval(), unet("se_preresnet20", "scse_unet").eval(), torch.randn(1, 3, 16, 24)
+    plan = senet.insert(plain, senet.BlockSpec("scse"), example_input=x)
+    assert [site.path for site in plan] == ["decoder1", "decoder2"]
+    zoo.load_state_dict({name.replace(".host.", "."): tensor for name, tensor in plain.state_dict().items()})
+    with torch.no_grad():
+        assert torch.equal(plain(x), zoo(x))

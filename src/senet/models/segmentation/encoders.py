@@ -94,10 +94,11 @@ class EncodedUNet(Segmenter):
     def maps(self, x: Tensor) -> list[Tensor]:
         """Return the encoder's maps for images (N, in_channels, H, W), finest first, and those of the decoder blocks, coarsest first."""
         found = self.encoder(x)
-        maps, last = list(found), found[-1]
+        maps = [found[index] for index in range(len(self.skips))]
+        last = maps[-1]
         for name, stride in zip(self.stage_names.values(), self.strides, strict=True):
-            skip = found[self.skips[stride]] if stride in self.skips else None
-            size = [-(-side // stride) for side in x.shape[2:]] if skip is None else skip.shape[2:]
+            skip = maps[self.skips[stride]] if stride in self.skips else None
+            size = [-(-x.shape[axis] // stride) for axis in (2, 3)] if skip is None else skip.shape[2:]
             last = F.interpolate(last, size=size, mode=self.upsample)
             last = self.get_submodule(name)(last if skip is None else torch.cat((skip, last.to(skip.dtype)), 1))
             if self.dropout and self.training:

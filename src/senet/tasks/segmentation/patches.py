@@ -54,7 +54,7 @@ class PatchTransform:
         values = change_intensity(values.flatten(1, 2), self.plan, random).unflatten(1, patch[:2])
         if mirrored:
             values, classes = values.flip(3), classes[:, :, ::-1]
-        return values.contiguous(), torch.from_numpy(np.ascontiguousarray(classes))
+        return values.contiguous(), torch.from_numpy(np.array(classes, order="C"))  # a copy: one column mirrored has a negative step
 
 
 def draw_corner(mask: np.ndarray, patch: tuple[int, ...], foreground: float, random: np.random.Generator) -> tuple[int, ...]:

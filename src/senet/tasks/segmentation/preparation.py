@@ -64,7 +64,7 @@ class WholeImage:
 
     def __call__(self, image: Any, mask: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
         """Return (C, H, W) float32 and (H, W) uint8, or None without a mask."""
-        return network_values(image, self.spec), None if mask is None else torch.from_numpy(np.ascontiguousarray(mask))
+        return network_values(image, self.spec), None if mask is None else torch.from_numpy(np.array(mask, order="C"))
 
 
 class MaskPreparation:

@@ -41,7 +41,7 @@ def cut_mask(mask: np.ndarray, window: Window) -> np.ndarray:
     classes = np.full((int(window.height), int(window.width)), IGNORE, mask.dtype)
     part = mask[top : max(top, bottom), left : max(left, right)]
     classes[ahead[0] : ahead[0] + part.shape[0], ahead[1] : ahead[1] + part.shape[1]] = part
-    return np.ascontiguousarray(classes[:, ::-1]) if window.mirrored else classes
+    return classes[:, ::-1].copy() if window.mirrored else classes
 
 
 def sampled_image(image: Any, points: np.ndarray, step: float, spec: InputSpec, jitter: np.ndarray | None = None) -> Tensor:
