@@ -197,3 +197,24 @@ def test_kernels_are_told_apart_by_whether_they_ran_on_a_device(capsys, monkeypa
         "second: not yet run on a device in this form, but in an earlier one (a GPU, torch 2.11, triton 3.6, 2026-11-26, commit abc)",
         "fourth, third: not yet run on a device, but in Triton's interpreter, and compiled for sm_90",
     ]
+
+
+def masks_in(root: Path, label: int = 255) -> Path:
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (root / split / kind).mkdir(parents=True, exist_ok=True)
+        for number in range(3):
+            Image.new("RGB", (20, 16)).save(root / split / "images" / f"{number}.png")
+            Image.fromarray(np.resize(np.array([0, label], np.uint8), (16, 20))).save(root / split / "masks" / f"{number}.png")
+    return root
+
+
+def test_masks_are_recognised_and_looked_at(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = masks_in(tmp_path / "data")
+    assert findings(capsys, "--data-root", str(root))["data", "masks"]["found"] == "3 training and 3 validation images of 2 classes"
+    main(["doctor", "--data-root", str(root)])
+    assert "3 images for val in val/images with val/masks; masks by index" in " ".join(capsys.readouterr().out.split())
+    (root / "train" / "masks" / "1.png").unlink()
+    finding = findings(capsys, "--data-root", str(root), code=1)["data", "masks"]
+    assert "1 images of 3 have no mask in train/masks" in finding["complaint"]

@@ -85,7 +85,7 @@ class Checkup:
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--data-root", help="folder of images to check")
-    parser.add_argument("--data-name", help="what it holds: folder (default), cifar10, cifar100; digits needs no root")
+    parser.add_argument("--data-name", help="what it holds, as data.name says; what is left out is recognised: masks, else class folders")
     parser.add_argument("--data-range", metavar="LOW,HIGH", help="the values that are black and white in images of more than 8 bits")
     add_json(parser)
 
@@ -101,7 +101,7 @@ def run(args: Namespace) -> int:
     said = dict.fromkeys(" ".join(str(remark.message).split()) for remark in remarks)
     checks += [Inspection("devices", "warning", "", line) for line in said]
     if args.data_root is not None or args.data_name is not None:
-        checks += _data(args.data_name or "folder", args.data_root, args.data_range)
+        checks += _data(args.data_name, args.data_root, args.data_range)
     checkup = Checkup(tuple(checks))
     show(checkup, as_json=args.json)
     return 0 if checkup.healthy else 1
@@ -202,12 +202,15 @@ def _kernels() -> list[Inspection]:
     return [Inspection("operators", "triton kernels", f"{', '.join(sorted(names))}: {said}") for said, names in ran.items()]
 
 
-def _data(name: str, root: str | None, limits: str | None) -> list[Inspection]:
+def _data(named: str | None, root: str | None, limits: str | None) -> list[Inspection]:
+    name = named or "folder"
     try:
         from senet.data.inspect_images import inspect_images
+        from senet.data.recognised import recognised
         from senet.data.source import open_data
         from senet.recipe import build_recipe, parse_text
 
+        name = named or recognised(root)
         stated = None if limits is None else parse_text(f"[{limits}]")
         source = open_data(build_recipe({"data": {"name": name, "root": root, "range": stated}}).data)
         seen = inspect_images((source.train, source.val), SAMPLED)

@@ -87,6 +87,11 @@ def find_pairs(root: Path, val_share: float, left_out: LeftOut) -> dict[str, Pai
     return _split(root, _pairs(root, *single, left_out), val_share)
 
 
+def has_masks(root: Path) -> bool:
+    """Return whether a folder has folders of images and of masks, by their names."""
+    return (_first_form(root, "train") or _first(root, PAIRS)) is not None
+
+
 def _first_form(root: Path, split: str) -> tuple[str, str] | None:
     return _first(
         root, ((images.format(split=name), masks.format(split=name)) for name in SPLIT_NAMES[split] for images, masks in SPLIT_FORMS)

@@ -1,0 +1,34 @@
+"""What a folder of images holds, by what lies in it, where nobody says its `data.name`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from senet.data.coco.files import find_listings
+from senet.data.coco.semantic import SEMANTIC_FILES
+from senet.data.mask_layout import has_masks
+from senet.data.volumes.cases import find_cases
+from senet.errors import UsageError
+from senet.file_kind import user_path
+from senet.recipe import DataRecipe
+
+LOOKS: dict[str, Callable[[Path], object]] = {
+    "coco_semantic": lambda root: find_listings(root, SEMANTIC_FILES),
+    "coco_panoptic": lambda root: find_listings(root, ("panoptic",)),
+    "volumes": lambda root: find_cases(root, None, DataRecipe.val_share, DataRecipe.max_pixels),
+    "masks": has_masks,
+}
+"""Source -> what returns something true if a folder holds its files, or raises UsageError; the first that does is taken."""
+
+
+def recognised(root: str | None) -> str:
+    """Return the name of the source that a folder is for: "folder", class folders, unless it holds masks."""
+    if root is None or not user_path(root).is_dir():
+        return "folder"
+    return next((name for name, look in LOOKS.items() if _holds(look, user_path(root))), "folder")
+
+
+def _holds(look: Callable[[Path], object], root: Path) -> bool:
+    try:
+        return bool(look(root))
+    except (UsageError, ImportError, OSError):
+        return False

@@ -1,0 +1,25 @@
+import pytest
+
+from data.coco.made_coco import write_panoptic, write_semantic
+from senet.data.recognised import recognised
+
+
+def folders(root, *names):
+    for name in names:
+        (root / name).mkdir(parents=True)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda root: folders(root, "train/images", "train/masks", "val/images", "val/masks"), "masks"),
+        (lambda root: folders(root, "train", "trainannot"), "masks"),
+        (lambda root: folders(root, "train/cat", "train/dog", "val/cat", "val/dog"), "folder"),
+        (write_semantic, "coco_semantic"),
+        (write_panoptic, "coco_panoptic"),
+        (lambda root: root / "nowhere", "folder"),
+    ],
+)
+def test_a_folder_says_what_it_holds(tmp_path, make, name):
+    assert recognised(str(make(tmp_path))) == name
