@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.gpu import evidence, functions, predict, processes, report
+from benchmarks.gpu import evidence, functions, predict, processes, report, warps
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.checks import summary, told
 from benchmarks.gpu.epoch import noise_of_cifar10
@@ -27,6 +27,8 @@ from senet.cli.arguments import command_parser
 from senet.cli.compare import add_arguments
 from senet.data.cifar import open_source
 from senet.measuring.steps import InferenceStep
+from senet.ops.passes.triton import launch
+from senet.ops.tail.worthwhile import AROUND, HOST
 from senet.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -177,6 +179,26 @@ def test_a_graph_holds_what_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert held() is None
 
 
+def test_kernels_over_vectors_get_the_warps_and_others_keep_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[int]] = {}
+
+    def start(kernel: Any, programs: int, arguments: object, sizes: Mapping[str, Any]) -> None:
+        seen.setdefault(kernel.__name__, set()).add(sizes["num_warps"])
+
+    monkeypatch.setattr(launch, "start", start)
+    with device_or_stand_in() as device:
+        step = steps(device)["projected, SE, training"]["triton"]
+        step()
+        own = dict(seen)
+        seen.clear()
+        with warps.programs_of(2):
+            step()
+    assert set(warps.KERNELS) <= seen.keys()
+    assert all(own[name] == {warps.WARPS[0]} for name in warps.KERNELS)
+    assert seen == {name: {2} if name in warps.KERNELS else found for name, found in own.items()}
+    assert launch.start is start
+
+
 def test_failures_of_tests_are_named(tmp_path: Path) -> None:
     report = tmp_path / "tests.xml"
     report.write_text(
@@ -200,11 +222,15 @@ def test_noise_of_cifar10_is_read_as_its_images(tmp_path: Path) -> None:
 def test_every_promise_has_a_prediction_that_follows_from_launches() -> None:
     with device_or_stand_in() as device:
         forms = list(steps(device))
-    few, many = (predict.predictions(predict.Counts(dict.fromkeys(forms, 0) | dict.fromkeys(forms, count), 500.0)) for count in (6, 60))
+    few, many = (
+        predict.predictions(predict.Counts(dict.fromkeys(forms, 0) | dict.fromkeys(forms, count), 500.0, 200.0)) for count in (6, 60)
+    )
     assert few.keys() == {target.about for target in TARGETS}
     epoch = "preresnet20 b128, CIFAR-10 epoch with validation, plain"
     assert few[epoch][0] < many[epoch][0]
-    assert few["host time of one SE tail, forward and backward"][0] == 0.5
+    assert few["host time of one SE tail, forward and backward"][0] == 0.5 * HOST
+    by_default = "training R50 b256, SE by default / plain definition, launched one by one"
+    assert few[by_default][0] > AROUND / predict.EAGER[1]  # what the host takes counts, however few kernels there are
 
 
 def test_the_committed_predictions_are_of_todays_promises() -> None:
@@ -228,12 +254,12 @@ def test_an_unknown_part_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.slow
 def test_all_of_it_runs_without_a_gpu(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--parts", "w,a,b,c,d,f,e,k", "--out", str(tmp_path)]
+    words = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--parts", "w,a,b,c,d,f,e,k,v", "--out", str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = tmp_path.iterdir()
     tree = json.loads(path.read_text())
-    assert {letter: end["exit_code"] for letter, end in tree["parts"].items()} == dict.fromkeys("wabcdfek", 0)
+    assert {letter: end["exit_code"] for letter, end in tree["parts"].items()} == dict.fromkeys("wabcdfekv", 0)
     assert [found["failed"] for found in tree["measures"].values() if found.get("failed")] == []
     kept = {verdict["about"] for verdict in tree["targets"] if verdict["kept"] is not None}
     assert "training R50 b256, SE fused / plain definition, in a graph" in kept

@@ -39,6 +39,7 @@ PARTS = {
     "d": Part("forward passes of ResNet-50", "inference:forward_passes", 100),
     "k": Part("compiled training steps of ResNet-50", "training:compiled_steps", 80),
     "a": Part("tests on the device", "checks:tests", 110),
+    "v": Part("kernels over vectors by their warps", "warps:by_warps", 60),
     "e": Part("training steps of other networks", "training:networks", 60),
     "h": Part("compiled steps with cooperative reductions", "training:cooperative", 50, {"TORCHINDUCTOR_COOPERATIVE_REDUCTIONS": "1"}),
 }

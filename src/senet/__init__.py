@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from senet.comparison import compare as compare
     from senet.deploy.export import export_onnx as export_onnx
     from senet.deploy.optimize import optimize as optimize
+    from senet.insertion.adopt import adopt as adopt
     from senet.insertion.freeze import freeze_host as freeze_host
     from senet.insertion.gated import Gated as Gated
     from senet.insertion.insert import insert as insert
@@ -51,6 +52,7 @@ _NAMES = {
     "comparison": "compare",
     "deploy.export": "export_onnx",
     "deploy.optimize": "optimize",
+    "insertion.adopt": "adopt",
     "insertion.freeze": "freeze_host",
     "insertion.gated": "Gated",
     "insertion.insert": "insert",

@@ -81,3 +81,18 @@ def test_threads_are_set_in_a_process_of_its_own():
     words = [str(Path(sys.executable).parent / "senet"), "profile", "preresnet20", *QUICK, "--threads", "1", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["device"] == "cpu, 1 thread"
+
+
+def test_one_number_is_the_side_of_an_image(capsys):
+    assert main(["profile", "scse_unet", "--model.options.width", "4", "--model.options.depth", "1", "--input-size", "24", "--json"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["input_size"] == [1, 3, 24, 24]
+    assert tree["latency"]["median"] > 0
+    assert main(["profile", "scse_unet", "--input-size", "1024", "--no-latency", "--json"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["input_size"] == [1, 3, 1024, 1024]
+    assert tree["latency"] is None
+    assert tree["activation_bytes"] > tree["plain"]["activation_bytes"] > 2e9
+    volume = ["--model.options.width", "4", "--model.options.depth", "1", "--input-size", "1,3,6,8,4", "--json"]
+    assert main(["profile", "scse_unet3d", *volume]) == 0
+    assert json.loads(capsys.readouterr().out)["input_size"] == [1, 3, 6, 8, 4]

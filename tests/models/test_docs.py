@@ -1,4 +1,4 @@
-"""The page on networks: its network is a file that its Python and its commands take."""
+"""The page on networks: its examples run, one network is a file that its Python and its commands take."""
 
 from pathlib import Path
 
@@ -11,7 +11,8 @@ PAGE = DOCS / "models.md"
 
 def test_its_python_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
-    (_, file), (_, use) = examples(PAGE, "python")
+    (_, encoders), (_, file), (_, use) = examples(PAGE, "python")
+    exec(compile(encoders, PAGE.name, "exec"), {})
     assert write_file(file)
     exec(compile(use, PAGE.name, "exec"), {})
     assert capsys.readouterr().out == use.partition("# ")[2]

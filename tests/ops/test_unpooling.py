@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from senet.ops.unpooling import max_pool, max_unpool
+from senet.ops.unpooling import gathered_max_pool, max_pool, max_unpool
 
 SIDES = ((8, 6), (7, 9), (1, 5), (2, 1), (5, 4, 3), (1, 1, 1))
 
@@ -89,6 +89,16 @@ def test_it_runs_where_algorithms_have_to_be_deterministic() -> None:
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.equal(free, bound)
+
+
+@pytest.mark.parametrize("size", SIDES)
+def test_gathering_gives_the_same_values_and_gradients(size: tuple[int, ...]) -> None:
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    dy = torch.randn_like(max_pool(x)[0])
+    (values, places), (gathered, same) = max_pool(x), gathered_max_pool(x)
+    assert torch.equal(values, gathered)
+    assert torch.equal(places, same)
+    assert torch.equal(*(torch.autograd.grad(found, x, dy)[0] for found in (values, gathered)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

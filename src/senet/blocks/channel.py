@@ -128,9 +128,10 @@ class ChannelSE(nn.Module):
         Args:
             gain: constant factor behind the block.
         """
-        if self.squeeze != "avg" or not (is_plain_layer(self.fc1) and is_plain_layer(self.fc2)):
+        fc1, fc2 = self.fc1, self.fc2
+        if self.squeeze != "avg" or not (is_plain_layer(fc1) and is_plain_layer(fc2)):
             return None
-        return Gates(Excitation(self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias, self.gate_name, gain))
+        return Gates(Excitation(fc1.weight, fc1.bias, fc2.weight, fc2.bias, self.gate_name, gain))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with every channel multiplied by its gate; shape, type and memory format of x."""

@@ -23,7 +23,8 @@ def is_plain_layer(layer: nn.Module) -> bool:
     """
     if type(layer) not in PLAIN_LAYERS or "forward" in layer.__dict__ or has_hooks(layer):
         return False
-    return all(type(tensor) is nn.Parameter for tensor in (layer.weight, layer.bias) if tensor is not None)
+    weight, bias = layer.weight, layer.bias
+    return type(weight) is nn.Parameter and (bias is None or type(bias) is nn.Parameter)
 
 
 def has_plain_layers(block: nn.Module) -> bool:

@@ -197,17 +197,17 @@ def reading_of(args: Namespace) -> "ImageReading":
     return ImageReading.of(data)
 
 
-def shape_of(text: str, what: str) -> tuple[int, ...]:
-    """Read N,C,H,W or NxCxHxW.
+def shape_of(text: str, what: str, lengths: tuple[int, ...] = (4,)) -> tuple[int, ...]:
+    """Read N,C,H,W or NxCxHxW; N,C,D,H,W too where `lengths`, how many numbers there may be, has 5.
 
     Raises:
-        UsageError: unless these are four positive numbers.
+        UsageError: unless these are so many positive numbers.
     """
     try:
         shape = tuple(int(length) for length in text.replace("x", ",").split(","))
     except ValueError:
         shape = ()
-    if len(shape) != 4 or min(shape) < 1:
+    if len(shape) not in lengths or min(shape) < 1:
         raise UsageError(f"{what} must be four numbers N,C,H,W such as 1,3,224,224, got {text!r}")
     return shape
 

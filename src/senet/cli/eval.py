@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from senet.recipe import DataRecipe
 
 
-STATED = ("name", "num_classes", "image_size", "eval_resize", "mean", "std", "range")
+STATED = ("name", "num_classes", "image_size", "eval_resize", "mean", "std", "range", "volumes")
 """Fields of the data that weights may say outside a run's folder; where images lie and how they are read is not theirs to say."""
 
 

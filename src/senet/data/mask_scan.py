@@ -177,7 +177,7 @@ def _labels(masks: RawMasks, reading: MaskReading) -> Arrays:
         "labels": np.array(labels, np.int64),
         "images": np.array([images[label] for label in labels], np.int64),
         "first": np.array([first[label] for label in labels], np.int64),
-        "together": np.array([[together[one][other] for other in labels] for one in labels], np.int64).reshape(len(labels), -1),
+        "together": np.array([[together[one][other] for other in labels] for one in labels], np.int64).reshape(len(labels), len(labels)),
         "single": np.array(single, np.int64),
         "checksums": np.array(checksums, np.uint32),
         "unreadable": np.array(unreadable, np.int64),

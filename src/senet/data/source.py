@@ -21,6 +21,8 @@ SOURCES = {
     "folder": "senet.data.folder",
     "places365": "senet.data.places365",
     "masks": "senet.data.mask_folder",
+    "coco_semantic": "senet.data.coco.semantic",
+    "coco_panoptic": "senet.data.coco.panoptic",
     "volumes": "senet.data.volumes.source",
 }
 """The home module of each source; its `open_source(recipe)` returns a `DataSource`, as a function of a user's file does."""

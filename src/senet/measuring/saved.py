@@ -19,7 +19,7 @@ class SavedBytes:
 
     def __init__(self, known: Iterable[Tensor]) -> None:
         self.total = 0
-        self._seen = {tensor.untyped_storage().data_ptr() for tensor in known}
+        self._seen = {tensor.untyped_storage()._cdata for tensor in known}
         self._alive: list[Tensor] = []  # an address may be used again once its tensor is gone
         self._hooks = saved_tensors_hooks(self._save, lambda tensor: tensor)
 
@@ -33,8 +33,8 @@ class SavedBytes:
 
     def _save(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._seen:
-            self._seen.add(storage.data_ptr())
+        if storage._cdata not in self._seen:  # the storage itself: on the meta device all data are at 0
+            self._seen.add(storage._cdata)
             self._alive.append(tensor)
             self.total += storage.nbytes()
         return tensor

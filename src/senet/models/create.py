@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError
+from senet.models.encoder_request import take_encoder
 from senet.models.features import FeatureMaps
 from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
 from senet.models.network import ModelConfig, Network
@@ -64,7 +65,8 @@ def create_model(
         device: where to build it; "meta" allocates nothing.
         features_only: return the stages' maps instead of logits, see `FeatureMaps`.
         out_indices: which of them; None = all.
-        options: the family's own (v1_5, stem_pool, first_shortcut, input_bn, stem_bn, zero_init_residual, counts, dropout, recalibrate).
+        options: of a "unet" `encoder`, `encoder_options` and `encoder_weights`, see `senet.models.segmentation.encoders`; the family's own
+            (v1_5, stem_pool, first_shortcut, input_bn, stem_bn, zero_init_residual, counts, dropout, recalibrate).
 
     Raises:
         UsageError: for an unknown name or option (the nearest is named), an impossible value, options that contradict each other, or
@@ -95,6 +97,9 @@ def create_recalibrated(
     """Create the network that `create_model` does, with what recalibrates it as one value; `finish` changes it before it is loaded."""
     check_spread(adapt_input)
     options |= {name: counts_by_stage(options[name]) for name in ("num_classes", "in_channels") if name in options}
+    request = None if is_foreign(name) else take_encoder(options)
+    if request is not None and request.trained and weights is not None:
+        raise UsageError("weights of the whole network hold its encoder's: leave out encoder_weights")
     opened = None if weights is None else Source.parse(weights).open()
     if opened is not None and not is_foreign(name):
         needed = needed_options(opened, name, options | {"block": recalibration.block})
@@ -103,6 +108,8 @@ def create_recalibrated(
         options |= needed
     build = partial(create_foreign, adapt_input=adapt_input) if is_foreign(name) else build_model
     model = build(name, recalibration, device=device, **options)
+    if request is not None and request.trained:
+        request.load(model.get_submodule("encoder"), adapt_input)
     model = model if finish is None else finish(model)
     if opened is not None:
         load_opened(model, opened, Allowed(options.get("num_classes") is not None, adapt_input))

@@ -75,7 +75,7 @@ def create_foreign(
     spec, placement, stages = resolved.block, resolved.placement, resolved.stages
     own = {key: value for key, value in options.items() if key not in INSERTION_OPTIONS}
     is_spread = bool(own.get(PRETRAINED)) and in_channels != RGB and not in_user_file(name)
-    model = _spread(name, num_classes, in_channels, own, adapt_input) if is_spread else _build(name, num_classes, in_channels, own)
+    model = _spread(name, num_classes, in_channels, own, adapt_input) if is_spread else build_foreign(name, num_classes, in_channels, own)
     config = {"num_classes": num_classes, "in_channels": in_channels, "block": spec, "placement": placement, "stages": stages}
     described = without_origins(name, options)
     _describe(model, ModelConfig(name, config | described), in_channels)
@@ -102,7 +102,7 @@ def foreign_from_config(config: Mapping[str, Any], *, device: torch.device | str
     fixed = {key: options.pop(key) for key in ("num_classes", "in_channels", "block", "placement", "stages")}
     own = {key: value for key, value in without_origins(name, options).items() if key not in (*INSERTION_OPTIONS, PRETRAINED)}
     outlined = device is not None and torch.device(device).type == "meta"
-    model = (_outlined if outlined else _build)(name, fixed["num_classes"], fixed["in_channels"], own)
+    model = (outline_foreign if outlined else build_foreign)(name, fixed["num_classes"], fixed["in_channels"], own)
     block = fixed["block"] if plain or fixed["block"] is None else BlockSpec.from_saved(fixed["block"])
     stages = fixed["stages"] if fixed["stages"] is None else tuple(fixed["stages"])
     described = fixed | options | {"block": None if plain else block, "stages": stages}
@@ -171,24 +171,30 @@ def _hyperparameters(name: str, options: Mapping[str, Any]) -> str:
 
 def _spread(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any], adapt_input: str | None) -> nn.Module:
     """Build a trained network for images of other channels, from the one that its library has."""
-    trained = _build(name, num_classes, RGB, options)
-    model = _build(name, num_classes, in_channels, {key: value for key, value in options.items() if key != PRETRAINED})
+    trained = build_foreign(name, num_classes, RGB, options)
+    model = build_foreign(name, num_classes, in_channels, {key: value for key, value in options.items() if key != PRETRAINED})
     load_opened(model, Source(f"the trained {name}", state=trained.state_dict()).open(), Allowed(adapt_input=adapt_input))
     return model
 
 
-def _outlined(name: str, *arguments: Any) -> nn.Module:
+def outline_foreign(name: str, *arguments: Any) -> nn.Module:
     """Build a network on the meta device, as far as its constructor lets that be."""
     try:
         with torch.device("meta"):
-            return _build(name, *arguments)
+            return build_foreign(name, *arguments)
     except UsageError as error:
         if not isinstance(error.__cause__, NotImplementedError):  # it computes widths with tensors, which have no numbers there
             raise
-    return _build(name, *arguments).to("meta")
+    with torch.device("cpu"):  # whatever device is the default here
+        return build_foreign(name, *arguments).to("meta")
 
 
-def _build(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
+def build_foreign(name: str, num_classes: int | None, in_channels: int, options: dict[str, Any]) -> nn.Module:
+    """Build a network of a library or of a user's file, as these make it.
+
+    Raises:
+        UsageError: as `create_foreign` does.
+    """
     library, _, rest = name.partition("/")
     fix = "trained weights need a connection; ask for none, or fetch them once where there is one"
     own = in_user_file(name)

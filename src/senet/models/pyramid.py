@@ -48,6 +48,10 @@ class Pyramid(nn.Module):
         """The network without its head, into which weights are loaded."""
         return self.network
 
+    def reset_parameters(self) -> None:
+        """Initialise the network as it does itself."""
+        self.network.reset_parameters()
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images (N, in_channels, H, W) to one map (N, channels, H / stride, W / stride) for each resolution."""
         network, last = self.network, self.chosen[-1]

@@ -11,7 +11,7 @@ import torch
 from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, shake_shake, shufflenet, vgg
 from senet.models.network import ModelConfig, Network
-from senet.models.segmentation import fc_densenet, sd_net, unet
+from senet.models.segmentation import encoders, fc_densenet, sd_net, unet
 from senet.models.unit_blocks import UnitBlocks
 from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_kind, check_positive, counts_by_stage
 
@@ -90,6 +90,11 @@ FAMILIES = (
     ),
 )
 PLAIN = {name: family for family in FAMILIES for name in family.variants}
+WITH_ENCODER = {
+    name: Family(encoders.EncodedUNet, unet.VARIANTS, num_classes=28, image_size=256, has_shortcuts=False, block_defaults=HALVES)
+    for name in unet.VARIANTS
+}
+"""Networks that may be built around another one, their option `encoder`, and what they are then."""
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -114,12 +119,14 @@ def build_model(
         UsageError: as `create_model` does.
     """
     kind, plain = split_name(name)
-    family = PLAIN[plain]
+    family = family_of(plain, options)
     resolved = resolve_block(name, kind, family, recalibration)
     known = family.options
     for option in options:
         if option not in known:
-            raise UsageError(f"{plain} has no option {option!r}{nearest(option, known)}; it has: {', '.join(known)}")
+            which = f"{plain} with an encoder" if "encoder" in known else plain
+            also = ", encoder, encoder_options, encoder_weights" if plain in WITH_ENCODER and "encoder" not in known else ""
+            raise UsageError(f"{which} has no option {option!r}{nearest(option, known)}; it has: {', '.join(known)}{also}")
     classes = check_positive("num_classes", family.num_classes if num_classes is None else num_classes)
     in_channels = check_positive("in_channels", in_channels)
     blocks = UnitBlocks(resolved, tuple(map(_unit, omitted)), family.block_defaults)
@@ -140,6 +147,11 @@ def build_model(
         model.to_empty(device=device)
         model.reset_parameters()
     return model
+
+
+def family_of(plain: str, options: Mapping[str, Any]) -> Family:
+    """Return the family of a network, by its name without prefix and whether its options name an encoder."""
+    return WITH_ENCODER[plain] if plain in WITH_ENCODER and options.get("encoder") is not None else PLAIN[plain]
 
 
 def split_name(name: str) -> tuple[str | None, str]:

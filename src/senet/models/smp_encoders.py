@@ -12,8 +12,9 @@ from senet.errors import UsageError, choice_error
 from senet.models.bn_inception import HalvingMaxPool
 from senet.models.classifier import Classifier
 from senet.models.create import create_model, create_recalibrated
+from senet.models.encoder_request import CLASSIFIERS
 from senet.models.pyramid import Pyramid
-from senet.models.registry import PLAIN, list_models, split_name
+from senet.models.registry import list_models, split_name
 from senet.spec import Recalibration
 from senet.weights.bridge import Allowed
 from senet.weights.load import load_opened
@@ -52,9 +53,9 @@ def register_smp_encoders(
         raise UsageError(
             "encoders can be registered where segmentation_models_pytorch is installed: pip install segmentation-models-pytorch"
         ) from None
-    names = [name for name in list_models(pattern) if issubclass(_network_class(name), Classifier)]
+    names = [name for name in list_models(pattern) if split_name(name)[1] in CLASSIFIERS]
     if not names:
-        raise choice_error("networks for smp", pattern, [name for name in list_models() if issubclass(_network_class(name), Classifier)])
+        raise choice_error("networks for smp", pattern, [name for name in list_models() if split_name(name)[1] in CLASSIFIERS])
     for name in names:
         maker = partial(SmpEncoder, name, weights=weights, options=options)
         encoders[prefix + name] = {"encoder": maker, "pretrained_settings": {}, "params": {}}
@@ -180,7 +181,3 @@ def _dilate(conv: nn.Conv2d, rate: int) -> None:
     conv.stride, conv.dilation = (1, 1), (rate, rate)
     height, width = conv.kernel_size
     conv.padding = (height // 2 * rate, width // 2 * rate)
-
-
-def _network_class(name: str) -> Any:
-    return PLAIN[split_name(name)[1]].network

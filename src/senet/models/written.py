@@ -20,9 +20,10 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from senet.errors import UsageError
 from senet.insertion.written import INITS, WRITTEN_PLAN
+from senet.models.encoder_request import check_encoder
 from senet.models.foreign import ORIGINS, PRETRAINED, is_foreign, refuse_unnamed, was_made
 from senet.models.libraries import ENTRIES
-from senet.models.registry import PLAIN, split_name
+from senet.models.registry import PLAIN, family_of, split_name
 from senet.schema import FLAG, IDENTIFIER, NULL, Requirement, either, finite, integer, items, one_of, optional, record, table, text
 from senet.userfile import in_user_file, load_function
 from senet.weights.bridge import Allowed, bridge, check_head
@@ -55,7 +56,7 @@ HYPERPARAMETER = replace(either(_VALUE, table(_KEY, either(_VALUE, table(_KEY, _
 OF_TYPE = {
     bool: FLAG,
     str: _WORD,
-    int: integer(1, WIDEST),
+    int: integer(1, 2048),  # as sides of kernels of volumes and as widths at once, bytes that 64 bits still count
     float: finite(0, 1),
     tuple: items(integer(1, WIDEST), high=64),
     NoneType: either(NULL, _WORD),
@@ -86,7 +87,7 @@ def build_written(opened: OpenedWeights, config: Mapping[str, Any], build: Calla
     if not was_made(config):
         silent = [name for name in ORIGINS if is_foreign(config["name"]) and config["options"].get(name) in (None, False)]
         said = {name: value for name, value in config["options"].items() if name not in silent}
-        rules_of(config["name"], where).check(said, f"{where}.options")
+        rules_of(config["name"], where, said).check(said, f"{where}.options")
     widest = max((side for tensor in opened.tensors.values() for side in tensor.shape), default=0)
     for option in ("num_classes", "in_channels"):
         optional(integer(0, widest)).check(config["options"][option], f"{where}.options.{option}")
@@ -101,23 +102,46 @@ def build_written(opened: OpenedWeights, config: Mapping[str, Any], build: Calla
     return build(config, **options)
 
 
-def rules_of(name: str, where: str) -> Requirement:
-    """Return the rule for the options of a network that a file names.
+def rules_of(name: str, where: str, options: Mapping[str, Any]) -> Requirement:
+    """Return the rule for the options of a network that a file names; of these options, only the name of an encoder is looked at.
 
     Raises:
         UsageError: if there is no such network.
     """
     if not is_foreign(name):
-        return record(COMMON | {option: OF_TYPE[type(default)] for option, default in PLAIN[split_name(name)[1]].options.items()})
+        family = family_of(split_name(name)[1], options)
+        own = {option: OF_TYPE[type(default)] for option, default in family.options.items()}
+        return record(COMMON | own | (_encoder_rules(options["encoder"], f"{where}.options") if "encoder" in own else {}))
     if in_user_file(name):
         refuse_unnamed(name)
         parameters = inspect.signature(load_function(name, "network")).parameters.values()
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
         named = dict.fromkeys((parameter.name for parameter in parameters), HYPERPARAMETER)
         return record(named | INSERTION | COMMON, others=HYPERPARAMETER if takes_all else None)
-    FOREIGN_NAME.check(name, f"{where}.name")
+    return record(_library_rules(name, f"{where}.name") | INSERTION | COMMON)
+
+
+def _library_rules(name: str, where: str) -> dict[str, Requirement]:
+    """Return the rules for the hyperparameters of a library's network."""
+    FOREIGN_NAME.check(name, where)
     library, _, network = name.partition("/")
-    return record(dict.fromkeys(hyperparameters(ENTRIES[library](network.partition(".")[0])), HYPERPARAMETER) | INSERTION | COMMON)
+    return dict.fromkeys(hyperparameters(ENTRIES[library](network.partition(".")[0])), HYPERPARAMETER)
+
+
+def _encoder_rules(name: Any, where: str) -> dict[str, Requirement]:
+    """Return the rules for what a segmenter's options say of its encoder, and where its decoder takes more than its defaults show.
+
+    Raises:
+        UsageError: if there is no such encoder.
+    """
+    text(200).check(name, f"{where}.encoder")
+    check_encoder(name)
+    if is_foreign(name):
+        own = _library_rules(name, f"{where}.encoder")
+    else:
+        own = {option: OF_TYPE[type(default)] for option, default in PLAIN[split_name(name)[1]].options.items()}
+        own |= {option: COMMON_OPTIONS[option] for option in ("block", "placement", "stages", "omitted")}
+    return {"encoder": text(200), "encoder_options": record(own), "norm": OF_TYPE[NoneType]}
 
 
 def hyperparameters(entry: Callable[..., nn.Module]) -> set[str]:

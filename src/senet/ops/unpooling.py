@@ -7,6 +7,7 @@ overlap, no two maxima have one place, so that a scatter gives the same with not
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,7 +28,15 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The maxima, and for each its position in its plane, counted row by row: int64 of their shape.
     """
+    if x.ndim == 5 and x.is_cuda and x.requires_grad and torch.are_deterministic_algorithms_enabled():
+        return gathered_max_pool(x)  # torch raises where it is to differentiate its own
     return BY_DIMS[x.ndim](x, WINDOW, ceil_mode=True, return_indices=True)
+
+
+def gathered_max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `max_pool` does, by a gather, of which torch has a deterministic derivative on every device."""
+    indices = BY_DIMS[x.ndim](x.detach(), WINDOW, ceil_mode=True, return_indices=True)[1]
+    return x.flatten(2).gather(2, indices.flatten(2)).view_as(indices), indices
 
 
 def max_unpool(x: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:

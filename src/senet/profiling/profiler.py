@@ -123,7 +123,7 @@ def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
     units, blocks = unit_paths(model), block_paths(model)
     parts = list(dict.fromkeys([*units, *blocks]))
     passes = [] if timing is None else _timed_passes(model, x, parts, timing.rounds)
-    costs = count(model, x, parts)
+    costs = _costs(model, x, parts)
     rows = []
     for unit in [*units, ""]:
         inside = [path for path in costs if owner(path, units) == unit]
@@ -135,6 +135,14 @@ def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
     name = config.name if isinstance(config, ModelConfig) else type(model).__name__
     device = f"cpu, {plural(torch.get_num_threads(), 'thread')}" if x.device.type == "cpu" else str(x.device)
     return Profile(name, tuple(x.shape), device, str(x.dtype).removeprefix("torch."), tuple(rows), timing)
+
+
+def _costs(model: nn.Module, x: Tensor, parts: Collection[str]) -> dict[str, Cost]:
+    """Count on the meta device, where the maps of large images take no memory; on the model's own if the network needs numbers."""
+    try:
+        return count(duplicate(model).to("meta"), x.to("meta"), parts)
+    except Exception:  # a forward may make tensors of its own, or ask for their values
+        return count(model, x, parts)
 
 
 def _timed_passes(model: nn.Module, x: Tensor, parts: Collection[str], rounds: int) -> list[Seconds]:

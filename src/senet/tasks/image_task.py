@@ -78,8 +78,8 @@ def network_outputs(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def noise_images(source: DataSource, count: int) -> Tensor:
-    """Return (N, C, H, W) float32 of normal noise, as large as the source's images are for the network and always the same."""
-    size = (count, source.input.channels, source.input.size, source.input.size)
+    """Return (N, C, H, W) float32 of normal noise, (N, C, D, H, W) of patches, as large as the network's images and always the same."""
+    size = (count, source.input.channels, *(source.patch or (source.input.size,) * 2))
     return torch.randn(size, generator=torch.Generator().manual_seed(0))
 
 

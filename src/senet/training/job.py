@@ -36,6 +36,23 @@ LAYOUTS = {True: torch.channels_last, False: torch.contiguous_format}
 """`training.channels_last` -> torch's name of the layout."""
 
 
+def layout_of(network: nn.Module, *, channels_last: bool) -> torch.memory_format:
+    """Return the memory layout of a network's weights and images, which for volumes has a name of its own."""
+    if channels_last and any(parameter.ndim == 5 for parameter in network.parameters()):
+        return torch.channels_last_3d
+    return LAYOUTS[channels_last]
+
+
+def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
+    """Put the weights of a network into a layout; one for volumes is that of weights of five axes, and others stay."""
+    if layout is not torch.channels_last_3d:
+        network.to(memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+        return
+    for parameter in network.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+
+
 @dataclass(frozen=True)
 class Job:
     """Parts of a run.
@@ -76,7 +93,7 @@ class Job:
     @property
     def layout(self) -> torch.memory_format:
         """Memory layout of images and weights."""
-        return LAYOUTS[self.recipe.training.channels_last]
+        return layout_of(self.model, channels_last=self.recipe.training.channels_last)
 
     @property
     def pixels(self) -> int:
@@ -141,7 +158,7 @@ def prepare(recipe: Recipe) -> Job:
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model = network_of(task, recipe.model, source)
     model.to(fabric.device)
-    model.to(memory_format=LAYOUTS[plan.channels_last])  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+    lay_out(model, layout_of(model, channels_last=plan.channels_last))
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
     sgd = build_sgd(model, recipe.optim, fused=can_fuse(recipe, fabric.device))
     schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)

@@ -125,8 +125,10 @@ def common_task(members: Sequence[Member], task: str | Task | None, changes: Map
         part = "that task has no part of the recipe for itself" if name not in RECIPE_PARTS else f"allowed are those of {name}"
         raise UsageError(f"{foreign} says nothing of how weights for {name} predict; {part}")
     parts = {name: (first.recipe or {}).get(name, {})} if name in RECIPE_PARTS else {}
+    said = (first.recipe or {}).get("data", {})
+    parts["data"] = {"name": "volumes", "volumes": said.get("volumes", {})} if said.get("name") == "volumes" else {}
     if first.palette is not None:
-        parts["data"] = {"palette": first.palette}
+        parts["data"]["palette"] = first.palette
     return open_task(build_recipe(parts, own | {"task": name}, where=f"the recipe in {first.name}"))
 
 

@@ -13,11 +13,13 @@ from senet.data.image_file import ImageReading, read_image
 from senet.data.image_tree import LeftOut, image_files
 from senet.data.source import UnreadableImageError
 from senet.data.views import Views
+from senet.data.volumes.nifti import is_volume
 from senet.errors import UsageError
 from senet.surgery.preserve import evaluating
 from senet.tasks.answers import prediction_of
 from senet.tasks.task import Prediction, Task
 from senet.training.members import choose_device, common_input, common_task, load_members
+from senet.training.predict_volumes import VolumePredictor, volume_name
 from senet.training.prediction_files import ListedImage, PredictionFiles
 
 log = logging.getLogger("senet")
@@ -84,29 +86,41 @@ def predict(
     spec = common_input(members)
     transform = task.eval_transform(spec, Views(crops))
     reading = replace(reading, value_range=reading.value_range or spec.range)
-    listed = [file for image in images for file in _files(image)]
+    volumes = VolumePredictor.of(task, members[0].recipe, spec)
+    listed = [file for image in images for file in _files(image, volumes)]
     files = files.planned(listed)
     networks = [member.model for member in members]
 
+    def predict_array(image: Any) -> Prediction:
+        views, _ = transform(image, None)
+        with evaluating(nn.ModuleList(networks)), torch.inference_mode():
+            outputs = task.average(networks, views[None].to(device))
+        return prediction_of(task, outputs, members[0].classes, top_k=top_k)
+
     def predict_one(image: str | Path) -> ImagePrediction:
         try:
+            if volumes is not None and is_volume(image):
+                prediction, opened = volumes.predict(image, predict_array)
+                return ImagePrediction(str(image), prediction, files=files.write(image, prediction, opened))
             opened = read_image(image, reading)
         except UnreadableImageError as error:
             return ImagePrediction(str(image), error=str(error))
         try:
-            views, _ = transform(opened, None)
+            prediction = predict_array(opened)
         except UnreadableImageError as error:  # which does not know the file
             return ImagePrediction(str(image), error=f"{image}: {error}")
-        with evaluating(nn.ModuleList(networks)), torch.inference_mode():
-            outputs = task.average(networks, views[None].to(device))
-        prediction = prediction_of(task, outputs, members[0].classes, top_k=top_k)
         return ImagePrediction(str(image), prediction, files=files.write(image, prediction, opened))
 
     return map(predict_one, (image.path for image in listed))
 
 
-def _files(image: str | Path) -> list[ListedImage]:
-    """Return an image by itself, or the images of a folder."""
+def _files(image: str | Path, volumes: VolumePredictor | None) -> list[ListedImage]:
+    """Return an image or volume by itself, or the images of a folder, or the volumes where networks were trained on volumes."""
+    if volumes is not None:
+        paths = volumes.listed(Path(image)) if Path(image).is_dir() else [image]
+        return [ListedImage(path, volume_name(path) if is_volume(path) else Path(Path(path).name)) for path in paths]
+    if is_volume(image):
+        raise UsageError(f"{image} is a volume, and these weights were not trained on volumes (data.name volumes)")
     if not Path(image).is_dir():
         return [ListedImage(image, Path(Path(image).name))]
     left_out = LeftOut()

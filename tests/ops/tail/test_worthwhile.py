@@ -12,7 +12,18 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from senet import ChannelSE, ChannelSpatialSE, backend
 from senet.ops.tail import call
 from senet.ops.tail.fusible import TailModules
-from senet.ops.tail.worthwhile import ACTIVATED_ON_CPU, BANDWIDTH, CONVOLUTION, ON_CPU, SAVINGS, SUSTAINED, Saving, is_worthwhile
+from senet.ops.tail.worthwhile import (
+    ACTIVATED_ON_CPU,
+    AROUND,
+    BANDWIDTH,
+    CONVOLUTION,
+    HOST,
+    ON_CPU,
+    SAVINGS,
+    SUSTAINED,
+    Saving,
+    is_worthwhile,
+)
 
 MEASURED = Path(__file__).parents[3] / "benchmarks" / "results" / "launches.amd-epyc-1-threads.json"
 PLAIN, SE = TailModules(nn.BatchNorm2d(8), relu=True), TailModules(nn.BatchNorm2d(8), recalibrate=ChannelSE(8), relu=True)
@@ -49,7 +60,7 @@ def test_a_cpu_asks_for_larger_maps_of_a_norm_alone() -> None:
 
 def test_a_gpu_weighs_its_time_against_the_hosts(savings: Callable[..., None]) -> None:
     savings(4, 100)
-    values = int(100e-6 * BANDWIDTH / (4 * 2))  # of two bytes
+    values = int(HOST * 100e-6 * BANDWIDTH / (4 * 2))  # of two bytes
     assert is_worthwhile(on_a_gpu(values + 8), PLAIN, "identity")
     assert not is_worthwhile(on_a_gpu(values - 8), PLAIN, "identity")
     assert is_worthwhile(on_a_gpu(values // 2 + 8, torch.float32), PLAIN, "identity")
@@ -62,7 +73,7 @@ def test_a_gpu_weighs_its_time_against_the_hosts(savings: Callable[..., None]) -
 def test_a_gpu_that_is_busy_for_longer_than_its_host_leaves_it_the_time(savings: Callable[..., None]) -> None:
     savings(1, 1e9, host=300)
     passes, its_host = CONVOLUTION[True]
-    values = int((300 + its_host) * 1e-6 * SUSTAINED / ((16 + passes) * 2))
+    values = int((HOST * 300 + its_host) * 1e-6 * SUSTAINED / ((16 + passes) * 2))
     assert is_worthwhile(on_a_gpu(values + 8), PLAIN, "identity")
     assert not is_worthwhile(on_a_gpu(values - 8), PLAIN, "identity")
 
@@ -102,6 +113,27 @@ def test_the_hosts_time_is_what_was_measured() -> None:
             more = measured["triton"]["host"] - measured["reference"]["host"]
             assert saving.microseconds == max(0, round(more, -1)), (shortcut, block, gradients)
             assert saving.host == round(measured["triton"]["host"], -1), (shortcut, block, gradients)
+
+
+def test_the_host_of_a_gpu_is_as_slow_as_a_step_was_that_waited_for_it() -> None:
+    tails = json.loads(MEASURED.read_text())["tails"]
+    alone = tails["none, plain, training"]
+    counted = 16 * tails["identity, SE, training"]["triton"]["host"] + 17 * (alone["triton"]["host"] - alone["reference"]["host"])
+    assert round((64.5e-3 - AROUND) / counted * 1e6, 1) == HOST  # the step is in docs/gpu.md
+    assert round((AROUND * 1e6 - 33 * HOST * alone["reference"]["host"]) / 53, -1) == CONVOLUTION[True][1]
+
+
+@pytest.mark.parametrize(
+    ("shortcut", "block", "taken"),
+    [("none", False, [True, False, False, False]), ("identity", False, [True, True, False, False]), ("identity", True, [True] * 4)],
+)
+def test_what_a_resnet_50_of_256_images_takes_of_which_kernels_are_launched_one_by_one(
+    shortcut: str, block: bool, taken: list[bool]
+) -> None:
+    sides = (112, 56, 28, 14) if shortcut == "none" else (56, 28, 14, 7)
+    channels = (64, 64, 128, 256) if shortcut == "none" else (256, 512, 1024, 2048)
+    maps = [on_a_gpu(256 * c * side**2) for c, side in zip(channels, sides, strict=True)]
+    assert [is_worthwhile(x, SE if block else PLAIN, shortcut) for x in maps] == taken
 
 
 def test_a_block_that_gates_positions_has_its_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from senet.errors import UsageError
 from senet.recipe import DataRecipe, SegmentationRecipe
 from senet.spec import InputSpec
 from senet.tasks.segmentation.preparation import MaskPreparation
+from senet.tasks.segmentation.sampling import COARSEST
 
 LEVELS = np.array([40, 120, 240], np.uint8)
 """Grey value by which an image shows each class."""
@@ -48,7 +49,7 @@ PLAN = st.builds(
 
 
 @settings(max_examples=150, deadline=None)
-@given(DATA, PLAN, st.integers(5, 40), st.integers(5, 60), st.integers(5, 60), st.integers(0, 2**32))
+@given(DATA, PLAN, st.integers(1, 40), st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32))
 def test_image_and_mask_move_together(data, plan, size, height, width, seed):
     mask = blobs(height, width, seed)
     transform = MaskPreparation(plan).train_transform(data, spec(size))
@@ -57,7 +58,7 @@ def test_image_and_mask_move_together(data, plan, size, height, width, seed):
     assert (image.shape, moved.shape, moved.dtype) == ((1, size, size), (size, size), torch.uint8)
     assert set(moved.unique().tolist()) <= {*np.unique(mask).tolist(), IGNORE}
     grey = 255 * image[0].numpy()
-    assert (grey[moved == IGNORE] == 0).all(), "outside, and in holes, is the mean"
+    assert (grey[moved.numpy() == IGNORE] == 0).all(), "outside, and in holes, is the mean"
     for label in (0, 2):  # the level of class 1 also lies between those of the others, where a pixel is interpolated
         pure = (np.abs(grey - LEVELS[label]) < 0.01) & (moved.numpy() != IGNORE)
         assert (moved.numpy()[pure] == label).all()
@@ -67,7 +68,7 @@ def test_image_and_mask_move_together(data, plan, size, height, width, seed):
 
 
 @settings(max_examples=100, deadline=None)
-@given(DATA, PLAN, st.integers(5, 40), st.integers(20, 250), st.booleans(), st.integers(0, 2**32))
+@given(DATA, PLAN, st.integers(1, 40), st.integers(1, 250), st.booleans(), st.integers(0, 2**32))
 def test_a_mask_shows_the_pixel_that_the_image_is_interpolated_around(data, plan, size, side, across, seed):
     """An image whose values are its rows, or columns, tells where it was looked at; the mask must not be more than half a pixel off."""
     places = np.arange(side, dtype=np.uint8)
@@ -75,10 +76,10 @@ def test_a_mask_shows_the_pixel_that_the_image_is_interpolated_around(data, plan
     image = mask[:, :, None].astype(np.float32)
     transform = MaskPreparation(plan).train_transform(data, spec(size))
     seen, moved = (values.squeeze().numpy() for values in transform(image, mask, sample_random(seed, SampleKey(0, 0))))
-    step = side / size if data.crop == "random_resized" else 1.7  # at the image's edge, one made smaller is off by half a new pixel
-    inner = (moved > 2 * step) & (moved < side - 1 - 2 * step)
-    smaller = data.crop == "random_resized" or plan.zoom != (1.0, 1.0)  # whose pixels Pillow weighs by whole pixels
-    assert np.abs(seen - moved)[inner].max(initial=0) < 0.501 + (0.03 * step if smaller else 0)
+    step = max(1.0, side / size if data.crop == "random_resized" else 1.0) / plan.zoom[0]  # at most
+    inner = (moved > 2 * step) & (moved < side - 1 - 2 * step)  # at the image's edge, one made smaller is off by half a new pixel
+    rounding = 0.1 if step > COARSEST else 0.001  # Pillow weighs whole pixels: a ramp made smaller is off by up to 0.07
+    assert np.abs(seen - moved)[inner].max(initial=0) < 0.5 + rounding
 
 
 @pytest.mark.parametrize("crop", ["none", "pad"])

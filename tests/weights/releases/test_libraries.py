@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import monai
 import pytest
 import timm
 import torch
@@ -154,6 +155,7 @@ BLOCKS = {
     "aimed/SpatialSELayer": (SpatialSELayer, SpatialSE),
     "timm/SEModule": (lambda c: SEModule(c, rd_channels=c // 16), ChannelSE),
     "torchvision/SqueezeExcitation": (lambda c: SqueezeExcitation(c, c // 16), ChannelSE),
+    "monai/ChannelSELayer": (lambda c: monai.networks.blocks.ChannelSELayer(2, c, r=16), ChannelSE),
     "moskomule/SELayer": (SELayer, lambda c: ChannelSE(c, bias=False)),
 }
 """Release -> the library's block and ours, by channels."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from senet.errors import UsageError
 from senet.models.segmentation.encoder_decoder import EncoderDecoder, Shape
@@ -11,6 +10,7 @@ from senet.models.segmentation.enlarging import WAYS_UP, Interpolation, UpConvol
 from senet.models.segmentation.segmenter import CONV
 from senet.models.unit_blocks import UnitBlocks
 from senet.ops.tail.layers import Layers
+from senet.ops.unpooling import max_pool
 from senet.spec import check_choice, check_positive
 
 VARIANTS = {"unet": 2}
@@ -107,9 +107,9 @@ class UNet(EncoderDecoder):
 
         super().__init__(Shape(dims, width, depth, dropout), num_classes, in_channels, blocks, make, make_up)
 
-    def pool(self, x: Tensor) -> tuple[Tensor]:
-        """Halve a map; a last row or column by itself is kept."""
-        return ((F.max_pool3d if x.ndim == 5 else F.max_pool2d)(x, 2, ceil_mode=True),)
+    def pool(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Halve a map."""
+        return max_pool(x)[:1]
 
 
 def odd(what: str, value: object) -> int:

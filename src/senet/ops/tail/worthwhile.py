@@ -22,12 +22,19 @@ ACTIVATED_ON_CPU = 2**20
 BANDWIDTH = 3.02e12
 """Bytes a second of a copy on an H100 80GB HBM3 (measured, torch 2.11, 2026-11-26); a slower device saves more time by as many bytes."""
 
-
 SUSTAINED = 1.94e12
 """Bytes a second of a whole step: 122 GB of a ResNet-50 at batch 256 in 62.8 ms, as there."""
 
-CONVOLUTION = {False: (2, 20), True: (7, 60)}
-"""Without and with gradients: how often a convolution at least reads or writes maps, and microseconds of its host (assumed)."""
+AROUND = 34.9e-3
+"""Seconds that the host of that H100 took for a step of ResNet-50 without its 16 tails: 74.9 ms launched one by one, less 2.5 ms a tail."""
+
+HOST = 2.6
+"""How much longer it took for a tail than the core behind `SAVINGS`. Of a step of 64.5 ms, in which the device waited for it (2026-11-27,
+commit c9db504), 29.6 ms were 16 tails with SE and what 17 BNs with their ReLUs took in addition, for which that core takes 11.4 ms."""
+
+CONVOLUTION = {False: (2, 150), True: (7, 440)}
+"""Without and with gradients: how often a convolution at least reads or writes maps, and microseconds of the host, conversions for autocast
+and what stands around it included: the 53rd part of `AROUND`, less 33 BNs with their ReLUs. Without gradients a third is assumed."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,9 @@ class Saving:
 
     Args:
         maps: how often less a map is read or written.
-        microseconds: of the host's time in addition; 0 = it takes no more. `python -m benchmarks.launches` measures it.
+        microseconds: of a host's time in addition; 0 = it takes no more. `python -m benchmarks.launches` measures it, on a core of its own.
         passes: how often the definition reads or writes a map.
-        host: microseconds of the host in all.
+        host: microseconds of that core in all.
     """
 
     maps: float
@@ -49,8 +56,8 @@ class Saving:
     def least(self, itemsize: int, training: bool) -> float:
         """Return the values in a map from which on the operator pays, of so many bytes each."""
         of_convolution, its_host = CONVOLUTION[training]
-        saved = self.microseconds * BANDWIDTH / self.maps
-        ahead = (self.host + its_host) * SUSTAINED / (self.passes + of_convolution)
+        saved = HOST * self.microseconds * BANDWIDTH / self.maps
+        ahead = (HOST * self.host + its_host) * SUSTAINED / (self.passes + of_convolution)
         return min(saved, ahead) * 1e-6 / itemsize
 
 

@@ -30,6 +30,10 @@ class Window:
     angle: float = 0.0
     mirrored: bool = False
 
+    def step(self, side: int) -> float:
+        """Return how many pixels of the image the pixels of a crop of this side are apart, in the geometric mean of both axes."""
+        return math.sqrt(self.height * self.width) / side
+
     def is_cut(self, side: int) -> bool:
         """Return whether a crop of this side has the window's very pixels, so that nothing is interpolated."""
         return not self.angle and self.height == self.width == side and float(self.top).is_integer() and float(self.left).is_integer()

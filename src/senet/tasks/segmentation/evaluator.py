@@ -14,6 +14,7 @@ from senet.results.tables import Tables
 from senet.tasks.segmentation.boundary import boundary_score
 from senet.tasks.segmentation.confusion import confusion, dice_of, iou_of
 from senet.tasks.segmentation.regions import REGION_COUNTS, count_regions, largest_pixels, size_table
+from senet.tasks.segmentation.volumes import VOLUME_DICE, ImageGroups, mean_volume_dice, volume_table
 
 BACKGROUND = "background"
 """Name of the class that is no object: it counts in the loss and in the table of classes, and in no mean."""
@@ -52,10 +53,11 @@ class MaskScores:
         classes: their names.
         plan: sizes of regions and tolerance of boundaries.
         device: where the sums of processes meet.
+        groups: the volumes that images are slices of; None = images stand for themselves.
     """
 
-    def __init__(self, classes: Sequence[str], plan: SegmentationRecipe, device: torch.device) -> None:
-        self._classes, self._plan = tuple(classes), plan
+    def __init__(self, classes: Sequence[str], plan: SegmentationRecipe, device: torch.device, groups: ImageGroups | None = None) -> None:
+        self._classes, self._plan, self._groups = tuple(classes), plan, groups
         self._judged = [index for index, name in enumerate(classes) if name.lower() != BACKGROUND]
         self._bounds = largest_pixels(plan.region_sizes)
         count = len(self._classes)
@@ -64,16 +66,20 @@ class MaskScores:
             "loss": np.zeros(1),
             "boundaries": np.zeros((count, 2)),
             "regions": np.zeros((len(self._bounds) + 1, len(REGION_COUNTS)), np.int64),
+            "volumes": np.zeros((len(groups.names) if groups else 0, 3, count), np.int64),
         }
         self._pooled = Sums(self._sums).to(device)
         self._all: Mapping[str, np.ndarray] | None = None
 
     def update(self, outputs: Iterable[Tensor], batch: Batch) -> None:
         """Add a batch and its log-probabilities, (N, K, H, W) or (K, H, W) of each image."""
-        for logs, mask in zip(outputs, batch.targets, strict=True):
+        for place, (logs, mask) in enumerate(zip(outputs, batch.targets, strict=True)):
             likely = logs.argmax(0).to(torch.uint8).cpu().numpy()
             truth = mask.cpu().numpy()
-            self._sums["pixels"] += confusion(truth, likely, len(self._classes))
+            pixels = confusion(truth, likely, len(self._classes))
+            self._sums["pixels"] += pixels
+            if self._groups is not None:
+                self._sums["volumes"][self._groups.numbers[batch.indices[place]]] += np.stack(_overlaps(pixels))
             labels = mask.to(torch.int64).clamp(max=len(self._classes) - 1)
             found = logs.gather(0, labels[None])[0].cpu().numpy()
             self._sums["loss"] -= found[truth != IGNORE].sum(dtype=np.float64)
@@ -86,16 +92,22 @@ class MaskScores:
         self._all = sums = self._pooled.compute()
         hits, truth, predicted = (values[self._judged] for values in _overlaps(sums["pixels"]))
         counted = sums["pixels"].sum()
+        of_volumes = {} if self._groups is None else {VOLUME_DICE.name: mean_volume_dice(sums["volumes"], self._judged)}
         return {
             "loss": float(sums["loss"][0] / counted) if counted else np.nan,
             "dice": _mean(dice_of(hits, truth, predicted)),
             "iou": _mean(iou_of(hits, truth, predicted)),
             "global_dice": float(dice_of(hits.sum(), truth.sum(), predicted.sum())),
             "boundary_f": _mean(_boundaries(sums["boundaries"])[self._judged]),
+            **of_volumes,
         }
 
     def tables(self) -> Tables:
-        """Return "class", each class's overlaps, and "region size", see `size_table`, of the images that `compute` last judged."""
+        """Return tables of the images that `compute` last judged.
+
+        Returns:
+            "class", each class's overlaps; "region size", see `size_table`; of volumes, "volume", see `volume_table`.
+        """
         if self._all is None:
             self.compute()
         sums = self._all or {}
@@ -105,12 +117,14 @@ class MaskScores:
             "iou": iou_of(hits, truth, predicted),
             "boundary_f": _boundaries(sums["boundaries"]),
         }
+        volumes = self._groups and {"volume": volume_table(sums["volumes"], self._groups.names, self._classes, self._judged)}
         return {
             "class": {
                 name: {**{column: _known(values[row]) for column, values in columns.items()}, "pixels": int(truth[row])}
                 for row, name in enumerate(self._classes)
             },
             "region size": size_table(sums["regions"], self._bounds, self._plan.region_sizes),
+            **(volumes or {}),
         }
 
     def _judge(self, truth: np.ndarray, likely: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from senet.recipe import DataRecipe, SegmentationRecipe
 from senet.spec import InputSpec
 from senet.tasks.segmentation.crops import draw_window, elastic_shift
 from senet.tasks.segmentation.intensity import change_intensity
+from senet.tasks.segmentation.patches import PatchTransform
 from senet.tasks.segmentation.sampling import cut_image, cut_mask, network_values, sampled_image, sampled_mask
 
 
@@ -47,7 +48,8 @@ class CropTransform:
             if plan.elastic:
                 scale = np.array([window.height, window.width])[:, None, None] / size
                 points = points + scale * elastic_shift(size, plan.elastic, plan.elastic_grid, random)
-            values, classes = sampled_image(image, points, self.spec, jitter), sampled_mask(mask, points)
+            values = sampled_image(image, points, window.step(size), self.spec, jitter)
+            classes = sampled_mask(mask, points)
         values = change_intensity(values, plan, random)
         if data.cutout:
             values, classes = _with_hole(values, classes, data.cutout, random)
@@ -62,7 +64,7 @@ class WholeImage:
 
     def __call__(self, image: Any, mask: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
         """Return (C, H, W) float32 and (H, W) uint8, or None without a mask."""
-        return network_values(image, self.spec), None if mask is None else torch.from_numpy(np.ascontiguousarray(mask))
+        return network_values(image, self.spec), None if mask is None else torch.from_numpy(np.array(mask, order="C"))
 
 
 class MaskPreparation:
@@ -76,8 +78,8 @@ class MaskPreparation:
         self.plan = plan
 
     def train_transform(self, recipe: DataRecipe, spec: InputSpec) -> TrainPair:
-        """Return (image, mask, random numbers) -> ((C, size, size) float32, (size, size) uint8)."""
-        return CropTransform(recipe, self.plan, spec)
+        """Return (image, mask, random numbers) -> ((C, size, size) float32, (size, size) uint8); of patches, all of three dimensions."""
+        return (CropTransform if recipe.volumes.patch is None else PatchTransform)(recipe, self.plan, spec)
 
     def eval_transform(self, spec: InputSpec, views: Views) -> EvalPair:
         """Return (image, mask) -> ((C, H, W) float32, (H, W) uint8 or None), the whole image.

@@ -19,7 +19,7 @@ from senet.spec import InputSpec
 from senet.tasks.segmentation.crops import Window
 
 COARSEST = 1.5
-"""Pixels of the image between neighbouring points beyond which it is first made smaller, with antialiasing."""
+"""Pixels between neighbouring points from which on bilinear interpolation would skip some."""
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom of a part of an image."""
@@ -41,15 +41,16 @@ def cut_mask(mask: np.ndarray, window: Window) -> np.ndarray:
     classes = np.full((int(window.height), int(window.width)), IGNORE, mask.dtype)
     part = mask[top : max(top, bottom), left : max(left, right)]
     classes[ahead[0] : ahead[0] + part.shape[0], ahead[1] : ahead[1] + part.shape[1]] = part
-    return np.ascontiguousarray(classes[:, ::-1]) if window.mirrored else classes
+    return classes[:, ::-1].copy() if window.mirrored else classes
 
 
-def sampled_image(image: Any, points: np.ndarray, spec: InputSpec, jitter: np.ndarray | None = None) -> Tensor:
+def sampled_image(image: Any, points: np.ndarray, step: float, spec: InputSpec, jitter: np.ndarray | None = None) -> Tensor:
     """Return what an image shows at points, bilinear, normalised: (C, h, w) float32, 0 (the mean) outside the image.
 
     Args:
         image: of Pillow, or (H, W, C) float32.
         points: (2, h, w), rows and columns, where pixel 0 reaches from 0 to 1.
+        step: how many pixels neighbouring points are apart; beyond `COARSEST` the image is first made smaller, with antialiasing.
         spec: channels and normalisation.
         jitter: (C,) what is added to each channel first, in 1/255.
 
@@ -60,7 +61,6 @@ def sampled_image(image: Any, points: np.ndarray, spec: InputSpec, jitter: np.nd
     inside = ((points >= 0) & (points < size)).all(0)
     if not inside.any():
         return torch.zeros(spec.channels, *points.shape[1:])
-    step = _step(points)
     left, top, right, bottom = _needed(points[:, inside], size.ravel(), margin=int(2 * step))
     values = network_values(_reduced(cropped(image, (left, top, right, bottom)), step), spec, jitter)
     rows, columns = (points[0] - top) / (bottom - top), (points[1] - left) / (right - left)
@@ -88,16 +88,16 @@ def cropped(image: Any, box: Box) -> Any:
 
 
 def network_values(image: Any, spec: InputSpec, jitter: np.ndarray | None = None) -> Tensor:
-    """Return the values of an image as the network sees them: (C, H, W) float32.
+    """Return the values of an image as the network sees them: (C, H, W) float32, of a volume (D, H, W, C) as (C, D, H, W).
 
     Raises:
         UnreadableImageError: for an array of other channels, or an image of more than 8 bits whose range nothing says.
     """
     if not isinstance(image, np.ndarray):
         return torch.from_numpy(normalise_pixels(image, spec, jitter))
-    if image.ndim != 3 or image.shape[2] != spec.channels:
+    if image.ndim not in (3, 4) or image.shape[-1] != spec.channels:
         raise UnreadableImageError(f"an array of shape {image.shape}, where (H, W, {spec.channels}) is expected")
-    values = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32))
+    values = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0), np.float32))
     return values if jitter is None else values + torch.from_numpy(per_channel(jitter / (255 * np.array(spec.std))))
 
 
@@ -113,13 +113,6 @@ def _needed(points: np.ndarray, size: np.ndarray, margin: int) -> Box:
     first = (np.floor(points.min(1) - 0.5).astype(int) - margin).clip(0)
     last = np.minimum(np.floor(points.max(1) - 0.5).astype(int) + 2 + margin, size)
     return int(first[1]), int(first[0]), int(last[1]), int(last[0])
-
-
-def _step(points: np.ndarray) -> float:
-    """Return how many pixels of the image neighbouring points are apart, in the mean."""
-    if min(points.shape[1:]) < 2:
-        return 1.0
-    return float((np.hypot(*np.diff(points, axis=1)).mean() + np.hypot(*np.diff(points, axis=2)).mean()) / 2)
 
 
 def _reduced(image: Any, step: float) -> Any:

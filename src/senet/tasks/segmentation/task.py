@@ -1,16 +1,21 @@
 """Segmentation: the class of every pixel, judged by the overlap of each class with the truth."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from senet.data.batch import Batch
 from senet.data.source import DataSource, open_data
+from senet.data.volumes.grid import VoxelGrid
+from senet.data.volumes.nifti import VolumeHeader
 from senet.errors import UsageError
 from senet.models.create import model_from_recipe
-from senet.recipe import DataRecipe, ModelRecipe, Recipe, SegmentationRecipe
+from senet.recipe import DataRecipe, ModelRecipe, Recipe, SegmentationRecipe, VolumeRecipe
 from senet.results.metric import Metric
 from senet.tasks.image_task import network_outputs, noise_images
 from senet.tasks.segmentation.class_weights import class_weights
@@ -18,7 +23,12 @@ from senet.tasks.segmentation.evaluator import MaskScores
 from senet.tasks.segmentation.losses import MaskLoss, loss_parts
 from senet.tasks.segmentation.prediction import PredictedMask
 from senet.tasks.segmentation.preparation import MaskPreparation
+from senet.tasks.segmentation.volume_prediction import PredictedVolume
+from senet.tasks.segmentation.volumes import VOLUME_DICE, ImageGroups
 from senet.tasks.segmentation.windows import Windows, mirrored_mean
+
+VOLUMES = "volumes"
+"""Source of images that are cut out of volumes."""
 
 
 class Segmentation(MaskPreparation):
@@ -26,6 +36,7 @@ class Segmentation(MaskPreparation):
 
     Args:
         plan: loss, augmentation, evaluation and metrics.
+        volumes: how volumes are cut, where images are slices or patches of volumes.
     """
 
     metrics = (
@@ -35,8 +46,11 @@ class Segmentation(MaskPreparation):
         Metric("boundary_f", "boundary F", "%"),
     )
 
-    def __init__(self, plan: SegmentationRecipe) -> None:
+    def __init__(self, plan: SegmentationRecipe, volumes: VolumeRecipe | None = None) -> None:
         super().__init__(plan)
+        self._patch = None if volumes is None else volumes.patch
+        if volumes is not None:
+            self.metrics = (*self.metrics, VOLUME_DICE)
         given = plan.class_weights if isinstance(plan.class_weights, tuple) else None
         self._loss = MaskLoss(loss_parts(plan.loss), given, plan.edge_weight, plan.focal_gamma)
 
@@ -97,7 +111,10 @@ class Segmentation(MaskPreparation):
 
     def evaluator(self, source: DataSource, device: torch.device) -> MaskScores:
         """Return a fresh evaluator of log-probabilities."""
-        return MaskScores(source.classes, self.plan, device)
+        groups = ImageGroups.of(source.val)
+        if groups is None and VOLUME_DICE in self.metrics:
+            groups = ImageGroups.each(source.val)
+        return MaskScores(source.classes, self.plan, device, groups)
 
     def predict(self, outputs: Tensor, classes: Sequence[str] | None, *, top_k: int = 5) -> PredictedMask:
         """Return the likeliest class of each pixel of one image, from its log-probabilities (1, K, H, W); unnamed classes are numbered."""
@@ -107,11 +124,24 @@ class Segmentation(MaskPreparation):
         mask = outputs[0].argmax(0).to(torch.uint8).cpu().numpy()
         return PredictedMask(mask, tuple(classes) if classes else tuple(map(str, range(count))))
 
+    def join_volume(self, parts: Sequence[PredictedMask], source: VolumeHeader, grid: VoxelGrid, shown: int) -> PredictedVolume:
+        """Return what is predicted of a volume, on the grid of its file.
+
+        Args:
+            parts: what is predicted of each of its slices, in order, or one prediction of the whole.
+            source: header of the file.
+            grid: on which the volume was seen.
+            shown: number of the slice that pictures show.
+        """
+        masks = np.stack([part.mask for part in parts]) if parts[0].mask.ndim == 2 else parts[0].mask
+        return PredictedVolume(grid.restore(masks), replace(parts[0], mask=masks[shown]), source, parts[0].classes)
+
     def noise(self, source: DataSource, count: int) -> Batch:
-        """Return noise of the size of a training crop, and masks whose classes come in turn."""
-        side, classes = source.input.size, len(source.classes)
-        masks = (torch.arange(count * side * side) % classes).to(torch.uint8).reshape(count, side, side)
-        return Batch(noise_images(source, count), masks, [])
+        """Return noise of the size of a training crop or patch, and masks whose classes come in turn."""
+        images = noise_images(source, count)
+        shape = (count, *images.shape[2:])
+        masks = (torch.arange(prod(shape)) % len(source.classes)).to(torch.uint8).reshape(shape)
+        return Batch(images, masks, [])
 
     def _average(self, models: Sequence[nn.Module], images: Tensor) -> Tensor:
         def probabilities(part: Tensor) -> Tensor:
@@ -119,13 +149,14 @@ class Segmentation(MaskPreparation):
             return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
 
         axes = range(2, images.ndim) if self.plan.flips else ()
-        windows = Windows(self.plan.window or max(images.shape[2:]), self.plan.overlap)
+        patch = self._patch if images.ndim == 5 else None
+        windows = Windows(self.plan.window or patch or max(images.shape[2:]), self.plan.overlap)
         return windows.predict(mirrored_mean(probabilities, axes), images).clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def create(recipe: Recipe) -> Segmentation:
     """Return the task of a recipe."""
-    return Segmentation(recipe.segmentation)
+    return Segmentation(recipe.segmentation, recipe.data.volumes if recipe.data.name == VOLUMES else None)
 
 
 def _shape(values: Tensor) -> str:

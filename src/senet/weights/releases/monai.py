@@ -1,6 +1,8 @@
-"""Weights of MONAI's two-dimensional SE networks; those that it trained itself are for other images than photographs."""
+"""Weights of MONAI's two-dimensional SE networks and of its SE layer; those that it trained are for other images than photographs."""
 
+from senet.spec import BlockSpec
 from senet.weights.releases.library import Library, Release, Rule
+from senet.weights.releases.moskomule import LINEAR_RULES
 from senet.weights.releases.timm import LEGACY, LEGACY_154
 
 LAYER_RULES: tuple[Rule, ...] = (
@@ -14,15 +16,18 @@ LAYER_RULES: tuple[Rule, ...] = (
 
 MONAI = Library(
     "monai",
-    tuple(
-        Release(model, name, (*LAYER_RULES, *rules), input=None)
-        for model, name, rules in (
-            ("se_resnet50", "SEResNet50", LEGACY),
-            ("se_resnet101", "SEResNet101", LEGACY),
-            ("se_resnet152", "SEResNet152", LEGACY),
-            ("se_resnext50_32x4d", "SEResNext50", LEGACY),
-            ("se_resnext101_32x4d", "SEResNext101", LEGACY),
-            ("senet154", "SENet154", LEGACY_154),
-        )
+    (
+        *(
+            Release(model, name, (*LAYER_RULES, *rules), input=None)
+            for model, name, rules in (
+                ("se_resnet50", "SEResNet50", LEGACY),
+                ("se_resnet101", "SEResNet101", LEGACY),
+                ("se_resnet152", "SEResNet152", LEGACY),
+                ("se_resnext50_32x4d", "SEResNext50", LEGACY),
+                ("se_resnext101_32x4d", "SEResNext101", LEGACY),
+                ("senet154", "SENet154", LEGACY_154),
+            )
+        ),
+        Release("", "ChannelSELayer", LINEAR_RULES, {"block": BlockSpec("se")}, input=None),
     ),
 )

@@ -15,6 +15,6 @@ MOSKOMULE = Library(
         Release("se_resnet50", "se_resnet50", LINEAR_RULES, V1_5 | WITHOUT_BIAS, url=URL, digest="60a8950a85b2b"),
         *(Release(f"se_resnet{depth}", f"se_resnet{depth}", LINEAR_RULES, V1_5 | WITHOUT_BIAS) for depth in (18, 34, 101, 152)),
         *(Release(f"se_cifar_resnet{depth}", f"se_resnet{depth}", LINEAR_RULES, WITHOUT_BIAS, input=None) for depth in (20, 32, 56)),
-        Release("", "SELayer", LINEAR_RULES, WITHOUT_BIAS, input=None),
+        Release("", "SELayer", LINEAR_RULES, {"block": BlockSpec("se")}, input=None),
     ),
 )

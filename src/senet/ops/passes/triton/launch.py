@@ -73,17 +73,20 @@ class Launcher:
 
     def __call__(self, kernel: Any, programs: int, arguments: tuple[Any, ...], sizes: dict[str, Any]) -> None:
         """Start a kernel on the device of its first argument."""
-        key: list[Any] = [id(kernel), *sizes.items()]
+        key: list[Any] = [id(kernel), *sizes, *sizes.values()]
         given: list[Any] = []
         for v in arguments:
             kind = type(v)
-            if kind is Tensor or kind not in NO_TENSORS:
+            if v is None or kind is int:
+                key.append(v)
+                given.append(v)
+            elif kind in BY_TYPE:
+                key.append(kind)
+                given.append(v)
+            else:
                 address = v.data_ptr()
                 key += (v.dtype, v.get_device(), address % ALIGNMENT)
                 given.append(address)
-            else:
-                key.append(kind if kind in BY_TYPE else v)
-                given.append(v)
         index, found = arguments[0].get_device(), tuple(key)
         bound = self._bound.get(found)
         if bound is not None and (index < 0 or bound.device() == index):

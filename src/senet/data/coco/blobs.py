@@ -1,0 +1,28 @@
+"""What is known of each image, as bytes in one block of memory: worker processes share it, where lists would be copied to each."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+class Entries:
+    """Plain data by index.
+
+    Args:
+        entries: the data of each index.
+    """
+
+    def __init__(self, entries: Iterable[Any]) -> None:
+        written = [json.dumps(entry, separators=(",", ":")).encode() for entry in entries]
+        self._ends = np.cumsum([len(part) for part in written], dtype=np.int64)
+        self._bytes = b"".join(written)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> Any:
+        """Return a copy of the data of an index."""
+        start = int(self._ends[index - 1]) if index else 0
+        return json.loads(self._bytes[start : int(self._ends[index])])
