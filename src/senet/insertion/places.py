@@ -67,12 +67,12 @@ def _wrap(flow: Flow, cut: Cut, paths: Mapping[nn.Module, list[str]]) -> tuple[s
     if cut.shortcut is not None:
         return None
     if _wrappable(flow, cut.node, paths) and set(cut.node.users) <= cut.users:
-        return flow.module_path(cut.node), "output"
+        return paths[flow.called(cut.node)][0], "output"
     if len(cut.users) != 1:
         return None
     (user,) = cut.users
     if _wrappable(flow, user, paths) and user.args and user.args[0] is cut.node and _occurrences(user, cut.node) == 1:
-        return flow.module_path(user), "input"
+        return paths[flow.called(user)][0], "input"
     if user is flow.output and user.args[0] is cut.node and container.path:
         return container.path, "output"
     return None

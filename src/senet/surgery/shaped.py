@@ -12,6 +12,9 @@ from senet.surgery.arguments import Arguments
 from senet.surgery.symbols import TensorProxy
 from senet.surgery.trace import ChildTracer, Container, trace
 
+MOST_STEPS = 2000
+"""Steps that such a graph may have: loops over places are no structure to be read."""
+
 
 class ShapedProxy(TensorProxy):
     """Symbol of a tensor whose shape is known.
@@ -65,6 +68,8 @@ class ShapedTracer(ChildTracer):
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *others: Any, **further: Any) -> fx.Proxy:
         """Return the symbol of what a step gives."""
+        if len(self.values) > MOST_STEPS:
+            raise RuntimeError(f"it has more than {MOST_STEPS} steps")
         proxy = super().create_proxy(kind, target, args, kwargs, *others, **further)
         with suppress(Exception):  # what needs numbers has no known shape
             self.values[proxy.node] = self._computed(proxy.node)

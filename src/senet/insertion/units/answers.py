@@ -19,17 +19,19 @@ def is_answer(flow: Flow, kind: str, value: fx.Node) -> bool:
     """Return whether the result of a unit reaches the network's output with no layer of weights between, and is no map of features there.
 
     Features were normalised or rectified behind their last layer, and are not squashed. Residual and dense units make features of what
-    they take over, and are answers only where they are squashed, add to the network's own image, or have its size where maps are enlarged.
+    they take over, and are answers only where they are squashed, add to the network's own image, or end a decoder.
     """
     if flow.seen is None:
         return False
     forms = _forms(flow, value, flow.seen)
     if ValueForm.BOUNDED in forms:
         return True
+    if kind == "residual" and forms and _ends_decoder(flow, value, flow.seen):
+        return True
     if ValueForm.BARE not in forms or kind == "dense":
         return False
     if kind == "residual":
-        return _adds_to_image(flow, value, flow.seen) or _is_whole_image(flow, value, flow.seen)
+        return _adds_to_image(flow, value, flow.seen)
     return not (kind == "decoder" and flow.sum_at(value) is not None and _is_pyramid(flow.seen))
 
 
@@ -70,9 +72,13 @@ def _adds_to_image(flow: Flow, value: fx.Node, seen: Probe) -> bool:
     return value in _reached(flow, {node for node in flow.nodes if node.op == "placeholder"}, seen)
 
 
-def _is_whole_image(flow: Flow, value: fx.Node, seen: Probe) -> bool:
-    """Return whether a map has the image's size in a network that enlarges maps: what a decoder ends with."""
-    return bool(seen.upsampling) and bool(seen.image) and seen.shape(flow, value)[2:] == seen.image
+def _ends_decoder(flow: Flow, value: fx.Node, seen: Probe) -> bool:
+    """Return whether a sum has the image's size in a network that enlarges maps, and its branch reaches the output as a layer gave it."""
+    total = flow.sum_at(value)
+    if total is None or not seen.upsampling or not seen.image or seen.shape(flow, value)[2:] != seen.image:
+        return False
+    modules = (flow.module(flow.source(side)) for side in total.maps)
+    return any(module is not None and ValueForm.BARE in seen.provenance.ending.get((module, 0), ()) for module in modules)
 
 
 def _is_pyramid(seen: Probe) -> bool:

@@ -51,7 +51,11 @@ def _goes_on(unit: Unit, units: Iterable[Unit]) -> bool:
     if reader is not None and concatenated_maps(flow, reader):
         return any(reader in {*other.nodes, *(source for node in other.nodes for source in node.all_input_nodes)} for other in near)
     total = flow.sum_at(unit.value)
-    return total is not None and unit.nodes == {unit.value} and any(other.value in total.maps and other.kind == "decoder" for other in near)
+    if total is None or unit.nodes != {unit.value}:
+        return False
+    called = (flow.module(side) for side in total.maps)
+    within = {inner for module in called if module is not None for inner in module.modules()}
+    return any(other.kind == "decoder" and (other.value in total.maps or other.flow.container.module in within) for other in units)
 
 
 def _exchanges_scales(flow: Flow) -> bool:
