@@ -11,7 +11,6 @@ import senet
 from foreign.segmenters import SEGMENTERS, made
 from senet.surgery.arguments import tensors
 
-
 CASES = [pytest.param(name, marks=[pytest.mark.slow] * facts.slow) for name, facts in SEGMENTERS.items()]
 
 
@@ -66,8 +65,6 @@ class TestSegmentation:
         opened(model)
         senet.remove(model)
         assert kinds(model) == kinds(inserted.plain)
-            (p, type(part)) for p, part in inserted.plain.named_modules()
-        ]
         for images in inserted.images:
             assert all(torch.equal(one, other) for one, other in pairs(model, inserted.plain, images))
 
