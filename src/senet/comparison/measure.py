@@ -1,6 +1,6 @@
 """What the trained variants cost, timed in turn, and what their gates do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,17 @@ def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel
         return ()
     with closing(eval_loader(prepared.source, prepared.variant.recipe.data, prepared.task)) as batches:
         readable = (batch for batch in batches if len(batch.images))
-        return excitation_curves(record_excitations(network, ((batch.images, _groups(prepared.task, batch)) for batch in readable)))
+        return excitation_curves(record_excitations(network, (pair for batch in readable for pair in _of_one_size(prepared.task, batch))))
+
+
+def _of_one_size(task: Task, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the images of a batch, all together or, where they are not of one size, each by itself, with their classes."""
+    groups = _groups(task, batch)
+    if isinstance(batch.images, Tensor):
+        yield batch.images, groups
+        return
+    for image, group in zip(batch.images, groups, strict=True):
+        yield image[None], group[None]
 
 
 def _groups(task: Task, batch: Batch) -> Tensor:
