@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import weakref
 from argparse import Namespace
 from collections.abc import Mapping
@@ -266,3 +267,9 @@ def test_all_of_it_runs_without_a_gpu(tmp_path: Path) -> None:
     assert tree["measures"]["profile after"]["kernels"]
     assert tree["measures"]["C16 @ 4"]["floor"] > 0
     assert len(tree["measures"]["preresnet20 se"]["counted"]) == 1
+
+
+def test_what_a_process_said_names_no_folder_of_the_machine() -> None:
+    root, packages = processes.ROOT, sysconfig.get_path("purelib")
+    said = f'File "{root}/benchmarks/gpu/tails.py", line 1\nFile "{packages}/torch/nn/modules/module.py", line 2'
+    assert processes.without_places(said) == 'File "benchmarks/gpu/tails.py", line 1\nFile "torch/nn/modules/module.py", line 2'

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -55,7 +56,14 @@ class Started:
             self.go.close()
         with self.output:
             self.output.seek(0)
-            return self.output.read().decode(errors="replace")
+            return without_places(self.output.read().decode(errors="replace"))
+
+
+def without_places(text: str) -> str:
+    """Return text whose paths begin at the checkout or at the installed packages: results are committed, machines' folders are not."""
+    for place in (sysconfig.get_path("purelib"), str(ROOT)):
+        text = text.replace(f"{place}{os.sep}", "")
+    return text
 
 
 def start(words: Sequence[str], environment: Mapping[str, str]) -> Started:
