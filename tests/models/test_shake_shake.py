@@ -226,7 +226,7 @@ class TestRecalibration:
             ({"placement": "post", "recalibrate": "branches"}, "takes the placement standard only, got 'post'"),
             ({"recalibrate": "each"}, "unknown recalibrate 'each' .*allowed: mixed, branches"),
             ({"block": "cmpe_se", "recalibrate": "branches"}, "use recalibrate='mixed'"),
-            ({"stages": (4,)}, "this network has no stage 4; its stages are 1, 2, 3"),
+            ({"stages": (4,)}, "this network has no stage 4 for a block; its stages are 1, 2, 3"),
         ],
     )
     def test_what_cannot_be_is_said(self, options: dict, message: str) -> None:

@@ -113,7 +113,7 @@ def test_prefixes_are_those_of_networks_without_shortcuts() -> None:
     ("options", "words"),
     [
         ({"placement": "post"}, "takes the placement standard only, got 'post'"),
-        ({"stages": (6,)}, "no stage 6; its stages are 1, 2, 3, 4, 5"),
+        ({"stages": (6,)}, "no stage 6 for a block; its stages are 1, 2, 3, 4, 5"),
         ({"droput": 0.1}, "did you mean 'dropout'"),
     ],
 )

@@ -25,7 +25,8 @@ def network(name: str, **options: object) -> nn.Module:
 
 def images(name: str, batch: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
     side = next((side for part, side in SIDES.items() if part in name), 65)
-    return torch.randn(batch, 3, side, side + 2, generator=torch.Generator().manual_seed(batch), dtype=dtype)
+    sides = (side, side + 2) if "3d" not in name else (16, 17, 19)
+    return torch.randn(batch, 3, *sides, generator=torch.Generator().manual_seed(batch), dtype=dtype)
 
 
 def distance(found: Tensor, expected: Tensor) -> float:

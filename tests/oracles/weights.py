@@ -32,7 +32,7 @@ def draw(model: nn.Module, *, last: str, projection: str, seed: int = 0) -> nn.M
             module.bias.data = uniform(module.bias, -0.2, 0.2)
             module.running_mean = uniform(module.running_mean, -0.2, 0.2)
             module.running_var = uniform(module.running_var, 0.5, 1.5)
-        elif isinstance(module, nn.Conv2d | nn.Linear):
+        elif isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
             fan_in = module.weight[0].numel()
             module.weight.data = normal(module.weight, (2 / fan_in) ** 0.5)
             if module.bias is not None:

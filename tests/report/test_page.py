@@ -87,7 +87,7 @@ def test_page_of_an_error_speaks_of_it_and_of_no_class() -> None:
         "all images",
     ):
         assert words in text
-    for words in ("top-1", "Top-1", "point", "percent", "class<", "all classes", "a class", "One validation image"):
+    for words in ("top-1", "Top-1", "point", "percent ", "class<", "all classes", "a class", "One validation image"):
         assert words not in text
 
 

@@ -30,6 +30,20 @@ NETWORKS: dict[str, Paper] = {
         "Zhang, Zhou, Lin, Sun: ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices",
         "1707.01083",
     ),
+    "unet": (
+        "Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        "1505.04597",
+    ),
+    "sd_net": (
+        "Roy, Conjeti, Sheet, Katouzian, Navab, Wachinger: Error Corrective Boosting for Learning Fully Convolutional Networks with "
+        "Limited Data",
+        "1705.00938",
+    ),
+    "fc_densenet": (
+        "Jégou, Drozdzal, Vazquez, Romero, Bengio: The One Hundred Layers Tiramisu: Fully Convolutional DenseNets for Semantic "
+        "Segmentation",
+        "1611.09326",
+    ),
     "shake_": ("Gastaldi: Shake-Shake Regularization", "1705.07485"),
 }
 """How the name of a plain network begins, before its depth -> paper."""
