@@ -50,6 +50,7 @@ def test_fc_densenet() -> None:
 def test_sd_net(options: dict, slopes: int) -> None:
     first, wide, twice = (49 * inputs * 64 + 64 + 128 for inputs in (1, 64, 128))
     assert parameters("sd_net", **options) == first + 4 * wide + 4 * twice + 28 * 65 + slopes
+    assert options or parameters("sd_net") == 2_415_141
     assert parameters("scse_sd_net", **options) == parameters("sd_net", **options) + 34_056
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from senet.errors import UsageError
-from senet.models.segmentation.segmenter import CONV, Segmenter
+from senet.models.segmentation.segmenter import CONV, Segmenter, check_dropout
 from senet.models.unit_blocks import UnitBlocks
 from senet.spec import check_positive
 
@@ -38,8 +37,7 @@ class Shape:
     def __post_init__(self) -> None:
         for name in ("width", "depth"):
             object.__setattr__(self, name, check_positive(name, getattr(self, name)))
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is a share of the channels, from 0 to below 1, got {self.dropout!r}")
+        check_dropout(self.dropout)
 
 
 class EncoderDecoder(Segmenter):
@@ -95,7 +93,7 @@ class EncoderDecoder(Segmenter):
         """Return the map of every stage for images (N, in_channels, H, W), in the order of the stages."""
         found, kept = [], []
         for number in range(1, self.depth + 1):
-            x = self._drop(self.get_submodule(f"encoder{number}")(x))
+            x = self.drop(self.get_submodule(f"encoder{number}")(x))
             found.append(x)
             x, *rest = self.pool(x)
             kept.append(rest)
@@ -104,12 +102,5 @@ class EncoderDecoder(Segmenter):
             skip = found[self.depth - number]
             x = self.get_submodule(f"up{number}")(x, skip.shape[2:], *kept.pop())
             x = self.get_submodule(f"decoder{number}")(torch.cat((skip, x.to(skip.dtype)), 1))
-            found.append(x := self._drop(x))
+            found.append(x := self.drop(x))
         return found
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map images (N, in_channels, H, W) to the last map (N, width, H, W)."""
-        return self.maps(x)[-1]
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return torch.feature_dropout(x, self.dropout, self.training) if self.dropout and self.training else x

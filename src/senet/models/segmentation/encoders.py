@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from senet.errors import UsageError
 from senet.models.segmentation.enlarging import WAYS_UP
-from senet.models.segmentation.segmenter import Segmenter
-from senet.models.segmentation.unet import NORM_LAYERS, ConvolutionBlock, odd
+from senet.models.segmentation.segmenter import Segmenter, check_dropout
+from senet.models.segmentation.unet import ConvolutionBlock, Convolutions
 from senet.models.unit_blocks import UnitBlocks
 from senet.spec import check_choice, check_positive
 
@@ -60,12 +60,9 @@ class EncodedUNet(Segmenter):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if norm is not None:
-            check_choice("norm", norm, tuple(NORM_LAYERS))
         check_choice("upsample", upsample, WAYS_UP[:2])
-        if not 0 <= dropout < 1:
-            raise UsageError(f"dropout is a share of the channels, from 0 to below 1, got {dropout!r}")
-        kernel, convs = odd("kernel", kernel), check_positive("convs", convs)
+        check_dropout(dropout)
+        convolutions = Convolutions(dims, kernel, convs, norm, bias=norm is None)
         from senet.models.encoder_request import make_encoder  # it builds networks of the registry, which imports this file
 
         self.encoder = make_encoder(encoder, in_channels, encoder_options or {})
@@ -82,11 +79,7 @@ class EncodedUNet(Segmenter):
         self.feature_info = list(maps)
         for (stage, name), stride, width in zip(self.stage_names.items(), self.strides, outputs, strict=True):
             inputs = channels + (maps[self.skips[stride]]["channels"] if stride in self.skips else 0)
-            layers: list[nn.Module] = []
-            for count in (inputs, *[width] * (convs - 1)):
-                layers.append(nn.Conv2d(count, width, kernel, padding=kernel // 2, bias=norm is None))
-                layers += [nn.ReLU()] if norm is None else [NORM_LAYERS[norm][dims](width), nn.ReLU()]
-            self.add_module(name, ConvolutionBlock(layers, blocks.build(stage, 1, width)))
+            self.add_module(name, ConvolutionBlock(convolutions.layers(inputs, width), blocks.build(stage, 1, width)))
             self.feature_info.append({"channels": width, "stride": stride})
             channels = width
         self.classifier = nn.Conv2d(channels, num_classes, 1)
@@ -101,14 +94,8 @@ class EncodedUNet(Segmenter):
             size = [-(-x.shape[axis] // stride) for axis in (2, 3)] if skip is None else skip.shape[2:]
             last = F.interpolate(last, size=size, mode=self.upsample)
             last = self.get_submodule(name)(last if skip is None else torch.cat((skip, last.to(skip.dtype)), 1))
-            if self.dropout and self.training:
-                last = torch.feature_dropout(last, self.dropout, True)
-            maps.append(last)
+            maps.append(last := self.drop(last))
         return maps
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Map images (N, in_channels, H, W) to the last map (N, widths[-1], H, W)."""
-        return self.maps(x)[-1]
 
 
 def _last(widths: Sequence[int], count: int, encoder: str) -> list[int]:

@@ -1,6 +1,7 @@
 """U-Net (Ronneberger et al., 1505.04597) in the form of the scSE paper (1803.02579), plain or recalibrated behind every block."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -27,6 +28,46 @@ NORM_LAYERS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
     },
 }
 """Normalisation -> sides of an image -> its layer."""
+
+
+@dataclass(frozen=True)
+class Convolutions:
+    """Convolutions of a block, each with its norm, if any, and a ReLU.
+
+    Args:
+        dims: sides of an image.
+        kernel: side of the kernels, odd.
+        count: how many there are.
+        norm: "batch", "instance" or None.
+        bias: whether they have biases.
+
+    Raises:
+        UsageError: for an even kernel, a count below 1, or another norm.
+    """
+
+    dims: int
+    kernel: int
+    count: int
+    norm: str | None
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.norm is not None:
+            check_choice("norm", self.norm, tuple(NORM_LAYERS))
+        object.__setattr__(self, "kernel", odd("kernel", self.kernel))
+        object.__setattr__(self, "count", check_positive("convs", self.count))
+
+    def norms(self, width: int) -> list[nn.Module]:
+        """Return the norm of a map of `width` channels, if there is one."""
+        return [] if self.norm is None else [NORM_LAYERS[self.norm][self.dims](width)]
+
+    def layers(self, inputs: int, width: int) -> list[nn.Module]:
+        """Return the layers of a block that maps `inputs` channels to `width`."""
+        layers: list[nn.Module] = []
+        for channels in (inputs, *[width] * (self.count - 1)):
+            conv = CONV[self.dims](channels, width, self.kernel, padding=self.kernel // 2, bias=self.bias)
+            layers += [conv, *self.norms(width), nn.ReLU()]
+        return layers
 
 
 class ConvolutionBlock(nn.Module):
@@ -87,23 +128,15 @@ class UNet(EncoderDecoder):
         upsample: str = "nearest",
         dropout: float = 0.0,
     ) -> None:
-        if norm is not None:
-            check_choice("norm", norm, tuple(NORM_LAYERS))
         check_choice("upsample", upsample, WAYS_UP)
-        kernel, convs = odd("kernel", kernel), check_positive("convs", convs)
-
-        def normalise() -> list[nn.Module]:
-            return [] if norm is None else [NORM_LAYERS[norm][dims](width)]
+        convolutions = Convolutions(dims, kernel, convs, norm)
 
         def make_up() -> nn.Module:
-            return UpConvolution(width, dims, *normalise()) if upsample == "transposed" else Interpolation(upsample, dims)
+            norms = convolutions.norms(width)
+            return UpConvolution(width, dims, *norms) if upsample == "transposed" else Interpolation(upsample, dims)
 
         def make(inputs: int, block: nn.Module | None) -> ConvolutionBlock:
-            layers: list[nn.Module] = []
-            for channels in (inputs, *[width] * (convs - 1)):
-                layers += [CONV[dims](channels, width, kernel, padding=kernel // 2)]
-                layers += [*normalise(), nn.ReLU()]
-            return ConvolutionBlock(layers, block)
+            return ConvolutionBlock(convolutions.layers(inputs, width), block)
 
         super().__init__(Shape(dims, width, depth, dropout), num_classes, in_channels, blocks, make, make_up)
 
