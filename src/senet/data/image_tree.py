@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,9 +45,9 @@ class LeftOut:
         more = ", ..." if len(self.suffixes) > 10 else ""
         lines = {
             f"files left out, which are no images that are read, by suffix: {counts}{more}": self.suffixes,
-            f"links to folders that are read by another path, left out: {_examples(self.repeated)}": self.repeated,
-            f"pipes, sockets or devices, left out: {_examples(self.special)}": self.special,
-            f"links that lead nowhere, counted as unreadable: {_examples(self.broken)}": self.broken,
+            f"links to folders that are read by another path, left out: {few(self.repeated)}": self.repeated,
+            f"pipes, sockets or devices, left out: {few(self.special)}": self.special,
+            f"links that lead nowhere, counted as unreadable: {few(self.broken)}": self.broken,
         }
         return tuple(line for line, things in lines.items() if things)
 
@@ -141,6 +141,7 @@ def _identity(folder: str | Path) -> Identity:
     return facts.st_dev, facts.st_ino
 
 
-def _examples(paths: list[str]) -> str:
-    more = f" and {len(paths) - EXAMPLES} more" if len(paths) > EXAMPLES else ""
-    return ", ".join(printable(path) for path in paths[:EXAMPLES]) + more
+def few(names: Sequence[str]) -> str:
+    """Return the first of some names in words, and how many more there are."""
+    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
+    return ", ".join(printable(name) for name in names[:EXAMPLES]) + more

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from senet.data.image_file import open_regular
-from senet.data.mask_layout import few
+from senet.data.image_tree import few
 from senet.data.mask_scan import IGNORED, MaskScan, RawMasks
 from senet.data.masks import IGNORE, Colour, MaskReading, Palette, unknown_labels
 from senet.data.palettes import voc_palette

@@ -2,14 +2,15 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePath
 
 import numpy as np
 
 from senet.data.image_file import open_regular
-from senet.data.image_tree import EXAMPLES, LeftOut, image_files, sub_folders
+from senet.data.image_tree import LeftOut, few, image_files, sub_folders
 from senet.errors import UsageError
 from senet.text import printable
 
@@ -99,18 +100,19 @@ def _first_form(root: Path, split: str) -> tuple[str, str] | None:
 
 
 def _first(root: Path, forms: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    look = cache(sub_folders)  # forms share folders, which may hold many files
     for images, masks in forms:
-        found = _folder(root, images), _folder(root, masks)
+        found = _folder(root, images, look), _folder(root, masks, look)
         if found[0] is not None and found[1] is not None:
             return found[0], found[1]
     return None
 
 
-def _folder(root: Path, path: str) -> str | None:
+def _folder(root: Path, path: str, look: Callable[[Path], list[str]] = sub_folders) -> str | None:
     """Return a folder below the root as it is written there, whatever letters are capitals."""
     found = PurePath()
     for part in PurePath(path).parts:
-        there = {name.lower(): name for name in sub_folders(root / found)}
+        there = {name.lower(): name for name in look(root / found)}
         if part.lower() not in there:
             return None
         found /= there[part.lower()]
@@ -197,9 +199,3 @@ def _listed(path: Path, places: Mapping[str, int]) -> list[int]:
     if missing := [line for line, place in zip(lines, found, strict=True) if place is None]:
         raise UsageError(f"{path}: {len(missing)} of {len(lines)} images that it lists are not there: {few(missing)}")
     return list(dict.fromkeys(place for place in found if place is not None))
-
-
-def few(names: Sequence[str]) -> str:
-    """Return the first of some names in words, and how many more there are."""
-    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
-    return ", ".join(printable(name) for name in names[:EXAMPLES]) + more

@@ -65,10 +65,15 @@ def masked_source(
     )
 
 
+def crop_side(side: int) -> int:
+    """Return the side of training crops of images with shorter sides of `side`: a multiple of `CROP_STEP`, up to `LARGEST_CROP`."""
+    return max(CROP_STEP, min(LARGEST_CROP, side) // CROP_STEP * CROP_STEP)
+
+
 def _input(recipe: DataRecipe, scan: MaskScan) -> InputSpec:
     """Return the input: by default crops of the shorter side that half of the images have at least, up to `LARGEST_CROP`."""
     known = scan.sizes[scan.sizes.any(axis=1)]
     side = int(np.median(known.min(axis=1))) if len(known) else LARGEST_CROP
-    side = max(CROP_STEP, min(LARGEST_CROP, side) // CROP_STEP * CROP_STEP)
+    side = crop_side(side)
     grey = len(recipe.mean or recipe.std or IMAGENET.mean) == 1
     return input_spec(recipe, size=side, mean=GREY_MEAN if grey else IMAGENET.mean, std=GREY_STD if grey else IMAGENET.std)

@@ -110,7 +110,7 @@ def rules_of(name: str, where: str, options: Mapping[str, Any]) -> Requirement:
     """
     if not is_foreign(name):
         family = family_of(split_name(name)[1], options)
-        own = {option: OF_TYPE[type(default)] for option, default in family.options.items()}
+        own = _own_rules(family.options)
         return record(COMMON | own | (_encoder_rules(options["encoder"], f"{where}.options") if "encoder" in own else {}))
     if in_user_file(name):
         refuse_unnamed(name)
@@ -119,6 +119,11 @@ def rules_of(name: str, where: str, options: Mapping[str, Any]) -> Requirement:
         named = dict.fromkeys((parameter.name for parameter in parameters), HYPERPARAMETER)
         return record(named | INSERTION | COMMON, others=HYPERPARAMETER if takes_all else None)
     return record(_library_rules(name, f"{where}.name") | INSERTION | COMMON)
+
+
+def _own_rules(options: Mapping[str, Any]) -> dict[str, Requirement]:
+    """Return what options of a family of the registry must be: what their defaults are."""
+    return {option: OF_TYPE[type(default)] for option, default in options.items()}
 
 
 def _library_rules(name: str, where: str) -> dict[str, Requirement]:
@@ -139,7 +144,7 @@ def _encoder_rules(name: Any, where: str) -> dict[str, Requirement]:
     if is_foreign(name):
         own = _library_rules(name, f"{where}.encoder")
     else:
-        own = {option: OF_TYPE[type(default)] for option, default in PLAIN[split_name(name)[1]].options.items()}
+        own = _own_rules(PLAIN[split_name(name)[1]].options)
         own |= {option: COMMON_OPTIONS[option] for option in ("block", "placement", "stages", "omitted")}
     return {"encoder": text(200), "encoder_options": record(own), "norm": OF_TYPE[NoneType]}
 

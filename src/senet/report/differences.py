@@ -26,12 +26,7 @@ def difference_chart(result: Result) -> Drawing:
     ends = [value for _, d in rows for value in (0.0, *d.by_seed, d.low, d.high) if value is not None]
     pad = max(10.0 ** (1 - metric.decimals), 0.08 * (max(ends) - min(ends)))
     x, bottom = Scale(min(ends) - pad, max(ends) + pad, 0, 460), drawing.height - 36
-    step = tick_step(x.high - x.low, 6)
-    for tick in x.ticks(6):
-        drawing.line((x(tick), 16), (x(tick), bottom), class_="zero" if tick == 0 else "grid")
-        drawing.text((x(tick), bottom + 15), ("+" if tick > 0 else "") + tick_label(tick, step), class_="tick middle")
-    drawing.text((x(0), 10), f"as {base}", class_="tick middle")
-    drawing.text((460, drawing.height - 4), f"{unit and f'{unit} of '}{metric.title}{metric.direction}", class_="tick end")
+    draw_axis(drawing, x, bottom, 6, base, metric)
 
     for row, (label, difference) in enumerate(rows):
         colour, y = series(row + 1), 60 + VARIANT_ROW * row
@@ -44,6 +39,16 @@ def difference_chart(result: Result) -> Drawing:
             drawing.add("circle", tip=f"seed {seed}: {metric.signed(value)}", cx=at, cy=y + 8.0 * lane, r=4.0, class_=f"seed {colour}")
         drawing.path([(x(difference.mean), y + dy) for dy in (-9, 9)], class_=f"mean {colour}")
     return drawing
+
+
+def draw_axis(drawing: Drawing, x: Scale, bottom: float, ticks: int, base: str, metric: Metric) -> None:
+    """Draw the axis of differences to a baseline, with about so many ticks."""
+    step, unit = tick_step(x.high - x.low, ticks), AXIS.get(metric.unit, metric.unit)
+    for tick in x.ticks(ticks):
+        drawing.line((x(tick), 16), (x(tick), bottom), class_="zero" if tick == 0 else "grid")
+        drawing.text((x(tick), bottom + 15), ("+" if tick > 0 else "") + tick_label(tick, step), class_="tick middle")
+    drawing.text((x(0), 10), f"as {base}", class_="tick middle")
+    drawing.text((x.end, drawing.height - 4), f"{unit and f'{unit} of '}{metric.title}{metric.direction}", class_="tick end")
 
 
 def lanes(places: Sequence[float]) -> list[int]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from senet.measuring.numbers import mean_sd
-from senet.report.differences import AXIS
-from senet.report.svg import LETTER, Drawing, Scale, fit, series, tick_label, tick_step
+from senet.report.differences import draw_axis
+from senet.report.svg import LETTER, Drawing, Scale, fit, series
 from senet.results.comparison import Result
 from senet.results.metric import Metric
 from senet.results.tables import NONE, Cell, cells_of, columns_of, difference_words, heading_of, metric_of
@@ -63,13 +63,7 @@ def part_chart(result: Result, cells: Sequence[Cell], metric: Metric, name: str)
     drawing = Drawing(460, 26 + block * len(cells) + 40, f"Difference in {metric.title} to {base} by {name}. {words}.")
     pad = max(10.0 ** (1 - metric.decimals), 0.06 * (max(ends) - min(ends)))
     x, bottom = Scale(min(ends) - pad, max(ends) + pad, margin, 450), drawing.height - 36
-    step = tick_step(x.high - x.low, 5)
-    for tick in x.ticks(5):
-        drawing.line((x(tick), 16), (x(tick), bottom), class_="zero" if tick == 0 else "grid")
-        drawing.text((x(tick), bottom + 15), ("+" if tick > 0 else "") + tick_label(tick, step), class_="tick middle")
-    drawing.text((x(0), 10), f"as {base}", class_="tick middle")
-    unit = AXIS.get(metric.unit, metric.unit)
-    drawing.text((450, drawing.height - 4), f"{unit and f'{unit} of '}{metric.title}{metric.direction}", class_="tick end")
+    draw_axis(drawing, x, bottom, 5, base, metric)
     for place, cell in enumerate(cells):
         top = 26 + block * place
         drawing.text((0, top + VARIANT_LINE * (len(labels) - 1) / 2 + 4), fit(cell.row, margin), class_="label")

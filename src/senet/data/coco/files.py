@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from senet.data.image_file import open_regular
-from senet.data.image_tree import sub_folders
-from senet.data.mask_layout import SPLIT_NAMES, few
+from senet.data.image_tree import few, sub_folders
+from senet.data.mask_layout import SPLIT_NAMES
 from senet.data.masks import IGNORE, Colour
 from senet.errors import UsageError
 from senet.schema import Requirement, integer, items, read_json, record, text

@@ -14,7 +14,7 @@ from senet.data.coco.blobs import Entries
 from senet.data.coco.files import Listing
 from senet.data.coco.opening import open_coco
 from senet.data.image_file import open_image, open_regular
-from senet.data.mask_layout import few
+from senet.data.image_tree import few
 from senet.data.mask_scan import file_states, header_size
 from senet.data.masks import distinct, translate
 from senet.data.source import DataSource, UnreadableImageError

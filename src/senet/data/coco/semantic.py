@@ -13,7 +13,7 @@ from senet.data.coco.blobs import Entries
 from senet.data.coco.files import Listing
 from senet.data.coco.opening import open_coco
 from senet.data.coco.shapes import shape_mask
-from senet.data.mask_layout import few
+from senet.data.image_tree import few
 from senet.data.mask_scan import file_states
 from senet.data.source import DataSource, UnreadableImageError
 from senet.errors import UsageError

@@ -24,13 +24,20 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
 def dice_of(hits: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Return Dice in percent, 2 hits / (truth + predicted), of counts of pixels; NaN where there is nothing in either."""
-    return _percent(2 * hits, truth + predicted)
+    return percent(2 * hits, truth + predicted)
 
 
 def iou_of(hits: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Return intersection over union in percent of counts of pixels; NaN where there is nothing in either."""
-    return _percent(hits, truth + predicted - hits)
+    return percent(hits, truth + predicted - hits)
 
 
-def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def known_mean(values: np.ndarray) -> float:
+    """Return the mean of those that are numbers; NaN of none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return parts of wholes in percent; NaN of nothing."""
     return np.where(whole > 0, 100.0 * part / np.maximum(whole, 1), np.nan)

@@ -69,7 +69,7 @@ def draw_window(mask: np.ndarray, data: DataRecipe, plan: SegmentationRecipe, si
     angle = random.uniform(-data.rotation, data.rotation) if data.rotation else 0.0
     mirrored = bool(data.flip and random.random() < 0.5)
     pad = data.pad if data.crop == "pad" else 0
-    spot = _foreground_pixel(mask, random) if plan.foreground and random.random() < plan.foreground else None
+    spot = foreground_place(mask, random) if plan.foreground and random.random() < plan.foreground else None
     if spot is not None:
         down, across = (random.uniform(-0.5, 0.5), random.uniform(-0.5, 0.5)) if data.crop != "none" else (0.0, 0.0)
         row, column = turned(angle, down * height, across * width)
@@ -113,9 +113,12 @@ def _sides(
     return height / factor, width / factor
 
 
-def _foreground_pixel(mask: np.ndarray, random: np.random.Generator) -> tuple[int, int] | None:
+def foreground_place(mask: np.ndarray, random: np.random.Generator) -> tuple[int, ...] | None:
+    """Return a pixel or voxel of a class other than the first, each as likely; None if there is none."""
     found = np.flatnonzero((mask != 0) & (mask != IGNORE))
-    return divmod(int(found[random.integers(len(found))]), mask.shape[1]) if len(found) else None
+    if not len(found):
+        return None
+    return tuple(int(place) for place in np.unravel_index(found[random.integers(len(found))], mask.shape))
 
 
 def _range(inner: float, outer: int, pad: int) -> tuple[float, float]:

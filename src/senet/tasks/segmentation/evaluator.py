@@ -12,7 +12,7 @@ from senet.data.masks import IGNORE
 from senet.recipe import SegmentationRecipe
 from senet.results.tables import Tables
 from senet.tasks.segmentation.boundary import boundary_score
-from senet.tasks.segmentation.confusion import confusion, dice_of, iou_of
+from senet.tasks.segmentation.confusion import confusion, dice_of, iou_of, known_mean, percent
 from senet.tasks.segmentation.regions import REGION_COUNTS, count_regions, largest_pixels, size_table
 from senet.tasks.segmentation.volumes import VOLUME_DICE, ImageGroups, mean_volume_dice, volume_table
 
@@ -95,10 +95,10 @@ class MaskScores:
         of_volumes = {} if self._groups is None else {VOLUME_DICE.name: mean_volume_dice(sums["volumes"], self._judged)}
         return {
             "loss": float(sums["loss"][0] / counted) if counted else np.nan,
-            "dice": _mean(dice_of(hits, truth, predicted)),
-            "iou": _mean(iou_of(hits, truth, predicted)),
+            "dice": known_mean(dice_of(hits, truth, predicted)),
+            "iou": known_mean(iou_of(hits, truth, predicted)),
             "global_dice": float(dice_of(hits.sum(), truth.sum(), predicted.sum())),
-            "boundary_f": _mean(_boundaries(sums["boundaries"])[self._judged]),
+            "boundary_f": known_mean(_boundaries(sums["boundaries"])[self._judged]),
             **of_volumes,
         }
 
@@ -143,13 +143,7 @@ def _overlaps(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _boundaries(sums: np.ndarray) -> np.ndarray:
     """Return each class's mean boundary score in percent over the images where it is in truth or prediction; NaN where it is in none."""
-    return np.where(sums[:, 1] > 0, 100 * sums[:, 0] / np.maximum(sums[:, 1], 1), np.nan)
-
-
-def _mean(values: np.ndarray) -> float:
-    """Return the mean of those that are numbers; NaN of none."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    return percent(sums[:, 0], sums[:, 1])
 
 
 def _known(value: float) -> float | None:

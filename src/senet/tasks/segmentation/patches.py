@@ -11,6 +11,7 @@ from senet.data.masks import IGNORE
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, SegmentationRecipe
 from senet.spec import InputSpec
+from senet.tasks.segmentation.crops import foreground_place
 from senet.tasks.segmentation.intensity import change_intensity
 from senet.tasks.segmentation.sampling import network_values
 
@@ -69,7 +70,7 @@ def draw_corner(mask: np.ndarray, patch: tuple[int, ...], foreground: float, ran
         random: source of randomness.
     """
     ranges = [(0, length - side) if length >= side else ((length - side) // 2,) * 2 for length, side in zip(mask.shape, patch, strict=True)]
-    voxel = _foreground_voxel(mask, random) if foreground and random.random() < foreground else None
+    voxel = foreground_place(mask, random) if foreground and random.random() < foreground else None
     if voxel is not None:
         near = zip(ranges, voxel, patch, strict=True)
         ranges = [(min(max(low, place - side + 1), high), max(min(high, place), low)) for (low, high), place, side in near]
@@ -88,10 +89,3 @@ def cut_patch(values: np.ndarray, starts: tuple[int, ...], patch: tuple[int, ...
     whole = np.full((*patch, *values.shape[len(patch) :]), outside, values.dtype)
     whole[tuple(slice(max(-start, 0), max(-start, 0) + length) for start, length in zip(starts, part.shape, strict=False))] = part
     return whole
-
-
-def _foreground_voxel(mask: np.ndarray, random: np.random.Generator) -> tuple[int, ...] | None:
-    found = np.flatnonzero((mask != 0) & (mask != IGNORE))
-    if not len(found):
-        return None
-    return tuple(int(place) for place in np.unravel_index(found[random.integers(len(found))], mask.shape))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from senet.data.batch import Batch, Sample, indices_of
+from senet.data.batch import Batch, Sample, collate, indices_of
 from senet.data.masks import IGNORE
 from senet.data.preparation import EvalPair, TrainPair
 from senet.data.transforms import cutout
@@ -95,12 +95,9 @@ class MaskPreparation:
         """Join images and masks: stacked where all have one size, else a list of each, (C, H, W) and (H, W)."""
         corrupt = [name for sample in samples for name in sample.corrupt]
         pairs = [(sample.image, sample.target) for sample in samples if sample.image is not None]
-        if not pairs:
-            return Batch(torch.empty(0), torch.empty(0), corrupt)
-        images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
-        if len({image.shape for image in images}) > 1:
-            return Batch(images, masks, corrupt, indices_of(samples))
-        return Batch(torch.stack(images), torch.stack(masks), corrupt, indices_of(samples))
+        if len({image.shape for image, _ in pairs}) <= 1:
+            return collate(samples)
+        return Batch([image for image, _ in pairs], [mask for _, mask in pairs], corrupt, indices_of(samples))
 
 
 def _with_hole(values: Tensor, classes: np.ndarray, side: int, random: np.random.Generator) -> tuple[Tensor, np.ndarray]:

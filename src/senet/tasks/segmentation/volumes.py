@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from senet.results.metric import Metric
-from senet.tasks.segmentation.confusion import dice_of
+from senet.tasks.segmentation.confusion import dice_of, known_mean
 
 VOLUME_DICE = Metric("volume_dice", "volume Dice", "%")
 """Mean over volumes of the mean over classes, as papers on volumes report it."""
@@ -50,7 +50,7 @@ def volume_dice(sums: np.ndarray) -> np.ndarray:
 
 def mean_volume_dice(sums: np.ndarray, judged: Sequence[int]) -> float:
     """Return the mean over volumes of the mean Dice over the judged classes that are there; NaN of none."""
-    return _known_mean(np.array([_known_mean(row[list(judged)]) for row in volume_dice(sums)]))
+    return known_mean(np.array([known_mean(row[list(judged)]) for row in volume_dice(sums)]))
 
 
 def volume_table(
@@ -58,16 +58,10 @@ def volume_table(
 ) -> Mapping[str, Mapping[str, float | None]]:
     """Return a row for each volume, and one for their mean: "dice", the mean over classes, and the Dice of each judged class."""
     dice = volume_dice(sums)[:, list(judged)]
-    figures = {name: np.array([_known_mean(row), *row]) for name, row in zip(names, dice, strict=True)}
-    figures[MEAN_ROW] = np.array([_known_mean(column) for column in np.stack(list(figures.values()), 1)])
+    figures = {name: np.array([known_mean(row), *row]) for name, row in zip(names, dice, strict=True)}
+    figures[MEAN_ROW] = np.array([known_mean(column) for column in np.stack(list(figures.values()), 1)])
     headings = ["dice", *(f"dice {classes[index]}" for index in judged)]
     return {
         name: {heading: None if np.isnan(value) else float(value) for heading, value in zip(headings, row, strict=True)}
         for name, row in figures.items()
     }
-
-
-def _known_mean(values: np.ndarray) -> float:
-    """Return the mean of those that are numbers; NaN of none."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
