@@ -4,6 +4,13 @@ from data.coco.made_coco import write_panoptic, write_semantic
 from senet.data.recognised import recognised
 
 
+def damaged_volumes(root):
+    for name in ("imagesTr", "labelsTr"):
+        (root / name).mkdir()
+        (root / name / "a.nii.gz").write_bytes(b"no volume")
+    return root
+
+
 def folders(root, *names):
     for name in names:
         (root / name).mkdir(parents=True)
@@ -18,6 +25,7 @@ def folders(root, *names):
         (lambda root: folders(root, "train/cat", "train/dog", "val/cat", "val/dog"), "folder"),
         (write_semantic, "coco_semantic"),
         (write_panoptic, "coco_panoptic"),
+        (damaged_volumes, "volumes"),
         (lambda root: root / "nowhere", "folder"),
     ],
 )

@@ -2,13 +2,16 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 from filelock import FileLock, Timeout
+
+from senet.atomic import DiskFullError, replacing
+from senet.errors import UsageError
 
 Arrays = dict[str, np.ndarray]
 
@@ -62,18 +65,17 @@ def _locked(path: Path) -> Iterator[bool]:
 
 def _read(path: Path, like: Mapping[str, str]) -> Arrays | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # missing or damaged
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):  # missing or damaged
         return None
     return arrays if {key: values.dtype.kind for key, values in arrays.items()} == dict(like) else None
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    with suppress(OSError):
-        with NamedTemporaryFile(dir=path.parent, suffix=".new", delete=False) as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        Path(file.name).replace(path)
+    with suppress(OSError, DiskFullError, UsageError):
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType] - no array is called allow_pickle
         kept = sorted(path.parent.glob("*.npz"), key=lambda other: other.stat().st_mtime)
         for old in kept[:-KEPT_FILES]:
             old.unlink()

@@ -6,15 +6,14 @@ from pathlib import Path
 from senet.data.coco.files import find_listings
 from senet.data.coco.semantic import SEMANTIC_FILES
 from senet.data.mask_layout import has_masks
-from senet.data.volumes.cases import find_cases
+from senet.data.volumes.cases import has_volumes
 from senet.errors import UsageError
 from senet.file_kind import user_path
-from senet.recipe import DataRecipe
 
 LOOKS: dict[str, Callable[[Path], object]] = {
     "coco_semantic": lambda root: find_listings(root, SEMANTIC_FILES),
     "coco_panoptic": lambda root: find_listings(root, ("panoptic",)),
-    "volumes": lambda root: find_cases(root, None, DataRecipe.val_share, DataRecipe.max_pixels),
+    "volumes": has_volumes,
     "masks": has_masks,
 }
 """Source -> what returns something true if a folder holds its files, or raises UsageError; the first that does is taken."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from senet.data.image_tree import sub_folders
+from senet.data.image_tree import few, sub_folders
 from senet.data.mask_layout import held_out
 from senet.data.volumes.grid import lies_apart
 from senet.data.volumes.label_names import label_names
@@ -93,6 +93,13 @@ def find_cases(root: Path, val: Sequence[str] | None, val_share: float, max_voxe
     return CaseFolders(splits, label_names(root), " and ".join(folder.name for folder, _ in folders.values()))
 
 
+def has_volumes(root: Path) -> bool:
+    """Return whether a folder has volumes in a known layout, by the names of its files."""
+    pair = _pair(root)
+    places = [_split_folder(root, split) for split in SPLIT_FOLDERS] if pair is None else [(root, pair)]
+    return all(place is not None and any(map(is_volume, os.listdir(place[0] / place[1][0]))) for place in places)  # noqa: PTH208 - names
+
+
 def common_channels(cases: Sequence[Case]) -> int:
     """Return how many channels all cases have.
 
@@ -148,7 +155,7 @@ def _cases(root: Path, pair: tuple[str, str], max_voxels: int) -> list[Case]:
         ),
     }
     if any(alone.values()):
-        said = "; ".join(f"{len(names)} {what}: {_few(names)}" for what, names in alone.items() if names)
+        said = "; ".join(f"{len(names)} {what}: {few(names)}" for what, names in alone.items() if names)
         raise UsageError(f"{root}: {said}; {EXPECTED_VOLUMES}")
     if not channels:
         raise UsageError(f"{root / images} has no volumes; {EXPECTED_VOLUMES}")
@@ -187,7 +194,7 @@ def _split(root: Path, cases: Sequence[Case], val: Sequence[str] | None, share: 
     else:
         held, how = set(val), "data.volumes.val is held out"
         if missing := sorted(held - set(names)):
-            raise UsageError(f"{root}: data.volumes.val names {len(missing)} volumes that are not there: {_few(missing)}")
+            raise UsageError(f"{root}: data.volumes.val names {len(missing)} volumes that are not there: {few(missing)}")
     splits = {
         "train": tuple(case for case in cases if case.name not in held),
         "val": tuple(case for case in cases if case.name in held),
@@ -196,8 +203,3 @@ def _split(root: Path, cases: Sequence[Case], val: Sequence[str] | None, share: 
         if not found:
             raise UsageError(f"{root}: of {len(cases)} volumes none is for {split} ({how})")
     return splits, how
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - VOLUMES_LISTED} more" if len(names) > VOLUMES_LISTED else ""
-    return ", ".join(printable(name) for name in names[:VOLUMES_LISTED]) + more

@@ -57,7 +57,8 @@ def scan_labels(cases: Sequence[Case], recipe: VolumeRecipe) -> LabelScan:
     headers = [case.labels for case in cases if case.labels is not None]
     assert len(headers) == len(cases), "volumes without labels are for prediction alone"
     facts = [(str(header.path.resolve()), (found := header.path.stat()).st_size, found.st_mtime_ns) for header in headers]
-    digest = hashlib.sha256(repr((facts, recipe.plane, recipe.spacing)).encode()).hexdigest()
+    grids = [case.channels[0].affine.tolist() for case in cases]
+    digest = hashlib.sha256(repr((facts, grids, recipe.plane, recipe.spacing)).encode()).hexdigest()
 
     def look() -> Arrays:
         terminal = Terminal(stderr=True)
@@ -79,7 +80,7 @@ def _scanned(cases: Iterable[Case], recipe: VolumeRecipe) -> Arrays:
         except ValueError as error:
             problems.append(f"{printable(case.labels.path.name)} {error}")
             continue
-        laid = VoxelGrid.of(case.labels, recipe.plane, recipe.spacing).labels(labels)
+        laid = VoxelGrid.of(case.channels[0], recipe.plane, recipe.spacing).labels(labels)  # where the slices are cut
         by_slice = _counts(laid)
         values |= by_slice.keys()
         if len(values) > MOST_LABEL_VALUES:

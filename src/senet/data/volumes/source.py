@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from senet.data.mask_source import crop_side
 from senet.data.masks import IGNORE, LabelMap, MaskReading
 from senet.data.palettes import voc_palette
 from senet.data.source import DataSource, input_spec
@@ -20,9 +21,6 @@ from senet.spec import InputSpec
 from senet.text import printable
 
 SPLITS_OF_VOLUMES = ("train", "val")
-
-LARGEST_SLICE_CROP, SLICE_CROP_STEP = 512, 32
-"""Largest side of a training crop where nothing is said, and what divides it."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +146,7 @@ def _foreground(scan: LabelScan, classes: LabelClasses) -> np.ndarray:
 
 def _input(recipe: DataRecipe, scan: LabelScan, channels: int) -> InputSpec:
     """Return the input, whose values are the network's already; training crops as large as half of the slices are, up to the largest."""
-    side = int(np.median(scan.sides.min(1)))
-    side = max(SLICE_CROP_STEP, min(LARGEST_SLICE_CROP, side) // SLICE_CROP_STEP * SLICE_CROP_STEP)
+    side = crop_side(int(np.median(scan.sides.min(1))))
     return replace(input_spec(recipe, size=side, mean=(0.0,) * channels, std=(1.0,) * channels), range=None)
 
 
