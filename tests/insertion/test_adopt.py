@@ -86,6 +86,16 @@ def test_state_dicts_go_both_ways(pair: Any) -> None:
     theirs.load_state_dict(back)
 
 
+def test_a_block_with_two_names_stays_one_block() -> None:
+    model = SmallMonai()
+    model.again = model.layer
+    state = model.state_dict()
+    adoption = senet.adopt(model)
+    assert model.again is model.layer
+    model.load_state_dict(adoption.rename(state, to="senet"))
+    assert adoption.rename(model.state_dict(), to="library").keys() == state.keys()
+
+
 def test_a_checkpoint_of_smp_is_carried_on() -> None:
     """The way of a user: a trained network of smp, its blocks counted, frozen apart, and saved for smp again."""
     trained = scse("Unet").state_dict()

@@ -96,14 +96,14 @@ def adopt(model: nn.Module) -> Adoption:
     refuse_wrapped(model)
     made: dict[nn.Module, nn.Module] = {}
     blocks, left, keys = {}, {}, {}
-    for path, module in list(model.named_modules()):
+    for path, module in list(model.named_modules(remove_duplicate=False)):
         known = FOREIGN_BLOCKS.get(_home_of(module))
         if known is None:
             continue
         try:
             if not path:
                 raise DifferentFormError("it is the whole network")
-            made[module] = _equal(module, known)
+            made[module] = made[module] if module in made else _equal(module, known)
         except DifferentFormError as reason:
             left[path] = f"{type(module).__name__}: {reason}"
             continue

@@ -76,7 +76,8 @@ class EncoderRequest:
         """Load the trained weights, if there are any, into the encoder that `make_encoder` made."""
         if self.trained is True:
             assert isinstance(encoder, LibraryMaps)
-            encoder.load_trained(adapt_input)
+            if not any(tensor.is_meta for tensor in encoder.parameters()):  # an outline needs no connection
+                encoder.load_trained(adapt_input)
         elif isinstance(self.trained, OpenedWeights):
             load_opened(encoder, self.trained, Allowed(adapt_input=adapt_input))
 

@@ -1,6 +1,7 @@
 """The networks of the zoo as encoders of segmentation_models_pytorch (smp): `smp.Unet("senet-se_resnet50", encoder_weights=None)`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,9 @@ class SmpEncoder(nn.Module):
         self._hold(create_recalibrated(split_name(old.config.name)[1], recalibration, **options))
         if pretrained or self.is_trained:
             source = Source(f"the encoder {self.name}", state=old.state_dict())
-            load_opened(self, source.open(), Allowed())
+            opened = source.open()
+            known = getattr(old, "weights_metadata", opened.metadata)  # the images, which go on being what they were
+            load_opened(self, replace(opened, metadata=replace(known, config=None)), Allowed())
 
     def make_dilated(self, output_stride: int) -> None:
         """Keep the resolution from a stride on: convolutions there stride no more and are dilated instead, as in smp's own encoders.

@@ -68,7 +68,7 @@ class ShapedTracer(ChildTracer):
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *others: Any, **further: Any) -> fx.Proxy:
         """Return the symbol of what a step gives."""
-        if len(self.values) > MOST_STEPS:
+        if len(self.graph.nodes) > MOST_STEPS:
             raise RuntimeError(f"it has more than {MOST_STEPS} steps")
         proxy = super().create_proxy(kind, target, args, kwargs, *others, **further)
         with suppress(Exception):  # what needs numbers has no known shape

@@ -42,12 +42,14 @@ def _is_vector(flow: Flow, node: fx.Node) -> bool:
     return bool(sides) and set(sides) == {1}
 
 
-def _nodes_since_merge(flow: Flow, node: fx.Node) -> list[fx.Node]:
+def _nodes_since_merge(flow: Flow, node: fx.Node) -> set[fx.Node]:
     """Return a node and what leads to it, back to the last sums and concatenations."""
-    nodes, queue = [], [node]
+    nodes, queue = set[fx.Node](), [node]
     while queue:
         current = queue.pop()
-        nodes.append(current)
+        if current in nodes:
+            continue
+        nodes.add(current)
         if not concatenated_maps(flow, current) and flow.sum_at(current) is None:
             queue += operands(current)
     return nodes
