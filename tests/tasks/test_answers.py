@@ -60,6 +60,7 @@ def test_tables_become_plain_data() -> None:
     found = tables_found({"class": {"a": {"dice": np.float32(0.5), "pixels": 3, "iou": float("nan"), "recall": None}}})
     assert found == {"class": {"a": {"dice": 0.5, "pixels": 3, "iou": None, "recall": None}}}
     assert [type(value) for value in found["class"]["a"].values()] == [float, int, type(None), type(None)]
+    assert type(tables_found({"class": {"a": {"pixels": np.int64(3)}}})["class"]["a"]["pixels"]) is int
 
 
 @pytest.mark.parametrize(

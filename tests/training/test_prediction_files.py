@@ -97,6 +97,14 @@ def test_force_writes_over_files_but_never_over_an_image_that_was_asked_for(tmp_
     assert json.loads((tmp_path / "a.json").read_text()) == {"answer": "red"}
 
 
+def test_an_image_that_is_asked_for_twice_has_one_file(tmp_path: Path) -> None:
+    images = listed("a.png", "a.png")
+    files = PredictionFiles(tmp_path).planned(images)
+    for image in images:
+        files.write(image.path, Drawn(), IMAGE)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_one_folder_for_both_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="name two folders"):
         PredictionFiles(tmp_path, tmp_path / "." / "x" / "..").planned(listed("a.png"))

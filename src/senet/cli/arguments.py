@@ -208,7 +208,8 @@ def shape_of(text: str, what: str, lengths: tuple[int, ...] = (4,)) -> tuple[int
     except ValueError:
         shape = ()
     if len(shape) not in lengths or min(shape) < 1:
-        raise UsageError(f"{what} must be four numbers N,C,H,W such as 1,3,224,224, got {text!r}")
+        volumes = "; five, N,C,D,H,W, for volumes" if 5 in lengths else ""
+        raise UsageError(f"{what} must be four numbers N,C,H,W such as 1,3,224,224, got {text!r}{volumes}")
     return shape
 
 

@@ -84,4 +84,4 @@ def _network(name: str, changes: dict[str, Any], device: "torch.device") -> "tup
         recipe = build_recipe({"model": {"name": name}}, model_changes(changes)).model
         model, images = create_model(name, device=device, **recipe.recalibration.to_dict(), **recipe.options), None
     own: Any = getattr(model, "input_size", None)
-    return model, own if images is None else (images.channels, images.size, images.size)
+    return model, own if images is None else (images.channels, *[images.size] * (len(own or (0, 0, 0)) - 1))

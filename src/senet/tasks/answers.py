@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -176,7 +176,9 @@ def tables_of(task: Task, evaluator: Evaluator) -> Tables:
 
 def _plain(value: Any) -> Any:
     """Return a figure as JSON has it."""
-    if isinstance(value, Real) and not isinstance(value, bool | int):
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
         return float(value) if math.isfinite(value) else None
     return value
 

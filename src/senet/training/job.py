@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 from typing import Any
 
 import torch
@@ -90,7 +92,7 @@ class Job:
         """The network whose weights count: it is validated and saved."""
         return self.model if self.average is None else self.average.module
 
-    @property
+    @cached_property
     def layout(self) -> torch.memory_format:
         """Memory layout of images and weights."""
         return layout_of(self.model, channels_last=self.recipe.training.channels_last)
@@ -98,7 +100,7 @@ class Job:
     @property
     def pixels(self) -> int:
         """Pixels of a training batch in one process."""
-        return self.recipe.data.batch_size * self.source.input.size**2 // self.fabric.world_size
+        return self.recipe.data.batch_size * prod(self.source.patch or [self.source.input.size] * 2) // self.fabric.world_size
 
     @property
     def first_frozen_epoch(self) -> int:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
@@ -42,6 +43,7 @@ class PredictionFiles:
     overlay: str | Path | None = None
     force: bool = False
     stems: Mapping[str, Path] = field(default_factory=dict)
+    _written: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def planned(self, images: Sequence[ListedImage]) -> "PredictionFiles":
         """Return the places with a name for each image's files.
@@ -52,7 +54,8 @@ class PredictionFiles:
         folders = [Path(folder) for folder in (self.out, self.overlay) if folder is not None]
         if len({folder.resolve() for folder in folders}) < len(folders):
             raise UsageError(f"predictions and pictures cannot both be written to {printable(folders[0], None)}: name two folders")
-        stems = {str(image.path): stem for image, stem in zip(images, distinct_stems([image.name for image in images]), strict=True)}
+        names = {str(image.path): image.name for image in images}  # one that is asked for twice has one name
+        stems = dict(zip(names, distinct_stems(list(names.values())), strict=True))
         for folder in () if self.force else folders:
             self._check_free(folder, stems)
         return PredictionFiles(self.out, self.overlay, self.force, stems)
@@ -88,12 +91,18 @@ class PredictionFiles:
     def _target(self, folder: str | Path, image: str | Path, suffix: str) -> Path:
         stem = self.stems[str(image)]
         target = Path(folder, stem.parent, f"{stem.name}{suffix}")
-        if target.exists():
+        if target not in self._written and target.exists():
             if not self.force:
                 raise _exists(target)
-            if any(target.samefile(other) for other in self.stems if Path(other).exists()):
+            if _identity(target) in self._asked:
                 raise UsageError(f"{printable(target, None)} is an image that was asked for, and is not written over; name another folder")
+        self._written.add(target)
         return target
+
+    @cached_property
+    def _asked(self) -> frozenset[tuple[int, int]]:
+        """The files that are asked for, whatever their paths."""
+        return frozenset(_identity(Path(image)) for image in self.stems if Path(image).exists())
 
     def _check_free(self, folder: Path, stems: Mapping[str, Path]) -> None:
         """Raise UsageError for the first file that is there under the name of an image, whatever its suffix."""
@@ -123,6 +132,11 @@ def distinct_stems(names: Sequence[Path]) -> list[Path]:
         chosen.add(_folded(own))
         stems.append(own)
     return stems
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
 
 
 def _folded(stem: Path) -> str:
