@@ -108,6 +108,14 @@ def test_a_table_of_which_time_ends_has_the_rows_before(monkeypatch: pytest.Monk
     assert found[1][1]["failed"] == {"x": "no"}
 
 
+def test_figures_stay_where_a_later_group_fails_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([{"base": "a", "timings": {"a": {"median": 1.0}}, "failed": {}}, {"failed": {"c": "out of memory"}}])
+    monkeypatch.setattr(functions, "compared", lambda place, work, rows: next(answers))
+    place: Any = None
+    *_, (_, table) = functions.tables(place, "t", place, [["a"], ["c"]])
+    assert table == {"base": "a", "timings": {"a": {"median": 1.0}}, "failed": {"c": "out of memory"}}
+
+
 def test_a_row_that_fails_beside_the_others_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 

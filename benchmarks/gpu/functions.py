@@ -130,7 +130,7 @@ def tables(place: Place, key: str, work: Workload, groups: Sequence[Sequence[str
     first = groups[0][0]
     for rows in groups:
         more = compared(place, work, list(dict.fromkeys((first, *rows))))
-        found = {
+        found = found | {
             name: {**value, **found.get(name, {})} if isinstance(value, dict) else found.get(name, value) for name, value in more.items()
         }
         yield key, found
