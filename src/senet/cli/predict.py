@@ -10,14 +10,14 @@ from senet.streams import say
 
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("images", nargs="+", help="image files, colour or grey, of any size, or folders of them")
+    parser.add_argument("images", nargs="+", help="image files, colour or grey, of any size, NIfTI volumes, or folders of them")
     parser.add_argument("--weights", action="append", help="a weights file or run folder; given several times, predictions are averaged")
     parser.add_argument("--task", help="what the weights predict, if that is a task of your own: FILE.py:FACTORY (runs that file)")
     parser.add_argument("--block", help="the block of the weights, if that is one of your own: FILE.py:CLASS (runs that file)")
     parser.add_argument("--top-k", type=int, default=5, help="how many answers to give, where the task ranks several")
     parser.add_argument("--crops", default="centre", help="centre, or ten: corners and centre, each mirrored too")
     parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
-    parser.add_argument("--out", metavar="DIR", help="write what is predicted of each image there: masks as PNG, other answers as JSON")
+    parser.add_argument("--out", metavar="DIR", help="write predictions there: masks as PNG, volumes as .nii.gz, other answers as JSON")
     parser.add_argument("--overlay", metavar="DIR", help="write a picture of each image there that shows what is predicted of it")
     parser.add_argument("--force", action="store_true", help="write over files that are there")
     add_reading(parser)

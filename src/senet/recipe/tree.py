@@ -90,7 +90,8 @@ class DataRecipe:
         classes: names of the classes of masks, in the order of their indices; null = those that are found.
         palette: colour of each label of colour-mapped masks, [[0, 0, 0], [128, 0, 0], ...]; of others, colours to show classes in.
         label_map: label of a mask -> class, or null to ignore it; "others" stands for all labels that it does not name.
-        ignore_index: label of a mask that is ignored; null = 255, but in masks that hold 0 and 255 alone, where 255 is class 1.
+        ignore_index: label of a mask that is ignored; null = none in volumes, nor in masks that hold 0 and one other label
+            alone, which is class 1; 255 in other masks.
         val_share: share of the images that are held out where a folder does not say which are.
         volumes: what becomes of NIfTI volumes.
     """
