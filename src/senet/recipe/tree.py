@@ -160,7 +160,7 @@ class ScheduleRecipe:
         gamma: factor of "step" and "plateau".
         patience: epochs without a lower validation loss before "plateau" acts.
         max_drops: how often "plateau" lowers the rate; the run ends when it would have to once more. null = no limit.
-        warmup_steps: iterations of linear warm-up.
+        warmup_steps: iterations of linear warm-up; a tenth of the run, said aloud, where they would not end before it does.
         warmup_start: the rate at the first warm-up iteration, as a share of lr.
         warmup_shape: "linear" rises to lr; "constant" holds the first rate until the warm-up ends (ResNet-110).
     """
