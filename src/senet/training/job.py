@@ -17,7 +17,7 @@ from senet.data.source import DataSource
 from senet.errors import UsageError, reason_of
 from senet.recipe import Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
-from senet.tasks.answers import network_of, noise_of, open_source
+from senet.tasks.answers import log_once, network_of, noise_of, open_source
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.text import message_line
@@ -154,6 +154,8 @@ def prepare(recipe: Recipe) -> Job:
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
     sgd = build_sgd(model, recipe.optim, fused=can_fuse(recipe, fabric.device))
     schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
+    if schedule.remark:
+        log_once(schedule.remark)
     state = TrainingState(fabric, model, sgd, schedule, average, corrupt)
     job = Job(recipe, fabric, source, batches, validation, model, average, fabric.setup_optimizers(sgd), schedule, task, corrupt, state)
     check_images(job)
