@@ -105,7 +105,7 @@ def trained(args: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]
     row: dict[str, Any] = {"seed": seed, "before": outcome(folder / "before", before), "arms": {}}
     weights = {"model.options.trained": str(folder / "before" / "best.safetensors")}
     recipes = {name: recipe_of(args, seed, epochs=args.further, lr=0.02, **weights, **changes) for name, changes in ARMS.items()}
-    row["largest change by insertion"] = largest_change(*recipes.values())
+    row["largest change by insertion"] = largest_change(recipes["plain"], recipes["scse"])
     for name, recipe in recipes.items():
         row["arms"][name] = outcome(folder / name, senet.train(recipe, folder=folder / name))
     return row
