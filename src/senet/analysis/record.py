@@ -136,6 +136,6 @@ def _summary(moments: Mapping[nn.Module, ClassMoments], paths: Mapping[nn.Module
     places = block_places(model, {block: paths[block] for block in moments}, [stats.mean.shape[1] for stats in moments.values()])
     blocks = []
     for place, stats in zip(places, moments.values(), strict=True):
-        rows = {"mean": stats.mean[seen], "std": stats.std[seen], "count": stats.count[seen].long()}
-        blocks.append(BlockExcitation(**vars(place), **rows))
+        count = stats.count[seen].long()
+        blocks.append(BlockExcitation(**vars(place), mean=stats.mean[seen], std=stats.std[seen], count=count))
     return Excitations(tuple(seen.tolist()), tuple(blocks))
