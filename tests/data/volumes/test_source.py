@@ -10,7 +10,9 @@ import pytest
 
 from data.volumes.made_volumes import SHAPE, ball, turned_affine, write_case, write_volume
 from senet.data.fingerprint import fingerprint
+from senet.data.mask_statistics import mask_statistics
 from senet.data.masks import IGNORE
+from senet.data.recognised import recognised
 from senet.data.source import DataSource, UnreadableImageError, open_data
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, VolumeRecipe
@@ -73,6 +75,41 @@ def test_a_folder_may_say_the_split(tmp_path: Path) -> None:
     write_case(tmp_path / "val", 0)
     with pytest.raises(UsageError, match=r"1 volumes are for training and for validation, such as case0"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "test", "Valid"])
+@pytest.mark.parametrize("form", ["{split}/images", "images/{split}"])
+def test_a_split_may_have_each_name_that_it_has_for_masks(tmp_path: Path, name: str, form: str) -> None:
+    for number in range(3):
+        split = name if number == 2 else "train"
+        write_case(tmp_path, number, form.format(split=split), form.replace("images", "labels").format(split=split))
+    assert recognised(str(tmp_path)) == "volumes"
+    source = opened(tmp_path)
+    assert [list(part.group_names) for part in (source.train, source.val)] == [["case0", "case1"], ["case2"]]
+
+
+def test_volumes_beside_folders_of_splits_are_those_that_are_read(folder: Path) -> None:
+    for split in ("train", "val"):
+        (folder / split / "images").mkdir(parents=True)
+        (folder / split / "labels").mkdir()
+    assert len(opened(folder).train.group_names) == 4
+
+
+@pytest.mark.parametrize("volumes", [{"plane": "coronal"}, {"empty": 0.0}, {"patch": (4, 4, 4), "patches": 3}])
+@pytest.mark.parametrize("recipe", [DataRecipe(), DataRecipe(label_map={0: 1, 1: 0, 2: None}), DataRecipe(label_map={0: 0, "others": 1})])
+def test_classes_are_counted_as_labels_are_and_nothing_is_read_again(
+    folder: Path, volumes: dict, recipe: DataRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = opened(folder, recipe, spacing=(1.5, 1.5, 1.5), **volumes).train
+    classes = 3 if recipe.label_map is None else 2
+    masks = [images.targets[index] for index in range(len(images))]
+    monkeypatch.setattr("senet.data.volumes.reading.read_labels", lambda header: pytest.fail("read again"))
+    found = mask_statistics(opened(folder, recipe, spacing=(1.5, 1.5, 1.5), **volumes).train, classes)
+    for index in range(classes):
+        held = [mask for mask in masks if (mask == index).any()]
+        assert found.pixels[index] == sum((mask == index).sum() for mask in held)
+        assert found.images[index] == len(held)
+        assert found.image_pixels[index] == sum((mask != IGNORE).sum() for mask in held)
 
 
 def test_the_layout_of_nnunet_has_channels_and_names(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from made_runs import assert_same_run
 from senet.data.batch import Batch
 from senet.data.loaders import eval_loader
 from senet.errors import UsageError
-from senet.recipe import SegmentationRecipe
+from senet.recipe import DataRecipe, SegmentationRecipe
 from senet.results.run_folder import RunFolder
 from senet.tasks.registry import open_task
 from senet.tasks.segmentation.task import Segmentation
@@ -47,6 +47,11 @@ class Local(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(x)
+
+
+def test_images_with_a_class_each_are_for_classification():
+    with pytest.raises(UsageError, match=r"data.name 'digits' gives each image a class.*data.name is one of .*masks"):
+        Segmentation(SegmentationRecipe()).open(DataRecipe(name="digits"))
 
 
 def test_training_logs_losses_and_metrics_of_images_of_several_sizes(run):

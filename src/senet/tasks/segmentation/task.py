@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from senet.data.batch import Batch
 from senet.data.masks import Palette
-from senet.data.source import DataSource, open_data
+from senet.data.recognised import LOOKS
+from senet.data.source import SOURCES, DataSource, open_data
 from senet.data.volumes.grid import VoxelGrid
 from senet.data.volumes.nifti import VolumeHeader
 from senet.errors import UsageError
@@ -60,7 +61,16 @@ class Segmentation(MaskPreparation):
         self._loss = MaskLoss(loss_parts(plan.loss), given, plan.edge_weight, plan.focal_gamma)
 
     def open(self, recipe: DataRecipe) -> DataSource:
-        """Return the images and masks that a recipe names, see `senet.data.source.open_data`."""
+        """Return the images and masks that a recipe names, see `senet.data.source.open_data`.
+
+        Raises:
+            UsageError: if they cannot be opened, or are of a source without masks.
+        """
+        if recipe.name in SOURCES and recipe.name not in LOOKS:
+            raise UsageError(
+                f"data.name {recipe.name!r} gives each image a class, which a recipe of classification learns (see: senet recipes list); "
+                f"segmentation needs masks: data.name is one of {', '.join(LOOKS)}"
+            )
         return open_data(recipe)
 
     def build(self, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
