@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from senet.measuring.numbers import mean_sd
+from senet.report.cases import shown_cases
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
 from senet.report.differences import difference_chart
@@ -76,6 +77,7 @@ def render(result: Result) -> str:
         costs=_svg(cost_chart(result)),
         parts=[_parts(tables) for tables in part_tables(result)],
         absent=NONE,
+        cases=shown_cases(result),
         by_class=any(_named_classes(result, variant.excitations) != ALL_IMAGES for variant in gated)
         or bool(result.data.classes and not gated),
         weighted=any(panel.weighted for variant in gated for panel in variant.excitations),
