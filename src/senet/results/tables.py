@@ -23,8 +23,10 @@ _NAME = text(1000, low=1)
 TABLES = table(_NAME, table(_NAME, table(text(100, low=1), optional(either(integer(0, 2**63), finite()))), high=10**6), high=100)
 """The rule for tables as plain data."""
 
-_EPOCH = record({"epoch": integer(1, 10**6), "tables": TABLES}, needed=("epoch", "tables"))
-EPOCH_TABLES = record({"best": _EPOCH, "last": _EPOCH}, needed=("best", "last"))
+TOLD = record({"epoch": integer(1, 10**6), "tables": TABLES}, needed=("epoch", "tables"))
+"""The rule for the tables of one epoch, counted from 1."""
+
+EPOCH_TABLES = record({"best": TOLD, "last": TOLD}, needed=("best", "last"))
 """The rule for tables.json of a run."""
 
 NONE = "\N{EN DASH}"
