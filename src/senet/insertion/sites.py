@@ -13,7 +13,7 @@ from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.request import Request
 from senet.insertion.stages import stage_numbers, stride_of
 from senet.insertion.units.find import Survey, survey
-from senet.insertion.units.parts import PARTS
+from senet.insertion.units.parts import NETWORK_PARTS
 from senet.insertion.units.residual import branch_width
 from senet.insertion.units.unit import Unit
 from senet.spec import BlockSpec, Recalibration, check_choice, check_placement
@@ -88,9 +88,9 @@ def _checked_parts(parts: Collection[str], at: object) -> tuple[str, ...]:
         UsageError: if there is none, one is unknown, or modules are named beside them.
     """
     if isinstance(parts, str) or not parts:
-        raise UsageError(f"parts are some of {', '.join(PARTS)}, such as ('encoder', 'decoder'), got {parts!r}")
+        raise UsageError(f"parts are some of {', '.join(NETWORK_PARTS)}, such as ('encoder', 'decoder'), got {parts!r}")
     for part in parts:
-        check_choice("parts", part, PARTS)
+        check_choice("parts", part, NETWORK_PARTS)
     if at is not None:
         raise UsageError("at= names the modules itself: leave out parts=")
     return tuple(parts)

@@ -7,7 +7,7 @@ from math import inf
 from torch import fx, nn
 
 from senet.insertion.units.encoders import WhereMade, block_before
-from senet.insertion.units.joints import joined, joined_skips, skip_joints, skips_as_elsewhere
+from senet.insertion.units.joints import joined_maps, joined_skips, skip_joints, skips_as_elsewhere
 from senet.insertion.units.unit import Unit
 from senet.surgery import roles
 from senet.surgery.flow import Flow
@@ -15,7 +15,7 @@ from senet.surgery.graph import operands
 from senet.surgery.probe import Probe
 from senet.surgery.provenance import makers
 
-PARTS = ("encoder", "bottleneck", "decoder")
+NETWORK_PARTS = ("encoder", "bottleneck", "decoder")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Course:
                 found = enlarged or skips_as_elsewhere(flow, node, joints)
                 skips += [(flow, skip) for skip in found]
                 if found and not enlarged:
-                    beside += [(flow, part) for part in joined(flow, node) if part not in found]
+                    beside += [(flow, part) for part in joined_maps(flow, node) if part not in found]
         if not enlargements or not skips:
             return None
         first, flow, node = enlargements[0]
