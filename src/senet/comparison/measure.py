@@ -20,7 +20,7 @@ from senet.profiling import profile
 from senet.results.cost import Duration, VariantCost
 from senet.tasks.answers import classes_of, losses_of, noise_of
 from senet.tasks.task import Task
-from senet.training.job import lay_out, layout_of
+from senet.training.job import layout_of
 from senet.training.optim import build_sgd
 from senet.training.processes import limited_threads
 
@@ -91,7 +91,7 @@ def _groups(task: Task, batch: Batch) -> Tensor:
 def _training_step(network: nn.Module, prepared: PreparedVariant, device: torch.device) -> TrainingStep:
     recipe, task = prepared.variant.recipe, prepared.task
     layout = layout_of(network, channels_last=recipe.training.channels_last)
-    lay_out(network, layout)
+    network.to(memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     batch = noise_of(task, prepared.source, recipe.data.batch_size).to(device, layout)
 
     def loss(outputs: Any) -> Tensor:

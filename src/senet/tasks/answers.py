@@ -38,12 +38,13 @@ def open_source(task: Task, recipe: DataRecipe) -> DataSource:
     if not len(source.val):
         raise UsageError(f"{source.name} has no validation images, and nothing can be measured without them")
     for note in source.notes:
-        _log_once(note)
+        log_once(note)
     return source
 
 
 @cache
-def _log_once(note: str) -> None:
+def log_once(note: str) -> None:
+    """Log a remark, once a process, and of several processes in the first."""
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
         log.warning(note)
 

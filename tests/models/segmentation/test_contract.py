@@ -168,7 +168,8 @@ class TestContract:
         model, images = model.double(), images.double()
         last = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
         want = model(images)
-        model = model.to(memory_format=last) if images.ndim == 4 else model  # torch: "rank 5" of all weights, and sSE has one of rank 4
+        model = model.to(memory_format=last)
+        assert all(weight.is_contiguous(memory_format=last) for weight in model.parameters() if weight.ndim == images.ndim)
         got = model(images.contiguous(memory_format=last))
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 

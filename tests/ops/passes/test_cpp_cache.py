@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from process_ends import assert_all_end
 from senet.ops.passes.cpp import build
 from senet.ops.passes.cpp.cache import KEPT, cache_folder, keep_library, sole_builder, whole_library
 
@@ -108,10 +109,7 @@ def test_a_compiler_that_hangs_is_ended_with_all_that_it_began(
     with pytest.raises(TimeoutError, match="the compiler has not ended in 0 s"):
         build._compile(tmp_path, build.FLAGS)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert_all_end(pids)
 
 
 @pytest.mark.parametrize("number", build.NO_PLACE)
