@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from senet.data import mapped
-from senet.data.mapped import mapped_array, room_for_arrays
+from senet.data.mapped import ArrayForm, mapped_array, room_for_arrays
 from senet.errors import UsageError
 
 SHAPE = (10, 100)
@@ -29,7 +29,7 @@ def kept(name: str, calls: list[str], value: float = 1.0) -> np.ndarray:
         calls.append(name)
         return np.full(SHAPE, value, np.float32)
 
-    return mapped_array(name, np.dtype(np.float32), SHAPE, compute)
+    return mapped_array(ArrayForm(name, np.dtype(np.float32), SHAPE), compute)
 
 
 def test_the_second_time_a_file_is_mapped_and_changes_do_not_reach_it(own_cache: Path) -> None:
@@ -112,7 +112,7 @@ def test_an_array_that_cannot_be_computed_leaves_nothing(own_cache: Path) -> Non
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        mapped_array("a", np.dtype(np.float32), SHAPE, fails)
+        mapped_array(ArrayForm("a", np.dtype(np.float32), SHAPE), fails)
     assert not list(own_cache.iterdir())
 
 
@@ -125,12 +125,12 @@ def test_a_room_that_is_no_number_is_refused(said: str, monkeypatch: pytest.Monk
 
 SLOW = """
 import sys, time, numpy as np
-from senet.data.mapped import mapped_array
+from senet.data.mapped import ArrayForm, mapped_array
 def compute():
     print("computed", flush=True)
     time.sleep(1)
     return np.ones((10, 100), np.float32)
-print(mapped_array("a", np.dtype(np.float32), (10, 100), compute).sum())
+print(mapped_array(ArrayForm("a", np.dtype(np.float32), (10, 100)), compute).sum())
 """
 
 

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -47,18 +48,31 @@ def room_for_arrays() -> int:
     return int(room * 1e9)
 
 
-def mapped_array(name: str, dtype: np.dtype, shape: tuple[int, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return an array that was computed before under a name, or compute and keep it, whole or not at all.
+@dataclass(frozen=True)
+class ArrayForm:
+    """Name, type and shape of an array; a file that holds another is written anew.
+
+    Args:
+        name: letters, digits and "-": a digest of all that the array depends on.
+        dtype: its type.
+        shape: its shape.
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+def mapped_array(form: ArrayForm, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return an array that was computed before under its name, or compute and keep it, whole or not at all.
 
     Files lie in the folder "volumes" of `arrays_folder`, which is the user's alone. Where there is no room for one (`SENET_CACHE_GB`, or
     half of what the disk has free), those that nobody read for a day go first; processes that write at once may exceed it by one array
     each. Of several processes that ask for one array, one computes it.
 
     Args:
-        name: letters, digits and "-": a digest of all that the array depends on.
-        dtype: its type; a file that holds another is computed again.
-        shape: its shape; likewise.
-        compute: returns the array.
+        form: of the array.
+        compute: returns it.
 
     Returns:
         A `numpy.memmap` whose changes stay with the process, or the computed array itself where nothing could be kept.
@@ -66,29 +80,29 @@ def mapped_array(name: str, dtype: np.dtype, shape: tuple[int, ...], compute: Ca
     room = room_for_arrays()
     if not room:
         return compute()
-    path = arrays_folder() / "volumes" / f"{name}.npy"
-    if (found := _mapped(path, dtype, shape)) is not None:
+    path = arrays_folder() / "volumes" / f"{form.name}.npy"
+    if (found := _mapped(path, form)) is not None:
         return found
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")) as may_write:
-        if (found := _mapped(path, dtype, shape)) is not None:
+        if (found := _mapped(path, form)) is not None:
             return found
         array = compute()
         if trouble := _write(path, array, room) if may_write else "nothing can be locked there":
             _say(path.parent, trouble)
-        found = None if trouble else _mapped(path, dtype, shape)
+        found = None if trouble else _mapped(path, form)
     return array if found is None else found
 
 
-def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap | None:
+def _mapped(path: Path, form: ArrayForm) -> np.memmap | None:
     try:
         array = np.load(path, mmap_mode="c", allow_pickle=False)
         if time.time() - path.stat().st_mtime > NOTED_EVERY:
             os.utime(path)
     except (OSError, ValueError, EOFError):  # missing or damaged
         return None
-    return array if isinstance(array, np.memmap) and (array.dtype, array.shape) == (dtype, shape) else None
+    return array if isinstance(array, np.memmap) and (array.dtype, array.shape) == (form.dtype, form.shape) else None
 
 
 def _write(path: Path, array: np.ndarray, room: int) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from senet.data.mapped import mapped_array
+from senet.data.mapped import ArrayForm, mapped_array
 from senet.data.masks import MaskReading, mask_of
 from senet.data.source import UnreadableImageError
 from senet.data.volumes.cases import Case
@@ -20,21 +20,6 @@ from senet.text import printable
 
 PREPARATION = 1
 """Counts up when a file's values become others than they did, so that arrays that were kept are prepared anew."""
-
-
-@dataclass(frozen=True)
-class PreparedKind:
-    """What a file of a prepared volume is told by.
-
-    Args:
-        name: a digest of the files, and of all fields that the values depend on.
-        dtype: of the values.
-        shape: of the values.
-    """
-
-    name: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -80,23 +65,23 @@ class VolumeReading:
         labels = self.grid(case).labels(_read(read_labels, case.labels))
         return mask_of(labels, self.masks, printable(case.labels.path.name))
 
-    def image_kind(self, case: Case) -> PreparedKind:
+    def image_form(self, case: Case) -> ArrayForm:
         """Return what the image of a case is kept under."""
         recipe, grid = self.recipe, self.grid(case)
         facts = (_states(case.channels), recipe.intensity, recipe.percentiles, self.window)
-        return self._kind(grid, facts, np.dtype(np.float32), (*grid.shape, len(case.channels)))
+        return self._form(grid, facts, np.dtype(np.float32), (*grid.shape, len(case.channels)))
 
-    def mask_kind(self, case: Case) -> PreparedKind:
+    def mask_form(self, case: Case) -> ArrayForm:
         """Return what the mask of a case is kept under."""
         assert case.labels is not None, "volumes without labels are for prediction alone"
         grid, masks = self.grid(case), self.masks
         named = None if masks.label_map is None else sorted(masks.label_map.items(), key=repr)
         facts = (_states([case.labels]), grid.stored, grid.affine.tolist(), named, masks.ignore, masks.classes)
-        return self._kind(grid, facts, np.dtype(np.uint8), grid.shape)
+        return self._form(grid, facts, np.dtype(np.uint8), grid.shape)
 
-    def _kind(self, grid: VoxelGrid, facts: tuple[Any, ...], dtype: np.dtype, shape: tuple[int, ...]) -> PreparedKind:
+    def _form(self, grid: VoxelGrid, facts: tuple[Any, ...], dtype: np.dtype, shape: tuple[int, ...]) -> ArrayForm:
         facts = (PREPARATION, dtype.name, grid.plane, grid.spacing, *facts)
-        return PreparedKind(hashlib.sha256(repr(facts).encode()).hexdigest()[:32], dtype, shape)
+        return ArrayForm(hashlib.sha256(repr(facts).encode()).hexdigest()[:32], dtype, shape)
 
 
 def _states(headers: Sequence[VolumeHeader]) -> list[tuple[str, int, int]]:
@@ -132,24 +117,24 @@ class KeptVolumes:
     def __init__(self, cases: tuple[Case, ...], reading: VolumeReading, room: int = ROOM) -> None:
         self.cases, self.reading, self.room = cases, reading, room
         self._kept: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
-        self._kinds: dict[tuple[str, int], PreparedKind] = {}
+        self._forms: dict[tuple[str, int], ArrayForm] = {}
 
     def image(self, case: int) -> np.ndarray:
         """Return the image of a case, see `VolumeReading.image`."""
-        return self._get("image", case, self.reading.image, self.reading.image_kind)
+        return self._get("image", case, self.reading.image, self.reading.image_form)
 
     def mask(self, case: int) -> np.ndarray:
         """Return the mask of a case, see `VolumeReading.mask`."""
-        return self._get("mask", case, self.reading.mask, self.reading.mask_kind)
+        return self._get("mask", case, self.reading.mask, self.reading.mask_form)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": OrderedDict()}
 
-    def _get(self, what: str, case: int, read: Callable[[Case], np.ndarray], kind_of: Callable[[Case], PreparedKind]) -> np.ndarray:
+    def _get(self, what: str, case: int, read: Callable[[Case], np.ndarray], form_of: Callable[[Case], ArrayForm]) -> np.ndarray:
         key = what, case
         if key not in self._kept:
-            kind = self._kinds[key] = self._kinds.get(key) or kind_of(self.cases[case])
-            array = mapped_array(kind.name, kind.dtype, kind.shape, lambda: read(self.cases[case]))
+            form = self._forms[key] = self._forms.get(key) or form_of(self.cases[case])
+            array = mapped_array(form, lambda: read(self.cases[case]))
             if isinstance(array, np.memmap):
                 return np.asarray(array)  # nothing else holds its file open
             while self._kept and array.nbytes + sum(kept.nbytes for kept in self._kept.values()) > self.room:
