@@ -8,6 +8,7 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
+from senet.analysis.block_places import BlockPlace, block_places
 from senet.analysis.moments import ClassMoments
 from senet.blocks.kinds import is_block
 from senet.errors import UsageError
@@ -16,23 +17,15 @@ from senet.surgery.preserve import evaluating
 
 
 @dataclass(frozen=True)
-class BlockExcitation:
+class BlockExcitation(BlockPlace):
     """Gate statistics of one block; K classes were seen, the block has C channels.
 
     Args:
-        path: the block's place in the model, such as "layer2.3.se".
-        name: the paper's name SE_<stage>_<block> where the model numbers its stages, else the path.
-        stage: the model's number of the stage; without one, a count that grows whenever the channels change.
-        ends_stage: whether this is the last block of its stage, which the paper's Figure 6 shows.
         mean: (K, C) mean gate of each class, float64.
         std: (K, C) standard deviation within each class (population), float64.
         count: (K,) gates seen of each class.
     """
 
-    path: str
-    name: str
-    stage: int
-    ends_stage: bool
     mean: Tensor = field(repr=False, compare=False)
     std: Tensor = field(repr=False, compare=False)
     count: Tensor = field(repr=False, compare=False)
@@ -140,24 +133,9 @@ def _checked_labels(labels: Any, images: Tensor) -> Tensor:
 
 def _summary(moments: Mapping[nn.Module, ClassMoments], paths: Mapping[nn.Module, str], model: nn.Module) -> Excitations:
     seen = next(iter(moments.values())).count.nonzero()[:, 0]
-    places = _places(model, {block: paths[block] for block in moments}, [stats.mean.shape[1] for stats in moments.values()])
+    places = block_places(model, {block: paths[block] for block in moments}, [stats.mean.shape[1] for stats in moments.values()])
     blocks = []
-    for (block, stats), (name, stage), (_, following) in zip(moments.items(), places, [*places[1:], ("", None)], strict=True):
-        rows = {"mean": stats.mean[seen], "std": stats.std[seen], "count": stats.count[seen].long()}
-        blocks.append(BlockExcitation(paths[block], name, stage, ends_stage=stage != following, **rows))
+    for place, stats in zip(places, moments.values(), strict=True):
+        count = stats.count[seen].long()
+        blocks.append(BlockExcitation(**vars(place), mean=stats.mean[seen], std=stats.std[seen], count=count))
     return Excitations(tuple(seen.tolist()), tuple(blocks))
-
-
-def _places(model: nn.Module, paths: Mapping[nn.Module, str], widths: Sequence[int]) -> list[tuple[str, int]]:
-    """Return name and stage of each block, in the order of `paths`; `widths` are their channels."""
-    stages = getattr(model, "stages", None)
-    numbered: dict[nn.Module, tuple[str, int]] = {}
-    for number, stage in stages.items() if isinstance(stages, Mapping) else ():
-        for index, unit in enumerate(stage.children(), start=1):
-            numbered |= {block: (f"SE_{number}_{index}", number) for block in unit.modules() if block in paths}
-    places, count, channels = [], 0, 0
-    for (block, path), width in zip(paths.items(), widths, strict=True):
-        count += width != channels
-        channels = width
-        places.append(numbered.get(block, (path, count)))
-    return places

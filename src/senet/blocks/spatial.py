@@ -34,6 +34,7 @@ class SpatialSE(ImageWeights):
     squeezed_maps = 0
     scaled_maps = 1
     has_channel_gates = False
+    has_spatial_gates = True
     stateless_options: dict[str, str] = {}
 
     def __init__(self, channels: int, *, bias: bool = True) -> None:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from senet.measuring.numbers import mean_sd
+from senet.report.cases import shown_cases
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
 from senet.report.differences import difference_chart
@@ -73,6 +74,7 @@ def render(result: Result) -> str:
         costs=_svg(cost_chart(result)),
         parts=[_parts(tables) for tables in part_tables(result)],
         absent=NONE,
+        cases=shown_cases(result),
         by_class=bool(result.data.classes),
         excitations=[_excitations(result, variant) for variant in gated],
         notes=notes(result),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from senet.errors import UsageError
 from senet.measuring.paired import spread
 from senet.recipe import build_recipe
+from senet.results.cases import CASES, Cases
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.cost import VariantCost
 from senet.results.metric import ACCURACIES, METRIC, Metric
@@ -84,6 +85,7 @@ COMPARISON = record(
         "environment": table(_TITLE, text(10_000)),
         "command": text(10**5),
         "recipe": _PLAIN,
+        "cases": CASES,
     },
     needed=("seeds", "variants", "data", "environment", "command", "recipe"),
     others=_PLAIN,
@@ -93,6 +95,7 @@ COMPARISON = record(
 
 def comparison_tree(result: Result) -> dict[str, Any]:
     """Return a result as plain data: what was measured, and beside it what follows, for readers that do not compute."""
+    cases = {} if result.cases is None else {"cases": result.cases.to_dict()}
     return {
         "summary": result.summary,
         "baseline": result.baseline.label,
@@ -103,6 +106,7 @@ def comparison_tree(result: Result) -> dict[str, Any]:
         "environment": dict(result.environment),
         "command": result.command,
         "recipe": result.recipe.to_dict(),
+        **cases,
     }
 
 
@@ -122,8 +126,10 @@ def read_comparison(tree: Mapping[str, Any]) -> Result:
         data=DataFacts(**data | {"classes": tuple(data["classes"]), "input_size": tuple(data["input_size"])}),
         environment=tree["environment"],
         command=tree["command"],
+        cases=Cases.from_dict(tree["cases"]) if "cases" in tree else None,
     )
     _check_runs(result)
+    _check_cases(result)
     return result
 
 
@@ -137,6 +143,14 @@ def _check_runs(result: Result) -> None:
         for run, column in product(variant.runs, ("val_loss", *(metric.column for metric in result.metrics))):
             if column not in run.history or not isfinite(run.last(column)):
                 raise UsageError(f"seed {run.seed} of {variant.label!r} has no last {column}")
+
+
+def _check_cases(result: Result) -> None:
+    """Raise UsageError unless each image that is shown tells of every variant, in order."""
+    labels = [variant.label for variant in result.variants]
+    for image in result.cases.images if result.cases else ():
+        if [variant.label for variant in image.variants] != labels:
+            raise UsageError(f"the {image.rank} image does not tell of each variant")
 
 
 def _variant_tree(variant: VariantResult, result: Result) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Segmentation: the class of every pixel, judged by the overlap of each class with the truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -22,12 +22,14 @@ from senet.results.metric import Metric
 from senet.tasks.image_task import network_outputs, noise_images
 from senet.tasks.segmentation.class_weights import class_weights
 from senet.tasks.segmentation.evaluator import MaskScores
+from senet.tasks.segmentation.image_case import image_dice, mask_pictures
 from senet.tasks.segmentation.losses import MaskLoss, loss_parts
 from senet.tasks.segmentation.prediction import PredictedMask
 from senet.tasks.segmentation.preparation import MaskPreparation
 from senet.tasks.segmentation.volume_prediction import PredictedVolume
 from senet.tasks.segmentation.volumes import VOLUME_DICE, ImageGroups
 from senet.tasks.segmentation.windows import Windows, mirrored_mean
+from senet.tasks.task import ImagePictures
 
 VOLUMES = "volumes"
 """Source of images that are cut out of volumes."""
@@ -136,6 +138,30 @@ class Segmentation(MaskPreparation):
             raise UsageError(f"the weights name {len(classes)} classes, but the network has {count} outputs: their names are wrong")
         mask = outputs[0].argmax(0).to(torch.uint8).cpu().numpy()
         return PredictedMask(mask, tuple(classes) if classes else tuple(map(str, range(count))), self._palette[:count])
+
+    def image_scores(self, outputs: Iterable[Tensor], batch: Batch, classes: Sequence[str]) -> list[float]:
+        """Return the Dice of each image by itself in percent, mean over its classes but background; NaN where none is there or predicted.
+
+        Args:
+            outputs: log-probabilities, (N, K, H, W) or (K, H, W) of each image.
+            batch: the images and their masks.
+            classes: names of the K classes.
+        """
+        return [image_dice(logs, mask, classes) for logs, mask in zip(outputs, batch.targets, strict=True)]
+
+    def pictures(
+        self, image: Any, batch: Batch, predictions: Sequence[PredictedMask], classes: Sequence[str], *, side: int
+    ) -> ImagePictures:
+        """Return the image, its mask, and of each network what it predicts and where that is wrong.
+
+        Args:
+            image: what the source reads.
+            batch: the image and its mask.
+            predictions: of each network.
+            classes: names of the classes.
+            side: pixels of the longest side that pictures have at most.
+        """
+        return mask_pictures(image, batch.targets[0].cpu().numpy(), predictions, classes, side)
 
     def join_volume(self, parts: Sequence[PredictedMask], source: VolumeHeader, grid: VoxelGrid, shown: int) -> PredictedVolume:
         """Return what is predicted of a volume, on the grid of its file.
