@@ -1,5 +1,6 @@
 """Where the voxels of a volume lie: from the axes and spacing of its file to those of a plane, and back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,8 +56,7 @@ class VoxelGrid:
         """Slices, rows and columns: those whose spacing is nearest to what was asked for, over the same millimetres."""
         if self.spacing is None:
             return self.oriented
-        wanted = [self.spacing["RASLPI".index(towards) % 3] for towards in PLANES[self.plane]]
-        lengths = zip(self.oriented, self.stored_spacing, wanted, strict=True)
+        lengths = zip(self.oriented, self.stored_spacing, spacing_in(self.plane, self.spacing), strict=True)
         first, second, third = (max(1, round(count * have / want)) for count, have, want in lengths)
         return first, second, third
 
@@ -88,6 +88,12 @@ class VoxelGrid:
 
 def _codes(plane: str) -> np.ndarray:
     return import_nibabel().orientations.axcodes2ornt(PLANES[plane])
+
+
+def spacing_in(plane: str, spacing: Sequence[float]) -> tuple[float, float, float]:
+    """Return the millimetres between slices, rows and columns of a plane for those left to right, back to front and feet to head."""
+    first, second, third = (spacing["RASLPI".index(towards) % 3] for towards in PLANES[plane])
+    return first, second, third
 
 
 def lies_apart(one: VolumeHeader, other: VolumeHeader) -> str | None:
