@@ -115,7 +115,7 @@ def resample_linear(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """
     for axis, length in enumerate(shape):
         if values.shape[axis] != length:
-            below, above, share = _neighbours(values.shape[axis], length)
+            below, above, share = neighbours(values.shape[axis], length)
             weight = share.astype(values.dtype).reshape(-1, *[1] * (values.ndim - axis - 1))
             low = values.take(below, axis)
             values = low + weight * (values.take(above, axis) - low)
@@ -135,7 +135,8 @@ def _places(old: int, new: int) -> np.ndarray:
     return (np.arange(new) + 0.5) * (old / new) - 0.5
 
 
-def _neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return between which two of the old centres each new one lies, and the share of the upper one: (new,) each."""
     places = _places(old, new).clip(0, old - 1)
     below = np.floor(places).astype(np.int64)
     return below, np.minimum(below + 1, old - 1), places - below

@@ -105,7 +105,7 @@ def draw_place(mask: np.ndarray, data: DataRecipe, plan: SegmentationRecipe, ran
     """
     volumes = data.volumes
     assert volumes.patch is not None
-    step = math.exp(-random.uniform(*map(math.log, plan.zoom))) if plan.zoom != (1.0, 1.0) else 1.0
+    step = math.exp(-random.uniform(math.log(plan.zoom[0]), math.log(plan.zoom[1]))) if plan.zoom != (1.0, 1.0) else 1.0
     turn = rotation(random.uniform(-data.rotation, data.rotation, 3)) if data.rotation else np.eye(3)
     if volumes.spacing is not None:
         voxel = np.array(spacing_in(volumes.plane, volumes.spacing))

@@ -115,7 +115,7 @@ def _overlap(window: Window, size: tuple[int, ...]) -> tuple[tuple[int, int], tu
 
 def _inside(points: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Return which points lie in an image."""
-    return ((points >= 0) & (points < np.reshape(size, (-1, *[1] * (points.ndim - 1))))).all(0)
+    return np.all((points >= 0) & (points < np.reshape(size, (-1, *[1] * (points.ndim - 1)))), axis=0)
 
 
 def _needed(points: np.ndarray, size: Sequence[int], margin: int) -> tuple[list[int], list[int]]:
