@@ -11,9 +11,9 @@ from senet.text import printable
 
 TILE = 256
 """Longest side of a picture on the sheet, in pixels."""
-COLUMNS, GAP, LINE = 4, 12, 12
+SHEET_COLUMNS, TILE_GAP, CAPTION_LINE = 4, 12, 12
 """Pictures in a row; pixels between pictures, and of a line of text."""
-LETTER = 6
+LETTER_WIDTH = 6
 """Pixels of a letter's width."""
 
 
@@ -28,15 +28,15 @@ def gate_sheet(image: Image.Image, recorded: Sequence[SpatialGates], index: int 
     shown = _as_tile(image)
     tiles = [(shown, ["image", f"{image.width} x {image.height}", ""])]
     tiles += [(heat_map(shown, gates), _caption(block, gates)) for block in recorded for gates in [block.map(index)]]
-    width, height = max(shown.width, 32 * LETTER) + GAP, shown.height + 3 * LINE + GAP
-    columns = min(COLUMNS, len(tiles))
-    sheet = Image.new("RGB", (GAP + columns * width, GAP + -(-len(tiles) // columns) * height + 3 * LINE), "white")
+    width, height = max(shown.width, 32 * LETTER_WIDTH) + TILE_GAP, shown.height + 3 * CAPTION_LINE + TILE_GAP
+    columns = min(SHEET_COLUMNS, len(tiles))
+    sheet = Image.new("RGB", (TILE_GAP + columns * width, TILE_GAP + -(-len(tiles) // columns) * height + 3 * CAPTION_LINE), "white")
     pen = ImageDraw.Draw(sheet)
     for place, (tile, lines) in enumerate(tiles):
-        left, top = GAP + place % columns * width, GAP + place // columns * height
+        left, top = TILE_GAP + place % columns * width, TILE_GAP + place // columns * height
         sheet.paste(tile, (left, top))
         for row, line in enumerate(lines):
-            pen.text((left, top + tile.height + row * LINE), _fit(line, width - GAP), fill="black")
+            pen.text((left, top + tile.height + row * CAPTION_LINE), _fit(line, width - TILE_GAP), fill="black")
     _draw_scale(sheet, pen)
     return sheet
 
@@ -55,14 +55,14 @@ def _caption(block: SpatialGates, gates: np.ndarray) -> list[str]:
 
 def _fit(text: str, width: int) -> str:
     """Return the end of a text that is too long for its place: a path tells most there."""
-    letters = width // LETTER
+    letters = width // LETTER_WIDTH
     return text if len(text) <= letters else f"...{text[3 - letters :]}"
 
 
 def _draw_scale(sheet: Image.Image, pen: ImageDraw.ImageDraw) -> None:
-    top, length = sheet.height - 2 * LINE, 160
-    pen.text((GAP, top), "gate 0", fill="black")
-    start = GAP + 7 * LETTER
-    bar = np.repeat(heat_colours(np.linspace(0, 1, length))[None], LINE, axis=0)
+    top, length = sheet.height - 2 * CAPTION_LINE, 160
+    pen.text((TILE_GAP, top), "gate 0", fill="black")
+    start = TILE_GAP + 7 * LETTER_WIDTH
+    bar = np.repeat(heat_colours(np.linspace(0, 1, length))[None], CAPTION_LINE, axis=0)
     sheet.paste(Image.fromarray(bar), (start, top))
-    pen.text((start + length + LETTER, top), "1", fill="black")
+    pen.text((start + length + LETTER_WIDTH, top), "1", fill="black")
