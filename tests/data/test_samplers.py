@@ -67,6 +67,23 @@ def test_an_iteration_keeps_the_epoch_it_began_with():
     assert list(first) == epoch_of(sampler(), 0)
 
 
+def test_few_images_come_again_until_there_are_enough_steps():
+    steps = epoch_of(sampler(min_steps=15))  # of 16 images each, 240 of 100
+    draws = [draw for batch in steps for draw in batch]
+    assert [len(batch) for batch in steps] == [16] * 15
+    assert len(set(draws)) == 240  # an image that comes again has other random numbers
+    assert all(sorted(draw.image for draw in draws[first : first + 100]) == list(range(100)) for first in (0, 100))
+    assert [draw.image for draw in draws[:100]] != [draw.image for draw in draws[100:200]]
+    assert steps[:6] == epoch_of(sampler())
+    assert epoch_of(sampler(min_steps=15), start=9) == steps[9:]
+
+
+def test_enough_images_come_once():
+    assert epoch_of(sampler(min_steps=6), 3) == epoch_of(sampler(), 3)
+    assert len(sampler(batch_size=128, min_steps=4)) == 4
+    assert [len(batch) for batch in epoch_of(sampler(batch_size=128, min_steps=4))] == [100] * 4
+
+
 def test_last_short_batch_is_dropped_unless_it_is_the_only_one():
     assert [len(batch) for batch in epoch_of(sampler())] == [16] * 6
     assert [len(batch) for batch in epoch_of(sampler(batch_size=128))] == [100]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,6 +32,15 @@ def test_loss_is_cross_entropy_with_the_smoothed_target(smoothing: float) -> Non
     wanted = -(target * logits.log_softmax(1)).sum(1).mean()
     task = create(Recipe(training=TrainingRecipe(label_smoothing=smoothing)))
     assert task.loss(logits, labels)["loss"].item() == pytest.approx(wanted.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["folder", "volumes"])
+def test_a_folder_of_volumes_is_for_segmentation(tmp_path: Path, name: str) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.nii.gz").touch()
+    with pytest.raises(UsageError, match=r"senet train segmentation --data.name volumes --data.root DIR"):
+        Classification().open(DataRecipe(name=name, root=str(tmp_path)))
 
 
 def test_counts_sum_up_to_an_accuracy_in_percent() -> None:

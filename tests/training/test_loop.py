@@ -317,7 +317,6 @@ def test_an_average_that_diverges_ends_the_run_though_training_does_not_notice(t
     [
         ({"training__freeze_bn_epochs": 4}, "training.freeze_bn_epochs 4 cannot exceed training.epochs 3"),
         ({"training__ema_decay": 1.0}, "training.ema_decay must be between 0 and 1"),
-        ({"schedule__warmup_steps": 12}, "schedule.warmup_steps 12 must end before the run does"),
         ({"optim__momentum": 0.0}, "optim.nesterov needs optim.momentum"),
         ({"model__name": "resnet19"}, "unknown model 'resnet19'"),
         ({"data__name": "folder"}, "folder needs --data.root"),
@@ -328,6 +327,12 @@ def test_a_recipe_that_cannot_work_is_one_line_before_anything_is_written(tmp_pa
     with pytest.raises(UsageError, match=message):
         train(tiny(**changes), folder=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_warmup_that_would_not_end_is_shortened_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(tiny(schedule__warmup_steps=12), folder=tmp_path, progress=False)
+    assert "schedule.warmup_steps 12 does not end within a run of 12 steps: the warm-up takes 1 of them" in caplog.messages
+    assert RunFolder(tmp_path).recipe().schedule.warmup_steps == 12
 
 
 def folder_recipe(root: Path, **changes) -> Recipe:

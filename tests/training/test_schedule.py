@@ -89,13 +89,21 @@ def test_the_state_carries_over() -> None:
     assert other.drops == 2
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"name": "step"}, "needs schedule.milestones"),
-        ({"warmup_steps": 50}, "schedule.warmup_steps 50 must end before the run does, after 50 steps"),
-    ],
-)
-def test_what_cannot_work_is_one_line(fields: dict, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        schedule(**fields)
+def test_a_step_schedule_without_milestones_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"needs schedule\.milestones"):
+        schedule(name="step")
+
+
+def test_a_warmup_that_would_not_end_takes_a_tenth_of_the_run_and_says_so() -> None:
+    curve = schedule(name="cosine", warmup_steps=50)
+    assert [curve.rate(step) for step in range(5)] == pytest.approx([0.4 * (0.1 + 0.9 * step / 5) for step in range(5)])
+    assert [curve.rate(step) for step in range(5, 50)] == pytest.approx([0.2 * (1 + math.cos(math.pi * t / 45)) for t in range(45)])
+    assert curve.remark == "schedule.warmup_steps 50 does not end within a run of 50 steps: the warm-up takes 5 of them"
+    assert schedule(epochs=1, warmup_steps=400).rate(0) == 0.4  # of 5 steps none is left for it
+
+
+def test_a_warmup_that_ends_is_as_the_recipe_says() -> None:
+    curve = schedule(warmup_steps=49)
+    assert curve.rate(48) == pytest.approx(0.4 * (0.1 + 0.9 * 48 / 49))
+    assert curve.rate(49) == 0.4
+    assert curve.remark == ""

@@ -133,7 +133,7 @@ def train_loader(
         world: number of processes; each gets its share of every batch.
     """
     images = source.train
-    sampler = EpochSampler(images.targets, order=recipe.sampler, batch_size=recipe.batch_size, seed=seed, rank=rank, world=world)
+    sampler = EpochSampler.of(images.targets, recipe, seed=seed, rank=rank, world=world)
     samples = TrainSamples(images, preparation.train_transform(recipe, source.input), seed)
     values = sampler.batch_size // world * Views().values(source.input)
     return TrainLoader(_loader(samples, sampler, preparation.collate, _workers(images, recipe, values, world)), sampler)

@@ -81,7 +81,7 @@ def find_pairs(root: Path, val_share: float, left_out: LeftOut) -> dict[str, Pai
     names = {split: _first_form(root, split) for split in SPLIT_NAMES}
     if all(names.values()):
         return {split: _pairs(root, *found, left_out) for split, found in names.items() if found}
-    single = names["train"] or _first(root, PAIRS)
+    single = names["train"] or first_folders(root, PAIRS)
     if single is None:
         there = [printable(name) for name in sub_folders(root)]
         raise UsageError(f"{root}: no images with masks are recognised; {EXPECTED}; it has: {', '.join(there[:10]) or 'no folders'}")
@@ -90,16 +90,17 @@ def find_pairs(root: Path, val_share: float, left_out: LeftOut) -> dict[str, Pai
 
 def has_masks(root: Path) -> bool:
     """Return whether a folder has folders of images and of masks, by their names."""
-    return (_first_form(root, "train") or _first(root, PAIRS)) is not None
+    return (_first_form(root, "train") or first_folders(root, PAIRS)) is not None
 
 
 def _first_form(root: Path, split: str) -> tuple[str, str] | None:
-    return _first(
+    return first_folders(
         root, ((images.format(split=name), masks.format(split=name)) for name in SPLIT_NAMES[split] for images, masks in SPLIT_FORMS)
     )
 
 
-def _first(root: Path, forms: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+def first_folders(root: Path, forms: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    """Return the first pair of folders, paths below the root, of which both are there; capitals make no difference."""
     look = cache(sub_folders)  # forms share folders, which may hold many files
     for images, masks in forms:
         found = _folder(root, images, look), _folder(root, masks, look)

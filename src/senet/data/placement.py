@@ -62,8 +62,7 @@ def training_batches(source: DataSource, recipe: DataRecipe, preparation: Prepar
 
     def on_device() -> DeviceTrainLoader:
         images, spec = source.train, source.input
-        options = {"order": recipe.sampler, "batch_size": recipe.batch_size, "seed": seed, "rank": place.rank, "world": place.world}
-        sampler = EpochSampler(images.targets, **options)
+        sampler = EpochSampler.of(images.targets, recipe, seed=seed, rank=place.rank, world=place.world)
         room = _room(images, recipe, preparation, place)
         _check_transform(preparation.train_transform(recipe, spec), TrainTransform(recipe, spec))
         as_they_are = recipe.crop == "random_resized" or bool(recipe.rotation)

@@ -16,7 +16,7 @@ LOOKS: dict[str, Callable[[Path], object]] = {
     "volumes": has_volumes,
     "masks": has_masks,
 }
-"""Source -> what returns something true if a folder holds its files, or raises UsageError; the first that does is taken."""
+"""Source of masks -> what returns something true if a folder holds its files, or raises UsageError; the first that does is taken."""
 
 
 def recognised(root: str | None) -> str:

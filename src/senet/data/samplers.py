@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from senet.errors import UsageError
+from senet.recipe import DataRecipe
 
 WORD = 2**64
 
@@ -66,13 +67,14 @@ class EpochSampler:
     """Batches of sample keys for one process, for a DataLoader; `epoch` and `start` say where the next iteration begins.
 
     Every process walks through the same global batches and takes its share of each. The last batch is dropped if it is short, unless it is
-    the only one.
+    the only one. Where images make fewer than `min_steps` batches, they come again, in another order, until there are as many.
 
     Args:
         targets: the target of each training image; for "class_aware", (N,) classes.
         order: one of `SAMPLE_ORDERS`.
         batch_size: images in a batch, over all processes.
         seed: the recipe's seed.
+        min_steps: batches that an epoch has at least.
         rank: this process.
         world: number of processes.
 
@@ -80,24 +82,33 @@ class EpochSampler:
         UsageError: if a batch cannot be split evenly among the processes.
     """
 
-    def __init__(self, targets: Sized, *, order: str, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, targets: Sized, *, order: str, batch_size: int, seed: int, min_steps: int = 1, rank: int = 0, world: int = 1
+    ) -> None:
         if batch_size % world:
             raise UsageError(f"data.batch_size {batch_size} must be a multiple of the {world} processes that share it")
         self.batch_size = min(batch_size, len(targets) - len(targets) % world)
         if not self.batch_size:
             raise UsageError(f"{len(targets)} training images are too few for {world} processes")
+        self.steps = max(min_steps, len(targets) // self.batch_size)
         self.targets, self.order, self.seed, self.rank, self.world = targets, SAMPLE_ORDERS[order], seed, rank, world
         self.epoch = self.start = 0
 
+    @classmethod
+    def of(cls, targets: Sized, recipe: DataRecipe, **place: int) -> "EpochSampler":
+        """Return the sampler that a recipe asks for; `place` is seed, rank and world."""
+        return cls(targets, order=recipe.sampler, batch_size=recipe.batch_size, min_steps=recipe.min_steps, **place)
+
     def __len__(self) -> int:
-        return len(self.targets) // self.batch_size
+        return self.steps
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         return self._batches(self.epoch, self.start)  # bound now: the attributes may move on before the first batch is asked for
 
     def shares(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Iterate over this process's shares of an epoch's batches, from batch `start` on: indices (N,) and repeats (N,) of its images."""
-        indices = self.order(self.targets, np.random.default_rng((self.seed % WORD, epoch)))
+        random, rounds = np.random.default_rng((self.seed % WORD, epoch)), -(-len(self) * self.batch_size // len(self.targets))
+        indices = np.concatenate([self.order(self.targets, random) for _ in range(rounds)])
         repeats = occurrences(indices)
         for batch in range(start, len(self)):
             share = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)

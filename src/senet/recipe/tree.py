@@ -80,6 +80,7 @@ class DataRecipe:
         max_pixels: largest width x height of an image file; a larger one counts as unreadable.
         sampler: "shuffle" (each image once an epoch) or "class_aware" (Relay BP: classes in turn).
         batch_size: images in a step, over all processes.
+        min_steps: steps that an epoch has at least: few images come again in it, augmented anew, until there are as many.
         eval_batch_size: images in an evaluation step; null = batch_size.
         workers: loader processes; null = what the machine can spare. Results do not depend on it.
         max_corrupt: share of unreadable images beyond which the run fails.
@@ -116,6 +117,7 @@ class DataRecipe:
     max_pixels: int = 52_000_000
     sampler: Literal["shuffle", "class_aware"] = "shuffle"
     batch_size: int = 128
+    min_steps: int = 1
     eval_batch_size: int | None = None
     workers: int | None = None
     max_corrupt: float = 0.001
@@ -160,7 +162,7 @@ class ScheduleRecipe:
         gamma: factor of "step" and "plateau".
         patience: epochs without a lower validation loss before "plateau" acts.
         max_drops: how often "plateau" lowers the rate; the run ends when it would have to once more. null = no limit.
-        warmup_steps: iterations of linear warm-up.
+        warmup_steps: iterations of linear warm-up; a tenth of the run, said aloud, where they would not end before it does.
         warmup_start: the rate at the first warm-up iteration, as a share of lr.
         warmup_shape: "linear" rises to lr; "constant" holds the first rate until the warm-up ends (ResNet-110).
     """
@@ -279,6 +281,7 @@ RANGES = {
     "data.eval_resize": (1, 2 * LONGEST_SIDE),
     "data.max_pixels": (1, 178_956_970),
     "data.batch_size": (1, LARGEST_COUNT),
+    "data.min_steps": (1, 10**5),
     "data.eval_batch_size": (1, LARGEST_COUNT),
     "data.workers": (0, 4096),
     "data.max_corrupt": (0, 1),
@@ -340,6 +343,7 @@ NO_EFFECT = (
 
 ADDED = (
     ("data", "range"),
+    ("data", "min_steps"),
     ("data", "max_pixels"),
     ("data", "masks"),
     ("data", "classes"),

@@ -13,9 +13,10 @@ from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from senet.data.batch import Batch
+from senet.data.recognised import LOOKS, recognised
 from senet.data.source import DataSource
 from senet.errors import UsageError
-from senet.recipe import Recipe, SegmentationRecipe
+from senet.recipe import DataRecipe, Recipe, SegmentationRecipe
 from senet.results.metric import top_accuracy
 from senet.tasks.image_task import ImageTask, all_outputs, captioned, noise_images
 
@@ -34,6 +35,23 @@ class Classification(ImageTask):
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
+
+    def open(self, recipe: DataRecipe) -> DataSource:
+        """Return the images and classes that a recipe names.
+
+        Raises:
+            UsageError: if they cannot be opened, or have masks and no classes.
+        """
+        if recipe.name in LOOKS:
+            raise UsageError(
+                f"data.name {recipe.name!r} gives masks, and classification learns a class an image; {_segmentation(recipe.name)}"
+            )
+        try:
+            return super().open(recipe)
+        except UsageError as error:
+            if recipe.name == "folder" and (found := recognised(recipe.root)) in LOOKS:
+                raise UsageError(f"{error}; it holds {found}, and those are for another task: {_segmentation(found)}") from error
+            raise
 
     def num_outputs(self, source: DataSource) -> int:
         """Return one output a class.
@@ -81,6 +99,10 @@ class Classification(ImageTask):
     def noise(self, source: DataSource, count: int) -> Batch:
         """Return noise whose classes come in turn."""
         return Batch(noise_images(source, count), torch.arange(count) % len(source.classes), [])
+
+
+def _segmentation(source: str) -> str:
+    return f"the class of every pixel is learnt by: senet train segmentation --data.name {source} --data.root DIR"
 
 
 class Accuracies:

@@ -17,7 +17,7 @@ from senet.data.source import DataSource
 from senet.errors import UsageError, reason_of
 from senet.recipe import Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
-from senet.tasks.answers import network_of, noise_of, open_source
+from senet.tasks.answers import log_once, network_of, noise_of, open_source
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.text import message_line
@@ -43,16 +43,6 @@ def layout_of(network: nn.Module, *, channels_last: bool) -> torch.memory_format
     if channels_last and any(parameter.ndim == 5 for parameter in network.parameters()):
         return torch.channels_last_3d
     return LAYOUTS[channels_last]
-
-
-def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
-    """Put the weights of a network into a layout; one for volumes is that of weights of five axes, and others stay."""
-    if layout is not torch.channels_last_3d:
-        network.to(memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
-        return
-    for parameter in network.parameters():
-        if parameter.ndim == 5:
-            parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
 @dataclass(frozen=True)
@@ -160,10 +150,12 @@ def prepare(recipe: Recipe) -> Job:
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model = network_of(task, recipe.model, source)
     model.to(fabric.device)
-    lay_out(model, layout_of(model, channels_last=plan.channels_last))
+    model.to(memory_format=layout_of(model, channels_last=plan.channels_last))  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
     sgd = build_sgd(model, recipe.optim, fused=can_fuse(recipe, fabric.device))
     schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
+    if schedule.remark:
+        log_once(schedule.remark)
     state = TrainingState(fabric, model, sgd, schedule, average, corrupt)
     job = Job(recipe, fabric, source, batches, validation, model, average, fabric.setup_optimizers(sgd), schedule, task, corrupt, state)
     check_images(job)

@@ -7,6 +7,9 @@ from typing import Any
 from senet.errors import UsageError
 from senet.recipe import ScheduleRecipe
 
+SHARE_OF_WARMUP = 10
+"""What a run's steps are divided by where the recipe's warm-up would not end within them: its warm-up then takes a tenth."""
+
 
 class Schedule:
     """Learning rate of every step, and the end of a run whose plateau schedule has dropped often enough.
@@ -17,8 +20,11 @@ class Schedule:
         steps_per_epoch: iterations in an epoch.
         epochs: epochs in the run.
 
+    Attributes:
+        warmup_steps: steps of the warm-up: the recipe's, or a tenth of the run where the recipe's would not end before the run does.
+
     Raises:
-        UsageError: for a step schedule without milestones, or a warm-up that never ends.
+        UsageError: for a step schedule without milestones.
     """
 
     def __init__(self, recipe: ScheduleRecipe, lr: float, *, steps_per_epoch: int, epochs: int) -> None:
@@ -28,12 +34,20 @@ class Schedule:
         self.total_steps = steps_per_epoch * epochs
         if recipe.name == "step" and not recipe.milestones:
             raise UsageError("schedule.name 'step' needs schedule.milestones, the epochs at which the rate drops, e.g. [81, 122]")
-        if recipe.warmup_steps >= self.total_steps:
-            raise UsageError(f"schedule.warmup_steps {recipe.warmup_steps} must end before the run does, after {self.total_steps} steps")
+        fits = recipe.warmup_steps < self.total_steps
+        self.warmup_steps = recipe.warmup_steps if fits else self.total_steps // SHARE_OF_WARMUP
         self.lowest_loss = math.inf
         self.stalled = 0
         self.drops = 0
         self.exhausted = False
+
+    @property
+    def remark(self) -> str:
+        """What a user should know of the warm-up; empty where it is the recipe's."""
+        asked, total = self.recipe.warmup_steps, self.total_steps
+        if asked == self.warmup_steps:
+            return ""
+        return f"schedule.warmup_steps {asked} does not end within a run of {total} steps: the warm-up takes {self.warmup_steps} of them"
 
     def rate(self, step: int) -> float:
         """Return the learning rate of one iteration, counted from 0 over the whole run."""
@@ -64,10 +78,10 @@ class Schedule:
             setattr(self, name, value)
 
     def _warmup(self, step: int) -> float:
-        if step >= self.recipe.warmup_steps:
+        if step >= self.warmup_steps:
             return 1.0
         start = self.recipe.warmup_start
-        progress = {"linear": step / self.recipe.warmup_steps, "constant": 0.0}[self.recipe.warmup_shape]
+        progress = {"linear": step / self.warmup_steps, "constant": 0.0}[self.recipe.warmup_shape]
         return start + (1 - start) * progress
 
 
@@ -82,8 +96,7 @@ def _step(schedule: Schedule, step: int) -> float:
 
 def _cosine(schedule: Schedule, step: int) -> float:
     # One half-wave per run (Gastaldi, 1705.07485), begun when the warm-up ends.
-    warmup = schedule.recipe.warmup_steps
-    progress = max(0, step - warmup) / (schedule.total_steps - warmup)
+    progress = max(0, step - schedule.warmup_steps) / (schedule.total_steps - schedule.warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 

@@ -10,7 +10,10 @@ import pytest
 
 from data.volumes.made_volumes import SHAPE, ball, turned_affine, write_case, write_volume
 from senet.data.fingerprint import fingerprint
+from senet.data.kept import arrays_folder
+from senet.data.mask_statistics import mask_statistics
 from senet.data.masks import IGNORE
+from senet.data.recognised import recognised
 from senet.data.source import DataSource, UnreadableImageError, open_data
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, VolumeRecipe
@@ -73,6 +76,41 @@ def test_a_folder_may_say_the_split(tmp_path: Path) -> None:
     write_case(tmp_path / "val", 0)
     with pytest.raises(UsageError, match=r"1 volumes are for training and for validation, such as case0"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "test", "Valid"])
+@pytest.mark.parametrize("form", ["{split}/images", "images/{split}"])
+def test_a_split_may_have_each_name_that_it_has_for_masks(tmp_path: Path, name: str, form: str) -> None:
+    for number in range(3):
+        split = name if number == 2 else "train"
+        write_case(tmp_path, number, form.format(split=split), form.replace("images", "labels").format(split=split))
+    assert recognised(str(tmp_path)) == "volumes"
+    source = opened(tmp_path)
+    assert [list(part.group_names) for part in (source.train, source.val)] == [["case0", "case1"], ["case2"]]
+
+
+def test_volumes_beside_folders_of_splits_are_those_that_are_read(folder: Path) -> None:
+    for split in ("train", "val"):
+        (folder / split / "images").mkdir(parents=True)
+        (folder / split / "labels").mkdir()
+    assert len(opened(folder).train.group_names) == 4
+
+
+@pytest.mark.parametrize("volumes", [{"plane": "coronal"}, {"empty": 0.0}, {"patch": (4, 4, 4), "patches": 3}])
+@pytest.mark.parametrize("recipe", [DataRecipe(), DataRecipe(label_map={0: 1, 1: 0, 2: None}), DataRecipe(label_map={0: 0, "others": 1})])
+def test_classes_are_counted_as_labels_are_and_nothing_is_read_again(
+    folder: Path, volumes: dict, recipe: DataRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = opened(folder, recipe, spacing=(1.5, 1.5, 1.5), **volumes).train
+    classes = 3 if recipe.label_map is None else 2
+    masks = [images.targets[index] for index in range(len(images))]
+    monkeypatch.setattr("senet.data.volumes.reading.read_labels", lambda header: pytest.fail("read again"))
+    found = mask_statistics(opened(folder, recipe, spacing=(1.5, 1.5, 1.5), **volumes).train, classes)
+    for index in range(classes):
+        held = [mask for mask in masks if (mask == index).any()]
+        assert found.pixels[index] == sum((mask == index).sum() for mask in held)
+        assert found.images[index] == len(held)
+        assert found.image_pixels[index] == sum((mask != IGNORE).sum() for mask in held)
 
 
 def test_the_layout_of_nnunet_has_channels_and_names(tmp_path: Path) -> None:
@@ -161,7 +199,8 @@ def test_a_network_of_three_dimensions_gets_whole_volumes(folder: Path) -> None:
     assert np.array_equal(source.val.read(0)[5], slices.val.read(5))
 
 
-def test_what_is_kept_is_bounded_and_not_sent_to_other_processes(folder: Path) -> None:
+def test_what_is_kept_in_memory_is_bounded_and_not_sent_to_other_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENET_CACHE_GB", "0")
     source = opened(folder)
     source.train.volumes.room = 0
     read = [source.train.read(index) for index in (0, 40, 0)]
@@ -174,6 +213,60 @@ def test_what_is_kept_is_bounded_and_not_sent_to_other_processes(folder: Path) -
     sent = pickle.loads(pickle.dumps(roomy.train))
     assert len(sent.volumes._kept) == 0
     assert np.array_equal(sent.read(40), read[1])
+
+
+PREPARED = {"spacing": (1.5, 1.5, 1.5), "intensity": "percentiles"}
+
+
+def all_values(source: DataSource) -> list[np.ndarray]:
+    return [
+        values for part in (source.train, source.val) for index in range(len(part)) for values in (part.read(index), part.targets[index])
+    ]
+
+
+def test_prepared_volumes_are_kept_on_disk_and_are_what_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENET_CACHE_GB", "0")
+    wanted = all_values(opened(folder, **PREPARED))
+    assert not (arrays_folder() / "volumes").exists()
+    monkeypatch.delenv("SENET_CACHE_GB")
+    first = opened(folder, **PREPARED)
+    found = all_values(first)
+    for name in ("read_values", "read_labels"):
+        monkeypatch.setattr(f"senet.data.volumes.reading.{name}", lambda header: pytest.fail("prepared again"))
+    again = all_values(opened(folder, **PREPARED))
+    assert len(wanted) == len(found) == len(again)
+    assert all(np.array_equal(one, two) and np.array_equal(one, three) for one, two, three in zip(wanted, found, again, strict=True))
+    assert not first.train.volumes._kept, "what is mapped takes no memory of its own"
+    assert sorted(path.suffix for path in (arrays_folder() / "volumes").iterdir()) == [".npy"] * 10
+    assert (arrays_folder() / "volumes").stat().st_mode & 0o077 == 0, "scans are the user's alone"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "volumes"),
+    [
+        (DataRecipe(), {"plane": "coronal"}),
+        (DataRecipe(), {"spacing": (2.0, 1.5, 1.5)}),
+        (DataRecipe(), {"percentiles": (2.0, 98.0)}),
+        (DataRecipe(), {"intensity": "zscore"}),
+        (DataRecipe(range=(0.0, 900.0)), {"intensity": "window"}),
+        (DataRecipe(label_map={0: 1, 1: 0, 2: 0}), {}),
+        (DataRecipe(ignore_index=2), {}),
+    ],
+)
+def test_another_recipe_has_volumes_of_its_own(recipe: DataRecipe, volumes: dict, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    all_values(opened(folder, **PREPARED))
+    found = all_values(opened(folder, recipe, **PREPARED | volumes))
+    monkeypatch.setenv("SENET_CACHE_GB", "0")
+    wanted = all_values(opened(folder, recipe, **PREPARED | volumes))
+    assert all(np.array_equal(one, two) for one, two in zip(found, wanted, strict=True))
+
+
+def test_another_file_is_prepared_anew(folder: Path) -> None:
+    before = opened(folder, intensity="none").val.read(3)
+    path = opened(folder).val.volumes.cases[0].channels[0].path
+    write_volume(path, np.full(SHAPE, 7, np.int16), turned_affine())
+    assert (opened(folder, intensity="none").val.read(3) == 7).all()
+    assert not (before == 7).all()
 
 
 def test_labels_are_looked_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from senet.data.image_tree import few, sub_folders
-from senet.data.mask_layout import held_out
+from senet.data.mask_layout import SPLIT_NAMES, first_folders, held_out
 from senet.data.volumes.grid import lies_apart
 from senet.data.volumes.label_names import label_names
 from senet.data.volumes.nifti import VolumeHeader, is_volume, read_header, stem_of
 from senet.errors import UsageError
 from senet.text import printable
 
-VOLUME_LAYOUTS = (
+VOLUME_FOLDERS = (
     ("imagesTr", "labelsTr"),
     *((images, labels) for images in ("images", "image") for labels in ("labels", "masks", "label", "segmentations")),
 )
 """Folders of images and of labels, of which the first that are there are taken."""
 
-SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "validation", "test", "testing")}
-"""Split -> folders that may hold it, each with one of `VOLUME_LAYOUTS` inside."""
+SPLIT_FOLDERS = (
+    *((f"{{split}}/{images}", f"{{split}}/{labels}") for images, labels in VOLUME_FOLDERS),
+    *((f"{images}/{{split}}", f"{labels}/{{split}}") for images, labels in VOLUME_FOLDERS[1:]),
+)
+"""Folders of the images and of the labels of a split, which may have each of `SPLIT_NAMES`."""
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 """Name of one channel's file of a case: nnU-Net's CASE_0000."""
@@ -30,8 +33,8 @@ VOLUMES_LISTED = 3
 """How many files or cases a message names."""
 
 EXPECTED_VOLUMES = (
-    "it must hold imagesTr and labelsTr (nnU-Net's), images and labels, or those in train and in val, with files .nii or .nii.gz of the "
-    "same names in both; of several channels, NAME_0000, NAME_0001, ... beside the labels NAME"
+    "it must hold imagesTr and labelsTr (nnU-Net's), images and labels, or those in train and in val or divided into them, with files .nii "
+    "or .nii.gz of the same names in both; of several channels, NAME_0000, NAME_0001, ... beside the labels NAME"
 )
 
 
@@ -77,27 +80,28 @@ def find_cases(root: Path, val: Sequence[str] | None, val_share: float, max_voxe
     Raises:
         UsageError: if no layout is recognised, files lack their partner, headers cannot be believed, or images and labels lie apart.
     """
-    if (pair := _pair(root)) is not None:
-        cases = _cases(root, pair, max_voxels)
+    folders, single = _split_folders(root), first_folders(root, VOLUME_FOLDERS)
+    if single is not None and (not folders or _holds_volumes(root, single)):
+        cases = _cases(root, single, max_voxels)
         splits, how = _split(root, cases, val, val_share)
-        return CaseFolders(splits, label_names(root), f"{pair[0]} with {pair[1]}, {how}")
-    folders = {split: found for split in SPLIT_FOLDERS if (found := _split_folder(root, split)) is not None}
-    if len(folders) < len(SPLIT_FOLDERS):
+        return CaseFolders(splits, label_names(root), f"{single[0]} with {single[1]}, {how}")
+    if not folders:
         there = ", ".join(printable(name) for name in sub_folders(root)[:10])
         raise UsageError(f"{root}: no volumes are recognised; {EXPECTED_VOLUMES}; it has: {there or 'no folders'}")
     if val is not None:
         raise UsageError(f"{root} has folders for training and validation; leave out data.volumes.val")
-    splits = {split: tuple(_cases(folder, inside, max_voxels)) for split, (folder, inside) in folders.items()}
+    splits = {split: tuple(_cases(root, found, max_voxels)) for split, found in folders.items()}
     if both := {case.name for case in splits["train"]} & {case.name for case in splits["val"]}:
         raise UsageError(f"{root}: {len(both)} volumes are for training and for validation, such as {printable(min(both))}; rename one")
-    return CaseFolders(splits, label_names(root), " and ".join(folder.name for folder, _ in folders.values()))
+    return CaseFolders(splits, label_names(root), " and ".join(f"{images} with {labels}" for images, labels in folders.values()))
 
 
 def has_volumes(root: Path) -> bool:
     """Return whether a folder has volumes in a known layout, by the names of its files."""
-    pair = _pair(root)
-    places = [_split_folder(root, split) for split in SPLIT_FOLDERS] if pair is None else [(root, pair)]
-    return all(place is not None and any(map(is_volume, os.listdir(place[0] / place[1][0]))) for place in places)  # noqa: PTH208 - names
+    single, folders = first_folders(root, VOLUME_FOLDERS), _split_folders(root)
+    return (single is not None and _holds_volumes(root, single)) or (
+        bool(folders) and all(_holds_volumes(root, found) for found in folders.values())
+    )
 
 
 def common_channels(cases: Sequence[Case]) -> int:
@@ -130,13 +134,18 @@ def read_case(name: str, paths: Sequence[Path], labels: Path | None, max_voxels:
     return Case(name, tuple(headers[: len(paths)]), None if labels is None else headers[-1])
 
 
-def _pair(folder: Path) -> tuple[str, str] | None:
-    return next((pair for pair in VOLUME_LAYOUTS if all((folder / name).is_dir() for name in pair)), None)
+def _split_folders(root: Path) -> dict[str, tuple[str, str]]:
+    """Return the folders of images and of labels of each split; none unless both splits have them."""
+    found = {
+        split: first_folders(root, ((a.format(split=name), b.format(split=name)) for name in names for a, b in SPLIT_FOLDERS))
+        for split, names in SPLIT_NAMES.items()
+    }
+    known = {split: folders for split, folders in found.items() if folders is not None}
+    return known if len(known) == len(found) else {}
 
 
-def _split_folder(root: Path, split: str) -> tuple[Path, tuple[str, str]] | None:
-    found = ((root / name, _pair(root / name)) for name in SPLIT_FOLDERS[split] if (root / name).is_dir())
-    return next(((folder, pair) for folder, pair in found if pair is not None), None)
+def _holds_volumes(root: Path, folders: tuple[str, str]) -> bool:
+    return any(map(is_volume, os.listdir(root / folders[0])))  # noqa: PTH208 - names, which may be many
 
 
 def _cases(root: Path, pair: tuple[str, str], max_voxels: int) -> list[Case]:

@@ -71,6 +71,18 @@ class CutVolumes:
         volume = self.volumes.image(case)
         return volume if place < 0 else neighbouring_slices(volume, place, self.volumes.reading.recipe.slices)
 
+    def class_counts(self, classes: int) -> np.ndarray:
+        """Return how many voxels of each class each image's mask has, (N, classes) int64, as the labels were counted."""
+        counts = np.zeros((len(self.scan.counts), classes), np.int64)
+        for value, column in zip(self.scan.values.tolist(), self.scan.counts.T, strict=True):
+            index = self.volumes.reading.masks.class_of(value)
+            if index is not None and index < classes:
+                counts[:, index] += column
+        firsts = np.cumsum(self.scan.slices) - self.scan.slices
+        cases, places = self.places.T
+        whole = np.add.reduceat(counts, firsts, 0)[cases]
+        return np.where(places[:, None] < 0, whole, counts[firsts[cases] + places.clip(0)])
+
     def describe(self, index: int) -> str:
         """Return the name of the volume and the number of the slice."""
         case, place = self.places[index].tolist()

@@ -1,7 +1,6 @@
 """Segmentation: the class of every pixel, judged by the overlap of each class with the truth."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -10,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from senet.data.batch import Batch
-from senet.data.masks import Palette
-from senet.data.source import DataSource, open_data
+from senet.data.masks import IGNORE, Palette
+from senet.data.recognised import LOOKS
+from senet.data.source import SOURCES, DataSource, open_data
 from senet.data.volumes.grid import VoxelGrid
 from senet.data.volumes.nifti import VolumeHeader
 from senet.errors import UsageError
@@ -21,12 +21,14 @@ from senet.results.metric import Metric
 from senet.tasks.image_task import network_outputs, noise_images
 from senet.tasks.segmentation.class_weights import class_weights
 from senet.tasks.segmentation.evaluator import MaskScores
+from senet.tasks.segmentation.image_case import image_dice, mask_pictures
 from senet.tasks.segmentation.losses import MaskLoss, loss_parts
 from senet.tasks.segmentation.prediction import PredictedMask
 from senet.tasks.segmentation.preparation import MaskPreparation
-from senet.tasks.segmentation.volume_prediction import PredictedVolume
+from senet.tasks.segmentation.volume_prediction import PredictedVolume, likeliest_classes
 from senet.tasks.segmentation.volumes import VOLUME_DICE, ImageGroups
 from senet.tasks.segmentation.windows import Windows, mirrored_mean
+from senet.tasks.task import ImagePictures
 
 VOLUMES = "volumes"
 """Source of images that are cut out of volumes."""
@@ -58,7 +60,16 @@ class Segmentation(MaskPreparation):
         self._loss = MaskLoss(loss_parts(plan.loss), given, plan.edge_weight, plan.focal_gamma)
 
     def open(self, recipe: DataRecipe) -> DataSource:
-        """Return the images and masks that a recipe names, see `senet.data.source.open_data`."""
+        """Return the images and masks that a recipe names, see `senet.data.source.open_data`.
+
+        Raises:
+            UsageError: if they cannot be opened, or are of a source without masks.
+        """
+        if recipe.name in SOURCES and recipe.name not in LOOKS:
+            raise UsageError(
+                f"data.name {recipe.name!r} gives each image a class, which a recipe of classification learns (see: senet recipes list); "
+                f"segmentation needs masks: data.name is one of {', '.join(LOOKS)}"
+            )
         return open_data(recipe)
 
     def build(self, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
@@ -91,9 +102,10 @@ class Segmentation(MaskPreparation):
         """Count nothing beside the loss."""
         return {}
 
-    def image_classes(self, batch: Batch) -> Tensor | None:
-        """Return None: an image has many classes."""
-        return None
+    def image_classes(self, batch: Batch) -> Tensor:
+        """Return the pixels of each class in each image, (N, K) int64, K to the last class that is there; ignored pixels are none."""
+        pixels = torch.stack([mask.flatten().to("cpu", torch.int64).bincount(minlength=IGNORE + 1)[:IGNORE] for mask in batch.targets])
+        return pixels[:, : max(pixels.any(0).nonzero().flatten().tolist(), default=-1) + 1]
 
     def average(self, models: Sequence[nn.Module], images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Return the logarithm of the mean probabilities over networks, and windows and mirror images if the recipe says so: float32.
@@ -127,17 +139,53 @@ class Segmentation(MaskPreparation):
         mask = outputs[0].argmax(0).to(torch.uint8).cpu().numpy()
         return PredictedMask(mask, tuple(classes) if classes else tuple(map(str, range(count))), self._palette[:count])
 
-    def join_volume(self, parts: Sequence[PredictedMask], source: VolumeHeader, grid: VoxelGrid, shown: int) -> PredictedVolume:
-        """Return what is predicted of a volume, on the grid of its file.
+    def image_scores(self, outputs: Iterable[Tensor], batch: Batch, classes: Sequence[str]) -> list[float]:
+        """Return the Dice of each image by itself in percent, mean over its classes but background; NaN where none is there or predicted.
 
         Args:
-            parts: what is predicted of each of its slices, in order, or one prediction of the whole.
+            outputs: log-probabilities, (N, K, H, W) or (K, H, W) of each image.
+            batch: the images and their masks.
+            classes: names of the K classes.
+        """
+        return [image_dice(logs, mask, classes) for logs, mask in zip(outputs, batch.targets, strict=True)]
+
+    def pictures(
+        self, image: Any, batch: Batch, predictions: Sequence[PredictedMask], classes: Sequence[str], *, side: int
+    ) -> ImagePictures:
+        """Return the image, its mask, and of each network what it predicts and where that is wrong.
+
+        Args:
+            image: what the source reads.
+            batch: the image and its mask.
+            predictions: of each network.
+            classes: names of the classes.
+            side: pixels of the longest side that pictures have at most.
+        """
+        return mask_pictures(image, batch.targets[0].cpu().numpy(), predictions, classes, side)
+
+    def predict_volume(
+        self, outputs: Iterable[Tensor], classes: Sequence[str] | None, source: VolumeHeader, grid: VoxelGrid, shown: int
+    ) -> PredictedVolume:
+        """Return what is predicted of a volume, on the grid of its file; where the volume was resampled, probabilities are, linearly.
+
+        Args:
+            outputs: log-probabilities of each of its slices, in order, (1, K, H, W), or of the whole, (1, K, D, H, W).
+            classes: names of the classes; None = they are numbered.
             source: header of the file.
             grid: on which the volume was seen.
             shown: number of the slice that pictures show.
         """
-        masks = np.stack([part.mask for part in parts]) if parts[0].mask.ndim == 2 else parts[0].mask
-        return PredictedVolume(grid.restore(masks), replace(parts[0], mask=masks[shown]), source, parts[0].classes)
+        masks: dict[int, PredictedMask] = {}
+
+        def slices() -> Iterator[np.ndarray]:
+            parts = (part for output in outputs for part in ([output] if output.ndim == 4 else output.unbind(2)))
+            for place, logs in enumerate(parts):
+                if place == shown:
+                    masks[shown] = self.predict(logs, classes)
+                yield (logs[0] if grid.shape == grid.oriented else logs[0].exp()).cpu().numpy()
+
+        labels = likeliest_classes(slices(), grid.shape[0], grid.oriented)
+        return PredictedVolume(grid.restore(labels), masks[shown], source, masks[shown].classes)
 
     def noise(self, source: DataSource, count: int) -> Batch:
         """Return noise of the size of a training crop or patch, and masks whose classes come in turn."""
