@@ -42,7 +42,8 @@ def make_result(
         taken, times = Duration.of(timing), ratio(timing, base)
         cost = VariantCost(269_722 + 2_600 * place, 40_550_000 + 9_000 * place, taken, taken, times, times)
         changes = {"model.block": None if place == 0 else label.lower()}
-        variants.append(VariantResult(label, changes, runs, cost, _panels(range(0, len(classes) or 1, 3)) if place and gates else ()))
+        panels = _panels(range(0, len(classes) or 1, 1 if tables else 3), weighted=tables) if place and gates else ()
+        variants.append(VariantResult(label, changes, runs, cost, panels))
     data = DataFacts("digits", tuple(classes), train_images=1202, val_images=595, input_size=(1, 1, 8, 8))
     return Result(recipe or load_recipe("digits"), (metric,), seeds, tuple(variants), data, ENVIRONMENT, "senet compare digits --seeds 3")
 
@@ -69,7 +70,7 @@ def _tables(run: SeedRun, place: int, metric: Metric) -> Tables:
     return {"class": classes, "region size": rows}
 
 
-def _panels(labels: Sequence[int]) -> tuple[Panel, ...]:
+def _panels(labels: Sequence[int], *, weighted: bool) -> tuple[Panel, ...]:
     panels = []
     for name, channels, depth in (("SE_1_3", 16, 0.05), ("SE_2_3", 32, 0.2), ("SE_3_3", 50, 0.4)):
         curves = {}
@@ -77,7 +78,7 @@ def _panels(labels: Sequence[int]) -> tuple[Panel, ...]:
             mean = tuple(0.5 + depth * (((5 * c + label * (c % 3)) % 11) / 11 - 0.5) for c in range(channels))
             curves[label] = GateCurve(mean, tuple(0.02 + 0.1 * depth for _ in mean))
         overall = tuple(sum(values) / len(labels) for values in zip(*(curve.mean for curve in curves.values()), strict=True))
-        panels.append(Panel(name, name, tuple(range(channels)), curves, overall))
+        panels.append(Panel(name, name, tuple(range(channels)), curves, overall, weighted))
     return tuple(panels)
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -93,6 +94,30 @@ def test_page_of_an_error_speaks_of_it_and_of_no_class() -> None:
         assert words in text
     for words in ("top-1", "Top-1", "point", "percent ", "class<", "all classes", "a class", "One validation image"):
         assert words not in text
+
+
+def test_gates_of_masks_are_told_apart_by_class_and_their_weights_are_said() -> None:
+    page = render(MASKS)
+    assert "Excitation by class" in page
+    assert page.count("<i></i>nucleus</span>") == page.count("<i></i>background</span>") >= 3
+    assert "a mask in pixels that are not ignored" in page
+    assert "Mean gate over what images hold of a class" in page
+    assert "a mask in pixels" not in render(RESULTS["two"])
+
+
+def test_gates_of_images_without_classes_are_not_those_of_the_first_class() -> None:
+    """A result of masks that says nothing of weights: its gates were recorded over all images, as class 0."""
+    variants = [
+        replace(
+            variant,
+            excitations=tuple(replace(one, classes={0: one.classes[0]}, weighted=False) for one in variant.excitations),
+        )
+        for variant in MASKS.variants
+    ]
+    page = render(replace(MASKS, variants=tuple(variants)))
+    assert "Excitation by class" not in page
+    assert "<i></i>all images</span>" in page
+    assert "<i></i>background</span>" not in page
 
 
 def test_page_of_masks_tells_figures_by_part_and_no_share_of_images() -> None:

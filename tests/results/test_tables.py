@@ -60,6 +60,14 @@ def test_a_comparison_in_the_terminal() -> None:
     assert compared_tables({"plain": [{}], "SE": [{}]}, [DICE]) == []
 
 
+def test_a_comparison_of_many_variants_fits_a_terminal() -> None:
+    labels = ("plain", "SE", "sSE", "scSE", "CMPE-SE")
+    runs = {label: [{"region size": {"small": {"dice": 9.0 * seed * place}}} for seed in range(3)] for place, label in enumerate(labels)}
+    lines = as_text(compared_tables(runs, [DICE])[0], 80).splitlines()
+    assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
+    assert [line.split()[0] for line in lines[-len(labels) :]] == ["small", *labels[1:]]
+
+
 def test_file_keeps_the_best_epoch_and_the_last(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert run.tables() == {}

@@ -63,7 +63,7 @@ def measure_costs(prepared: Sequence[PreparedVariant], weights: Sequence[Path]) 
 
 
 def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel, ...]:
-    """Record the gates on all validation images, by class where images have one; a network without channel gates gives nothing."""
+    """Record the gates on all validation images, by class where images have some; a network without channel gates gives nothing."""
     network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
     if not gate_paths(network):
         return ()
@@ -83,7 +83,7 @@ def _of_one_size(task: Task, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _groups(task: Task, batch: Batch) -> Tensor:
-    """Return the class of each image of a batch; images without classes are one group."""
+    """Return the class of each image of a batch, or what each holds of every class; images without classes are one group."""
     classes = classes_of(task, batch)
     return torch.zeros(len(batch.images), dtype=torch.int64) if classes is None else classes
 

@@ -15,7 +15,7 @@ from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.cost import VariantCost
 from senet.results.metric import ACCURACIES, METRIC, Metric
 from senet.results.tables import TABLES
-from senet.schema import Requirement, finite, integer, items, plain_data, record, table, text
+from senet.schema import FLAG, Requirement, finite, integer, items, plain_data, record, table, text
 
 if TYPE_CHECKING:
     from senet.analysis.excitation import Panel
@@ -48,6 +48,7 @@ _PANEL = record(
         "channels": items(_COUNT, high=10**5),
         "classes": table(text(19, low=1, pattern=r"\d+", what="a number"), _CURVE, high=10**6),
         "overall": items(finite(), high=10**5),
+        "weighted": FLAG,
     },
     needed=("name", "path", "channels", "classes", "overall"),
 )
@@ -163,7 +164,7 @@ def _variant_tree(variant: VariantResult, result: Result) -> dict[str, Any]:
         "loss": {"mean": fmean(loss), "sd": spread(loss)},
         "cost": variant.cost.to_dict(result.baseline.cost),
         "runs": [_run_tree(run) for run in variant.runs],
-        "excitations": [asdict(panel) for panel in variant.excitations],
+        "excitations": [_panel_tree(panel) for panel in variant.excitations],
     }
 
 
@@ -193,8 +194,13 @@ def _read_run(tree: Mapping[str, Any]) -> SeedRun:
     return SeedRun(tree["seed"], tree["folder"], history, tree.get("tables", {}))
 
 
+def _panel_tree(panel: "Panel") -> dict[str, Any]:
+    tree = asdict(panel)
+    return tree if panel.weighted else {name: value for name, value in tree.items() if name != "weighted"}
+
+
 def _read_panel(tree: Mapping[str, Any]) -> "Panel":
     from senet.analysis.excitation import GateCurve, Panel
 
     curves = {int(label): GateCurve(tuple(curve["mean"]), tuple(curve["std"])) for label, curve in tree["classes"].items()}
-    return Panel(tree["name"], tree["path"], tuple(tree["channels"]), curves, tuple(tree["overall"]))
+    return Panel(tree["name"], tree["path"], tuple(tree["channels"]), curves, tuple(tree["overall"]), tree.get("weighted", False))

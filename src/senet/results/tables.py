@@ -52,6 +52,12 @@ class Cell:
         ours, theirs = self.values[label], self.values[baseline]
         return paired_difference(ours, theirs) if ours and theirs else None
 
+    def words(self, label: str, baseline: str, metric: Metric) -> tuple[str, str]:
+        """Return a variant's figure, and its difference to the baseline where there is one: "83.30 ± 1.67", "-0.61 (-3.68 to +2.47)"."""
+        values = self.values[label]
+        difference = None if label == baseline else self.difference(label, baseline)
+        return mean_sd(values, metric.decimals) if values else NONE, "" if difference is None else difference_words(difference, metric)
+
     @property
     def described(self) -> str:
         """The counts in words: "pixels 1,234, images 4"."""
@@ -108,7 +114,10 @@ def terminal_tables(tables: Tables, metrics: Sequence[Metric]) -> "list[Table]":
 
 
 def compared_tables(runs: Mapping[str, Sequence[Tables]], metrics: Sequence[Metric]) -> "list[Table]":
-    """Return the tables of a comparison for the terminal: the first figure of each, a variant a column, the baseline first."""
+    """Return the tables of a comparison for the terminal: the first figure of each, a line for every row and variant, the baseline first.
+
+    Variants stand below each other, since intervals of more than two beside each other leave no room in 80 columns.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -118,11 +127,12 @@ def compared_tables(runs: Mapping[str, Sequence[Tables]], metrics: Sequence[Metr
         table = Table(title=f"{heading_of(column, metrics)} by {name}{metric.direction}", title_justify="left", box=SIMPLE_HEAD)
         table.show_edge, table.padding = False, (0, 1, 0, 0)
         table.add_column(name)
-        for label in runs:
-            table.add_column(label, justify="right", no_wrap=True)
+        table.add_column("variant")
+        for heading in (metric.title, "difference"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for cell in cells_of(runs, name, column):
-            figures = [_compared(cell, label, baseline, metric) for label in runs]
-            table.add_row(cell.row, *figures)
+            for label in runs:
+                table.add_row(cell.row if label == baseline else "", label, *cell.words(label, baseline, metric))
         shown.append(table)
     return shown
 
@@ -133,14 +143,6 @@ def difference_words(difference: Difference, metric: Metric) -> str:
     if difference.low is None or difference.high is None:
         return said
     return f"{said} ({metric.signed(difference.low)} to {metric.signed(difference.high)})"
-
-
-def _compared(cell: Cell, label: str, baseline: str, metric: Metric) -> str:
-    values = cell.values[label]
-    if not values:
-        return NONE
-    difference = None if label == baseline else cell.difference(label, baseline)
-    return mean_sd(values, metric.decimals) + ("" if difference is None else f"\n{difference_words(difference, metric)}")
 
 
 def _counts(every: Sequence[Mapping[str, Mapping[str, float | None]]], row: str) -> dict[str, int]:

@@ -112,15 +112,18 @@ def noise_of(task: Task, source: DataSource, count: int) -> Batch:
 
 
 def classes_of(task: Task, batch: Batch) -> Tensor | None:
-    """Return a task's class of each image of a batch, or None.
+    """Return a task's class of each image of a batch, or how much each holds of every class, or None.
 
     Raises:
-        UsageError: unless they are (N,) integers.
+        UsageError: unless they are (N,) or (N, K) integers.
     """
     classes: Any = task.image_classes(batch)
-    whole = isinstance(classes, Tensor) and classes.shape == (len(batch.images),) and not classes.is_floating_point()
-    if classes is not None and not whole:
-        raise wrong_answer(task, "image_classes", "None or a tensor of one integer an image", described(classes))
+    if classes is None:
+        return None
+    whole = isinstance(classes, Tensor) and not classes.is_floating_point() and classes.ndim in (1, 2) and len(classes) == len(batch.images)
+    if not whole:
+        wanted = "None, a tensor of one integer an image, or one of a row of counts by class an image"
+        raise wrong_answer(task, "image_classes", wanted, described(classes))
     return classes
 
 

@@ -165,7 +165,11 @@ class Task(Preparation, Protocol):
         ...
 
     def image_classes(self, batch: Batch) -> Tensor | None:
-        """Return the class of each image of a batch as a whole, (N,) int64, by which gates are told apart; None where images have none."""
+        """Return the classes by which gates are told apart; None where images have none.
+
+        Returns:
+            (N,) int64, the class of each image as a whole; or (N, K) int64, how much each image holds of every class, such as its pixels.
+        """
         ...
 
     def noise(self, source: DataSource, count: int) -> Batch:

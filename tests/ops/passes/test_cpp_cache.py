@@ -63,7 +63,7 @@ def test_what_killed_builders_left_is_removed_by_the_next(tmp_path: Path) -> Non
     began = time.monotonic()
     with sole_builder(tmp_path, 60) as place:
         assert list(tmp_path.glob("build-*")) == [place]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # the lock of a builder that lives is waited for twice as long
     assert not list(tmp_path.glob("build-*"))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.data.batch import Batch
-from senet.data.masks import Palette
+from senet.data.masks import IGNORE, Palette
 from senet.data.recognised import LOOKS
 from senet.data.source import SOURCES, DataSource, open_data
 from senet.data.volumes.grid import VoxelGrid
@@ -106,9 +106,10 @@ class Segmentation(MaskPreparation):
         """Count nothing beside the loss."""
         return {}
 
-    def image_classes(self, batch: Batch) -> Tensor | None:
-        """Return None: an image has many classes."""
-        return None
+    def image_classes(self, batch: Batch) -> Tensor:
+        """Return the pixels of each class in each image, (N, K) int64, K to the last class that is there; ignored pixels are none."""
+        pixels = torch.stack([mask.flatten().to("cpu", torch.int64).bincount(minlength=IGNORE + 1)[:IGNORE] for mask in batch.targets])
+        return pixels[:, : max(pixels.any(0).nonzero().flatten().tolist(), default=-1) + 1]
 
     def average(self, models: Sequence[nn.Module], images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Return the logarithm of the mean probabilities over networks, and windows and mirror images if the recipe says so: float32.
