@@ -22,7 +22,7 @@ LARGEST_NAMES = 2**16
 """Bytes of the largest such file."""
 
 BACKGROUND = "background"
-"""Class of what is no object."""
+"""Name of the class that is no object: it counts in the loss and in the table of classes, and in no mean."""
 
 BINARY = (BACKGROUND, "foreground")
 """Classes of masks of two labels that nobody named."""
