@@ -16,7 +16,7 @@ from senet.data.views import Views
 from senet.data.volumes.nifti import is_volume
 from senet.errors import UsageError
 from senet.surgery.preserve import evaluating
-from senet.tasks.answers import prediction_of
+from senet.tasks.answers import average_of_one, prediction_of
 from senet.tasks.task import Prediction, Task
 from senet.training.members import choose_device, common_input, common_task, load_members
 from senet.training.predict_volumes import VolumePredictor, volume_name
@@ -92,9 +92,9 @@ def predict(
     networks = [member.model for member in members]
 
     def outputs_of(image: Any) -> Any:
-        views, _ = transform(image, None)
+        views, target = transform(image, None)
         with evaluating(nn.ModuleList(networks)), torch.inference_mode():
-            return task.average(networks, views[None].to(device))
+            return average_of_one(task, networks, views, target, device)
 
     def predict_one(image: str | Path) -> ImagePrediction:
         try:
