@@ -54,9 +54,18 @@ def test_a_row_that_some_runs_lack_is_shown_all_the_same() -> None:
 def test_a_comparison_in_the_terminal() -> None:
     (table,) = compared_tables(RUNS, [DICE])
     text = as_text(table, 100)
-    for words in ("mean Dice % by region size", "81.00 ± 1.00", "83.50 ± 0.50", "+2.50 (+1.26 to +3.74)", "51.00 ± 1.00", "\N{EN DASH}"):
+    for words in ("mean Dice % by region size", "81.00 ± 1.00", "83.50 ± 0.50", "+2.50", "+1.26 to +3.74", "51.00 ± 1.00", "\N{EN DASH}"):
         assert words in text
     assert compared_tables({"plain": [{}], "SE": [{}]}, [DICE]) == []
+
+
+def test_a_narrow_terminal_shows_names_and_intervals_whole() -> None:
+    runs = {"plain": RUNS["plain"], **{label: [tables(10.0 * seed, 80.0 + seed) for seed in range(3)] for label in ("SE", "sSE", "scSE")}}
+    (table,) = compared_tables(runs, [DICE])
+    text = as_text(table, 80)
+    assert "\nsmall " in text
+    assert text.count("\N{MINUS SIGN}64.70 to \N{MINUS SIGN}17.30") == 3
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
 
 
 def test_file_keeps_the_best_epoch_and_the_last(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ EPOCH_TABLES = record({"best": _EPOCH, "last": _EPOCH}, needed=("best", "last"))
 NONE = "\N{EN DASH}"
 """What is shown where there is no figure."""
 
+LONGEST_NAME = 24
+"""Characters of a row's name that a narrow terminal does not break."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -115,10 +118,11 @@ def compared_tables(runs: Mapping[str, Sequence[Tables]], metrics: Sequence[Metr
         metric, baseline = metric_of(column, metrics), next(iter(runs))
         table = Table(title=f"{heading_of(column, metrics)} by {name}{metric.direction}", title_justify="left", box=SIMPLE_HEAD)
         table.show_edge, table.padding = False, (0, 1, 0, 0)
-        table.add_column(name)
+        cells = cells_of(runs, name, column)
+        table.add_column(name, min_width=min(LONGEST_NAME, max((len(cell.row) for cell in cells), default=0)), overflow="fold")
         for label in runs:
-            table.add_column(label, justify="right", no_wrap=True)
-        for cell in cells_of(runs, name, column):
+            table.add_column(label, justify="right")
+        for cell in cells:
             figures = [_compared(cell, label, baseline, metric) for label in runs]
             table.add_row(cell.row, *figures)
         shown.append(table)
@@ -138,7 +142,8 @@ def _compared(cell: Cell, label: str, baseline: str, metric: Metric) -> str:
     if not values:
         return NONE
     difference = None if label == baseline else cell.difference(label, baseline)
-    return mean_sd(values, metric.decimals) + ("" if difference is None else f"\n{difference_words(difference, metric)}")
+    words = "" if difference is None else difference_words(difference, metric).replace(" (", "\n").rstrip(")")
+    return "\n".join(filter(None, (mean_sd(values, metric.decimals), words)))
 
 
 def _counts(every: Sequence[Mapping[str, Mapping[str, float | None]]], row: str) -> dict[str, int]:
