@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from oracles.hub_server import HubServer
 
 
+try:
+    from hypothesis import settings
+except ImportError:  # what runs on the oldest torch goes without
+    pass
+else:
+    settings.register_profile("busy", deadline=None)  # the default, 0.2 s of the clock a case, is soon over on a busy machine
+    settings.load_profile("busy")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let the tests run where there is no compiler: the operators then run their definition, and say so."""
     config.addinivalue_line("filterwarnings", "ignore:senet computes without its .* operators:RuntimeWarning")

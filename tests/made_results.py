@@ -1,11 +1,16 @@
 """Results built from small real numbers: CIFAR-like accuracies, not runs."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
 
 from senet.analysis.excitation import GateCurve, Panel
 from senet.measuring.timing import Timing, ratio
 from senet.recipe import Recipe, load_recipe
+from senet.results.cases import CASE_RANKS, Cases, ImageCase, PictureFile, VariantCase, digest_of
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.cost import Duration, VariantCost
 from senet.results.metric import Metric
@@ -37,7 +42,8 @@ def make_result(
         taken, times = Duration.of(timing), ratio(timing, base)
         cost = VariantCost(269_722 + 2_600 * place, 40_550_000 + 9_000 * place, taken, taken, times, times)
         changes = {"model.block": None if place == 0 else label.lower()}
-        variants.append(VariantResult(label, changes, runs, cost, _panels(range(0, len(classes) or 1, 3)) if place and gates else ()))
+        panels = _panels(range(0, len(classes) or 1, 1 if tables else 3), weighted=tables) if place and gates else ()
+        variants.append(VariantResult(label, changes, runs, cost, panels))
     data = DataFacts("digits", tuple(classes), train_images=1202, val_images=595, input_size=(1, 1, 8, 8))
     return Result(recipe or load_recipe("digits"), (metric,), seeds, tuple(variants), data, ENVIRONMENT, "senet compare digits --seeds 3")
 
@@ -64,7 +70,7 @@ def _tables(run: SeedRun, place: int, metric: Metric) -> Tables:
     return {"class": classes, "region size": rows}
 
 
-def _panels(labels: Sequence[int]) -> tuple[Panel, ...]:
+def _panels(labels: Sequence[int], *, weighted: bool) -> tuple[Panel, ...]:
     panels = []
     for name, channels, depth in (("SE_1_3", 16, 0.05), ("SE_2_3", 32, 0.2), ("SE_3_3", 50, 0.4)):
         curves = {}
@@ -72,5 +78,32 @@ def _panels(labels: Sequence[int]) -> tuple[Panel, ...]:
             mean = tuple(0.5 + depth * (((5 * c + label * (c % 3)) % 11) / 11 - 0.5) for c in range(channels))
             curves[label] = GateCurve(mean, tuple(0.02 + 0.1 * depth for _ in mean))
         overall = tuple(sum(values) / len(labels) for values in zip(*(curve.mean for curve in curves.values()), strict=True))
-        panels.append(Panel(name, name, tuple(range(channels)), curves, overall))
+        panels.append(Panel(name, name, tuple(range(channels)), curves, overall, weighted))
     return tuple(panels)
+
+
+def with_cases(result: Result, folder: Path | None = None) -> Result:
+    """Return a result with three images that are shown; their pictures are written below the folder, if there is one."""
+    images = []
+    for place, rank in enumerate(CASE_RANKS):
+        score, names = 95.0 - 20 * place, ("prediction", "difference")
+        variants = tuple(
+            VariantCase(variant.label, score + number, tuple(_picture(folder, f"{rank}-{number}", name, place) for name in names))
+            for number, variant in enumerate(result.variants)
+        )
+        shared = tuple(_picture(folder, f"{rank}-all", name, place) for name in ("image", "truth"))
+        images.append(
+            ImageCase(rank, f"<i>{rank}.png", score, "slice 3 of 9" if place else "", (96 << place, 64 << place), shared, variants)
+        )
+    legend = {"nucleus": (128, 0, 0), "missed: under-segmented": (33, 102, 172), "<i>false": (230, 97, 1)}
+    return replace(result, cases=Cases(89, legend, tuple(images)), json=None if folder is None else folder / "result.json")
+
+
+def _picture(folder: Path | None, stem: str, name: str, place: int) -> PictureFile:
+    content, size = io.BytesIO(), (96 << min(place, 1), 64 << min(place, 1))
+    Image.new("RGB", size, (40 * place, 90, 160 if name == "truth" else 60)).save(content, "WEBP")
+    file = PictureFile(name, f"pictures/{stem}-{name}-{digest_of(content.getvalue())}.webp", size)
+    if folder is not None:
+        (folder / "pictures").mkdir(exist_ok=True)
+        (folder / file.file).write_bytes(content.getvalue())
+    return file

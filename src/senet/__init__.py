@@ -1,13 +1,11 @@
-"""Feature recalibration for PyTorch: Squeeze-and-Excitation and its descendants.
-
-A lazy facade: a public name is imported from its home module on first use, so that `import senet` loads neither torch nor anything else.
-"""
+"""Feature recalibration for PyTorch: Squeeze-and-Excitation and its descendants. Names are imported on first use, torch with them."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from senet.analysis.record import Excitations as Excitations, record_excitations as record_excitations
+    from senet.analysis.spatial import SpatialGates as SpatialGates, record_spatial_gates as record_spatial_gates
     from senet.blocks.build import build_block as build_block
     from senet.blocks.channel import ChannelSE as ChannelSE
     from senet.blocks.channel_spatial import ChannelSpatialSE as ChannelSpatialSE
@@ -43,6 +41,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "analysis.record": "Excitations record_excitations",
+    "analysis.spatial": "SpatialGates record_spatial_gates",
     "blocks.build": "build_block",
     "blocks.channel": "ChannelSE",
     "blocks.channel_spatial": "ChannelSpatialSE",

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -55,6 +56,8 @@ def test_statistics_equal_those_of_all_gates_at_once():
     images = images.double()
     recorded = record_excitations(model, batched(images, labels, 4))
     assert recorded.classes == (0, 1, 2)
+    assert not recorded.weighted
+    assert "weighted" not in recorded.to_dict()
     for name, gates in gates_by_hand(model, images).items():
         block = recorded[name]
         assert block.count.tolist() == [8, 8, 7]
@@ -62,6 +65,30 @@ def test_statistics_equal_those_of_all_gates_at_once():
             of_class = gates[labels == label]
             torch.testing.assert_close(block.mean[row], of_class.mean(0), rtol=1e-12, atol=0.0)
             torch.testing.assert_close(block.std[row], of_class.std(0, correction=0), rtol=1e-9, atol=1e-14)
+
+
+@torch.no_grad()
+def test_images_of_several_classes_are_weighed_by_what_they_hold_of_each():
+    torch.manual_seed(0)
+    model = Foreign().double()
+    images, _ = labelled_images(11, 6)
+    images = images.double()
+    pixels = torch.randint(0, 36, (11, 4), generator=torch.Generator().manual_seed(2))
+    pixels[:, 1] = 0
+    pixels[3:7, 2] = 0
+    recorded = record_excitations(model, batched(images, pixels, 4))
+    assert recorded.classes == (0, 2, 3)
+    assert recorded.weighted
+    assert recorded.to_dict()["weighted"] is True
+    for name, gates in gates_by_hand(model, images).items():
+        block = recorded[name]
+        assert block.count.tolist() == pixels.sum(0)[[0, 2, 3]].tolist()
+        for row, label in enumerate(recorded.classes):
+            weights = pixels[:, label].numpy()
+            mean = np.average(gates.numpy(), axis=0, weights=weights)
+            spread = np.sqrt(np.average((gates.numpy() - mean) ** 2, axis=0, weights=weights))
+            np.testing.assert_allclose(block.mean[row], mean, rtol=1e-12)
+            np.testing.assert_allclose(block.std[row], spread, rtol=1e-9, atol=1e-14)
 
 
 def test_foreign_blocks_come_in_order_of_execution_and_stages_follow_the_width():
@@ -140,6 +167,10 @@ def test_results_are_ready_for_json_and_print():
         (Foreign(), [], "batches hold no images"),
         (Foreign(), [(torch.zeros(2, 3, 6, 6), torch.tensor([0]))], r"each of the 2 images, got shape \(1,\)"),
         (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([-1]))], "labels must be"),
+        (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([[3, -1]]))], "labels must be"),
+        (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([[3.5, 1.0]]))], "or a row of whole counts by class"),
+        (Foreign(), [(torch.zeros(2, 3, 6, 6), torch.tensor([[3, 1]]))], r"each of the 2 images, got shape \(1, 2\)"),
+        (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([[0, 0]]))], "no images of any class"),
     ],
 )
 def test_wrong_input_is_one_line(model, batches, message):

@@ -192,6 +192,19 @@ class TestContract:
         assert got.is_contiguous(memory_format=layout)
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
 
+    @pytest.mark.parametrize(("shape", "layout"), [((4, 3), torch.channels_last), ((2, 3, 2), torch.channels_last_3d)], ids=str)
+    def test_weights_take_the_format_of_the_network_around(self, name: str, shape: tuple[int, ...], layout: torch.memory_format) -> None:
+        block, inputs = build(name), inputs_of(name, shape)
+        network = nn.Sequential(nn.Conv2d(3, 4, 3) if len(shape) == 2 else nn.Conv3d(3, 4, 3), block)
+        want, shapes = block(*inputs), {key: tensor.shape for key, tensor in block.state_dict().items()}
+        network.to(memory_format=layout)
+        assert network[0].get_parameter("weight").is_contiguous(memory_format=layout)
+        assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in block.parameters() if tensor.ndim == 4)
+        assert {key: tensor.shape for key, tensor in block.state_dict().items()} == shapes
+        got = block(*(x.contiguous(memory_format=layout) for x in inputs))
+        assert got.is_contiguous(memory_format=layout)
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
     def test_any_strides(self, name: str) -> None:
         block, inputs = build(name), inputs_of(name, (4, 6))
         strided = [x.transpose(2, 3)[:, :, ::2] for x in inputs]

@@ -64,6 +64,7 @@ def test_a_forgotten_field_is_named(name: str) -> None:
         ({"stateless_options": ("kernel",)}, "'stateless_options' of Changed is \\('kernel',\\)"),
         ({"sees_shortcut": True, "placements": PLACEMENTS}, "sees the shortcut, so that 'standard' is its only placement"),
         ({"gate": None}, "has channel gates, but no method 'gate'"),
+        ({"gate": None, "has_channel_gates": False, "has_spatial_gates": True}, "has spatial gates, but no method 'gate'"),
         ({"start_as_identity": 2.0}, "'start_as_identity' of Changed must be a method"),
         ({"tail_gates": None}, "'tail_gates' of Changed must be a method"),
         ({"stateless_options": {"gate": "gate_name"}}, "'stateless_options' of Changed names 'gate', which is none of its options"),

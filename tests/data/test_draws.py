@@ -28,7 +28,7 @@ class Window:
     ratio=st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)).map(sorted),
     seed=st.integers(0, 2**63),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_windows_are_those_that_each_image_would_get_alone(scale, ratio, seed):
     random = np.random.default_rng(seed)
     sizes = random.integers(1, 2 ** random.integers(1, 11), (2, 40))

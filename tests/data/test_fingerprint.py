@@ -35,6 +35,8 @@ def test_files_are_told_by_names_order_targets_and_sizes_wherever_they_are(tmp_p
     }
     found = {name: fingerprint(images) for name, images in changed.items()}
     assert len({first, *found.values()}) == 6, found
+    (tmp_path / "b" / NAMES[3]).write_bytes(b"x" * 10)  # whose name is no text
+    assert fingerprint(ImageFiles(tmp_path / "b", files(tmp_path / "c").paths, np.array([0, 0, 1, 1]))) != first
     (tmp_path / "a" / NAMES[1]).unlink()
     assert fingerprint(ImageFiles(tmp_path / "a", files(tmp_path / "b").paths, np.array([0, 0, 1, 1]))) != first
 

@@ -209,7 +209,8 @@ def test_corrupt_log_with_no_tolerance():
 
 
 @pytest.mark.parametrize("name", ["INT", "TERM"])
-def test_workers_leave_signals_to_the_training_process(name):
+def test_workers_leave_signals_to_the_training_process(name, monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 60.0)  # so long torch would wait for one that does not end
     source, recipe = digits(workers=1, batch_size=10)
     loader = train_loader(source, recipe, seed=0)
     batches = loader.epoch(0)
@@ -220,9 +221,8 @@ def test_workers_leave_signals_to_the_training_process(name):
     assert same([first, *batches], epoch(batch_size=10))
     begun = time.monotonic()
     loader.close()
-    worker.join(10)
     assert not worker.is_alive()
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 30
 
 
 def test_a_process_with_open_loaders_ends():
@@ -238,4 +238,4 @@ batches = train.epoch(0)
 next(batches)
 begun = list(val)
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=300)

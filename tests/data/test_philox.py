@@ -20,7 +20,7 @@ DRAWS = st.lists(st.one_of(st.just("random"), st.just("uniform"), BOUNDS), min_s
 
 
 @given(key=st.tuples(WORD, WORD), counters=st.lists(st.tuples(WORD, WORD), min_size=1, max_size=20), draws=DRAWS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_rows_draw_what_numpys_generators_do(key, counters, draws):
     streams, expected = Streams(key, np.array(counters, np.uint64)), generators(key, counters)
     for draw in draws:

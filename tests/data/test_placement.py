@@ -69,7 +69,7 @@ AUGMENTATIONS = st.fixed_dictionaries(
 
 
 @given(changes=AUGMENTATIONS, channels=st.sampled_from([1, 3]), order=st.sampled_from(["rgb", "bgr"]), seed=st.integers(-5, 2**63 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_augmentation_gives_the_loaders_batches(changes, channels, order, seed):
     recipe = DataRecipe(**changes, **IN_MEMORY)
     source = noise_source(recipe, channels=channels)

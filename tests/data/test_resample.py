@@ -23,7 +23,7 @@ def array(images):
 
 
 @given(height=SIDE, width=SIDE, side=st.integers(1, 40), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_windows_are_resized_as_pillow_does(height, width, side, seed):
     random, pixels = np.random.default_rng(seed), noise(6, height, width, seed=seed)
     w, h = random.integers(1, width + 1, 6), random.integers(1, height + 1, 6)
@@ -46,7 +46,7 @@ def test_long_lines_take_many_pixels():
 
 
 @given(height=SIDE, width=SIDE, seed=st.integers(0, 99), limit=st.sampled_from([1e-9, 0.5, 10.0, 180.0, 720.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_images_are_rotated_as_pillow_does(height, width, seed, limit):
     random, pixels = np.random.default_rng(seed), noise(6, height, width, seed=seed)
     angles = np.concatenate([random.uniform(-limit, limit, 2), [0.0, 90.0, 180.0, 270.0]])

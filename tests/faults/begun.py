@@ -1,19 +1,16 @@
 """A training run in a process of its own, forked so that it begins at once, to be hurt."""
 
-import contextlib
 import io
 import multiprocessing
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
-from faults.forked import SECONDS, code_of, fork
+from faults.forked import code_of, fork
+from process_ends import until
 from senet.cli import main
 from senet.recipe import build_recipe
 from senet.results.run_folder import RunFolder
@@ -55,15 +52,6 @@ class Begun:
         return code_of(self.process)
 
 
-def until(true: Callable[[], Any]) -> Any:
-    """Wait for what a function returns."""
-    deadline = time.monotonic() + SECONDS
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it has not happened"
-        time.sleep(0.02)
-    return found
-
-
 def begin(root: Path, *, workers: int, epochs: int = 10_000) -> Begun:
     """Begin a run, and wait until it has taken some steps."""
     write_recipe(root, workers=workers, epochs=epochs)
@@ -95,19 +83,3 @@ def train(root: Path, *words: str) -> int:
     for process in multiprocessing.active_children():
         process.join(5)
     return code
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that a process has made."""
-    with contextlib.suppress(FileNotFoundError):
-        return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
-    return []
-
-
-def lives(pid: int) -> bool:
-    """Return whether a process runs, or could."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-SECONDS = 60.0
-"""How long an end is waited for."""
+from process_ends import SECONDS
 
 
 def fork(work: Callable[[], object], told: Path) -> BaseProcess:

@@ -4,19 +4,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from faults.begun import SOURCE, children, lives, until, write_recipe
+from faults.begun import SOURCE, write_recipe
+from process_ends import assert_all_end, children, lives, until
 from senet.results.run_folder import RunFolder
 from senet.training.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
-ENDS_IN = 60.0
+ENDS_IN = 120.0
 """Seconds until all have ended: ten until one gives up its wait, and what a busy machine needs."""
 
 
@@ -48,11 +48,10 @@ def launched(tmp_path: Path) -> Iterator[Launched]:
     write_recipe(tmp_path, workers=1)
     launched = Launched(tmp_path, "hurt.yaml", "--folder", "run")
     run = RunFolder(tmp_path / "run")
-    deadline = time.monotonic() + 120
-    while not run.has_checkpoint() and launched.process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: run.has_checkpoint() or launched.process.poll() is not None, ENDS_IN)
     assert run.has_checkpoint(), launched.told.read_text()
     pids = launched.all()
+    assert len(pids) == 4
     yield launched
     for pid in (launched.process.pid, *pids):
         if lives(pid):
@@ -60,25 +59,17 @@ def launched(tmp_path: Path) -> Iterator[Launched]:
     launched.process.wait()
 
 
-def assert_all_end(pids: list[int]) -> None:
-    assert len(pids) == 4
-    deadline = time.monotonic() + ENDS_IN
-    while any(map(lives, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(lives, pids))
-
-
 def test_all_end_when_one_is_killed(launched: Launched) -> None:
     pids = launched.all()
     os.kill(launched.ranks[1], signal.SIGKILL)
     assert launched.ended() != 0
-    assert_all_end(pids)
+    assert_all_end(pids, ENDS_IN)
 
 
 def test_all_end_saved_when_their_launcher_is_killed(launched: Launched, tmp_path: Path) -> None:
     pids = launched.all()
     launched.process.kill()
-    assert_all_end(pids)
+    assert_all_end(pids, ENDS_IN)
     assert "interrupted by SIGTERM; go on with" in launched.told.read_text()
 
 
@@ -88,7 +79,7 @@ def test_all_end_when_they_wait_for_images_for_ever(launched: Launched, tmp_path
     until((tmp_path / "reading").exists)
     launched.process.send_signal(signal.SIGTERM)
     assert launched.ended() != 0
-    assert_all_end(pids)
+    assert_all_end(pids, ENDS_IN)
     assert read_checkpoint(RunFolder(tmp_path / "run").checkpoint)["epoch"] >= 0
 
 

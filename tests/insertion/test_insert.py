@@ -33,6 +33,26 @@ def test_blocks_follow_type_mode_and_layout_of_their_hosts() -> None:
             assert module.merge.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("spec", [senet.BlockSpec("se", reduction=2), senet.BlockSpec("sse"), senet.BlockSpec("scse")], ids=str)
+def test_networks_for_volumes_are_laid_out_with_their_blocks(spec: senet.BlockSpec) -> None:
+    x, last = torch.randn(1, 1, 9, 10, 11, dtype=torch.float64), torch.channels_last_3d
+    states = {}
+    for first in ("blocks", "layout"):
+        torch.manual_seed(0)
+        model: nn.Module = senet.create_model("unet3d", width=4, depth=2, in_channels=1, num_classes=2).double()
+        for step in (first, *({"blocks", "layout"} - {first})):
+            if step == "blocks":
+                senet.insert(model, spec)
+            else:
+                model = model.to(memory_format=last)  # pyright: ignore[reportCallIssue]
+        assert all(weight.is_contiguous(memory_format=last) for weight in model.parameters() if weight.ndim == 5)
+        states[first] = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        want = model.to(memory_format=torch.contiguous_format)(x)  # pyright: ignore[reportCallIssue]
+        got = model.to(memory_format=last)(x.contiguous(memory_format=last))  # pyright: ignore[reportCallIssue]
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+    assert states["blocks"] == states["layout"]
+
+
 def test_half_precision_hosts_get_half_precision_blocks() -> None:
     model = senet.create_model("cifar_resnet20").to(torch.bfloat16).eval()
     senet.insert(model)
@@ -186,6 +206,7 @@ def test_a_plan_that_was_inserted_keeps_its_start() -> None:
 
 
 def test_only_the_blocks_learn_when_the_host_is_frozen() -> None:
+    torch.manual_seed(1)  # of some seeds a step of this size leaves a hidden layer without one unit that is not 0
     model = senet.create_model("cifar_resnet20")
     plan = senet.insert(model, senet.BlockSpec("se", reduction=2), init="identity")
     host = {key: value.clone() for key, value in senet.rename_keys(model.state_dict(), plan, to="plain").items()}

@@ -26,16 +26,16 @@ def test_compiled_code_forgets_requests_whose_threads_leave_before_later_ones(mo
     def first() -> None:
         with backend("reference"):
             first_in.set()
-            second_in.wait(10)
+            second_in.wait(60)
         first_out.set()
 
     thread = Thread(target=first)
     thread.start()
-    first_in.wait(10)
+    first_in.wait(60)
     assert requested() == "reference"
     with backend("cpp"):
         second_in.set()
-        first_out.wait(10)
+        first_out.wait(60)
         assert requested() == "cpp"
     thread.join()
     assert requested() is None

@@ -3,11 +3,13 @@
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from made_results import make_result
+from made_results import make_result, with_cases
 from senet.measuring.numbers import mean_sd
 from senet.measuring.paired import paired_difference
 from senet.recipe import build_recipe
@@ -27,12 +29,15 @@ MASKS = make_result(
     classes=("background", "nucleus"),
     tables=True,
 )
+PICTURES = TemporaryDirectory()
+SHOWN = with_cases(MASKS, Path(PICTURES.name))
 RESULTS = {
     "two": make_result(TWO),
     "many": make_result(MANY),
     "one seed": make_result({"plain": [98.0], "SE": [98.0]}, epochs=1),
     "ink": INK,
     "masks": MASKS,
+    "pictures": SHOWN,
 }
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -49,8 +54,8 @@ CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS.keys())
 def test_page_needs_nothing_from_outside(result: Result) -> None:
-    page = render(result)
-    assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["data:,"]
+    page = re.sub(r"data:image/webp;base64,[A-Za-z0-9+/]+=*", "data:,", render(result))
+    assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) == {"data:,"}
     assert "//" not in page
     assert "url(" not in page
     assert "<script" not in page
@@ -91,6 +96,30 @@ def test_page_of_an_error_speaks_of_it_and_of_no_class() -> None:
         assert words not in text
 
 
+def test_gates_of_masks_are_told_apart_by_class_and_their_weights_are_said() -> None:
+    page = render(MASKS)
+    assert "Excitation by class" in page
+    assert page.count("<i></i>nucleus</span>") == page.count("<i></i>background</span>") >= 3
+    assert "a mask in pixels that are not ignored" in page
+    assert "Mean gate over what images hold of a class" in page
+    assert "a mask in pixels" not in render(RESULTS["two"])
+
+
+def test_gates_of_images_without_classes_are_not_those_of_the_first_class() -> None:
+    """A result of masks that says nothing of weights: its gates were recorded over all images, as class 0."""
+    variants = [
+        replace(
+            variant,
+            excitations=tuple(replace(one, classes={0: one.classes[0]}, weighted=False) for one in variant.excitations),
+        )
+        for variant in MASKS.variants
+    ]
+    page = render(replace(MASKS, variants=tuple(variants)))
+    assert "Excitation by class" not in page
+    assert "<i></i>all images</span>" in page
+    assert "<i></i>background</span>" not in page
+
+
 def test_page_of_masks_tells_figures_by_part_and_no_share_of_images() -> None:
     page = render(MASKS)
     for words in (
@@ -112,6 +141,35 @@ def test_page_of_masks_tells_figures_by_part_and_no_share_of_images() -> None:
     for words in ("One validation image", "accuracy after"):
         assert words not in page
     assert "Parts of the images" not in render(RESULTS["two"])
+
+
+def test_page_shows_the_images_that_were_chosen() -> None:
+    page = render(SHOWN)
+    for words in (
+        "The best, median and worst images",
+        "Chosen by Dice on the image alone, mean over the variants, among 89 of 595 validation images; the other 506 could not",
+        "best weights of seed 0",
+        "&lt;i&gt;median.png, slice 3 of 9, 192 \N{MULTIPLICATION SIGN} 128 pixels<",
+        "&lt;i&gt;worst.png, slice 3 of 9, 384 \N{MULTIPLICATION SIGN} 256 pixels, shown smaller<",
+        "Dice 75.00 %",
+        "<b>76.00 %</b>",
+        'alt="Worst image, scSE, Dice 58.00 %: difference"',
+        '<i style="background: rgb(33 102 172)"></i>missed: under-segmented',
+    ):
+        assert words in page
+    assert page.count("data:image/webp;base64,") == 3 * (2 + 4 * 2)
+    assert page.count('class="pixels"') == 2 + 4 * 2
+    assert "missing" not in page.replace(".missing", "")
+    assert 'id="cases"' not in render(MASKS)
+
+
+def test_page_says_which_pictures_are_missing(tmp_path: Path) -> None:
+    result = with_cases(MASKS, tmp_path)
+    (tmp_path / result.cases.files[3].file).write_bytes(b"other")  # pyright: ignore[reportOptionalMemberAccess]
+    page = render(result)
+    assert "1 of 30 pictures are missing: pictures/ is not beside result.json as the comparison left it." in page
+    assert 'aria-label="Best image, plain, Dice 95.00 %: difference, missing"' in page
+    assert page.count("data:image/webp;base64,") == 29
 
 
 def test_names_of_a_user_cannot_break_the_page() -> None:

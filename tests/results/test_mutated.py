@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from made_results import make_result
+from made_results import make_result, with_cases
 from made_runs import tiny
 from mutation import ODD, places, with_value
 from senet.comparison.environment import environment_of
@@ -131,7 +131,7 @@ def test_any_other_byte_of_a_finished_run_is_seen(run: RunFolder, cases: int) ->
 
 @pytest.mark.parametrize("cases", CASES)
 def test_mutated_comparisons(tmp_path: Path, cases: int) -> None:
-    tree = json.loads(json.dumps(make_result({"plain": [90.0, 91.0], "SE": [92.0, 92.5]}, epochs=2).to_dict()))
+    tree = json.loads(json.dumps(with_cases(make_result({"plain": [90.0, 91.0], "SE": [92.0, 92.5]}, epochs=2)).to_dict()))
     path = tmp_path / "result.json"
 
     def use() -> None:

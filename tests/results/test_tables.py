@@ -1,5 +1,6 @@
 """Tables of parts of the images: over seeds, in the terminal, in files."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,29 +55,34 @@ def test_a_row_that_some_runs_lack_is_shown_all_the_same() -> None:
 def test_a_comparison_in_the_terminal() -> None:
     (table,) = compared_tables(RUNS, [DICE])
     text = as_text(table, 100)
-    for words in ("mean Dice % by region size", "81.00 ± 1.00", "83.50 ± 0.50", "+2.50", "+1.26 to +3.74", "51.00 ± 1.00", "\N{EN DASH}"):
+    for words in ("mean Dice % by region size", "81.00 ± 1.00", "83.50 ± 0.50", "+2.50 (+1.26 to +3.74)", "51.00 ± 1.00", "\N{EN DASH}"):
         assert words in text
     assert compared_tables({"plain": [{}], "SE": [{}]}, [DICE]) == []
 
 
-def test_a_narrow_terminal_shows_names_and_intervals_whole() -> None:
-    runs = {"plain": RUNS["plain"], **{label: [tables(10.0 * seed, 80.0 + seed) for seed in range(3)] for label in ("SE", "sSE", "scSE")}}
-    (table,) = compared_tables(runs, [DICE])
-    text = as_text(table, 80)
-    assert "\nsmall " in text
-    assert text.count("\N{MINUS SIGN}64.70 to \N{MINUS SIGN}17.30") == 3
-    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+def test_a_comparison_of_many_variants_fits_a_terminal() -> None:
+    labels = ("plain", "SE", "sSE", "scSE", "CMPE-SE")
+    runs = {label: [{"region size": {"small": {"dice": 9.0 * seed * place}}} for seed in range(3)] for place, label in enumerate(labels)}
+    lines = as_text(compared_tables(runs, [DICE])[0], 80).splitlines()
+    assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
+    assert [line.split()[0] for line in lines[-len(labels) :]] == ["small", *labels[1:]]
 
 
 def test_file_keeps_the_best_epoch_and_the_last(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert run.tables() == {}
-    run.write_tables({}, 1, is_best=True)
+    empty = {"epoch": 1, "tables": {}}
+    run.write_tables(empty, empty)
     assert list(tmp_path.iterdir()) == []
-    for epoch, best in ((1, True), (2, True), (3, False)):
-        run.write_tables(tables(float(epoch), 0.0), epoch, is_best=best)
-    assert run.tables() == tables(3.0, 0.0)
-    assert '"best": {\n    "epoch": 2,' in (tmp_path / "tables.json").read_text()
+    second, third = ({"epoch": epoch, "tables": tables(float(epoch), 0.0)} for epoch in (2, 3))
+    run.write_tables(second, third)
+    assert run.tables() == third["tables"]
+    assert json.loads((tmp_path / "tables.json").read_text()) == {"best": second, "last": third}
+    run.write_tables(None, third)  # of a checkpoint that does not know
+    assert json.loads((tmp_path / "tables.json").read_text()) == {"best": second, "last": third}
+    (tmp_path / "tables.json").unlink()
+    run.write_tables(None, third)
+    assert json.loads((tmp_path / "tables.json").read_text()) == {"best": third, "last": third}
 
 
 def test_damaged_file_is_named(tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ def test_a_method_that_returns_nothing_is_one_line(method: str) -> None:
         ("noise", BATCH),
         ("image_classes", None),
         ("image_classes", torch.tensor([1, 0])),
+        ("image_classes", torch.tensor([[1, 0, 7], [0, 0, 2]])),
         ("predict", SimpleNamespace(to_dict=dict)),
     ],
 )

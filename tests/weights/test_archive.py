@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from torch import nn
 from senet.errors import UsageError
 from senet.weights import archive, header
 from senet.weights.store import read_file, read_metadata, read_weights, save_weights
+from within import within
 
 STATE = {"conv.weight": torch.arange(12.0).reshape(4, 3), "conv.bias": torch.zeros(4)}
 TWICE = b"q\x01h\x01\x86"
@@ -116,10 +116,9 @@ def test_a_training_file_of_many_tensors_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_an_archive_that_would_flood_or_hang_is_refused(saved: Path, change: dict[str, Any], message: str) -> None:
-    path, began = packed_anew(saved, **change), monotonic()
-    with pytest.raises(UsageError, match=message) as raised:
+    path = packed_anew(saved, **change)
+    with within(10), pytest.raises(UsageError, match=message) as raised:
         read_file(path)
-    assert monotonic() - began < 10
     assert str(raised.value).isprintable()
 
 
@@ -147,10 +146,8 @@ def test_a_long_directory_is_refused_before_it_is_read(tmp_path: Path) -> None:
     entries = entry * (archive.LONGEST_DIRECTORY // len(entry) + 1)
     end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0, 0, len(entries), 30, 0)
     path.write_bytes(b"PK\x03\x04" + bytes(26) + entries + end)
-    began = monotonic()
-    with pytest.raises(UsageError, match="a directory of more than 16,777,216 bytes"):
+    with within(2), pytest.raises(UsageError, match="a directory of more than 16,777,216 bytes"):
         read_file(path)
-    assert monotonic() - began < 2
 
 
 @pytest.mark.parametrize("content", [b"\x80", b"\x80\x02", b"PK\x03\x04"])
@@ -171,11 +168,9 @@ ENTRY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 @pytest.mark.parametrize("key", ["data_offsets", "data\\u005foffsets"])
 def test_too_many_tensors_are_refused_before_they_are_read(tmp_path: Path, key: str) -> None:
     text = json.dumps({f"{number:x}": ENTRY for number in range(header.MOST_TENSORS + 1)}).replace("data_offsets", key)
-    began = monotonic()
     for read in (read_metadata, read_weights):
-        with pytest.raises(UsageError, match="it has 50,001 tensors, and at most 50,000 are read"):
+        with within(5), pytest.raises(UsageError, match="it has 50,001 tensors, and at most 50,000 are read"):
             read(with_header(tmp_path / "w.safetensors", text.encode()))
-    assert monotonic() - began < 10
 
 
 def test_a_long_header_is_refused_before_it_is_read(tmp_path: Path) -> None:

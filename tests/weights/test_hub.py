@@ -220,7 +220,7 @@ def test_a_hub_that_is_not_there_is_known_at_once(hub: HubServer, source: str, t
     with pytest.raises(UsageError, match=r"the hub \(.*\) cannot be reached, and the cache has no copy") as error:
         from_pretrained(source)
     one_line(error)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15  # huggingface_hub alone would try for half a minute
 
 
 def test_a_hub_that_is_not_there_is_no_loss_with_a_copy(hub: HubServer) -> None:

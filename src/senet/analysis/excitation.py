@@ -1,7 +1,7 @@
 """The curves of the paper's Figures 6 and 7: gates by channel, for chosen classes and for all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from senet.analysis.record import BlockExcitation, Excitations
 from senet.errors import UsageError
@@ -14,7 +14,7 @@ class GateCurve:
 
     Args:
         mean: mean gate of each channel.
-        std: standard deviation over the images of the class.
+        std: standard deviation over the images of the class, weighted as the mean is.
     """
 
     mean: tuple[float, ...]
@@ -31,6 +31,7 @@ class Panel:
         channels: indices of the channels drawn, ascending.
         classes: label -> its curve.
         overall: mean over the means of all classes recorded, not only of those drawn; "all" in the paper's legend.
+        weighted: whether images were weighed by how much they hold of each class.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Panel:
     channels: tuple[int, ...]
     classes: dict[int, GateCurve]
     overall: tuple[float, ...]
+    weighted: bool = False
 
 
 def excitation_curves(excitations: Excitations, classes: Sequence[int] | None = None, *, channels: int = 50) -> tuple[Panel, ...]:
@@ -58,7 +60,8 @@ def excitation_curves(excitations: Excitations, classes: Sequence[int] | None = 
             raise UsageError(f"class {label} was not recorded; recorded: {', '.join(map(str, excitations.classes))}")
     last = excitations.blocks[-1].stage
     rows = {label: excitations.classes.index(label) for label in chosen}
-    return tuple(_panel(block, rows, channels) for block in excitations.blocks if block.ends_stage or block.stage == last)
+    shown = (block for block in excitations.blocks if block.ends_stage or block.stage == last)
+    return tuple(replace(_panel(block, rows, channels), weighted=excitations.weighted) for block in shown)
 
 
 def _panel(block: BlockExcitation, rows: dict[int, int], channels: int) -> Panel:

@@ -2,13 +2,14 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 class ClassMoments:
     """Statistics of growing data, merged by the update of Chan, Golub and LeVeque (1979), in float64: no cancellation, whatever the mean.
 
     Attributes:
-        count: values seen of each class, (K,); K grows with the labels.
+        count: values seen of each class, or the sum of their weights, (K,); K grows with the labels.
         mean: their mean, (K, C).
     """
 
@@ -34,6 +35,26 @@ class ClassMoments:
         count = labels.bincount(minlength=len(self.count)).double()
         mean = torch.zeros_like(self.mean).index_add_(0, labels, values) / count.clamp(min=1)[:, None]
         squares = torch.zeros_like(self.mean).index_add_(0, labels, (values - mean[labels]).square())
+        self._merge(count, mean, squares)
+
+    def update_weighted(self, values: Tensor, weights: Tensor) -> None:
+        """Take in one batch whose values belong to several classes, each as often as its weight says.
+
+        Args:
+            values: (N, C), of any floating type and device.
+            weights: (N, K) whole numbers from 0, on the CPU.
+        """
+        values, weights = values.to("cpu", torch.float64), weights.double()
+        self._grow(weights.shape[1])
+        weights = functional.pad(weights, (0, len(self.count) - weights.shape[1]))
+        count = weights.sum(0)
+        mean = weights.T @ values / count.clamp(min=1)[:, None]
+        squares = torch.zeros_like(self.mean)
+        for label in count.nonzero()[:, 0].tolist():  # not all at once: N x K x C values are many for many classes
+            squares[label] = weights[:, label] @ (values - mean[label]).square()
+        self._merge(count, mean, squares)
+
+    def _merge(self, count: Tensor, mean: Tensor, squares: Tensor) -> None:
         share = count / (self.count + count).clamp(min=1)
         step = mean - self.mean
         self._squares += squares + step.square() * (self.count * share)[:, None]

@@ -8,6 +8,7 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
+from senet.analysis.block_places import BlockPlace, block_places
 from senet.analysis.moments import ClassMoments
 from senet.blocks.kinds import is_block
 from senet.errors import UsageError
@@ -16,23 +17,15 @@ from senet.surgery.preserve import evaluating
 
 
 @dataclass(frozen=True)
-class BlockExcitation:
+class BlockExcitation(BlockPlace):
     """Gate statistics of one block; K classes were seen, the block has C channels.
 
     Args:
-        path: the block's place in the model, such as "layer2.3.se".
-        name: the paper's name SE_<stage>_<block> where the model numbers its stages, else the path.
-        stage: the model's number of the stage; without one, a count that grows whenever the channels change.
-        ends_stage: whether this is the last block of its stage, which the paper's Figure 6 shows.
         mean: (K, C) mean gate of each class, float64.
         std: (K, C) standard deviation within each class (population), float64.
-        count: (K,) gates seen of each class.
+        count: (K,) gates seen of each class; with weights, their sum.
     """
 
-    path: str
-    name: str
-    stage: int
-    ends_stage: bool
     mean: Tensor = field(repr=False, compare=False)
     std: Tensor = field(repr=False, compare=False)
     count: Tensor = field(repr=False, compare=False)
@@ -55,10 +48,12 @@ class Excitations:
     Args:
         classes: the labels that were seen, ascending; row k of every block's statistics belongs to classes[k].
         blocks: one entry a block, in the order of execution.
+        weighted: whether images were weighed by how much they hold of each class.
     """
 
     classes: tuple[int, ...]
     blocks: tuple[BlockExcitation, ...]
+    weighted: bool = False
 
     def __getitem__(self, name: str) -> BlockExcitation:
         """Return a block by its name or path.
@@ -85,7 +80,8 @@ class Excitations:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
-        return {"classes": list(self.classes), "blocks": [block.to_dict() for block in self.blocks]}
+        weighted = {"weighted": True} if self.weighted else {}
+        return {"classes": list(self.classes), **weighted, "blocks": [block.to_dict() for block in self.blocks]}
 
 
 def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Excitations:
@@ -95,10 +91,12 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
 
     Args:
         model: any network with channel gates: SE, scSE or CMPE-SE blocks.
-        batches: tuples that begin with images, (N, C, H, W), and labels, (N,) classes from 0; they move to the model's device.
+        batches: tuples that begin with images, (N, C, H, W), and labels, (N,) classes from 0; the images move to the model's device. Of
+            images that hold several classes, labels are (N, K) counts of what each holds of every class, such as its pixels: means and
+            deviations are weighted by them, and are those of the gates that a pixel of the class meets.
 
     Raises:
-        UsageError: if the model has no blocks, there are no images, or labels and images do not match.
+        UsageError: if the model has no blocks, there are no images, no image holds anything, or labels and images do not match.
     """
     paths = gate_paths(model)
     if not paths:
@@ -106,6 +104,7 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
     device = next(model.parameters()).device
     moments: dict[nn.Module, ClassMoments] = {}
     gates: list[tuple[nn.Module, Tensor]] = []
+    weighted = False
 
     def note(block: Any, inputs: tuple[Any, ...], _: Tensor) -> None:
         gates.append((block, block.gate(*inputs)))
@@ -116,13 +115,15 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
             if not len(labels):
                 continue
             gates.clear()
+            weighted |= labels.ndim == 2
             model(images.to(device))
             for block, gate in gates:
                 values = gate.flatten(2).mean(2) if gate.ndim > 2 else gate
-                moments.setdefault(block, ClassMoments(values.shape[1])).update(values, labels)
-    if not moments:
-        raise UsageError("there is nothing to record: the batches hold no images, or the model runs none of its blocks")
-    return _summary(moments, paths, model)
+                of_block = moments.setdefault(block, ClassMoments(values.shape[1]))
+                (of_block.update_weighted if labels.ndim == 2 else of_block.update)(values, labels)
+    if not any(of_block.count.any() for of_block in moments.values()):
+        raise UsageError("there is nothing to record: the batches hold no images of any class, or the model runs none of its blocks")
+    return _summary(moments, paths, model, weighted=weighted)
 
 
 def gate_paths(model: nn.Module) -> dict[nn.Module, str]:
@@ -132,32 +133,22 @@ def gate_paths(model: nn.Module) -> dict[nn.Module, str]:
 
 
 def _checked_labels(labels: Any, images: Tensor) -> Tensor:
-    labels = torch.as_tensor(labels).to("cpu", torch.int64)
-    if labels.shape != images.shape[:1] or (labels < 0).any():
-        raise UsageError(f"labels must be one class (0, 1, ...) for each of the {len(images)} images, got shape {tuple(labels.shape)}")
+    labels = torch.as_tensor(labels).to("cpu")
+    counts = labels.ndim == 2 and len(labels) == len(images) and not labels.is_floating_point()
+    labels = labels.to(torch.int64)
+    if not (counts or labels.shape == images.shape[:1]) or (labels < 0).any():
+        raise UsageError(
+            f"labels must be one class (0, 1, ...), or a row of whole counts by class, for each of the {len(images)} images, got shape "
+            f"{tuple(labels.shape)}"
+        )
     return labels
 
 
-def _summary(moments: Mapping[nn.Module, ClassMoments], paths: Mapping[nn.Module, str], model: nn.Module) -> Excitations:
+def _summary(moments: Mapping[nn.Module, ClassMoments], paths: Mapping[nn.Module, str], model: nn.Module, *, weighted: bool) -> Excitations:
     seen = next(iter(moments.values())).count.nonzero()[:, 0]
-    places = _places(model, {block: paths[block] for block in moments}, [stats.mean.shape[1] for stats in moments.values()])
+    places = block_places(model, {block: paths[block] for block in moments}, [stats.mean.shape[1] for stats in moments.values()])
     blocks = []
-    for (block, stats), (name, stage), (_, following) in zip(moments.items(), places, [*places[1:], ("", None)], strict=True):
-        rows = {"mean": stats.mean[seen], "std": stats.std[seen], "count": stats.count[seen].long()}
-        blocks.append(BlockExcitation(paths[block], name, stage, ends_stage=stage != following, **rows))
-    return Excitations(tuple(seen.tolist()), tuple(blocks))
-
-
-def _places(model: nn.Module, paths: Mapping[nn.Module, str], widths: Sequence[int]) -> list[tuple[str, int]]:
-    """Return name and stage of each block, in the order of `paths`; `widths` are their channels."""
-    stages = getattr(model, "stages", None)
-    numbered: dict[nn.Module, tuple[str, int]] = {}
-    for number, stage in stages.items() if isinstance(stages, Mapping) else ():
-        for index, unit in enumerate(stage.children(), start=1):
-            numbered |= {block: (f"SE_{number}_{index}", number) for block in unit.modules() if block in paths}
-    places, count, channels = [], 0, 0
-    for (block, path), width in zip(paths.items(), widths, strict=True):
-        count += width != channels
-        channels = width
-        places.append(numbered.get(block, (path, count)))
-    return places
+    for place, stats in zip(places, moments.values(), strict=True):
+        count = stats.count[seen].long()
+        blocks.append(BlockExcitation(**vars(place), mean=stats.mean[seen], std=stats.std[seen], count=count))
+    return Excitations(tuple(seen.tolist()), tuple(blocks), weighted)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from senet.blocks.channel import ChannelSE
 from senet.blocks.initialise import init_fan_in_, zero_
 from senet.blocks.layers import call, gate_type
+from senet.blocks.layout import ImageWeights
 from senet.blocks.precision import without_autocast
 from senet.blocks.spatial import SpatialSE
 from senet.errors import UsageError
@@ -19,7 +20,7 @@ from senet.spec import PLACEMENTS, check_choice
 Combine = Literal["add", "max", "multiply", "concat"]
 
 
-class ChannelSpatialSE(nn.Module):
+class ChannelSpatialSE(ImageWeights):
     """Recalibration by channel and by position, of which both maps are joined (Roy et al., 1803.02579 and 1808.08127).
 
     Gates are computed in float32 at least; the joined maps have the input's type. "multiply" gives x * x * s * q, which half-precision maps

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from senet.blocks.initialise import init_fan_in_, zero_
 from senet.blocks.layers import call, check_channels, gate_type, widths
+from senet.blocks.layout import ImageWeights
 from senet.blocks.precision import without_autocast
 from senet.errors import UsageError
 from senet.ops import reference
@@ -24,7 +25,7 @@ VARIANT_OPTIONS = {"double_fc": (), "pair_2x1": ("maps",), "pair_1x1": ("maps",)
 """The options of each variant, beside those that all of them have."""
 
 
-class CompetitiveSE(nn.Module):
+class CompetitiveSE(ImageWeights):
     """Recalibration of a residual branch by gates computed from it and from its shortcut (Y. Hu et al., 1807.08920).
 
     "double_fc" gives each squeeze an FC of its own and excites both jointly. The others arrange the squeezes to an image: one row a

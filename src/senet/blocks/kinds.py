@@ -23,7 +23,10 @@ FIELDS = {
     "start_as_identity": "method: set the weights so that block(x) times the returned factor is x, or raise UsageError with the reason",
     "tail_gates": "method with gain=1.0: the gates for the fused residual tail, or None",
 }
-"""What the class of a block has to say -> what that is; a property or a class attribute, methods where it says so."""
+"""What the class of a block has to say -> what that is; a property or a class attribute, methods where it says so.
+
+It may say `has_spatial_gates = True` besides: gate(*inputs) then returns one value a position, (N, 1, ...), to be recorded.
+"""
 
 METHODS = ("start_as_identity", "tail_gates")
 ATTRIBUTE_TYPES: dict[str, Any] = {
@@ -116,8 +119,9 @@ def _check_fields(cls: Any) -> None:
         raise UsageError(f"'placements' of {cls.__name__} are {cls.placements!r}; allowed: {', '.join(PLACEMENTS)}")
     if cls.sees_shortcut and tuple(cls.placements) != ("standard",):
         raise UsageError(f"{cls.__name__} sees the shortcut, so that 'standard' is its only placement, not {cls.placements!r}")
-    if cls.has_channel_gates and not callable(getattr(cls, "gate", None)):
-        raise UsageError(f"{cls.__name__} has channel gates, but no method 'gate' that returns them")
+    for kind in ("channel", "spatial"):
+        if getattr(cls, f"has_{kind}_gates", False) and not callable(getattr(cls, "gate", None)):
+            raise UsageError(f"{cls.__name__} has {kind} gates, but no method 'gate' that returns them")
 
 
 def _check_constructor(cls: Any) -> None:

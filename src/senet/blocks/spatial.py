@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from senet.blocks.initialise import init_fan_in_, zero_
 from senet.blocks.layers import call, check_channels, gate_type, is_plain_layer, widths
+from senet.blocks.layout import ImageWeights
 from senet.blocks.precision import without_autocast
 from senet.ops import reference
 from senet.ops.tail.gates import Gates, Projection
 from senet.spec import PLACEMENTS, check_positive
 
 
-class SpatialSE(nn.Module):
+class SpatialSE(ImageWeights):
     """Recalibration of positions by gates computed from all channels there (Roy et al., 1803.02579).
 
     Half-precision inputs or weights are projected and gated in float32; only the gate is cast back to the input's type.
@@ -33,6 +34,7 @@ class SpatialSE(nn.Module):
     squeezed_maps = 0
     scaled_maps = 1
     has_channel_gates = False
+    has_spatial_gates = True
     stateless_options: dict[str, str] = {}
 
     def __init__(self, channels: int, *, bias: bool = True) -> None:

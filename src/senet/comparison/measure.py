@@ -20,7 +20,7 @@ from senet.profiling import profile
 from senet.results.cost import Duration, VariantCost
 from senet.tasks.answers import classes_of, losses_of, noise_of
 from senet.tasks.task import Task
-from senet.training.job import lay_out, layout_of
+from senet.training.job import layout_of
 from senet.training.optim import build_sgd
 from senet.training.processes import limited_threads
 
@@ -63,7 +63,7 @@ def measure_costs(prepared: Sequence[PreparedVariant], weights: Sequence[Path]) 
 
 
 def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel, ...]:
-    """Record the gates on all validation images, by class where images have one; a network without channel gates gives nothing."""
+    """Record the gates on all validation images, by class where images have some; a network without channel gates gives nothing."""
     network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
     if not gate_paths(network):
         return ()
@@ -83,7 +83,7 @@ def _of_one_size(task: Task, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _groups(task: Task, batch: Batch) -> Tensor:
-    """Return the class of each image of a batch; images without classes are one group."""
+    """Return the class of each image of a batch, or what each holds of every class; images without classes are one group."""
     classes = classes_of(task, batch)
     return torch.zeros(len(batch.images), dtype=torch.int64) if classes is None else classes
 
@@ -91,7 +91,7 @@ def _groups(task: Task, batch: Batch) -> Tensor:
 def _training_step(network: nn.Module, prepared: PreparedVariant, device: torch.device) -> TrainingStep:
     recipe, task = prepared.variant.recipe, prepared.task
     layout = layout_of(network, channels_last=recipe.training.channels_last)
-    lay_out(network, layout)
+    network.to(memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     batch = noise_of(task, prepared.source, recipe.data.batch_size).to(device, layout)
 
     def loss(outputs: Any) -> Tensor:

@@ -8,6 +8,7 @@ from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
 from senet.tasks.answers import network_of, noise_of, open_source
+from senet.tasks.pictured import pictured
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 
@@ -43,6 +44,7 @@ def prepare_variants(variants: Sequence[Variant]) -> list[PreparedVariant]:
                 opened[recipe.data] = open_source(task, recipe.data)
             network_of(task, recipe.model, opened[recipe.data], "meta")
             noise_of(task, opened[recipe.data], 1)
+            pictured(task)
         except UsageError as error:
             raise UsageError(f"variant {variant.label!r}: {error}") from error
         prepared.append(PreparedVariant(variant, task, opened[recipe.data]))

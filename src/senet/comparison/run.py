@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from senet.atomic import write_text
+from senet.comparison.cases import measure_cases
 from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
+from senet.comparison.picture_folder import PictureFolder
 from senet.comparison.prepare import prepare_variants
 from senet.comparison.reuse import check_found, recipes_of, run_folders
 from senet.comparison.side_by_side import GO_ON, train_side_by_side
@@ -51,7 +53,8 @@ def compare(
 
     Runs live in `<out>/compare-<recipe>/`, one folder for each variant and seed. A finished run of the same recipe is used as it is, an
     interrupted one goes on exactly where it stopped, so that the same call continues after anything. result.json and report.html are
-    written there as well (result-<fields>.json and report-<fields>.html when more than the block is varied).
+    written there as well (result-<fields>.json and report-<fields>.html when more than the block is varied), and pictures/ of single images
+    beside result.json if the task shows any.
 
     Args:
         recipe: a recipe, its name, or a YAML file.
@@ -90,6 +93,9 @@ def compare(
         costs = measure_costs(prepared, first)
         shown.print("recording excitations")
         panels = [measure_excitations(*entry) for entry in zip(prepared, first, strict=True)]
+        shown.print("choosing images to show")
+        pictures = PictureFolder(folder / f"pictures{name_ending(variants)}")
+        cases = measure_cases(prepared, first, pictures)
 
     result = Result(
         recipe=recipe,
@@ -102,8 +108,11 @@ def compare(
         data=data_facts(prepared[0].source),
         environment=environment_of([run for folders in runs.values() for run in folders]),
         command=command_line(recipe, vary, seeds),
+        cases=cases,
     )
-    return write_result(result, folder, report=report)
+    written = write_result(result, folder, report=report)
+    pictures.keep(cases.files if cases else ())
+    return written
 
 
 def train_missing(
@@ -151,14 +160,20 @@ def data_facts(source: DataSource) -> DataFacts:
     return DataFacts(source.name, source.classes, len(source.train), len(source.val), size)
 
 
+def name_ending(variants: Sequence[Variant | VariantResult]) -> str:
+    """Return how the names of a comparison's files end: the fields that are varied beside the block."""
+    fields = dict.fromkeys(path.rpartition(".")[2] for variant in variants for path in variant.changes if path != "model.block")
+    return "".join(f"-{field}" for field in fields)
+
+
 def write_result(result: Result, folder: Path, *, report: bool) -> Result:
     """Write result.json and, if asked, the page; return the result with their places."""
-    fields = dict.fromkeys(path.rpartition(".")[2] for variant in result.variants for path in variant.changes if path != "model.block")
-    ending = "".join(f"-{field}" for field in fields)
+    ending = name_ending(result.variants)
     written, page = folder / f"result{ending}.json", folder / f"report{ending}.html"
+    result = replace(result, json=written, page=page if report else None)
     write_text(written, json_text(result.to_dict(), indent=1) + "\n")
     if report:
         from senet.report.page import render
 
         write_text(page, render(result))
-    return replace(result, json=written, page=page if report else None)
+    return result

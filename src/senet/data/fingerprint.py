@@ -1,6 +1,7 @@
 """What tells one list of images from another without reading them all."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def fingerprint(images: ImageSet) -> str:
     """
     own = getattr(images, "fingerprint", None)
     digest = hashlib.sha256(str(len(images)).encode())
-    for part in [str(own()).encode()] if callable(own) else _parts(images):
+    for part in [str(own()).encode(errors="surrogateescape")] if callable(own) else _parts(images):
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.hexdigest()[:16]
@@ -48,7 +49,7 @@ def evenly_spread(count: int) -> range:
 
 def file_sizes(images: ImageFiles) -> np.ndarray:
     """Return the sizes of up to `LOOKED_AT` of the files in bytes, int64."""
-    return np.array([_size(images.root / images.describe(index)) for index in evenly_spread(len(images))], np.int64)
+    return np.array([_size(images.root / os.fsdecode(images.paths[index])) for index in evenly_spread(len(images))], np.int64)
 
 
 def _array(values: np.ndarray) -> Iterator[bytes]:

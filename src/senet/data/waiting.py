@@ -26,8 +26,8 @@ SAID_AFTER = 30
 """Seconds of waiting for one batch after which it is said aloud."""
 GIVE_UP = 1800
 """Seconds after which a wait for one batch is given up, as those of other processes for this one are."""
-LAST_BREATH = 2.0
-"""Seconds that a worker whose connection broke has to be known as dead."""
+LAST_BREATH = 10.0
+"""Seconds that a worker whose connection broke, or that was killed, has to be known as dead."""
 
 log = logging.getLogger("senet")
 
@@ -86,6 +86,8 @@ class BatchLoader:
         iterator._shutdown_workers()  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue] - it has workers
         for process in processes:
             process.kill()  # one that is stuck in foreign code may have heard nothing
+        for process in processes:
+            process.join(LAST_BREATH)
         self._hear_of_deaths()
 
     def _begun(self) -> Iterator[Batch]:
@@ -154,7 +156,10 @@ class BatchLoader:
         """Raise WorkerError if workers have died, which is met with as many an error: it says which and why."""
         processes = self._processes()
         if processes and not _is_slice(error):
-            wait([process.sentinel for process in processes], LAST_BREATH)
+            closed = wait([process.sentinel for process in processes], LAST_BREATH)
+            for process in processes:
+                if process.sentinel in closed:
+                    process.join(LAST_BREATH)  # the system closes what a process holds a moment before there is an exit code to ask for
         dead = {process.pid: process.exitcode for process in processes if process.exitcode is not None}
         if not dead:
             return

@@ -29,6 +29,9 @@ from senet.surgery.wrappers import unwrap
 from senet.text import printable
 
 Placed = TypeVar("Placed", Tensor, nn.Module)
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Axes of a weight -> the memory format in which its channels come last."""
+
 Seconds = dict[str, tuple[float, float]]
 """Part -> wall-clock and process-CPU seconds in one forward pass."""
 
@@ -114,8 +117,9 @@ def _placed_like(model: nn.Module, thing: Placed) -> Placed:
     parameters = list(model.parameters())
     if parameters:
         thing = thing.to(parameters[0].device, parameters[0].dtype)
-    if any(p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last) for p in parameters):
-        thing = thing.to(memory_format=torch.channels_last)
+    for ndim, layout in CHANNELS_LAST.items():
+        if any(p.ndim == ndim and not p.is_contiguous() and p.is_contiguous(memory_format=layout) for p in parameters):
+            thing = thing.to(memory_format=layout)
     return thing
 
 

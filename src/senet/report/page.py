@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from senet.measuring.numbers import mean_sd
+from senet.report.cases import shown_cases
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
 from senet.report.differences import difference_chart
@@ -21,6 +22,9 @@ from senet.results.comparison import Result, VariantResult
 from senet.results.summary import interval, verdict
 from senet.results.tables import NONE
 from senet.text import printable_lines
+
+if TYPE_CHECKING:
+    from senet.analysis.excitation import Panel
 
 ALL_IMAGES = ("all images",)
 """Names of the groups whose gates are told apart, where images have no classes."""
@@ -73,7 +77,10 @@ def render(result: Result) -> str:
         costs=_svg(cost_chart(result)),
         parts=[_parts(tables) for tables in part_tables(result)],
         absent=NONE,
-        by_class=bool(result.data.classes),
+        cases=shown_cases(result),
+        by_class=any(_named_classes(result, variant.excitations) != ALL_IMAGES for variant in gated)
+        or bool(result.data.classes and not gated),
+        weighted=any(panel.weighted for variant in gated for panel in variant.excitations),
         excitations=[_excitations(result, variant) for variant in gated],
         notes=notes(result),
         recipe=yaml.safe_dump(result.recipe.to_dict(), sort_keys=False),
@@ -128,13 +135,19 @@ def _row(result: Result, place: int, variant: VariantResult) -> TableRow:
 
 
 def _excitations(result: Result, variant: VariantResult) -> dict[str, Any]:
-    names, gates = result.data.classes or ALL_IMAGES, gate_range(variant.excitations)
+    names, gates = _named_classes(result, variant.excitations), gate_range(variant.excitations)
     return {
         "label": variant.label,
         "key": [(series(place), names[label]) for place, label in enumerate(variant.excitations[0].classes, 1)],
         "classes": [_svg(class_chart(panel, names, gates)) for panel in variant.excitations],
         "spread": [_svg(spread_chart(panel, names, gates)) for panel in variant.excitations],
     }
+
+
+def _named_classes(result: Result, panels: "Sequence[Panel]") -> tuple[str, ...]:
+    """Return the names of the classes by which gates are told apart; those of images that have none are recorded as class 0."""
+    told_apart = any(panel.weighted or list(panel.classes) != [0] for panel in panels)
+    return result.data.classes if told_apart else ALL_IMAGES
 
 
 def _parts(tables: Sequence[PartTable]) -> dict[str, Any]:

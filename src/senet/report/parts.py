@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from senet.measuring.numbers import mean_sd
 from senet.report.differences import draw_axis
 from senet.report.svg import LETTER, Drawing, Scale, fit, series
 from senet.results.comparison import Result
 from senet.results.metric import Metric
-from senet.results.tables import NONE, Cell, cells_of, columns_of, difference_words, heading_of, metric_of
+from senet.results.tables import Cell, cells_of, columns_of, difference_words, heading_of, metric_of
 
 VARIANT_LINE = 15.0
 """Height of a variant's line in the chart."""
@@ -45,7 +44,7 @@ def _part_table(result: Result, name: str, column: str) -> PartTable:
     metric, labels = metric_of(column, result.metrics), [variant.label for variant in result.variants]
     cells = cells_of(result.tables, name, column)
     heading = f"{heading_of(column, result.metrics)} by {name}{metric.direction}"
-    rows = tuple((cell.row, cell.described, tuple(_figures(cell, label, labels[0], metric) for label in labels)) for cell in cells)
+    rows = tuple((cell.row, cell.described, tuple(cell.words(label, labels[0], metric) for label in labels)) for cell in cells)
     drawn = [cell for cell in cells if any(cell.difference(label, labels[0]) for label in labels[1:])]
     chart = part_chart(result, drawn, metric, name) if 0 < len(drawn) <= CHARTED else None
     coloured = tuple((label, series(place)) for place, label in enumerate(labels))
@@ -76,9 +75,3 @@ def part_chart(result: Result, cells: Sequence[Cell], metric: Metric, name: str)
             tip = f"{cell.row}, {label}: {difference_words(difference, metric)}"
             drawing.add("circle", tip=tip, cx=x(difference.mean), cy=y, r=4.0, class_=f"dot {colour}")
     return drawing
-
-
-def _figures(cell: Cell, label: str, baseline: str, metric: Metric) -> tuple[str, str]:
-    values = cell.values[label]
-    difference = None if label == baseline else cell.difference(label, baseline)
-    return mean_sd(values, metric.decimals) if values else NONE, "" if difference is None else difference_words(difference, metric)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from senet.errors import UsageError
 from senet.measuring.paired import Difference, paired_difference
+from senet.results.cases import Cases
 from senet.results.cost import VariantCost
 from senet.results.metric import Metric
 from senet.results.tables import Tables, compared_tables
@@ -99,6 +100,7 @@ class Result:
         data: the images.
         environment: what it ran on: versions, device, date.
         command: a command that gives this result again.
+        cases: the best, the median and the worst validation image; None where the task shows no single images.
         json: where this result was written; None if it was not.
         page: where its page was written.
     """
@@ -110,6 +112,7 @@ class Result:
     data: DataFacts
     environment: Mapping[str, str]
     command: str
+    cases: Cases | None = None
     json: Path | None = None
     page: Path | None = None
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from senet.errors import UsageError
 from senet.measuring.paired import spread
 from senet.recipe import build_recipe
+from senet.results.cases import CASES, Cases
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.cost import VariantCost
 from senet.results.metric import ACCURACIES, METRIC, Metric
 from senet.results.tables import TABLES
-from senet.schema import Requirement, finite, integer, items, plain_data, record, table, text
+from senet.schema import FLAG, Requirement, finite, integer, items, plain_data, record, table, text
 
 if TYPE_CHECKING:
     from senet.analysis.excitation import Panel
@@ -47,6 +48,7 @@ _PANEL = record(
         "channels": items(_COUNT, high=10**5),
         "classes": table(text(19, low=1, pattern=r"\d+", what="a number"), _CURVE, high=10**6),
         "overall": items(finite(), high=10**5),
+        "weighted": FLAG,
     },
     needed=("name", "path", "channels", "classes", "overall"),
 )
@@ -84,6 +86,7 @@ COMPARISON = record(
         "environment": table(_TITLE, text(10_000)),
         "command": text(10**5),
         "recipe": _PLAIN,
+        "cases": CASES,
     },
     needed=("seeds", "variants", "data", "environment", "command", "recipe"),
     others=_PLAIN,
@@ -93,6 +96,7 @@ COMPARISON = record(
 
 def comparison_tree(result: Result) -> dict[str, Any]:
     """Return a result as plain data: what was measured, and beside it what follows, for readers that do not compute."""
+    cases = {} if result.cases is None else {"cases": result.cases.to_dict()}
     return {
         "summary": result.summary,
         "baseline": result.baseline.label,
@@ -103,6 +107,7 @@ def comparison_tree(result: Result) -> dict[str, Any]:
         "environment": dict(result.environment),
         "command": result.command,
         "recipe": result.recipe.to_dict(),
+        **cases,
     }
 
 
@@ -122,8 +127,10 @@ def read_comparison(tree: Mapping[str, Any]) -> Result:
         data=DataFacts(**data | {"classes": tuple(data["classes"]), "input_size": tuple(data["input_size"])}),
         environment=tree["environment"],
         command=tree["command"],
+        cases=Cases.from_dict(tree["cases"]) if "cases" in tree else None,
     )
     _check_runs(result)
+    _check_cases(result)
     return result
 
 
@@ -139,6 +146,14 @@ def _check_runs(result: Result) -> None:
                 raise UsageError(f"seed {run.seed} of {variant.label!r} has no last {column}")
 
 
+def _check_cases(result: Result) -> None:
+    """Raise UsageError unless each image that is shown tells of every variant, in order."""
+    labels = [variant.label for variant in result.variants]
+    for image in result.cases.images if result.cases else ():
+        if [variant.label for variant in image.variants] != labels:
+            raise UsageError(f"the {image.rank} image does not tell of each variant")
+
+
 def _variant_tree(variant: VariantResult, result: Result) -> dict[str, Any]:
     difference, loss = result.differences.get(variant.label), variant.last("val_loss")
     return {
@@ -149,7 +164,7 @@ def _variant_tree(variant: VariantResult, result: Result) -> dict[str, Any]:
         "loss": {"mean": fmean(loss), "sd": spread(loss)},
         "cost": variant.cost.to_dict(result.baseline.cost),
         "runs": [_run_tree(run) for run in variant.runs],
-        "excitations": [asdict(panel) for panel in variant.excitations],
+        "excitations": [_panel_tree(panel) for panel in variant.excitations],
     }
 
 
@@ -179,8 +194,13 @@ def _read_run(tree: Mapping[str, Any]) -> SeedRun:
     return SeedRun(tree["seed"], tree["folder"], history, tree.get("tables", {}))
 
 
+def _panel_tree(panel: "Panel") -> dict[str, Any]:
+    tree = asdict(panel)
+    return tree if panel.weighted else {name: value for name, value in tree.items() if name != "weighted"}
+
+
 def _read_panel(tree: Mapping[str, Any]) -> "Panel":
     from senet.analysis.excitation import GateCurve, Panel
 
     curves = {int(label): GateCurve(tuple(curve["mean"]), tuple(curve["std"])) for label, curve in tree["classes"].items()}
-    return Panel(tree["name"], tree["path"], tuple(tree["channels"]), curves, tuple(tree["overall"]))
+    return Panel(tree["name"], tree["path"], tuple(tree["channels"]), curves, tuple(tree["overall"]), tree.get("weighted", False))

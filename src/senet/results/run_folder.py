@@ -161,13 +161,18 @@ class RunFolder:
         lines = [",".join(rows[0]), *(",".join(format_number(row[name]) for name in rows[0]) for row in rows)]
         write_text(self._metrics, "\n".join(lines) + "\n")
 
-    def write_tables(self, tables: Tables, epoch: int, *, is_best: bool) -> None:
-        """Write tables.json anew: what the task told after the last epoch, and after the best one; without tables there is no such file."""
-        if not tables:
+    def write_tables(self, best: Mapping[str, Any] | None, last: Mapping[str, Any]) -> None:
+        """Write tables.json anew, as metrics.csv; without tables there is no such file.
+
+        Args:
+            best: "epoch" and "tables", what the task told after the best epoch; None = unknown, of a checkpoint that does not hold it:
+                what the file says stays.
+            last: the same of the last epoch.
+        """
+        if not last["tables"]:
             return
-        told = {"epoch": epoch, "tables": tables}
-        before = read_json(self._tables.read_bytes(), str(self._tables), EPOCH_TABLES) if self._tables.is_file() and not is_best else {}
-        write_text(self._tables, json_text({"best": before.get("best", told), "last": told}) + "\n")
+        before = read_json(self._tables.read_bytes(), str(self._tables), EPOCH_TABLES) if self._tables.is_file() and best is None else {}
+        write_text(self._tables, json_text({"best": best or before.get("best", last), "last": last}) + "\n")
 
     def tables(self) -> Tables:
         """Return what the task told after the last epoch; nothing if it tells nothing, or the run is of an earlier version.

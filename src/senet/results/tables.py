@@ -23,15 +23,14 @@ _NAME = text(1000, low=1)
 TABLES = table(_NAME, table(_NAME, table(text(100, low=1), optional(either(integer(0, 2**63), finite()))), high=10**6), high=100)
 """The rule for tables as plain data."""
 
-_EPOCH = record({"epoch": integer(1, 10**6), "tables": TABLES}, needed=("epoch", "tables"))
-EPOCH_TABLES = record({"best": _EPOCH, "last": _EPOCH}, needed=("best", "last"))
+TOLD = record({"epoch": integer(1, 10**6), "tables": TABLES}, needed=("epoch", "tables"))
+"""The rule for the tables of one epoch, counted from 1."""
+
+EPOCH_TABLES = record({"best": TOLD, "last": TOLD}, needed=("best", "last"))
 """The rule for tables.json of a run."""
 
 NONE = "\N{EN DASH}"
 """What is shown where there is no figure."""
-
-LONGEST_NAME = 24
-"""Characters of a row's name that a narrow terminal does not break."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,12 @@ class Cell:
         """Return the paired difference of a variant to the baseline; None where one of the two has no figures."""
         ours, theirs = self.values[label], self.values[baseline]
         return paired_difference(ours, theirs) if ours and theirs else None
+
+    def words(self, label: str, baseline: str, metric: Metric) -> tuple[str, str]:
+        """Return a variant's figure, and its difference to the baseline where there is one: "83.30 ± 1.67", "-0.61 (-3.68 to +2.47)"."""
+        values = self.values[label]
+        difference = None if label == baseline else self.difference(label, baseline)
+        return mean_sd(values, metric.decimals) if values else NONE, "" if difference is None else difference_words(difference, metric)
 
     @property
     def described(self) -> str:
@@ -109,7 +114,10 @@ def terminal_tables(tables: Tables, metrics: Sequence[Metric]) -> "list[Table]":
 
 
 def compared_tables(runs: Mapping[str, Sequence[Tables]], metrics: Sequence[Metric]) -> "list[Table]":
-    """Return the tables of a comparison for the terminal: the first figure of each, a variant a column, the baseline first."""
+    """Return the tables of a comparison for the terminal: the first figure of each, a line for every row and variant, the baseline first.
+
+    Variants stand below each other, since intervals of more than two beside each other leave no room in 80 columns.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -118,13 +126,13 @@ def compared_tables(runs: Mapping[str, Sequence[Tables]], metrics: Sequence[Metr
         metric, baseline = metric_of(column, metrics), next(iter(runs))
         table = Table(title=f"{heading_of(column, metrics)} by {name}{metric.direction}", title_justify="left", box=SIMPLE_HEAD)
         table.show_edge, table.padding = False, (0, 1, 0, 0)
-        cells = cells_of(runs, name, column)
-        table.add_column(name, min_width=min(LONGEST_NAME, max((len(cell.row) for cell in cells), default=0)), overflow="fold")
-        for label in runs:
-            table.add_column(label, justify="right")
-        for cell in cells:
-            figures = [_compared(cell, label, baseline, metric) for label in runs]
-            table.add_row(cell.row, *figures)
+        table.add_column(name)
+        table.add_column("variant")
+        for heading in (metric.title, "difference"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for cell in cells_of(runs, name, column):
+            for label in runs:
+                table.add_row(cell.row if label == baseline else "", label, *cell.words(label, baseline, metric))
         shown.append(table)
     return shown
 
@@ -135,15 +143,6 @@ def difference_words(difference: Difference, metric: Metric) -> str:
     if difference.low is None or difference.high is None:
         return said
     return f"{said} ({metric.signed(difference.low)} to {metric.signed(difference.high)})"
-
-
-def _compared(cell: Cell, label: str, baseline: str, metric: Metric) -> str:
-    values = cell.values[label]
-    if not values:
-        return NONE
-    difference = None if label == baseline else cell.difference(label, baseline)
-    words = "" if difference is None else difference_words(difference, metric).replace(" (", "\n").rstrip(")")
-    return "\n".join(filter(None, (mean_sd(values, metric.decimals), words)))
 
 
 def _counts(every: Sequence[Mapping[str, Mapping[str, float | None]]], row: str) -> dict[str, int]:

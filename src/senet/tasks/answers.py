@@ -30,9 +30,9 @@ def open_source(task: Task, recipe: DataRecipe) -> DataSource:
     """
     source: Any = task.open(recipe)
     if not isinstance(source, DataSource):
-        raise _wrong(task, "open", "a senet.data.source.DataSource", type(source).__name__)
+        raise wrong_answer(task, "open", "a senet.data.source.DataSource", type(source).__name__)
     if not isinstance(source.classes, Sequence) or not all(isinstance(name, str) for name in source.classes):
-        raise _wrong(task, "open", "a DataSource whose classes are a tuple of str", printable(repr(source.classes)))
+        raise wrong_answer(task, "open", "a DataSource whose classes are a tuple of str", printable(repr(source.classes)))
     if foreign := next((name for name in source.classes if not _is_writable(name)), None):
         raise UsageError(f"the class name '{printable(foreign)}' of {source.name} is not UTF-8 and cannot be written to a file; rename it")
     if not len(source.val):
@@ -57,9 +57,9 @@ def losses_of(task: Task, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
     """
     losses: Any = task.loss(outputs, targets)
     if not _has_scalars(losses) or "loss" not in losses:
-        raise _wrong(task, "loss", "a mapping in which 'loss' is a tensor of one element, and others are", _described(losses))
+        raise wrong_answer(task, "loss", "a mapping in which 'loss' is a tensor of one element, and others are", described(losses))
     if torch.is_grad_enabled() and not losses["loss"].requires_grad:
-        raise _wrong(task, "loss", "a 'loss' that depends on the outputs", "one without a gradient")
+        raise wrong_answer(task, "loss", "a 'loss' that depends on the outputs", "one without a gradient")
     return losses
 
 
@@ -71,7 +71,7 @@ def counts_of(task: Task, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
     """
     counts: Any = task.counts(outputs, targets)
     if not _has_scalars(counts):
-        raise _wrong(task, "counts", "a mapping to tensors of one element", _described(counts))
+        raise wrong_answer(task, "counts", "a mapping to tensors of one element", described(counts))
     return counts
 
 
@@ -83,7 +83,7 @@ def network_of(task: Task, recipe: ModelRecipe, source: DataSource, device: torc
     """
     network: Any = task.build(recipe, source, device)
     if not isinstance(network, nn.Module):
-        raise _wrong(task, "build", "a torch.nn.Module", type(network).__name__)
+        raise wrong_answer(task, "build", "a torch.nn.Module", type(network).__name__)
     return network
 
 
@@ -95,7 +95,7 @@ def evaluator_of(task: Task, source: DataSource, device: torch.device) -> Evalua
     """
     evaluator: Any = task.evaluator(source, device)
     if not all(callable(getattr(evaluator, name, None)) for name in ("update", "compute")):
-        raise _wrong(task, "evaluator", "an object with update and compute", type(evaluator).__name__)
+        raise wrong_answer(task, "evaluator", "an object with update and compute", type(evaluator).__name__)
     return evaluator
 
 
@@ -107,20 +107,23 @@ def noise_of(task: Task, source: DataSource, count: int) -> Batch:
     """
     batch: Any = task.noise(source, count)
     if not isinstance(batch, Batch) or not isinstance(batch.images, Tensor) or len(batch.images) != count:
-        raise _wrong(task, "noise", f"a senet.data.batch.Batch of {count} images", _described(batch))
+        raise wrong_answer(task, "noise", f"a senet.data.batch.Batch of {count} images", described(batch))
     return batch
 
 
 def classes_of(task: Task, batch: Batch) -> Tensor | None:
-    """Return a task's class of each image of a batch, or None.
+    """Return a task's class of each image of a batch, or how much each holds of every class, or None.
 
     Raises:
-        UsageError: unless they are (N,) integers.
+        UsageError: unless they are (N,) or (N, K) integers.
     """
     classes: Any = task.image_classes(batch)
-    whole = isinstance(classes, Tensor) and classes.shape == (len(batch.images),) and not classes.is_floating_point()
-    if classes is not None and not whole:
-        raise _wrong(task, "image_classes", "None or a tensor of one integer an image", _described(classes))
+    if classes is None:
+        return None
+    whole = isinstance(classes, Tensor) and not classes.is_floating_point() and classes.ndim in (1, 2) and len(classes) == len(batch.images)
+    if not whole:
+        wanted = "None, a tensor of one integer an image, or one of a row of counts by class an image"
+        raise wrong_answer(task, "image_classes", wanted, described(classes))
     return classes
 
 
@@ -132,7 +135,7 @@ def prediction_of(task: Task, outputs: Any, classes: Sequence[str] | None, *, to
     """
     prediction: Any = task.predict(outputs, classes, top_k=top_k)
     if not callable(getattr(prediction, "to_dict", None)):
-        raise _wrong(task, "predict", "an object with to_dict", _described(prediction))
+        raise wrong_answer(task, "predict", "an object with to_dict", described(prediction))
     return prediction
 
 
@@ -145,7 +148,7 @@ def metrics_of(task: Task, evaluator: Evaluator) -> dict[str, float]:
     found: Any = evaluator.compute()
     names = (*(metric.name for metric in task.metrics), "loss")
     if not isinstance(found, Mapping) or not all(isinstance(found.get(name), Real) for name in names):
-        raise _wrong(task, "evaluator's compute", f"a mapping to a number of each of {', '.join(names)}", _described(found))
+        raise wrong_answer(task, "evaluator's compute", f"a mapping to a number of each of {', '.join(names)}", described(found))
     return {name: found[name] for name in names}
 
 
@@ -161,9 +164,9 @@ def tables_of(task: Task, evaluator: Evaluator) -> Tables:
     found: Any = tables()
     wanted = "a mapping table -> row -> column -> number or None"
     if not isinstance(found, Mapping) or not all(isinstance(rows, Mapping) for rows in found.values()):
-        raise _wrong(task, "evaluator's tables", wanted, _described(found))
+        raise wrong_answer(task, "evaluator's tables", wanted, described(found))
     if strange := next((row for rows in found.values() for row in rows.values() if not isinstance(row, Mapping)), None):
-        raise _wrong(task, "evaluator's tables", wanted, _described(strange))
+        raise wrong_answer(task, "evaluator's tables", wanted, described(strange))
     plain = {
         name: {row: {column: _plain(value) for column, value in cells.items()} for row, cells in rows.items()}
         for name, rows in found.items()
@@ -171,7 +174,7 @@ def tables_of(task: Task, evaluator: Evaluator) -> Tables:
     try:
         TABLES.check(plain, "tables")
     except UsageError as error:
-        raise _wrong(task, "evaluator's tables", wanted, str(error)) from error
+        raise wrong_answer(task, "evaluator's tables", wanted, str(error)) from error
     return plain
 
 
@@ -192,15 +195,18 @@ def _is_writable(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def _wrong(task: Task, method: str, wanted: str, got: str) -> UsageError:
+def wrong_answer(task: object, method: str, wanted: str, got: str) -> UsageError:
+    """Return the error of a task's answer that cannot be used: what was wanted, and what came."""
     return UsageError(f"{type(task).__name__}'s {method} must return {wanted}, got {got}")
 
 
-def _described(value: Any) -> str:
+def described(value: Any) -> str:
+    """Return what kind of value an answer is; of a mapping, its keys with their kinds."""
     if not isinstance(value, Mapping):
-        return _kind(value)
-    return f"{{{', '.join(f'{name!r}: {_kind(part)}' for name, part in value.items())}}}"
+        return kind_of(value)
+    return f"{{{', '.join(f'{name!r}: {kind_of(part)}' for name, part in value.items())}}}"
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Return the type of a value, or the shape of a tensor."""
     return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -1,6 +1,7 @@
 """The seam between what is predicted and everything else: the loop, evaluation, comparison and commands ask a task and know none."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,6 +66,49 @@ class Filed(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ImagePictures:
+    """Pictures of one image with what several networks predict of it.
+
+    Args:
+        shared: name of a picture that all networks share -> the picture: {"image": ..., "truth": ...}; there is one or more.
+        networks: of each network, in order, the name of a picture -> the picture: {"prediction": ..., "difference": ...}.
+        legend: what a colour means -> (red, green, blue).
+        note: what else a reader should know of them, in a few words: which slice they show.
+    """
+
+    shared: Mapping[str, Image.Image]
+    networks: Sequence[Mapping[str, Image.Image]]
+    legend: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    note: str = ""
+
+
+class Pictured(Protocol):
+    """Further part of a task that shows single images: the best, the median and the worst in a comparison; a task without it shows none."""
+
+    def image_scores(self, outputs: Any, batch: Batch, classes: Sequence[str]) -> Sequence[float]:
+        """Return the primary metric of each image of a batch by itself; NaN where an image has nothing to judge.
+
+        Args:
+            outputs: what `average` gave for the batch's images.
+            batch: on the networks' device.
+            classes: names of the source's classes.
+        """
+        ...
+
+    def pictures(self, image: Any, batch: Batch, predictions: Sequence[Any], classes: Sequence[str], *, side: int) -> ImagePictures:
+        """Return pictures of one image: of the truth, and of what each network predicts.
+
+        Args:
+            image: what the source's `read` gave.
+            batch: the same image and its target as `eval_transform` and `collate` made them.
+            predictions: what `predict` said for each network; the first is the baseline, which others may be shown against.
+            classes: names of the source's classes.
+            side: pixels of the longest side that pictures should have at most; larger ones are reduced.
+        """
+        ...
+
+
 class Task(Preparation, Protocol):
     """All that depends on what is predicted."""
 
@@ -121,7 +165,11 @@ class Task(Preparation, Protocol):
         ...
 
     def image_classes(self, batch: Batch) -> Tensor | None:
-        """Return the class of each image of a batch as a whole, (N,) int64, by which gates are told apart; None where images have none."""
+        """Return the classes by which gates are told apart; None where images have none.
+
+        Returns:
+            (N,) int64, the class of each image as a whole; or (N, K) int64, how much each image holds of every class, such as its pixels.
+        """
         ...
 
     def noise(self, source: DataSource, count: int) -> Batch:

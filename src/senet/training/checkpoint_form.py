@@ -8,6 +8,7 @@ from torch import Tensor
 
 from senet.errors import UsageError
 from senet.results.origin import ORIGIN
+from senet.results.tables import TOLD
 from senet.schema import Requirement, brief, finite, integer, items, optional, place_of, record, table, text
 
 _NUMBER = Requirement("a number", lambda value: type(value) in (int, float))
@@ -47,6 +48,7 @@ def check_state(saved: Mapping[str, Any], parts: Mapping[str, Any], columns: Col
             "tally": _FIRST_TALLY if isinstance(tally, Mapping) and "hits" in tally else _TALLY,
             "rows": items(row, high=MOST_EPOCHS),
             "best": optional(row),
+            "best_told": optional(TOLD),
             "corrupt": items(_NAME, high=10**9),
             "origin": optional(ORIGIN),
             "changes": items(text(10_000), high=MOST_EPOCHS),

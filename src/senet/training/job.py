@@ -45,16 +45,6 @@ def layout_of(network: nn.Module, *, channels_last: bool) -> torch.memory_format
     return LAYOUTS[channels_last]
 
 
-def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
-    """Put the weights of a network into a layout; one for volumes is that of weights of five axes, and others stay."""
-    if layout is not torch.channels_last_3d:
-        network.to(memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
-        return
-    for parameter in network.parameters():
-        if parameter.ndim == 5:
-            parameter.data = parameter.data.contiguous(memory_format=layout)
-
-
 @dataclass(frozen=True)
 class Job:
     """Parts of a run.
@@ -160,7 +150,7 @@ def prepare(recipe: Recipe) -> Job:
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model = network_of(task, recipe.model, source)
     model.to(fabric.device)
-    lay_out(model, layout_of(model, channels_last=plan.channels_last))
+    model.to(memory_format=layout_of(model, channels_last=plan.channels_last))  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
     sgd = build_sgd(model, recipe.optim, fused=can_fuse(recipe, fabric.device))
     schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)

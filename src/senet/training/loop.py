@@ -133,7 +133,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
     }
     state.check_finite(row)
     job.schedule.observe(found.metrics["loss"])
-    is_best = state.end_epoch(row, job.task.metrics[0])
+    is_best = state.end_epoch(row, job.task.metrics[0], found.tables)
     if job.fabric.is_global_zero:
         if is_best:
             measured = {name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))}
@@ -148,7 +148,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
                 extra=measured | described | palette,
             )
         run.write_metrics(state.rows)
-        run.write_tables(found.tables, state.epoch, is_best=is_best)
+        run.write_tables(state.best_told, {"epoch": state.epoch, "tables": found.tables})
     state.save(run)
     bar.epoch(row, job.task.metrics[0])
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from senet.data.preview import grey_picture
 from senet.data.source import UnreadableImageError
 from senet.data.volumes.cases import CHANNEL, read_case
 from senet.data.volumes.nifti import is_volume, stem_of
@@ -82,7 +83,7 @@ class VolumePredictor:
             parts = [predict(image)]
         middle = len(image) // 2
         joined = getattr(self.task, "join_volume")(parts, case.channels[0], self.reading.grid(case), middle)  # noqa: B009 - not all have it
-        return joined, _as_picture(image[middle, :, :, 0])
+        return joined, grey_picture(image[middle, :, :, 0])
 
     def _files(self, path: Path) -> Sequence[Path]:
         if self.channels == 1:
@@ -97,9 +98,3 @@ class VolumePredictor:
 def volume_name(path: str | Path) -> Path:
     """Return what names the files of a volume's prediction, with one suffix and without the number of a channel."""
     return Path(f"{re.sub(r'_0000$', '', stem_of(path))}.nii")
-
-
-def _as_picture(values: np.ndarray) -> Image.Image:
-    """Return a slice in RGB, its lowest value black and its highest white."""
-    low, high = float(values.min()), float(values.max())
-    return Image.fromarray(np.round((values - low) * (255 / ((high - low) or 1))).astype(np.uint8)).convert("RGB")

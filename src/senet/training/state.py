@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from senet.data.loaders import CorruptLog
 from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder
+from senet.results.tables import Tables
 from senet.training.checkpoint import write_checkpoint
 from senet.training.checkpoint_form import check_state
 from senet.training.schedule import Schedule
@@ -37,7 +39,8 @@ class TrainingState:
         corrupt: unreadable images met so far.
 
     Two values are noted beside it, for whoever goes on: `origin`, what the weights come from, and `changes`, in which of that the run was
-    changed on its way, in words.
+    changed on its way, in words. `best_told` is what the task told after the best epoch, as tables.json has it; None of a checkpoint that
+    does not hold it.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class TrainingState:
         self.tally = Tally()
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] | None = None
+        self.best_told: dict[str, Any] | None = None
         self._kept = False
         self._clock = time.perf_counter()
 
@@ -119,18 +123,19 @@ class TrainingState:
             if not math.isfinite(value):
                 raise self._diverged(name, self.step - 1)
 
-    def end_epoch(self, row: dict[str, float], primary: Metric) -> bool:
+    def end_epoch(self, row: dict[str, float], primary: Metric, tables: Tables = MappingProxyType({})) -> bool:
         """Add a finished epoch's row and move on to the next epoch; return whether it is the best so far.
 
         Args:
             row: the row of metrics.csv.
             primary: the metric that decides; the lower loss decides a tie.
+            tables: what the task told beside its metrics.
         """
         self.rows.append(row)
         self.epoch, self.batch, self.tally = self.epoch + 1, 0, Tally()
         if self.best is not None and _rank(row, primary) <= _rank(self.best, primary):
             return False
-        self.best = row
+        self.best, self.best_told = row, {"epoch": self.epoch, "tables": dict(tables)}
         return True
 
     def counts(self) -> Tally:
@@ -143,7 +148,7 @@ class TrainingState:
         counts = self.counts()
         if self._fabric.is_global_zero:
             place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
-            past = {"rows": self.rows, "best": self.best, "corrupt": sorted(self._corrupt.names)}
+            past = {"rows": self.rows, "best": self.best, "best_told": self.best_told, "corrupt": sorted(self._corrupt.names)}
             about = {"origin": self.origin or None, "changes": self.changes}
             write_checkpoint(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | about)
         self._kept = True
@@ -170,6 +175,7 @@ class TrainingState:
         if not self._fabric.is_global_zero:  # the first holds the sums of all
             self.tally = Tally(dict.fromkeys(self.tally.sums, 0.0))
         self.rows, self.best = list(saved["rows"]), saved["best"]
+        self.best_told = saved.get("best_told")
         self.changes = list(saved.get("changes", ()))
         self._kept = True
         self._corrupt.add(saved["corrupt"])

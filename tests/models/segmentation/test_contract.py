@@ -20,6 +20,8 @@ from senet import (
     rename_keys,
     save_weights,
 )
+from senet.deploy.export import export
+from senet.deploy.lengths import AXES
 from senet.models.create import model_from_config
 from senet.models.listing import ModelListing
 from senet.models.segmentation.segmenter import Segmenter
@@ -37,8 +39,11 @@ FORMS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
 }
 """Form -> name, options beside a width of 6, and the sides of a small image, odd and even."""
 
-EXPORTED = ("unet batch", "sd_net", "fc_densenet", "unet3d")
-"""Forms that have every operator between them."""
+EXPORTED = [
+    *[(form, ".pt2") for form in ("unet batch", "unet instance", "sd_net", "fc_densenet", "unet3d batch")],
+    *[(form, ".onnx") for form in ("unet batch", "sd_net", "fc_densenet", "unet3d batch")],
+]
+"""Forms that have every operator between them, and suffixes of files."""
 
 
 def create(form: str, **options: Any) -> Any:
@@ -168,7 +173,8 @@ class TestContract:
         model, images = model.double(), images.double()
         last = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
         want = model(images)
-        model = model.to(memory_format=last) if images.ndim == 4 else model  # torch: "rank 5" of all weights, and sSE has one of rank 4
+        model = model.to(memory_format=last)
+        assert all(weight.is_contiguous(memory_format=last) for weight in model.parameters() if weight.ndim == images.ndim)
         got = model(images.contiguous(memory_format=last))
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
@@ -226,18 +232,17 @@ def test_compiles_without_graph_breaks(form: str) -> None:
         torch.testing.assert_close(torch.compile(model, backend="aot_eager", fullgraph=True)(images), model(images))
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("form", EXPORTED)
-def test_onnx_runtime_agrees(form: str, tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    model = lively(create(form, depth=1)).eval()
-    images = torch.randn(2, 2, *FORMS[form][2])
-    program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    for x in (images, torch.randn(3, *images.shape[1:])):
-        got = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
-        torch.testing.assert_close(torch.from_numpy(got), model(x), rtol=1e-3, atol=1e-4)
+@pytest.mark.parametrize(("form", "suffix"), EXPORTED)
+def test_files_for_other_engines_take_images_of_any_size(form: str, suffix: str, tmp_path: Path) -> None:
+    if suffix == ".onnx":
+        pytest.importorskip("onnxruntime")
+    sides = FORMS[form][2]
+    model = lively(create(form, depth=2)).eval()
+    others = [torch.randn(1, 2, *(side + more for side in sides)) for more in (2, 3, 19)]
+    report = export(model, tmp_path / f"model{suffix}", torch.randn(2, 2, *sides), optimize=suffix == ".pt2", images=others)
+    assert report.free == ("batch", *AXES[len(sides) + 2])
+    assert [check.shape for check in report.checks[-3:]] == [tuple(images.shape) for images in others]
+    assert max(check.error for check in report.checks) < 1e-5
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from process_ends import assert_all_end
 from senet.ops.passes.cpp import build
 from senet.ops.passes.cpp.cache import KEPT, cache_folder, keep_library, sole_builder, whole_library
 
@@ -62,7 +63,7 @@ def test_what_killed_builders_left_is_removed_by_the_next(tmp_path: Path) -> Non
     began = time.monotonic()
     with sole_builder(tmp_path, 60) as place:
         assert list(tmp_path.glob("build-*")) == [place]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # the lock of a builder that lives is waited for twice as long
     assert not list(tmp_path.glob("build-*"))
 
 
@@ -108,10 +109,7 @@ def test_a_compiler_that_hangs_is_ended_with_all_that_it_began(
     with pytest.raises(TimeoutError, match="the compiler has not ended in 0 s"):
         build._compile(tmp_path, build.FLAGS)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert_all_end(pids)
 
 
 @pytest.mark.parametrize("number", build.NO_PLACE)

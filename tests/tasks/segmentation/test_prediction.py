@@ -8,7 +8,7 @@ from PIL import Image
 
 from senet.data.masks import IGNORE, MaskReading, read_mask
 from senet.data.palettes import voc_palette
-from senet.tasks.segmentation.colours import CONFUSED, FALSE, HEAT, MISSED, coloured, heat_map, mask_errors, outlined, tinted
+from senet.tasks.segmentation.colours import CONFUSED, FALSE, MISSED, coloured, mask_errors, outlined, tinted
 from senet.tasks.segmentation.prediction import PredictedMask
 
 MASK = np.zeros((7, 9), np.uint8)
@@ -76,11 +76,3 @@ def test_errors_have_their_colours() -> None:
     assert drawn == [(110,) * 3, (110,) * 3, MISSED, FALSE, CONFUSED, (110,) * 3]
     drawn = [tuple(colour) for colour in np.asarray(mask_errors(image, truth, found, None))[0].tolist()]
     assert drawn[2:5] == [CONFUSED] * 3
-
-
-def test_heat_runs_from_the_first_colour_to_the_last() -> None:
-    drawn = np.asarray(heat_map(Image.new("L", (8, 4), 0), np.array([[0.0, 1.0], [-1.0, 2.0]])))
-    assert drawn.shape == (4, 8, 3)
-    assert np.abs(drawn[0, 0] - 0.75 * np.array(HEAT[0])).max() <= 1
-    assert np.abs(drawn[0, 7] - 0.75 * np.array(HEAT[-1])).max() <= 1
-    assert np.array_equal(drawn[:2], drawn[2:])

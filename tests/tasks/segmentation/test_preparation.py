@@ -48,7 +48,7 @@ PLAN = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(DATA, PLAN, st.integers(1, 40), st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32))
 def test_image_and_mask_move_together(data, plan, size, height, width, seed):
     mask = blobs(height, width, seed)
@@ -67,7 +67,7 @@ def test_image_and_mask_move_together(data, plan, size, height, width, seed):
     assert torch.equal(moved, again[1])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(DATA, PLAN, st.integers(1, 40), st.integers(1, 250), st.booleans(), st.integers(0, 2**32))
 def test_a_mask_shows_the_pixel_that_the_image_is_interpolated_around(data, plan, size, side, across, seed):
     """An image whose values are its rows, or columns, tells where it was looked at; the mask must not be more than half a pixel off."""

@@ -18,6 +18,7 @@ from senet.data.loaders import eval_loader
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, SegmentationRecipe, VolumeRecipe, load_recipe
 from senet.results.run_folder import RunFolder
+from senet.tasks.answers import classes_of
 from senet.tasks.registry import open_task
 from senet.tasks.segmentation.task import Segmentation
 from senet.training import loop
@@ -158,8 +159,16 @@ def test_noise_is_trained_on_as_images_are():
     task, made = open_task(recipe), source(recipe.data)
     batch = task.noise(made, 3)
     assert task.loss(Local()(batch.images), batch.targets)["loss"].isfinite()
-    assert task.image_classes(batch) is None
     assert isinstance(batch, Batch)
+
+
+def test_an_image_holds_its_pixels_of_each_class():
+    task = Segmentation(SegmentationRecipe())
+    masks = [torch.tensor([[0, 3, 3], [255, 0, 0]], dtype=torch.uint8), torch.tensor([[1, 255]], dtype=torch.uint8)]
+    images = [torch.zeros(3, *mask.shape) for mask in masks]
+    assert classes_of(task, Batch(images, masks, [])).tolist() == [[3, 0, 0, 2], [0, 1, 0, 0]]
+    ignored = torch.full((2, 4, 5, 6), 255, dtype=torch.uint8)
+    assert task.image_classes(Batch(torch.zeros(2, 1, 4, 5, 6), ignored, [])).shape == (2, 0)
 
 
 def test_a_network_without_a_map_is_refused():

@@ -118,5 +118,5 @@ def _masks(files: Sequence[Listing], chosen: np.ndarray, unsaid: int, max_pixels
         raise UsageError(f"{listing.path}: the folder {folder.name} of its PNG files is not beside it")
     if missing := [name for name in names if not (folder / name).is_file()]:
         raise UsageError(f"{folder}: {len(missing)} of {len(names)} masks that {listing.path.name} lists are missing: {few(missing)}")
-    state = file_states(listing.path.parent, np.array([listing.path.name.encode()]))
+    state = file_states(listing.path.parent, np.array([os.fsencode(listing.path.name)]))
     return SegmentMasks(folder, names, Entries(segments), unsaid, max_pixels, state)

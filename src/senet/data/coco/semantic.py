@@ -4,6 +4,7 @@ Where annotations overlap, the smaller one is on top: areas (stuff) are drawn fi
 the larger before the smaller, equal ones in the order of the file. Pixels of no annotation are the first class, "background".
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,6 +103,7 @@ def _masks(files: Sequence[Listing], chosen: np.ndarray, unsaid: int, max_pixels
                 annotations[here[image]].append([category, layer, entry.get("segmentation")])
         if stray:
             raise UsageError(f"{listing.path}: {len(stray)} annotations are of no image or category that the file lists: {few(stray)}")
-    state = "".join(file_states(listing.path.parent, np.array([listing.path.name.encode()])) for listing in files) + repr(chosen.tolist())
+    states = "".join(file_states(listing.path.parent, np.array([os.fsencode(listing.path.name)])) for listing in files)
+    state = states + repr(chosen.tolist())
     sizes = np.array([(image["width"], image["height"]) for image in images], np.int64)
     return DrawnMasks(list(places), sizes, Entries(annotations), unsaid, max_pixels, state)

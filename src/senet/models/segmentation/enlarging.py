@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -58,6 +59,9 @@ class UpConvolution(nn.Module):
 
 def crop(x: Tensor, size: Sequence[int]) -> Tensor:
     """Return the first `size` positions of a map (N, C, ...): of an odd side, the one after the last is dropped."""
+    if torch.compiler.is_exporting():  # a view's strides would hold programs for any size to those where it is cut, or is not
+        sides = zip(reversed(x.shape[2:]), reversed(size), strict=True)
+        return F.pad(x, [part for side, kept in sides for part in (0, kept - side)])
     for axis, side in enumerate(size, start=2):
         x = x.narrow(axis, 0, side)
     return x

@@ -14,9 +14,6 @@ MISSED, FALSE, CONFUSED = (33, 102, 172), (230, 97, 1), (200, 60, 160)
 ERRORS = {"missed: under-segmented": MISSED, "false: over-segmented": FALSE, "another class": CONFUSED}
 """What an error is -> its colour."""
 
-HEAT = ((38, 34, 98), (46, 108, 164), (53, 183, 121), (253, 231, 37))
-"""Colours of gates from 0 to 1, dark to light, so that they read in print too."""
-
 
 def coloured(mask: np.ndarray, palette: Palette) -> Image.Image:
     """Return a mask (H, W) uint8 as an image of indices, mode P, with a colour for each class; ignored pixels are white."""
@@ -63,16 +60,6 @@ def mask_errors(image: Image.Image, truth: np.ndarray, found: np.ndarray, backgr
     for error, colour in ((missed, MISSED), (false, FALSE), (wrong & ~missed & ~false, CONFUSED)):
         pixels[error] = colour
     return Image.fromarray(pixels)
-
-
-def heat_map(image: Image.Image, gate: np.ndarray) -> Image.Image:
-    """Return gates (h, w) of 0 to 1 in colours, as large as an image and with it showing through."""
-    stops = np.array(HEAT, np.float32)
-    places = np.clip(gate, 0, 1) * (len(stops) - 1)
-    below = np.minimum(places.astype(np.int64), len(stops) - 2)
-    colours = stops[below] + (stops[below + 1] - stops[below]) * (places - below)[..., None]
-    map_ = Image.fromarray(np.rint(colours).astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
-    return Image.blend(image.convert("L").convert("RGB"), map_, 0.75)
 
 
 def _table(palette: Palette) -> tuple[np.ndarray, np.ndarray]:

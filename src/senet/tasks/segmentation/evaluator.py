@@ -58,7 +58,7 @@ class MaskScores:
 
     def __init__(self, classes: Sequence[str], plan: SegmentationRecipe, device: torch.device, groups: ImageGroups | None = None) -> None:
         self._classes, self._plan, self._groups = tuple(classes), plan, groups
-        self._judged = [index for index, name in enumerate(classes) if name.lower() != BACKGROUND]
+        self._judged = judged_classes(classes)
         self._bounds = largest_pixels(plan.region_sizes)
         count = len(self._classes)
         self._sums = {
@@ -79,7 +79,7 @@ class MaskScores:
             pixels = confusion(truth, likely, len(self._classes))
             self._sums["pixels"] += pixels
             if self._groups is not None:
-                self._sums["volumes"][self._groups.numbers[batch.indices[place]]] += np.stack(_overlaps(pixels))
+                self._sums["volumes"][self._groups.numbers[batch.indices[place]]] += np.stack(overlaps(pixels))
             labels = mask.to(torch.int64).clamp(max=len(self._classes) - 1)
             found = logs.gather(0, labels[None])[0].cpu().numpy()
             self._sums["loss"] -= found[truth != IGNORE].sum(dtype=np.float64)
@@ -90,7 +90,7 @@ class MaskScores:
         self._pooled.update(**self._sums)  # once: what is sent to a device is waited for
         self._sums = {name: np.zeros_like(array) for name, array in self._sums.items()}
         self._all = sums = self._pooled.compute()
-        hits, truth, predicted = (values[self._judged] for values in _overlaps(sums["pixels"]))
+        hits, truth, predicted = (values[self._judged] for values in overlaps(sums["pixels"]))
         counted = sums["pixels"].sum()
         of_volumes = {} if self._groups is None else {VOLUME_DICE.name: mean_volume_dice(sums["volumes"], self._judged)}
         return {
@@ -111,7 +111,7 @@ class MaskScores:
         if self._all is None:
             self.compute()
         sums = self._all or {}
-        hits, truth, predicted = _overlaps(sums["pixels"])
+        hits, truth, predicted = overlaps(sums["pixels"])
         columns = {
             "dice": dice_of(hits, truth, predicted),
             "iou": iou_of(hits, truth, predicted),
@@ -136,7 +136,12 @@ class MaskScores:
                 self._sums["regions"] += count_regions(own, found, self._bounds)
 
 
-def _overlaps(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def judged_classes(classes: Sequence[str]) -> list[int]:
+    """Return the indices of the classes that have a part in means: all but background."""
+    return [index for index, name in enumerate(classes) if name.lower() != BACKGROUND]
+
+
+def overlaps(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return of each class the pixels that are found rightly, that there are, and that are predicted."""
     return np.diag(pixels), pixels.sum(1), pixels.sum(0)
 

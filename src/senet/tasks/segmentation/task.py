@@ -1,6 +1,6 @@
 """Segmentation: the class of every pixel, judged by the overlap of each class with the truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.data.batch import Batch
-from senet.data.masks import Palette
+from senet.data.masks import IGNORE, Palette
 from senet.data.recognised import LOOKS, has_classes, recognised
 from senet.data.source import SOURCES, DataSource, open_data
 from senet.data.volumes.grid import VoxelGrid
@@ -22,12 +22,14 @@ from senet.results.metric import Metric
 from senet.tasks.image_task import network_outputs, noise_images
 from senet.tasks.segmentation.class_weights import class_weights
 from senet.tasks.segmentation.evaluator import MaskScores
+from senet.tasks.segmentation.image_case import image_dice, mask_pictures
 from senet.tasks.segmentation.losses import MaskLoss, loss_parts
 from senet.tasks.segmentation.prediction import PredictedMask
 from senet.tasks.segmentation.preparation import MaskPreparation
 from senet.tasks.segmentation.volume_prediction import PredictedVolume
 from senet.tasks.segmentation.volumes import VOLUME_DICE, ImageGroups
 from senet.tasks.segmentation.windows import Windows, mirrored_mean
+from senet.tasks.task import ImagePictures
 
 VOLUMES = "volumes"
 """Source of images that are cut out of volumes."""
@@ -106,9 +108,10 @@ class Segmentation(MaskPreparation):
         """Count nothing beside the loss."""
         return {}
 
-    def image_classes(self, batch: Batch) -> Tensor | None:
-        """Return None: an image has many classes."""
-        return None
+    def image_classes(self, batch: Batch) -> Tensor:
+        """Return the pixels of each class in each image, (N, K) int64, K to the last class that is there; ignored pixels are none."""
+        pixels = torch.stack([mask.flatten().to("cpu", torch.int64).bincount(minlength=IGNORE + 1)[:IGNORE] for mask in batch.targets])
+        return pixels[:, : max(pixels.any(0).nonzero().flatten().tolist(), default=-1) + 1]
 
     def average(self, models: Sequence[nn.Module], images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Return the logarithm of the mean probabilities over networks, and windows and mirror images if the recipe says so: float32.
@@ -141,6 +144,30 @@ class Segmentation(MaskPreparation):
             raise UsageError(f"the weights name {len(classes)} classes, but the network has {count} outputs: their names are wrong")
         mask = outputs[0].argmax(0).to(torch.uint8).cpu().numpy()
         return PredictedMask(mask, tuple(classes) if classes else tuple(map(str, range(count))), self._palette[:count])
+
+    def image_scores(self, outputs: Iterable[Tensor], batch: Batch, classes: Sequence[str]) -> list[float]:
+        """Return the Dice of each image by itself in percent, mean over its classes but background; NaN where none is there or predicted.
+
+        Args:
+            outputs: log-probabilities, (N, K, H, W) or (K, H, W) of each image.
+            batch: the images and their masks.
+            classes: names of the K classes.
+        """
+        return [image_dice(logs, mask, classes) for logs, mask in zip(outputs, batch.targets, strict=True)]
+
+    def pictures(
+        self, image: Any, batch: Batch, predictions: Sequence[PredictedMask], classes: Sequence[str], *, side: int
+    ) -> ImagePictures:
+        """Return the image, its mask, and of each network what it predicts and where that is wrong.
+
+        Args:
+            image: what the source reads.
+            batch: the image and its mask.
+            predictions: of each network.
+            classes: names of the classes.
+            side: pixels of the longest side that pictures have at most.
+        """
+        return mask_pictures(image, batch.targets[0].cpu().numpy(), predictions, classes, side)
 
     def join_volume(self, parts: Sequence[PredictedMask], source: VolumeHeader, grid: VoxelGrid, shown: int) -> PredictedVolume:
         """Return what is predicted of a volume, on the grid of its file.

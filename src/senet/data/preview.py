@@ -1,0 +1,33 @@
+"""Images as pictures for people: whatever a set of images reads, in RGB and no larger than asked."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def preview(image: Any, side: int | None = None) -> Image.Image:
+    """Return what `ImageSet.read` gives as a picture in RGB.
+
+    Args:
+        image: an image, or a float32 array (H, W, C), of which the channel in the middle is shown (of neighbouring slices, the slice
+            itself), its lowest value black and its highest white.
+        side: pixels of the longest side that a larger picture is reduced to; None = it keeps its size.
+    """
+    picture = image.convert("RGB") if isinstance(image, Image.Image) else grey_picture(image[..., image.shape[-1] // 2])
+    return picture if side is None else reduced(picture, side)
+
+
+def grey_picture(values: np.ndarray) -> Image.Image:
+    """Return values (H, W) in RGB, the lowest black and the highest white."""
+    low, high = float(values.min()), float(values.max())
+    return Image.fromarray(np.round((values - low) * (255 / ((high - low) or 1))).astype(np.uint8)).convert("RGB")
+
+
+def reduced(picture: Image.Image, side: int) -> Image.Image:
+    """Return a picture whose longest side has at most so many pixels, its shape kept; one that is small enough is returned as it is."""
+    longest = max(picture.size)
+    if longest <= side:
+        return picture
+    width, height = (max(1, round(length * side / longest)) for length in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)

@@ -1,0 +1,99 @@
+"""A task's pictures of single images, checked where they are used: a user's task may return anything."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from senet.data.batch import Batch
+from senet.errors import UsageError
+from senet.measuring.numbers import plural
+from senet.results.cases import LEGEND
+from senet.tasks.answers import described, kind_of, wrong_answer
+from senet.tasks.task import ImagePictures, Pictured, Prediction, Task
+from senet.text import printable
+
+
+def pictured(task: Task) -> Pictured | None:
+    """Return a task as one that shows single images; None if it does not.
+
+    Raises:
+        UsageError: if it has one of the two methods without the other.
+    """
+    has = {name: callable(getattr(task, name, None)) for name in ("image_scores", "pictures")}
+    given, lacking = ([name for name, there in has.items() if there is wanted] for wanted in (True, False))
+    if given and lacking:
+        raise UsageError(f"{type(task).__name__} has {given[0]} and no {lacking[0]}: single images are shown by a task with both")
+    return cast(Pictured, task) if given else None
+
+
+def scores_of(task: Pictured, outputs: Any, batch: Batch, classes: Sequence[str]) -> dict[int, float]:
+    """Return a task's score of each image of a batch, by the image's index in its set.
+
+    Raises:
+        UsageError: unless they are one number an image, and the batch says which images it holds.
+    """
+    count = len(batch.images)
+    if len(batch.indices) != count:
+        wanted = "a Batch with the indices of its images, see senet.data.batch.indices_of"
+        raise wrong_answer(task, "collate", wanted, f"{len(batch.indices) or 'none'} of {count}")
+    answer: Any = task.image_scores(outputs, batch, classes)
+    scores = answer.tolist() if isinstance(answer, Tensor | np.ndarray) else answer
+    if not _is_list(scores) or len(scores) != count or not all(isinstance(value, Real) for value in scores):
+        raise wrong_answer(task, "image_scores", f"{plural(count, 'number')}, one an image", _listed(answer))
+    return dict(zip(batch.indices, map(float, scores), strict=True))
+
+
+def pictures_of(
+    task: Pictured, image: Any, batch: Batch, predictions: Sequence[Prediction], classes: Sequence[str], *, side: int
+) -> ImagePictures:
+    """Return a task's pictures of one image.
+
+    Raises:
+        UsageError: unless they are `ImagePictures` of pictures by name, with those of each network and a legend of colours.
+    """
+    answer: Any = task.pictures(image, batch, predictions, classes, side=side)
+    wanted = f"ImagePictures with pictures by name, those of {plural(len(predictions), 'network')}, and a legend of colours"
+    if not isinstance(answer, ImagePictures):
+        raise wrong_answer(task, "pictures", wanted, described(answer))
+    found = {
+        "shared": "no picture" if answer.shared == {} else _wrong_pictures(answer.shared),
+        "networks": _wrong_networks(answer.networks, len(predictions)),
+        "legend": "" if _is_legend(answer.legend) else repr(answer.legend),
+        "note": "" if isinstance(answer.note, str) else kind_of(answer.note),
+    }
+    if wrong := next((f"{field}: {what}" for field, what in found.items() if what), None):
+        raise wrong_answer(task, "pictures", wanted, printable(wrong))
+    return answer
+
+
+def _wrong_pictures(answer: Any) -> str:
+    """Return what is given instead of pictures by name; nothing if they are."""
+    named = isinstance(answer, Mapping) and all(isinstance(name, str) and isinstance(one, Image.Image) for name, one in answer.items())
+    return "" if named else described(answer)
+
+
+def _wrong_networks(answer: Any, count: int) -> str:
+    """Return what is given instead of the pictures of so many networks; nothing if they are."""
+    if not _is_list(answer) or len(answer) != count:
+        return _listed(answer)
+    return next(filter(None, map(_wrong_pictures, answer)), "")
+
+
+def _is_legend(answer: Any) -> bool:
+    try:
+        LEGEND.check(answer, "legend")
+    except UsageError:
+        return False
+    return True
+
+
+def _is_list(answer: Any) -> bool:
+    return isinstance(answer, Sequence) and not isinstance(answer, str)
+
+
+def _listed(answer: Any) -> str:
+    return f"{len(answer)} of {', '.join(dict.fromkeys(map(kind_of, answer))) or 'nothing'}" if _is_list(answer) else kind_of(answer)

@@ -1,0 +1,44 @@
+import pytest
+import torch
+from torch import nn
+
+from senet import BlockSpec, create_model, insert, record_excitations
+from senet.analysis.block_places import block_places
+from senet.analysis.record import gate_paths
+
+
+def names(model: nn.Module, *, side: int = 32) -> list[str]:
+    return [block.name for block in record_excitations(model, [(torch.randn(1, 3, side, side), torch.tensor([0]))]).blocks]
+
+
+@pytest.mark.parametrize("name", ["unet", "sd_net", "fc_densenet"])
+def test_an_inserted_block_is_named_as_that_of_the_zoo(name: str) -> None:
+    inserted = create_model(name, width=8)
+    plan = insert(inserted, BlockSpec("scse", reduction=2), at=r"(en|de)coder\d+", example_input=torch.randn(1, 3, 32, 32))
+    expected = ["SE_1_1", "SE_2_1", "SE_3_1", "SE_4_1", "SE_6_1", "SE_7_1", "SE_8_1", "SE_9_1"]
+    assert names(inserted) == names(create_model(f"scse_{name}", width=8)) == expected
+    assert [f"SE_{site.stage}_1" for site in plan] == expected
+
+
+def test_blocks_of_one_unit_have_names_of_their_own() -> None:
+    model = create_model("unet", width=4)
+    insert(model, "se", at=r"encoder[12]\.layers\.[13]", example_input=torch.randn(1, 3, 32, 32))
+    assert names(model) == ["SE_1_1", "SE_1_1_2", "SE_2_1", "SE_2_1_2"]
+
+
+def test_encoder_and_decoder_are_numbered_on() -> None:
+    model = create_model("unet", encoder="scse_cifar_resnet20")
+    assert names(model) == [f"SE_{stage}_{unit}" for stage in (1, 2, 3) for unit in (1, 2, 3)]
+    model = create_model("scse_unet", encoder="cifar_resnet20")
+    assert names(model) == ["SE_4_1", "SE_5_1"]
+
+
+def test_without_numbers_a_change_of_width_begins_a_stage() -> None:
+    model = nn.Sequential(*[nn.Sequential(create_model("se_cifar_resnet20").layer1[0].se) for _ in range(3)])
+    paths = gate_paths(model)
+    found = block_places(model, paths, [4, 4, 8])
+    assert [(one.name, one.path, one.stage, one.ends_stage) for one in found] == [
+        ("0.0", "0.0", 1, False),
+        ("1.0", "1.0", 1, True),
+        ("2.0", "2.0", 2, True),
+    ]
