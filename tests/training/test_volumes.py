@@ -1,6 +1,11 @@
 """Networks train on NIfTI volumes, as slices and as patches, and what they predict of a volume lies where the volume does."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
@@ -9,13 +14,17 @@ import pytest
 
 import senet
 from data.volumes.made_volumes import SHAPE, write_case
+from made_runs import assert_same_run
 from senet.cli.main import main
 from senet.recipe import load_recipe
 from senet.results.run_folder import RunFolder
 from senet.spec import InputSpec
+from senet.training import loop
 from senet.training.evaluate import evaluate
+from senet.training.interruption import Interrupted
 from senet.training.loop import train
 from senet.training.predict import predict
+from senet.training.step import train_step
 
 SMALL = {"data.num_classes": None, "data.image_size": 32, "data.workers": 0, "model.options.width": 4, "model.options.kernel": 3}
 SHORT = {"training.epochs": 1, "data.volumes.spacing": None, "data.volumes.val": ["case1", "case2"]}
@@ -55,6 +64,51 @@ def test_a_recipe_trains_and_its_predictions_are_what_was_judged(changes: dict, 
         assert [told["dice 1"], told["dice 2"]] == pytest.approx(by_class, abs=1e-9)
         means.append(np.mean(by_class))
     assert found.metrics["volume_dice"] == pytest.approx(np.mean(means), abs=1e-9)
+
+
+MOVED = {
+    "data.rotation": 20,
+    "segmentation.zoom": [0.8, 1.25],
+    "segmentation.elastic": 1,
+    "segmentation.elastic_grid": 4,
+    "data.flip": True,
+}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_on_moved_patches_is_the_same(workers: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {**SMALL, **SHORT, **PATCHES, **MOVED, "data.batch_size": 1, "data.workers": workers, "training.epochs": 2}
+    recipe = load_recipe("malc", {"data.root": str(folder), **changes})
+
+    def interrupted(job, *args):
+        if job.state.step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return train_step(job, *args)
+
+    train(recipe, folder=tmp_path / "whole", progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", interrupted)
+        with pytest.raises(Interrupted):
+            train(recipe, folder=tmp_path / "run", progress=False)
+    shutil.rmtree(tmp_path / "cache")  # prepared anew, the volumes are what they were
+    train(resume=tmp_path / "run", progress=False)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, PATCHES | MOVED], ids=["slices", "patches"])
+def test_two_processes_judge_volumes_as_one(changes: dict, folder: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("malc", {"data.root": str(folder), **SMALL, **SHORT, **changes, "data.volumes.val": ["case1", "case2", "case3"]})
+    (tmp_path / "volumes.yaml").write_text(recipe.to_yaml())
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "senet.cli.main", "train"]
+    words, environment = ["volumes.yaml", "--folder", "two"], {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launcher, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    (row,) = RunFolder(tmp_path / "two").metrics()
+    found = evaluate(tmp_path / "two", recipe.data)
+    for name in ("dice", "iou", "global_dice", "volume_dice"):  # sums of whole voxels, whoever saw which slice
+        assert row[f"val_{name}"] == pytest.approx(found.metrics[name], abs=1e-6), name  # rows are rounded
+    assert row["val_loss"] == pytest.approx(found.metrics["loss"], rel=1e-5)
 
 
 def test_predictions_of_resampled_volumes_are_written_on_the_grid_of_their_files(folder: Path, tmp_path: Path, capsys) -> None:

@@ -36,7 +36,7 @@ def kept_arrays(name: str, like: Mapping[str, str], compute: Callable[[], Arrays
         compute: returns the arrays.
     """
     path = arrays_folder() / f"{name}.npz"
-    with _locked(path.with_suffix(".lock")) as may_write:
+    with locked(path.with_suffix(".lock")) as may_write:
         if (found := _read(path, like)) is not None:
             return found
         arrays = compute()
@@ -46,7 +46,7 @@ def kept_arrays(name: str, like: Mapping[str, str], compute: Callable[[], Arrays
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
+def locked(path: Path) -> Iterator[bool]:
     """Hold a lock; yield whether there is a place to write to. Where nothing can be locked nothing is kept."""
     lock = FileLock(path)
     try:

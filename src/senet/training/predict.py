@@ -91,22 +91,21 @@ def predict(
     files = files.planned(listed)
     networks = [member.model for member in members]
 
-    def predict_array(image: Any) -> Prediction:
+    def outputs_of(image: Any) -> Any:
         views, _ = transform(image, None)
         with evaluating(nn.ModuleList(networks)), torch.inference_mode():
-            outputs = task.average(networks, views[None].to(device))
-        return prediction_of(task, outputs, members[0].classes, top_k=top_k)
+            return task.average(networks, views[None].to(device))
 
     def predict_one(image: str | Path) -> ImagePrediction:
         try:
             if volumes is not None and is_volume(image):
-                prediction, opened = volumes.predict(image, predict_array)
+                prediction, opened = volumes.predict(image, outputs_of, members[0].classes)
                 return ImagePrediction(str(image), prediction, files=files.write(image, prediction, opened))
             opened = read_image(image, reading)
         except UnreadableImageError as error:
             return ImagePrediction(str(image), error=str(error))
         try:
-            prediction = predict_array(opened)
+            prediction = prediction_of(task, outputs_of(opened), members[0].classes, top_k=top_k)
         except UnreadableImageError as error:  # which does not know the file
             return ImagePrediction(str(image), error=f"{image}: {error}")
         return ImagePrediction(str(image), prediction, files=files.write(image, prediction, opened))

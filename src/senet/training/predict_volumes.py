@@ -21,8 +21,8 @@ from senet.spec import InputSpec
 from senet.tasks.task import Prediction, Task
 from senet.text import printable
 
-PredictArray = Callable[[np.ndarray], Prediction]
-"""(H, W, C) or (D, H, W, C) float32 -> what is predicted of it."""
+Outputs = Callable[[np.ndarray], Any]
+"""(H, W, C) or (D, H, W, C) float32 -> what the task's `average` gives for it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class VolumePredictor:
     """Prediction of volumes in the manner in which networks were trained on volumes.
 
     Args:
-        task: what they predict; it has a method `join_volume`, see `senet.tasks.segmentation.task.Segmentation`.
+        task: what they predict; it has a method `predict_volume`, see `senet.tasks.segmentation.task.Segmentation`.
         reading: how volumes are read.
         channels: files of a volume.
     """
@@ -43,7 +43,7 @@ class VolumePredictor:
     def of(cls, task: Task, recipe: Mapping[str, Any] | None, spec: InputSpec) -> "VolumePredictor | None":
         """Return the predictor of networks by the recipe that trained them; None if that was not on volumes, or the task has no form."""
         data = (recipe or {}).get("data", {})
-        if data.get("name") != "volumes" or not hasattr(task, "join_volume"):
+        if data.get("name") != "volumes" or not hasattr(task, "predict_volume"):
             return None
         read = build_recipe({"data": {name: data[name] for name in ("range", "volumes") if name in data}}, where="the weights' recipe").data
         return cls(task, VolumeReading.of(read), spec.channels // read.volumes.slices)
@@ -62,12 +62,13 @@ class VolumePredictor:
             raise UsageError(f"{folder}: there are no volumes in this folder, NAME{ending}.nii.gz")
         return paths
 
-    def predict(self, path: str | Path, predict: PredictArray) -> tuple[Prediction, Image.Image]:
+    def predict(self, path: str | Path, outputs_of: Outputs, classes: Sequence[str] | None) -> tuple[Prediction, Image.Image]:
         """Return what is predicted of a volume, and the slice in its middle as an image in RGB.
 
         Args:
             path: of the volume; of several channels, of the first one, NAME_0000.nii.gz, beside which the others lie.
-            predict: what the networks say of a slice or of a whole volume.
+            outputs_of: what the networks say of a slice or of a whole volume.
+            classes: names of the classes; None where there are none.
 
         Raises:
             UnreadableImageError: if a file is missing or damaged.
@@ -78,12 +79,11 @@ class VolumePredictor:
             raise UnreadableImageError(f"{printable(Path(path).parent, None)}: {error}") from error
         image, plan = self.reading.image(case), self.reading.recipe
         if plan.patch is None:
-            parts = [predict(neighbouring_slices(image, place, plan.slices)) for place in range(len(image))]
+            outputs = (outputs_of(neighbouring_slices(image, place, plan.slices)) for place in range(len(image)))
         else:
-            parts = [predict(image)]
-        middle = len(image) // 2
-        joined = getattr(self.task, "join_volume")(parts, case.channels[0], self.reading.grid(case), middle)  # noqa: B009 - not all have it
-        return joined, grey_picture(image[middle, :, :, 0])
+            outputs = map(outputs_of, [image])
+        middle, predict = len(image) // 2, getattr(self.task, "predict_volume")  # noqa: B009 - not all have it
+        return predict(outputs, classes, case.channels[0], self.reading.grid(case), middle), grey_picture(image[middle, :, :, 0])
 
     def _files(self, path: Path) -> Sequence[Path]:
         if self.channels == 1:

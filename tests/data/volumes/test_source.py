@@ -10,6 +10,7 @@ import pytest
 
 from data.volumes.made_volumes import SHAPE, ball, turned_affine, write_case, write_volume
 from senet.data.fingerprint import fingerprint
+from senet.data.kept import arrays_folder
 from senet.data.mask_statistics import mask_statistics
 from senet.data.masks import IGNORE
 from senet.data.recognised import recognised
@@ -198,7 +199,8 @@ def test_a_network_of_three_dimensions_gets_whole_volumes(folder: Path) -> None:
     assert np.array_equal(source.val.read(0)[5], slices.val.read(5))
 
 
-def test_what_is_kept_is_bounded_and_not_sent_to_other_processes(folder: Path) -> None:
+def test_what_is_kept_in_memory_is_bounded_and_not_sent_to_other_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENET_CACHE_GB", "0")
     source = opened(folder)
     source.train.volumes.room = 0
     read = [source.train.read(index) for index in (0, 40, 0)]
@@ -211,6 +213,60 @@ def test_what_is_kept_is_bounded_and_not_sent_to_other_processes(folder: Path) -
     sent = pickle.loads(pickle.dumps(roomy.train))
     assert len(sent.volumes._kept) == 0
     assert np.array_equal(sent.read(40), read[1])
+
+
+PREPARED = {"spacing": (1.5, 1.5, 1.5), "intensity": "percentiles"}
+
+
+def all_values(source: DataSource) -> list[np.ndarray]:
+    return [
+        values for part in (source.train, source.val) for index in range(len(part)) for values in (part.read(index), part.targets[index])
+    ]
+
+
+def test_prepared_volumes_are_kept_on_disk_and_are_what_they_were(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENET_CACHE_GB", "0")
+    wanted = all_values(opened(folder, **PREPARED))
+    assert not (arrays_folder() / "volumes").exists()
+    monkeypatch.delenv("SENET_CACHE_GB")
+    first = opened(folder, **PREPARED)
+    found = all_values(first)
+    for name in ("read_values", "read_labels"):
+        monkeypatch.setattr(f"senet.data.volumes.reading.{name}", lambda header: pytest.fail("prepared again"))
+    again = all_values(opened(folder, **PREPARED))
+    assert len(wanted) == len(found) == len(again)
+    assert all(np.array_equal(one, two) and np.array_equal(one, three) for one, two, three in zip(wanted, found, again, strict=True))
+    assert not first.train.volumes._kept, "what is mapped takes no memory of its own"
+    assert sorted(path.suffix for path in (arrays_folder() / "volumes").iterdir()) == [".npy"] * 10
+    assert (arrays_folder() / "volumes").stat().st_mode & 0o077 == 0, "scans are the user's alone"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "volumes"),
+    [
+        (DataRecipe(), {"plane": "coronal"}),
+        (DataRecipe(), {"spacing": (2.0, 1.5, 1.5)}),
+        (DataRecipe(), {"percentiles": (2.0, 98.0)}),
+        (DataRecipe(), {"intensity": "zscore"}),
+        (DataRecipe(range=(0.0, 900.0)), {"intensity": "window"}),
+        (DataRecipe(label_map={0: 1, 1: 0, 2: 0}), {}),
+        (DataRecipe(ignore_index=2), {}),
+    ],
+)
+def test_another_recipe_has_volumes_of_its_own(recipe: DataRecipe, volumes: dict, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    all_values(opened(folder, **PREPARED))
+    found = all_values(opened(folder, recipe, **PREPARED | volumes))
+    monkeypatch.setenv("SENET_CACHE_GB", "0")
+    wanted = all_values(opened(folder, recipe, **PREPARED | volumes))
+    assert all(np.array_equal(one, two) for one, two in zip(found, wanted, strict=True))
+
+
+def test_another_file_is_prepared_anew(folder: Path) -> None:
+    before = opened(folder, intensity="none").val.read(3)
+    path = opened(folder).val.volumes.cases[0].channels[0].path
+    write_volume(path, np.full(SHAPE, 7, np.int16), turned_affine())
+    assert (opened(folder, intensity="none").val.read(3) == 7).all()
+    assert not (before == 7).all()
 
 
 def test_labels_are_looked_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_a_turned_and_enlarged_crop_is_torchvisions(angle, scale, mirrored):
 
 def test_an_elastic_crop_is_torchvisions():
     image, mask = image_and_mask()
-    shift = elastic_shift(SIDE, 3.0, 8, np.random.default_rng(1))
+    shift = elastic_shift((SIDE, SIDE), 3.0, 8, np.random.default_rng(1))
     points = Window(0, 0, SIDE, SIDE).points(SIDE) + shift
     displacement = torch.from_numpy(np.stack([shift[1], shift[0]], -1)[None] * 2 / SIDE).float()  # columns first, from -1 to 1
     inner = (points > 1).all(0) & (points < SIDE - 1).all(0)

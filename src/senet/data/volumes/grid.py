@@ -1,5 +1,6 @@
 """Where the voxels of a volume lie: from the axes and spacing of its file to those of a plane, and back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,8 +56,7 @@ class VoxelGrid:
         """Slices, rows and columns: those whose spacing is nearest to what was asked for, over the same millimetres."""
         if self.spacing is None:
             return self.oriented
-        wanted = [self.spacing["RASLPI".index(towards) % 3] for towards in PLANES[self.plane]]
-        lengths = zip(self.oriented, self.stored_spacing, wanted, strict=True)
+        lengths = zip(self.oriented, self.stored_spacing, spacing_in(self.plane, self.spacing), strict=True)
         first, second, third = (max(1, round(count * have / want)) for count, have, want in lengths)
         return first, second, third
 
@@ -90,6 +90,12 @@ def _codes(plane: str) -> np.ndarray:
     return import_nibabel().orientations.axcodes2ornt(PLANES[plane])
 
 
+def spacing_in(plane: str, spacing: Sequence[float]) -> tuple[float, float, float]:
+    """Return the millimetres between slices, rows and columns of a plane for those left to right, back to front and feet to head."""
+    first, second, third = (spacing["RASLPI".index(towards) % 3] for towards in PLANES[plane])
+    return first, second, third
+
+
 def lies_apart(one: VolumeHeader, other: VolumeHeader) -> str | None:
     """Return in words how the grid of a volume differs from that of another; None if voxel lies on voxel."""
     if one.shape != other.shape:
@@ -109,7 +115,7 @@ def resample_linear(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """
     for axis, length in enumerate(shape):
         if values.shape[axis] != length:
-            below, above, share = _neighbours(values.shape[axis], length)
+            below, above, share = neighbours(values.shape[axis], length)
             weight = share.astype(values.dtype).reshape(-1, *[1] * (values.ndim - axis - 1))
             low = values.take(below, axis)
             values = low + weight * (values.take(above, axis) - low)
@@ -129,7 +135,8 @@ def _places(old: int, new: int) -> np.ndarray:
     return (np.arange(new) + 0.5) * (old / new) - 0.5
 
 
-def _neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return between which two of the old centres each new one lies, and the share of the upper one: (new,) each."""
     places = _places(old, new).clip(0, old - 1)
     below = np.floor(places).astype(np.int64)
     return below, np.minimum(below + 1, old - 1), places - below

@@ -9,6 +9,7 @@ import numpy as np
 from rich.progress import Progress
 
 from senet.data.kept import Arrays, kept_arrays
+from senet.data.masks import distinct
 from senet.data.volumes.cases import Case
 from senet.data.volumes.grid import VoxelGrid
 from senet.data.volumes.nifti import read_labels
@@ -107,8 +108,11 @@ def _scanned(cases: Iterable[Case], recipe: VolumeRecipe) -> Arrays:
 
 
 def _counts(labels: np.ndarray) -> dict[int, np.ndarray]:
-    """Return value -> how many voxels of each slice (S, H, W) have it."""
-    values, places = np.unique(labels, return_inverse=True)
-    places = places.reshape(len(labels), -1) + len(values) * np.arange(len(labels))[:, None]
-    counts = np.bincount(places.ravel(), minlength=len(labels) * len(values)).reshape(len(labels), -1)
-    return dict(zip(values.tolist(), counts.T, strict=True))
+    """Return value -> how many voxels of each slice (S, H, W) have it; of an image, with too many values, of the first ones alone."""
+    found: dict[int, np.ndarray] = {}
+    for place, part in enumerate(labels):  # one by one: the indices of a whole volume would take eight times its memory
+        for value, count in zip(*(numbers.tolist() for numbers in distinct(part)), strict=True):
+            found.setdefault(value, np.zeros(len(labels), np.int64))[place] = count
+        if len(found) > MOST_LABEL_VALUES:
+            break
+    return found

@@ -1,12 +1,14 @@
-"""Volumes as a network sees them, each prepared when it is asked for and kept while there is room."""
+"""Volumes as a network sees them, each prepared once and kept on disk, or in memory while there is room."""
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from senet.data.mapped import ArrayForm, mapped_array
 from senet.data.masks import MaskReading, mask_of
 from senet.data.source import UnreadableImageError
 from senet.data.volumes.cases import Case
@@ -15,6 +17,9 @@ from senet.data.volumes.intensity import normalise_volume
 from senet.data.volumes.nifti import VolumeHeader, read_labels, read_values
 from senet.recipe import DataRecipe, VolumeRecipe
 from senet.text import printable
+
+PREPARATION = 1
+"""Counts up when a file's values become others than they did, so that arrays that were kept are prepared anew."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,32 @@ class VolumeReading:
         labels = self.grid(case).labels(_read(read_labels, case.labels))
         return mask_of(labels, self.masks, printable(case.labels.path.name))
 
+    def image_form(self, case: Case) -> ArrayForm:
+        """Return what the image of a case is kept under."""
+        recipe, grid = self.recipe, self.grid(case)
+        facts = (_states(case.channels), recipe.intensity, recipe.percentiles, self.window)
+        return self._form(grid, facts, np.dtype(np.float32), (*grid.shape, len(case.channels)))
+
+    def mask_form(self, case: Case) -> ArrayForm:
+        """Return what the mask of a case is kept under."""
+        assert case.labels is not None, "volumes without labels are for prediction alone"
+        grid, masks = self.grid(case), self.masks
+        named = None if masks.label_map is None else sorted(masks.label_map.items(), key=repr)
+        facts = (_states([case.labels]), grid.stored, grid.affine.tolist(), named, masks.ignore, masks.classes)
+        return self._form(grid, facts, np.dtype(np.uint8), grid.shape)
+
+    def _form(self, grid: VoxelGrid, facts: tuple[Any, ...], dtype: np.dtype, shape: tuple[int, ...]) -> ArrayForm:
+        facts = (PREPARATION, dtype.name, grid.plane, grid.spacing, *facts)
+        return ArrayForm(hashlib.sha256(repr(facts).encode()).hexdigest()[:32], dtype, shape)
+
+
+def _states(headers: Sequence[VolumeHeader]) -> list[tuple[str, int, int]]:
+    """Return path, size and time of files: what changes when one of them does."""
+    try:
+        return [(str(header.path.resolve()), (found := header.path.stat()).st_size, found.st_mtime_ns) for header in headers]
+    except OSError as error:
+        raise UnreadableImageError(f"{printable(error.filename, None)}: {error.strerror}") from error
+
 
 def _read(read: Callable[[VolumeHeader], np.ndarray], header: VolumeHeader) -> np.ndarray:
     try:
@@ -69,39 +100,43 @@ def _read(read: Callable[[VolumeHeader], np.ndarray], header: VolumeHeader) -> n
 
 
 ROOM = 4 * 10**9
-"""Bytes of volumes that each process keeps: 15 brains of 256 voxels each way with their masks take 1.3e9."""
+"""Bytes of volumes that each process keeps in memory where they cannot be kept on disk."""
 
 
 class KeptVolumes:
-    """Images and masks of cases, of which those that were asked for last are kept in memory.
+    """Images and masks of cases, prepared once, see `senet.data.mapped.mapped_array`.
 
-    Processes do not send each other what they keep.
+    What cannot be kept on disk is kept in memory, those that were asked for last; processes do not send each other what they keep there.
 
     Args:
         cases: the volumes.
         reading: how they are read.
-        room: bytes that may be kept; the volume that was asked for last stays in any case.
+        room: bytes that may be kept in memory; the volume that was asked for last stays in any case.
     """
 
     def __init__(self, cases: tuple[Case, ...], reading: VolumeReading, room: int = ROOM) -> None:
         self.cases, self.reading, self.room = cases, reading, room
         self._kept: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
+        self._forms: dict[tuple[str, int], ArrayForm] = {}
 
     def image(self, case: int) -> np.ndarray:
         """Return the image of a case, see `VolumeReading.image`."""
-        return self._get("image", case)
+        return self._get("image", case, self.reading.image, self.reading.image_form)
 
     def mask(self, case: int) -> np.ndarray:
         """Return the mask of a case, see `VolumeReading.mask`."""
-        return self._get("mask", case)
+        return self._get("mask", case, self.reading.mask, self.reading.mask_form)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": OrderedDict()}
 
-    def _get(self, what: str, case: int) -> np.ndarray:
+    def _get(self, what: str, case: int, read: Callable[[Case], np.ndarray], form_of: Callable[[Case], ArrayForm]) -> np.ndarray:
         key = what, case
         if key not in self._kept:
-            array = getattr(self.reading, what)(self.cases[case])
+            form = self._forms[key] = self._forms.get(key) or form_of(self.cases[case])
+            array = mapped_array(form, lambda: read(self.cases[case]))
+            if isinstance(array, np.memmap):
+                return np.asarray(array)  # nothing else holds its file open
             while self._kept and array.nbytes + sum(kept.nbytes for kept in self._kept.values()) > self.room:
                 self._kept.popitem(last=False)
             self._kept[key] = array

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from senet.data.mapped import room_for_arrays
 from senet.data.mask_source import crop_side
 from senet.data.masks import IGNORE, LabelMap, MaskReading
 from senet.data.palettes import voc_palette
@@ -45,9 +46,11 @@ def open_source(recipe: DataRecipe) -> DataSource:
     """Open the volumes in the recipe's root, check the headers of all files, and look at all labels once.
 
     Raises:
-        UsageError: if the folder is not recognised, files lack their partner or cannot be believed, or labels are no class.
+        UsageError: if the folder is not recognised, files lack their partner or cannot be believed, labels are no class, or the environment
+            says no room for what is kept.
     """
     _check_fields(recipe)
+    room_for_arrays()  # what is wrong there is said before training
     if recipe.root is None:
         raise UsageError(f"volumes needs --data.root DIR; {EXPECTED_VOLUMES}")
     root = user_path(recipe.root)

@@ -1,6 +1,7 @@
 """Which part of an image a training crop shows: its window, turned, mirrored, enlarged and deformed."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,19 +85,27 @@ def draw_window(mask: np.ndarray, data: DataRecipe, plan: SegmentationRecipe, si
     return Window(starts[0], starts[1], height, width, angle, mirrored)
 
 
-def elastic_shift(side: int, strength: float, grid: int, random: np.random.Generator) -> np.ndarray:
-    """Draw a smooth displacement: (2, side, side) float64, rows and columns, in pixels of the crop.
+def elastic_shift(sides: Sequence[int], strength: float, grid: int, random: np.random.Generator) -> np.ndarray:
+    """Draw a smooth displacement along each axis of a crop or patch: (axes, *sides) float64, in pixels of it.
 
     Points `grid` pixels apart move by up to `strength` each way, and a cubic B-spline, which never exceeds its points, leads from one to
-    the next (Rueckert et al. 1999).
+    the next (Rueckert et al. 1999). It is a product of one spline an axis, so that the axes are computed one after the other.
     """
-    from scipy.ndimage import map_coordinates
+    shift = random.uniform(-strength, strength, (len(sides), *(side // grid + 4 for side in sides)))
+    for axis, side in enumerate(sides, 1):
+        shift = np.moveaxis(np.tensordot(_spline(side, grid), shift, (1, axis)), 0, axis)
+    return shift
 
-    knots = side // grid + 4
-    moves = random.uniform(-strength, strength, (2, knots, knots))
-    places = (np.arange(side) + 0.5) / grid + 1
-    points = np.meshgrid(places, places, indexing="ij")
-    return np.stack([map_coordinates(move, points, order=3, mode="nearest", prefilter=False) for move in moves])
+
+def _spline(side: int, grid: int) -> np.ndarray:
+    """Return the share of each point in each pixel: (side, points)."""
+    places = (np.arange(side) + 0.5) / grid
+    first = np.floor(places).astype(np.int64)
+    t = places - first
+    shares = np.zeros((side, side // grid + 4))
+    for number, share in enumerate(((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (t + t**2 - t**3) + 1, t**3)):
+        shares[np.arange(side), first + number] = share / 6
+    return shares
 
 
 def _sides(

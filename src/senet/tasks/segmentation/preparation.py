@@ -47,7 +47,7 @@ class CropTransform:
             points = window.points(size)
             if plan.elastic:
                 scale = np.array([window.height, window.width])[:, None, None] / size
-                points = points + scale * elastic_shift(size, plan.elastic, plan.elastic_grid, random)
+                points = points + scale * elastic_shift((size, size), plan.elastic, plan.elastic_grid, random)
             values = sampled_image(image, points, window.step(size), self.spec, jitter)
             classes = sampled_mask(mask, points)
         values = change_intensity(values, plan, random)

@@ -1,7 +1,6 @@
 """Segmentation: the class of every pixel, judged by the overlap of each class with the truth."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -26,7 +25,7 @@ from senet.tasks.segmentation.image_case import image_dice, mask_pictures
 from senet.tasks.segmentation.losses import MaskLoss, loss_parts
 from senet.tasks.segmentation.prediction import PredictedMask
 from senet.tasks.segmentation.preparation import MaskPreparation
-from senet.tasks.segmentation.volume_prediction import PredictedVolume
+from senet.tasks.segmentation.volume_prediction import PredictedVolume, likeliest_classes
 from senet.tasks.segmentation.volumes import VOLUME_DICE, ImageGroups
 from senet.tasks.segmentation.windows import Windows, mirrored_mean
 from senet.tasks.task import ImagePictures
@@ -169,17 +168,29 @@ class Segmentation(MaskPreparation):
         """
         return mask_pictures(image, batch.targets[0].cpu().numpy(), predictions, classes, side)
 
-    def join_volume(self, parts: Sequence[PredictedMask], source: VolumeHeader, grid: VoxelGrid, shown: int) -> PredictedVolume:
-        """Return what is predicted of a volume, on the grid of its file.
+    def predict_volume(
+        self, outputs: Iterable[Tensor], classes: Sequence[str] | None, source: VolumeHeader, grid: VoxelGrid, shown: int
+    ) -> PredictedVolume:
+        """Return what is predicted of a volume, on the grid of its file; where the volume was resampled, probabilities are, linearly.
 
         Args:
-            parts: what is predicted of each of its slices, in order, or one prediction of the whole.
+            outputs: log-probabilities of each of its slices, in order, (1, K, H, W), or of the whole, (1, K, D, H, W).
+            classes: names of the classes; None = they are numbered.
             source: header of the file.
             grid: on which the volume was seen.
             shown: number of the slice that pictures show.
         """
-        masks = np.stack([part.mask for part in parts]) if parts[0].mask.ndim == 2 else parts[0].mask
-        return PredictedVolume(grid.restore(masks), replace(parts[0], mask=masks[shown]), source, parts[0].classes)
+        masks: dict[int, PredictedMask] = {}
+
+        def slices() -> Iterator[np.ndarray]:
+            parts = (part for output in outputs for part in ([output] if output.ndim == 4 else output.unbind(2)))
+            for place, logs in enumerate(parts):
+                if place == shown:
+                    masks[shown] = self.predict(logs, classes)
+                yield (logs[0] if grid.shape == grid.oriented else logs[0].exp()).cpu().numpy()
+
+        labels = likeliest_classes(slices(), grid.shape[0], grid.oriented)
+        return PredictedVolume(grid.restore(labels), masks[shown], source, masks[shown].classes)
 
     def noise(self, source: DataSource, count: int) -> Batch:
         """Return noise of the size of a training crop or patch, and masks whose classes come in turn."""
