@@ -26,7 +26,7 @@ test: $(READY)
 # The code that depends on torch's version, on the oldest that senet supports. Exporters are the newest there are, whatever the torch, so they
 # are not installed there, and what they write is not tested.
 test-floor: $(FLOOR)/.ready
-	@PATH=$(FLOOR)/bin:$$PATH PYTHONPATH=$(CURDIR)/src $(FLOOR)/bin/pytest -n auto tests/ops tests/blocks tests/models -k "not onnx"
+	@PATH=$(FLOOR)/bin:$$PATH PYTHONPATH=$(CURDIR)/src $(FLOOR)/bin/pytest -n auto --dist worksteal tests/ops tests/blocks tests/models -k "not onnx"
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from senet.results.metric import Metric
 from senet.results.tables import Tables
 
 TOP1 = Metric("top1", "top-1", "%", accuracy=True)
+GATES = ("SE_1_1 (encoder1.a_path_without_any_place_to_break_it.sse): 0.47 to 0.85", "SE_6_1 (decoder1.sse): 0.16 to 0.61")
 ENVIRONMENT = {"date": "2026-11-21 10:30", "device": "cpu, 2 threads", "python": "3.11.7", "torch": "2.15.0"}
 
 
@@ -88,7 +89,12 @@ def with_cases(result: Result, folder: Path | None = None) -> Result:
     for place, rank in enumerate(CASE_RANKS):
         score, names = 95.0 - 20 * place, ("prediction", "difference")
         variants = tuple(
-            VariantCase(variant.label, score + number, tuple(_picture(folder, f"{rank}-{number}", name, place) for name in names))
+            VariantCase(
+                variant.label,
+                score + number,
+                tuple(_picture(folder, f"{rank}-{number}", name, place) for name in names),
+                tuple(_picture(folder, f"{rank}-{number}-gates", name, place) for name in GATES if number == 1),
+            )
             for number, variant in enumerate(result.variants)
         )
         shared = tuple(_picture(folder, f"{rank}-all", name, place) for name in ("image", "truth"))
@@ -102,7 +108,7 @@ def with_cases(result: Result, folder: Path | None = None) -> Result:
 def _picture(folder: Path | None, stem: str, name: str, place: int) -> PictureFile:
     content, size = io.BytesIO(), (96 << min(place, 1), 64 << min(place, 1))
     Image.new("RGB", size, (40 * place, 90, 160 if name == "truth" else 60)).save(content, "WEBP")
-    file = PictureFile(name, f"pictures/{stem}-{name}-{digest_of(content.getvalue())}.webp", size)
+    file = PictureFile(name, f"pictures/{stem}-{name[:6]}-{digest_of(content.getvalue())}.webp", size)
     if folder is not None:
         (folder / "pictures").mkdir(exist_ok=True)
         (folder / file.file).write_bytes(content.getvalue())

@@ -8,6 +8,8 @@ import pytest
 from benchmarks import nnunet
 from PIL import Image
 
+from pages import DOCS
+
 
 @pytest.fixture
 def nuclei(tmp_path: Path) -> Path:
@@ -48,3 +50,18 @@ def test_insertion_that_changes_outputs_is_measured(nuclei: Path, tmp_path: Path
     args = nnunet.parser().parse_args(["--root", str(nuclei), "--width", "4", "--warmup", "0"])
     plain, drawn = (nnunet.recipe_of(args, 0, epochs=1, lr=0.1, **changes) for changes in ({}, {"model.block": "se"}))
     assert nnunet.largest_change(plain, drawn, images=1) > 0.01
+
+
+def test_the_page_shows_the_committed_figures() -> None:
+    page = (DOCS / "nnunet.md").read_text(encoding="utf-8")
+    (path,) = (nnunet.RESULTS / "evidence").glob("nnunet_nuclei.*.json")
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    for row in tree["seeds"]:
+        before, plain, scse = (arm["dice"] for arm in (row["before"], *row["arms"].values()))
+        assert f"| seed {row['seed']} | {before:.2f} | {plain:.2f} | {scse:.2f} | {scse - plain:+.2f} |" in page
+        assert row["largest change by insertion"] == 0
+    found = tree["differences"]["dice"]
+    means = [sum(row["arms"][arm]["dice"] for row in tree["seeds"]) / len(tree["seeds"]) for arm in nnunet.ARMS]
+    assert f"| {means[0]:.2f} | {means[1]:.2f} | {found['mean']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f}) |" in page
+    assert {difference["finding"] for difference in tree["differences"].values()} == {"unclear"}
+    assert f"--seeds {len(tree['seeds'])} --epochs {tree['epochs']} --further {tree['further']} --threads {tree['threads']}`" in page

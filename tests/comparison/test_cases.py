@@ -13,13 +13,18 @@ import torch
 from PIL import Image, ImageDraw
 
 import senet.comparison.measure as measure
+from data.volumes.made_volumes import write_case
+from senet.analysis.heat_map import heat_map
+from senet.analysis.spatial import record_spatial_gates
 from senet.comparison import compare
-from senet.comparison.cases import chosen_images, measure_cases
+from senet.comparison.cases import chosen_images, gate_maps, measure_cases
 from senet.comparison.picture_folder import LOSSLESS_BYTES, SIDE, PictureFolder, part_of_name
 from senet.comparison.prepare import PreparedVariant, prepare_variants
 from senet.comparison.variants import expand
+from senet.data.preview import preview
 from senet.data.source import UnreadableImageError
 from senet.models.create import create_model
+from senet.recipe import load_recipe
 from senet.report.page import render
 from senet.results.comparison import Result
 from senet.tasks.task import ImagePictures
@@ -27,6 +32,9 @@ from senet.weights.store import save_weights
 from tasks.segmentation.made_masks import tiny_masks
 
 NAN = float("nan")
+SMALL = {"data.num_classes": None, "data.image_size": 32, "data.workers": 0, "model.options.width": 4, "model.options.kernel": 3}
+SHORT = {"data.volumes.spacing": None, "data.volumes.val": ["case1", "case2"]}
+PATCHES = {"model.name": "unet3d", "model.options.depth": 2, "data.volumes.patch": [8, 8, 8], "data.volumes.patches": 2}
 
 
 @pytest.mark.parametrize(
@@ -105,12 +113,20 @@ def test_a_comparison_of_masks_shows_three_images(compared: Result) -> None:
     assert compared.json is not None
     assert all(file.read(compared.json.parent) for file in cases.files)
     assert "missed: under-segmented" in cases.legend
+    for case in cases.images:
+        plain, scse = case.variants
+        assert plain.gates == ()
+        assert [re.sub(r"\d\.\d\d", "0", file.name) for file in scse.gates] == [
+            "SE_1_1 (encoder1.se.sse): 0 to 0",
+            "SE_4_1 (decoder1.se.sse): 0 to 0",
+            "SE_5_1 (decoder2.se.sse): 0 to 0",
+        ]
 
     read = Result.read(compared.json)
     assert read.cases == cases
     page = Path(compared.page or "").read_text(encoding="utf-8")
     assert page == render(read)
-    assert page.count('src="data:image/webp;base64,') == len(cases.files) == 3 * (2 + 2 * 2)
+    assert page.count('src="data:image/webp;base64,') == len(cases.files) == 3 * (2 + 2 * 2 + 3)
 
 
 def test_the_same_comparison_again_shows_the_same_pictures(compared: Result, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +144,7 @@ def test_a_page_without_the_pictures_says_what_is_missing(compared: Result, tmp_
     moved = tmp_path / "result.json"
     moved.write_bytes(compared.json.read_bytes())
     page = render(Result.read(moved))
-    assert "18 of 18 pictures are missing: pictures/ is not beside result.json" in page
+    assert "27 of 27 pictures are missing: pictures/ is not beside result.json" in page
     assert "data:image" not in page
 
     older = json.loads(moved.read_text())
@@ -217,6 +233,49 @@ def test_variants_that_see_an_image_in_another_size_are_not_shown_side_by_side(
     other = type(images)(*cut)  # pyright: ignore[reportCallIssue] - discs of a test
     assert measure_cases(with_images(prepared, images, other), weights, PictureFolder(tmp_path)) is None
     assert "in several sizes, so that it is not shown" in caplog.text
+
+
+def test_heat_maps_are_those_of_the_gates_over_the_image() -> None:
+    network = create_model("sse_unet", num_classes=3, in_channels=1, width=4, kernel=3, norm="batch", depth=2)
+    image = torch.randn(1, 20, 26)
+    maps = gate_maps(network, image)
+    first, _, middle, last = record_spatial_gates(network, image[None])
+    picture = preview(image.movedim(0, -1).numpy())
+    assert [name.partition(" ")[0] for name in maps] == [first.name, middle.name, last.name]
+    for shown, block in zip(maps.values(), (first, middle, last), strict=True):
+        assert shown.tobytes() == heat_map(picture, block.map()).tobytes()
+    assert f"{last.map().min():.2f} to {last.map().max():.2f}" in list(maps)[-1]
+    assert gate_maps(create_model("unet", num_classes=3, in_channels=1, width=4, depth=2), image) == {}
+
+
+def test_of_a_volume_the_gates_of_the_slice_in_the_middle_are_shown() -> None:
+    network = create_model("scse_unet3d", num_classes=3, in_channels=1, width=4, depth=2)
+    image = torch.randn(1, 8, 16, 12)
+    maps = gate_maps(network, image)
+    last = record_spatial_gates(network, image[None])[-1]
+    assert list(maps.values())[-1].tobytes() == heat_map(preview(image[:, 4].movedim(0, -1).numpy()), last.map()).tobytes()
+
+
+@pytest.mark.parametrize("cut", [{}, {"data.volumes.slices": 3}, PATCHES], ids=["slices", "neighbours", "volumes"])
+def test_volumes_are_shown_by_a_slice(cut: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for number in range(3):
+        write_case(tmp_path / "data", number)
+    recipe = load_recipe("malc", {"data.root": str(tmp_path / "data"), "model.name": "unet", **SMALL, **SHORT, **cut})
+    prepared = prepare_variants(expand(recipe, {"model.block": [None, "sse"]}))
+    paths = []
+    for one in prepared:
+        network = one.task.build(one.variant.recipe.model, one.source, "cpu")
+        paths.append(tmp_path / f"{one.variant.slug}.safetensors")
+        save_weights(network, paths[-1])
+    cases = measure_cases(prepared, paths, PictureFolder(tmp_path / "pictures"))
+    assert cases is not None
+    whole = "data.volumes.patch" in cut
+    assert cases.ranked == 2 if whole else cases.ranked > 3
+    for case in cases.images:
+        assert bool(re.fullmatch(r"slice \d+ of \d+", case.note)) is whole
+        assert {file.size for file in case.files} == {case.size}
+        assert len(case.variants[1].gates) == 3
 
 
 class Boxes:

@@ -109,6 +109,10 @@ SEGMENTERS = {
         monai("UNet", 2, 1, 3, (8, 16, 32), (2, 2), num_res_units=2),
         {"residual": (*RESIDUAL_NESTED, "model.1.submodule.2.1.conv.unit0.adn.A")},
     ),
+    "MONAI AttentionUnet": Segmentation(
+        monai("AttentionUnet", 2, 1, 3, (8, 16, 32), (2, 2)),
+        {"encoder": ("model.0", "model.1.submodule.0"), "decoder": named("model.1{}.merge.adn.A", "", ".submodule.1")},
+    ),
     "MONAI BasicUNet": Segmentation(
         monai("BasicUNet", 2, 1, 3, (8, 8, 16, 16, 32, 8)),
         {"encoder": named("{}.conv_1.adn.A", *BASIC), "decoder": named("upcat_{}.convs", 4, 3, 2, 1)},

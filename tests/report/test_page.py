@@ -157,8 +157,11 @@ def test_page_shows_the_images_that_were_chosen() -> None:
         '<i style="background: rgb(33 102 172)"></i>missed: under-segmented',
     ):
         assert words in page
-    assert page.count("data:image/webp;base64,") == 3 * (2 + 4 * 2)
-    assert page.count('class="pixels"') == 2 + 4 * 2
+    assert page.count("data:image/webp;base64,") == 3 * (2 + 4 * 2 + 2)
+    assert page.count('class="pixels"') == 2 + 4 * 2 + 2
+    assert page.count("<details open>") == page.count("<summary>Gates of positions") - 2 == 1
+    assert page.count("SE_6_1 (decoder1.sse): 0.16 to 0.61</small>") == 3
+    assert "linear-gradient(90deg, rgb(38 34 98), " in page
     assert "missing" not in page.replace(".missing", "")
     assert 'id="cases"' not in render(MASKS)
 
@@ -167,9 +170,9 @@ def test_page_says_which_pictures_are_missing(tmp_path: Path) -> None:
     result = with_cases(MASKS, tmp_path)
     (tmp_path / result.cases.files[3].file).write_bytes(b"other")  # pyright: ignore[reportOptionalMemberAccess]
     page = render(result)
-    assert "1 of 30 pictures are missing: pictures/ is not beside result.json as the comparison left it." in page
+    assert "1 of 36 pictures are missing: pictures/ is not beside result.json as the comparison left it." in page
     assert 'aria-label="Best image, plain, Dice 95.00 %: difference, missing"' in page
-    assert page.count("data:image/webp;base64,") == 29
+    assert page.count("data:image/webp;base64,") == 35
 
 
 def test_names_of_a_user_cannot_break_the_page() -> None:

@@ -18,7 +18,17 @@ def test_cases_survive_json() -> None:
     result = with_cases(make_result({"plain": [90.0], "SE": [91.0]}))
     assert Result.from_dict(tree()).cases == result.cases
     assert result.cases is not None
-    assert len(result.cases.files) == len(set(result.cases.files)) == 3 * (2 + 2 * 2)
+    assert len(result.cases.files) == len(set(result.cases.files)) == 3 * (2 + 2 * 2 + 2)
+
+
+def test_gates_may_be_left_out() -> None:
+    changed = tree()
+    for image in changed["cases"]["images"]:
+        for variant in image["variants"]:
+            del variant["gates"]
+    cases = Result.from_dict(changed).cases
+    assert cases is not None
+    assert {variant.gates for image in cases.images for variant in image.variants} == {()}
 
 
 @pytest.mark.parametrize("file", ["/etc/passwd", "../secret.webp", "pictures/../x.webp", "pictures/", ".hidden/x", "a/b/c.webp", "", "x"])

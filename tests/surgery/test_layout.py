@@ -1,11 +1,13 @@
 """Which axes hold features: said by the layer that makes them, followed through what moves, splits, joins and mixes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from senet.surgery.layout import Axes, FeatureAxes, feature_axes, mark, shape_only
 
@@ -91,3 +93,24 @@ def test_shapes_keep_their_features() -> None:
     (copied, number) = shape_only((mark(torch.zeros(2, 3), (1,)), 5))
     assert copied.is_meta
     assert (feature_axes(copied), number) == ((1,), 5)
+
+
+class Seen(TorchFunctionMode):
+    """Names of the functions that are called while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.__name__)
+        return func(*args, **kwargs or {})
+
+
+def test_other_modes_follow_the_network_and_not_the_looks_at_its_shapes() -> None:
+    x, weight = torch.empty(2, 3, 8, 8, device="meta"), torch.empty(4, 3, 3, 3, device="meta")
+    with Seen() as seen, FeatureAxes():
+        y = torch.conv2d(x, weight).permute(0, 2, 3, 1).mean(1)
+        (copied,) = shape_only((y,))
+    assert seen.names == ["conv2d", "permute", "mean"]
+    assert feature_axes(copied) == feature_axes(y) == (2,)

@@ -27,6 +27,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--at", help="put blocks behind the modules whose whole path matches this regular expression, instead of finding sites"
     )
+    parser.add_argument("--parts", help="keep the sites of these parts of an encoder-decoder network: encoder,bottleneck,decoder")
     parser.add_argument("--existing", default="skip", choices=("skip", "add"), help="what to do with units that recalibrate already")
     parser.add_argument("--weights", help="weights of the plain network, loaded first")
     parser.add_argument("--init", choices=("paper", "identity"), help="how blocks start; default: identity with --weights, else paper")
@@ -49,7 +50,7 @@ def run(args: Namespace) -> int:
     model = create_model(args.model, num_classes=args.num_classes, block=_block_of_host(args.model))
     if args.weights:
         load_weights(model, args.weights)
-    plan = plan_sites(model, _recalibration(args), existing=args.existing, at=args.at)
+    plan = plan_sites(model, _recalibration(args), existing=args.existing, at=args.at, parts=args.parts and args.parts.split(","))
     if args.paths is not None or args.limit is not None:
         plan = plan.keep(paths=args.paths, limit=args.limit)
     if not args.dry_run:

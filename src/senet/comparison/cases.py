@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
+from senet.analysis.heat_map import heat_map
+from senet.analysis.spatial import SpatialGates, record_spatial_gates, spatial_gate_paths
 from senet.comparison.picture_folder import SIDE, PictureFolder, part_of_name
 from senet.comparison.prepare import PreparedVariant
 from senet.data.batch import Batch
 from senet.data.fingerprint import fingerprint
 from senet.data.loaders import DataError, EvalSamples, eval_loader
+from senet.data.preview import preview
 from senet.data.source import ImageSet
 from senet.data.views import Views
 from senet.models.create import from_pretrained
@@ -130,8 +133,15 @@ def measure_cases(prepared: Sequence[PreparedVariant], weights: Sequence[Path], 
                 size=_size_of(image),
                 pictures=_written(pictures.shared, f"{rank}-all", folder),
                 variants=tuple(
-                    VariantCase(one.variant.label, float(score), _written(drawn, f"{rank}-{place}", folder))
-                    for place, (one, score, drawn) in enumerate(zip(prepared, scores[:, index], pictures.networks, strict=True))
+                    VariantCase(
+                        variant.prepared.variant.label,
+                        float(score),
+                        _written(drawn, f"{rank}-{place}", folder),
+                        _written(gate_maps(variant.network, batch.images[0]), f"{rank}-{place}-gates", folder),
+                    )
+                    for place, (variant, score, drawn, batch) in enumerate(
+                        zip(trained, scores[:, index], pictures.networks, seen, strict=True)
+                    )
                 ),
             )
         )
@@ -151,6 +161,31 @@ def chosen_images(scores: np.ndarray, *, higher_is_better: bool = True) -> dict[
     places = dict(zip(CASE_RANKS, (0, (len(ranked) - 1) // 2, len(ranked) - 1), strict=True))
     first = {place: rank for rank, place in reversed(places.items())}  # of few images one has several ranks: the first counts
     return {rank: ranked[place] for rank, place in places.items() if first[place] == rank}
+
+
+def gate_maps(network: nn.Module, image: Tensor) -> dict[str, Image.Image]:
+    """Return heat maps of the gates of positions in the first, the middle and the last block that has them, over the image.
+
+    Args:
+        network: any; one without such gates has no maps.
+        image: (C, H, W) as the network sees it, or (C, D, H, W), of which the slice in the middle is shown.
+
+    Returns:
+        The block's name, its path and the range of its gates -> the map.
+    """
+    if not spatial_gate_paths(network):
+        return {}
+    blocks = record_spatial_gates(network, image[None])
+    shown = image.movedim(0, -1).cpu().numpy()
+    picture = preview(shown[len(shown) // 2] if shown.ndim == 4 else shown, SIDE)
+    places = dict.fromkeys((0, len(blocks) // 2, len(blocks) - 1))
+    return {_gate_name(blocks[place]): heat_map(picture, blocks[place].map()) for place in places}
+
+
+def _gate_name(block: SpatialGates) -> str:
+    gates = block.map()
+    where = block.name if block.name == block.path else f"{block.name} ({block.path})"
+    return f"{where}: {gates.min():.2f} to {gates.max():.2f}"
 
 
 def _have_same_images(prepared: Sequence[PreparedVariant]) -> bool:

@@ -26,6 +26,7 @@ from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
+from senet.tasks.pictured import pictured
 from senet.training.interruption import Interrupted
 from senet.training.progress import Progress
 
@@ -93,7 +94,8 @@ def compare(
         costs = measure_costs(prepared, first)
         shown.print("recording excitations")
         panels = [measure_excitations(*entry) for entry in zip(prepared, first, strict=True)]
-        shown.print("choosing images to show")
+        if pictured(prepared[0].task):
+            shown.print("choosing images to show")
         pictures = PictureFolder(folder / f"pictures{name_ending(variants)}")
         cases = measure_cases(prepared, first, pictures)
 

@@ -25,6 +25,7 @@ def insert(
     init: Literal["paper", "identity"] = "paper",
     existing: Literal["skip", "add"] = "skip",
     at: str | type[nn.Module] | None = None,
+    parts: Collection[str] | None = None,
 ) -> InsertPlan:
     """Put blocks into a network, in place, where the papers put them or where a plan says.
 
@@ -41,6 +42,7 @@ def insert(
             a trained network goes on from where it was. A plan that was inserted before has its own.
         existing: see `find_sites`.
         at: see `find_sites`.
+        parts: see `find_sites`.
 
     Returns:
         The plan as it was carried out, for `rename_keys` and for the metadata of checkpoints.
@@ -51,12 +53,14 @@ def insert(
     check_choice("init", init, INITS)
     refuse_wrapped(model)
     if isinstance(block, InsertPlan):
-        if (placement, stages, existing, at) != ("standard", None, "skip", None):
-            raise UsageError("a plan says itself where its blocks go: leave out placement, stages, existing and at, or find_sites anew")
+        if (placement, stages, existing, at, parts) != ("standard", None, "skip", None, None):
+            given = "placement, stages, existing, at and parts"
+            raise UsageError(f"a plan says itself where its blocks go: leave out {given}, or find_sites anew")
         plan = block
     else:
         _refuse_meta(model)
-        plan = find_sites(model, block, example_input=example_input, placement=placement, stages=stages, existing=existing, at=at)
+        chosen: dict[str, Any] = {"placement": placement, "stages": stages, "existing": existing, "at": at, "parts": parts}
+        plan = find_sites(model, block, example_input=example_input, **chosen)
     _refuse_meta(model)
     done = apply(model, replace(plan, init=plan.init or init), example_input)
     set_plans(model, [*plans_of(model), done])

@@ -25,7 +25,7 @@ class Site:
         path: the module that is wrapped, or, with position "graph", whose forward is rewritten.
         position: whether the block acts on the module's "output", on its first "input", or on a value inside it ("graph").
         host: the module's class.
-        kind: what was recognised: residual, dense, concat, depthwise, encoder, decoder, chain, or module (chosen by the user).
+        kind: what was recognised: residual, dense, concat, depthwise, encoder, bottleneck, decoder, chain, or module (chosen by the user).
         placement: where the block sits in its unit.
         stage: the network's own number; else log2 of the stride at the unit's result, so that stride 4 is stage 2, as in the papers.
         channels: channels that the block recalibrates.

@@ -21,6 +21,7 @@ class Request:
         placement: where it sits in a unit.
         stages: the stages whose sites are wanted; None = all.
         seen: a run of the network.
+        parts: the parts of an encoder-decoder network whose sites are wanted; None = where the papers put blocks.
     """
 
     model: nn.Module
@@ -28,6 +29,7 @@ class Request:
     placement: str
     stages: Collection[int] | None
     seen: Probe
+    parts: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.request import Request
 from senet.insertion.stages import stage_numbers, stride_of
 from senet.insertion.units.find import Survey, survey
+from senet.insertion.units.parts import NETWORK_PARTS
 from senet.insertion.units.residual import branch_width
 from senet.insertion.units.unit import Unit
 from senet.spec import BlockSpec, Recalibration, check_choice, check_placement
@@ -31,6 +32,7 @@ def find_sites(
     stages: Collection[int] | None = None,
     existing: Literal["skip", "add"] = "skip",
     at: str | type[nn.Module] | None = None,
+    parts: Collection[str] | None = None,
 ) -> InsertPlan:
     """Plan the insertion of a block wherever the papers would put it; the network is not changed.
 
@@ -47,12 +49,15 @@ def find_sites(
         existing: leave units that recalibrate already alone ("skip"), or give them a block too ("add").
         at: put the block at these modules instead: a regular expression that matches whole paths, or a type of module. "standard"
             recalibrates their outputs, "pre" their inputs.
+        parts: keep only sites of these parts of an encoder-decoder network: "encoder", what runs before the last skip is taken;
+            "bottleneck", what follows up to the first enlarged map; "decoder". A bottleneck of plain convolutions has a site only if it is
+            named here: the scSE paper puts no block there. None = all other sites.
 
     Raises:
         UsageError: if no site is found, the placement is impossible here, or the network cannot be run on the input.
     """
     recalibration = Recalibration(block_spec(block), placement, None if stages is None else tuple(stages))
-    return plan_sites(model, recalibration, example_input=example_input, existing=existing, at=at)
+    return plan_sites(model, recalibration, example_input=example_input, existing=existing, at=at, parts=parts)
 
 
 def plan_sites(
@@ -62,15 +67,33 @@ def plan_sites(
     example_input: Any = None,
     existing: Literal["skip", "add"] = "skip",
     at: str | type[nn.Module] | None = None,
+    parts: Collection[str] | None = None,
 ) -> InsertPlan:
     """Do what `find_sites` does, with block, placement and stages as one value."""
     spec, placement = recalibration.block, recalibration.placement
     assert isinstance(spec, BlockSpec)
     check_placement(spec.kind, placement)
     check_choice("existing", existing, EXISTING)
+    if parts is not None:
+        parts = _checked_parts(parts, at)
     refuse_wrapped(model)
-    request = Request(model, spec, placement, recalibration.stages, probe(model, example_input))
+    request = Request(model, spec, placement, recalibration.stages, probe(model, example_input), parts)
     return _plan_units(request, existing) if at is None else plan_named(request, at)
+
+
+def _checked_parts(parts: Collection[str], at: object) -> tuple[str, ...]:
+    """Return names of parts as a tuple.
+
+    Raises:
+        UsageError: if there is none, one is unknown, or modules are named beside them.
+    """
+    if isinstance(parts, str) or not parts:
+        raise UsageError(f"parts are some of {', '.join(NETWORK_PARTS)}, such as ('encoder', 'decoder'), got {parts!r}")
+    for part in parts:
+        check_choice("parts", part, NETWORK_PARTS)
+    if at is not None:
+        raise UsageError("at= names the modules itself: leave out parts=")
+    return tuple(parts)
 
 
 def block_spec(block: str | BlockSpec) -> BlockSpec:
@@ -103,12 +126,16 @@ def _plan_units(request: Request, existing: str) -> InsertPlan:
     Raises:
         UsageError: if there is no site; it says why.
     """
-    found = survey(request.model, request.seen)
+    found = survey(request.model, request.seen, parts=request.parts)
+    if request.parts is not None and not found.parts:
+        raise UsageError(f"{request.name} has no encoder and decoder joined by skips: leave out parts={request.parts!r}")
     stages = stage_numbers(request, [(unit.flow.container.path, _stride(request, unit), unit.kind) for unit in found.units])
     sites: list[Site] = []
     faults = []
     for index, (unit, stage) in enumerate(zip(found.units, stages, strict=True)):
         if (index in found.recalibrated and existing == "skip") or not request.includes(stage):
+            continue
+        if request.parts is not None and found.parts[index] not in request.parts:
             continue
         try:
             site = _site(request, unit, stage, sites)
@@ -176,6 +203,8 @@ def _block(request: Request, unit: Unit, stage: int) -> BlockSpec:
 
 def _no_site_reason(request: Request, found: Survey, existing: str, faults: list[str], stages: list[int]) -> str:
     """Return why there is no site."""
+    if request.parts is not None and not set(found.parts) & set(request.parts):
+        return f"no site of {request.name} is in {', '.join(request.parts)}; there are sites in {', '.join(dict.fromkeys(found.parts))}"
     if stages and not any(map(request.includes, stages)):
         return request.only_elsewhere(stages)
     if faults:

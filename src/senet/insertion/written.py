@@ -7,7 +7,7 @@ looked up among a network's modules, whose names may have more characters.
 from senet.schema import FLAG, IDENTIFIER, Requirement, either, finite, integer, items, one_of, optional, record, text
 from senet.spec import PLACEMENTS, WRITTEN_BLOCK, BlockSpec
 
-UNIT_KINDS = ("residual", "dense", "concat", "depthwise", "encoder", "decoder", "chain", "module")
+UNIT_KINDS = ("residual", "dense", "concat", "depthwise", "encoder", "bottleneck", "decoder", "chain", "module")
 POSITIONS = ("output", "input", "graph")
 INITS = ("paper", "identity")
 

@@ -22,7 +22,7 @@ from senet.weights.load import load_opened
 from senet.weights.remote import fetching
 from senet.weights.source import Source
 
-INSERTION_OPTIONS = ("init", "existing", "at")
+INSERTION_OPTIONS = ("init", "existing", "at", "parts")
 """Options of a recipe's model that go to `senet.insert`; all others go to the library or the factory."""
 
 RGB = 3
@@ -65,8 +65,8 @@ def create_foreign(
         in_channels: channels of the images.
         device: where to put it.
         adapt_input: how the first kernel of trained weights is spread over other channels than 3, see `senet.load_weights`.
-        options: `init`, `existing` and `at` of `senet.insert`; `pretrained`, True or for torchvision the name of weights; the rest is the
-            library's or the factory's own.
+        options: `init`, `existing`, `at` and `parts` of `senet.insert`; `pretrained`, True or for torchvision the name of weights; the rest
+            is the library's or the factory's own.
 
     Raises:
         UsageError: for an unknown name, a library that is not installed, options that it does not take, or an insertion that is impossible.

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from senet.errors import UsageError
+from senet.insertion.units.parts import NETWORK_PARTS
 from senet.insertion.written import INITS, WRITTEN_PLAN
 from senet.models.encoder_request import check_encoder
 from senet.models.foreign import ORIGINS, PRETRAINED, is_foreign, refuse_unnamed, was_made
@@ -63,7 +64,13 @@ OF_TYPE = {
 }
 """Type of the default of an option of our own families -> the rule for its values."""
 
-INSERTION = {"init": one_of(*INITS), "existing": one_of("skip", "add"), "at": text(1000), PRETRAINED: either(NULL, FLAG, _WORD)}
+INSERTION = {
+    "init": one_of(*INITS),
+    "existing": one_of("skip", "add"),
+    "at": text(1000),
+    "parts": items(one_of(*NETWORK_PARTS), high=len(NETWORK_PARTS)),
+    PRETRAINED: either(NULL, FLAG, _WORD),
+}
 """Options that say how a network of another library came about, and do not make it anew."""
 
 COMMON = COMMON_OPTIONS | {"inserted": items(WRITTEN_PLAN, high=100)}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from senet.analysis.heat_map import HEAT
 from senet.measuring.numbers import TIMES, with_unit
 from senet.report.svg import series
 from senet.results.cases import Cases, ImageCase, PictureFile
@@ -57,12 +58,21 @@ class ShownColumn:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """Image on the page: what it is, its score, what is to be known of it, and its pictures."""
+    """Image on the page.
+
+    Args:
+        heading: its rank.
+        score: mean over the variants, with metric and unit.
+        facts: what is to be known of it.
+        columns: its pictures.
+        gates: heat maps of the variants that have gates of positions.
+    """
 
     heading: str
     score: str
     facts: tuple[str, ...]
     columns: tuple[ShownColumn, ...]
+    gates: tuple[ShownColumn, ...]
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class ShownCases:
         title: its heading.
         caption: how the images were chosen, and what can be seen, in sentences.
         legend: what a colour means, and the colour as CSS has it.
+        heat: colours of gates from 0 to 1, as CSS has them; empty where no gates are shown.
         missing: what is missing, in a sentence; empty if nothing is.
         images: the images.
     """
@@ -80,6 +91,7 @@ class ShownCases:
     title: str
     caption: str
     legend: tuple[tuple[str, str], ...]
+    heat: str
     missing: str
     images: tuple[ShownCase, ...]
 
@@ -91,9 +103,10 @@ def shown_cases(result: Result) -> ShownCases | None:
         return None
     folder = None if result.json is None else result.json.parent
     images = tuple(_image(result, case, cases, folder) for case in cases.images)
-    lost = sum(not picture.data for image in images for column in image.columns for picture in column.pictures)
-    legend = tuple((name, f"rgb({red} {green} {blue})") for name, (red, green, blue) in cases.legend.items())
-    return ShownCases(_title(cases), _caption(result, cases), legend, _missing(cases, lost), images)
+    lost = sum(not picture.data for image in images for column in (*image.columns, *image.gates) for picture in column.pictures)
+    legend = tuple((name, _css(colour)) for name, colour in cases.legend.items())
+    heat = ", ".join(map(_css, HEAT)) if any(image.gates for image in images) else ""
+    return ShownCases(_title(cases), _caption(result, cases), legend, heat, _missing(cases, lost), images)
 
 
 def _title(cases: Cases) -> str:
@@ -126,18 +139,16 @@ def _image(result: Result, case: ImageCase, cases: Cases, folder: Path | None) -
     reduced = max(width, height) > max(max(picture.size) for picture in case.pictures)
     size = f"{width} {TIMES} {height} pixels{', shown smaller' if reduced else ''}"
     shared = ShownColumn("", "", "", _pictures(case.pictures, f"{heading} image", folder))
-    scores = [with_unit(variant.score, metric.unit, metric.decimals) for variant in case.variants]
-    variants = (
-        ShownColumn(
-            variant.label,
-            series(place),
-            score,
-            _pictures(variant.pictures, f"{heading} image, {variant.label}, {metric.title} {score}", folder),
-        )
-        for place, (variant, score) in enumerate(zip(case.variants, scores, strict=True))
-    )
+    variants, gates = [], []
+    for place, variant in enumerate(case.variants):
+        score, colour = with_unit(variant.score, metric.unit, metric.decimals), series(place)
+        whose = f"{heading} image, {variant.label}, {metric.title} {score}"
+        variants.append(ShownColumn(variant.label, colour, score, _pictures(variant.pictures, whose, folder)))
+        if variant.gates:
+            maps = _pictures(variant.gates, f"{heading} image, gates of {variant.label}", folder)
+            gates.append(ShownColumn(variant.label, colour, "", maps))
     score = f"{metric.title} {with_unit(case.score, metric.unit, metric.decimals)}"
-    return ShownCase(heading, score, tuple(filter(None, (case.name, case.note, size))), (shared, *variants))
+    return ShownCase(heading, score, tuple(filter(None, (case.name, case.note, size))), (shared, *variants), tuple(gates))
 
 
 def _pictures(files: Sequence[PictureFile], whose: str, folder: Path | None) -> tuple[ShownPicture, ...]:
@@ -148,3 +159,7 @@ def _data(file: PictureFile, folder: Path | None) -> str:
     """Return a picture as an address that holds it; empty if it cannot be read."""
     content = None if folder is None else file.read(folder)
     return "" if content is None else f"data:image/webp;base64,{b64encode(content).decode()}"
+
+
+def _css(colour: tuple[int, int, int]) -> str:
+    return "rgb({} {} {})".format(*colour)

@@ -1,7 +1,7 @@
 """Single images of a comparison: which were chosen, how each variant fares on them, and where their pictures lie. No torch."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,13 @@ class VariantCase:
         label: of the variant.
         score: the primary metric on that image alone.
         pictures: what is predicted, and what is shown of that.
+        gates: heat maps of the gates of positions at some of its blocks, in the order of execution; empty without such gates.
     """
 
     label: str
     score: float
     pictures: tuple[PictureFile, ...]
+    gates: tuple[PictureFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class ImageCase:
     pictures: tuple[PictureFile, ...]
     variants: tuple[VariantCase, ...]
 
+    @property
+    def files(self) -> tuple[PictureFile, ...]:
+        """Every picture of it."""
+        return (*self.pictures, *(file for variant in self.variants for file in (*variant.pictures, *variant.gates)))
+
 
 @dataclass(frozen=True)
 class Cases:
@@ -93,7 +100,7 @@ class Cases:
     @property
     def files(self) -> tuple[PictureFile, ...]:
         """Every picture."""
-        return tuple(file for image in self.images for part in (image, *image.variants) for file in part.pictures)
+        return tuple(file for image in self.images for file in image.files)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
@@ -112,11 +119,14 @@ def digest_of(content: bytes) -> str:
 
 
 def _read_image(tree: Mapping[str, Any]) -> ImageCase:
-    variants = tuple(VariantCase(**{**entry, "pictures": _read_files(entry["pictures"])}) for entry in tree["variants"])
+    variants = tuple(
+        VariantCase(entry["label"], entry["score"], _read_files(entry["pictures"]), _read_files(entry.get("gates", ())))
+        for entry in tree["variants"]
+    )
     return ImageCase(**{**tree, "size": tuple(tree["size"]), "pictures": _read_files(tree["pictures"]), "variants": variants})
 
 
-def _read_files(entries: list[Mapping[str, Any]]) -> tuple[PictureFile, ...]:
+def _read_files(entries: Iterable[Mapping[str, Any]]) -> tuple[PictureFile, ...]:
     return tuple(PictureFile(**{**entry, "size": tuple(entry["size"])}) for entry in entries)
 
 
@@ -126,7 +136,7 @@ def _whole(**rules: Any) -> Any:
 
 _NAME, _SIDES = text(1000), items(integer(1, 10**6), 2, 2)
 _FILES = items(_whole(name=_NAME, file=text(300, low=1, pattern=r"\w[\w.-]*/\w[\w.-]*", what="a file in a folder"), size=_SIDES))
-_VARIANT_CASE = _whole(label=_NAME, score=finite(), pictures=_FILES)
+_VARIANT_CASE = record({"label": _NAME, "score": finite(), "pictures": _FILES, "gates": _FILES}, needed=("label", "score", "pictures"))
 _IMAGE_CASE = _whole(
     rank=text(100), name=text(10_000), score=finite(), note=_NAME, size=_SIDES, pictures=_FILES, variants=items(_VARIANT_CASE, 1, 10**4)
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import DisableTorchFunction
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -68,7 +69,8 @@ def shape_only(tree: Any) -> Any:
     def bare(tensor: Tensor) -> Tensor:
         return keep_trail(tensor, mark(tensor.detach().to("meta"), feature_axes(tensor)))
 
-    return pytree.tree_map_only(Tensor, bare, tree)
+    with DisableTorchFunction():
+        return pytree.tree_map_only(Tensor, bare, tree)
 
 
 class FeatureAxes(TorchFunctionMode):
@@ -78,6 +80,11 @@ class FeatureAxes(TorchFunctionMode):
         """Run an operation and mark what it returns."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
+        with DisableTorchFunction():  # a look at shapes is no operation of the network; other modes would follow it, which takes time
+            self._follow(func, args, kwargs, result)
+        return result
+
+    def _follow(self, func: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
         made = [result] if isinstance(result, Tensor) else list(result) if isinstance(result, tuple | list) else []
         maps = [(index, tensor) for index, tensor in enumerate(made) if isinstance(tensor, Tensor) and tensor.ndim > 1]
         if maps:
@@ -86,7 +93,6 @@ class FeatureAxes(TorchFunctionMode):
                 axes = _axes_of(func, args, kwargs, given, (index, tensor))
                 if axes is not None or feature_axes(tensor) is not None:
                     mark(tensor, axes)
-        return result
 
 
 def _axes_of(func: Callable[..., Any], args: Any, kwargs: Any, given: list[Tensor], made: tuple[int, Tensor]) -> Axes | None:

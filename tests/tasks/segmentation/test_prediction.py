@@ -73,6 +73,6 @@ def test_errors_have_their_colours() -> None:
     found = np.array([[0, 1, 0, 1, 1, 1]], np.uint8)
     image = Image.new("L", (6, 1), 0)
     drawn = [tuple(colour) for colour in np.asarray(mask_errors(image, truth, found, 0))[0].tolist()]
-    assert drawn == [(110,) * 3, (110,) * 3, MISSED, FALSE, CONFUSED, (110,) * 3]
+    assert drawn == [(160,) * 3, (160,) * 3, MISSED, FALSE, CONFUSED, (160,) * 3]
     drawn = [tuple(colour) for colour in np.asarray(mask_errors(image, truth, found, None))[0].tolist()]
     assert drawn[2:5] == [CONFUSED] * 3

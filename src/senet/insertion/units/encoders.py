@@ -40,6 +40,13 @@ def encoder_units(flows: Sequence[Flow], skips: Sequence[WhereMade], others: Col
     return list(found.values())
 
 
+def block_before(flow: Flow, value: fx.Node, flows: Sequence[Flow]) -> Unit | None:
+    """Return the block of convolutions that makes a value, wherever it was made."""
+    near = _callers(flow, value, flows) if value.op == "placeholder" else [(flow, value)]
+    places = [*near, *(made for place in (*near, (flow, value)) for made in _made(*place, flows))]
+    return next((unit for place in places if (unit := _encoder(*place)) is not None), None)
+
+
 def is_conv_block(flow: Flow, node: fx.Node) -> bool:
     """Return whether a node calls a module of convolutions and something else."""
     layers = [inner for inner in flow.inner(node) if next(inner.children(), None) is None]

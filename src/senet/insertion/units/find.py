@@ -11,6 +11,7 @@ from senet.insertion.units.chains import chain_units, depthwise_units
 from senet.insertion.units.concat import concat_units
 from senet.insertion.units.existing import gate_modules, recalibrates
 from senet.insertion.units.joints import skip_joints
+from senet.insertion.units.parts import Course, bottleneck_units
 from senet.insertion.units.residual import residual_units, unknown_joints
 from senet.insertion.units.skips import skip_units
 from senet.insertion.units.unit import Unit, inside
@@ -29,6 +30,7 @@ class Survey:
         recalibrated: those that have a gate already.
         unread: path -> reason, for the modules whose forward cannot be traced.
         answers: how many units were left out, as their results are the network's answer.
+        parts: part of an encoder-decoder network that each unit is in; empty where there is no encoder and decoder, or nobody asked.
         unknown: name of a function or class -> paths of the modules in which it joins a branch and its shortcut in a way that is not known.
     """
 
@@ -36,15 +38,17 @@ class Survey:
     recalibrated: frozenset[int]
     unread: dict[str, str]
     answers: int = 0
+    parts: tuple[str, ...] = ()
     unknown: dict[str, list[str]] = field(default_factory=dict)
 
 
-def survey(model: nn.Module, seen: Probe) -> Survey:
+def survey(model: nn.Module, seen: Probe, *, parts: Collection[str] | None = None) -> Survey:
     """Find every unit: residual ones, then concatenations, depthwise pairs and skips outside them, and plain chains if there are no others.
 
     Args:
         model: the network.
         seen: how its modules are called.
+        parts: the parts of an encoder-decoder network that are asked for: "bottleneck" among them looks for a block there; None = none.
     """
     traced, unread = containers(model, seen.calls, partial(shaped_container_of, seen.outputs))
     gates = gate_modules(model, traced)
@@ -63,11 +67,15 @@ def survey(model: nn.Module, seen: Probe) -> Survey:
     units += _disjoint(_innermost(inner(unit for flow in flows for unit in concat_units(flow, joints))), units)
     units += _disjoint(inner(unit for flow in flows for unit in depthwise_units(flow)), units)
     units += _disjoint(_innermost(inner(skip_units(flows, units))), [*units, *answers])
+    if parts is not None and "bottleneck" in parts:
+        units += _disjoint(inner(bottleneck_units(flows, seen, units)), units)
     units = units or inner(unit for flow in flows for unit in chain_units(flow))
     order = {flow: index for index, flow in enumerate(flows)}
     units.sort(key=lambda unit: (order[unit.flow], unit.flow.index[unit.value]))
     recalibrated = frozenset(index for index, unit in enumerate(units) if recalibrates(unit, gates, model))
-    return Survey(tuple(units), recalibrated, unread, len(answers), _unknown(flows, seen))
+    course = None if parts is None else Course.of(flows, seen)
+    found = () if course is None else tuple(course.part(unit, seen) for unit in units)
+    return Survey(tuple(units), recalibrated, unread, len(answers), found, _unknown(flows, seen))
 
 
 def _unknown(flows: Iterable[Flow], seen: Probe) -> dict[str, list[str]]:

@@ -20,18 +20,19 @@ def skip_joints(flows: Iterable[Flow]) -> set[tuple[type, str]]:
 
 def joined_skips(flow: Flow, node: fx.Node) -> list[fx.Node]:
     """Return those of the maps joined by a node that were not enlarged since the last joint; empty unless another was."""
-    parts = _joined(flow, node)
+    parts = joined_maps(flow, node)
     enlarged = [part for part in parts if flow.upsamples(_nodes_since_merge(flow, part)) and not _is_vector(flow, part)]
     return [part for part in parts if part not in enlarged] if enlarged else []
 
 
 def skips_as_elsewhere(flow: Flow, node: fx.Node, skips: Collection[tuple[type, str]]) -> list[fx.Node]:
     """Return those of the maps joined by a node from which the others come, if the same forward joins skips elsewhere."""
-    parts = _joined(flow, node) if (type(flow.container.module), node.name) in skips else []
+    parts = joined_maps(flow, node) if (type(flow.container.module), node.name) in skips else []
     return [part for part in parts if all(part in flow.ancestors(other) for other in parts)]
 
 
-def _joined(flow: Flow, node: fx.Node) -> list[fx.Node]:
+def joined_maps(flow: Flow, node: fx.Node) -> list[fx.Node]:
+    """Return the maps that a concatenation or a sum joins; empty for anything else."""
     total = flow.sum_at(node)
     return concatenated_maps(flow, node) or ([] if total is None else list(total.maps))
 

@@ -1,8 +1,8 @@
 """Encoder and decoder blocks of segmentation networks (Roy et al., 1803.02579, Figure 1): maps are enlarged, joined, convolved."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
-from torch import fx
+from torch import fx, nn
 
 from senet.insertion.units.answers import is_answer
 from senet.insertion.units.concat import concatenated_maps
@@ -34,10 +34,24 @@ def skip_units(flows: Iterable[Flow], others: Collection[Unit] = ()) -> list[Uni
             if unit is not None and (unit.value is not start or (start in joints and flow.sum_at(start) is not None)):
                 decoders.append(unit)
         joined += [(flow, skip) for found in joints.values() for skip in found]
-    decoders = [unit for unit in decoders if not _goes_on(unit, [*decoders, *others])]
+    enlarging = {module for unit in decoders for module in _enlarging_before_joint(unit)}
+    decoders = [unit for unit in decoders if unit.flow.container.module not in enlarging and not _goes_on(unit, [*decoders, *others])]
     values = {unit.value for unit in decoders}
     encoders = encoder_units(flows, joined, others) if decoders else []
     return [*(unit for unit in encoders if unit.value not in values), *decoders]
+
+
+def _enlarging_before_joint(unit: Unit) -> Iterator[nn.Module]:
+    """Yield the modules in those that enlarge a map for the concatenation in a decoder block: they begin the block and are none.
+
+    Attention gates read such a map beside the concatenation (Oktay et al., 1804.03999), so that it has more readers than one.
+    """
+    for node in unit.nodes:
+        skips = joined_skips(unit.flow, node)
+        for part in concatenated_maps(unit.flow, node):
+            module = unit.flow.module(part)
+            if part not in skips and module is not None and unit.flow.upsamples([part]):
+                yield from module.modules()
 
 
 def _goes_on(unit: Unit, units: Iterable[Unit]) -> bool:

@@ -30,7 +30,7 @@ class Unit:
 
     Args:
         flow: the container that holds it.
-        kind: residual, dense, concat, depthwise, encoder, decoder or chain.
+        kind: residual, dense, concat, depthwise, encoder, bottleneck, decoder or chain.
         value: the unit's result.
         nodes: what it is made of.
         cuts: placement -> where the block can sit there, best place first.

@@ -54,7 +54,7 @@ def mask_errors(image: Image.Image, truth: np.ndarray, found: np.ndarray, backgr
         found: (H, W) uint8, what is predicted.
         background: class that is no object; None = all are objects.
     """
-    pixels = np.repeat(np.asarray(image.convert("L"))[..., None], 3, axis=2) // 2 + 110
+    pixels = np.repeat(np.asarray(image.convert("L"))[..., None], 3, axis=2) // 3 + 160
     wrong = (truth != found) & (truth != IGNORE)
     missed, false = wrong & (found == background), wrong & (truth == background)
     for error, colour in ((missed, MISSED), (false, FALSE), (wrong & ~missed & ~false, CONFUSED)):
