@@ -21,7 +21,7 @@ from senet.file_kind import user_path
 from senet.measuring.numbers import plural
 from senet.recipe import DataRecipe
 
-LOOKED_AT = 50
+MASKS_WITH_COLOURS = 50
 """Masks in which colours are looked for where no palette says them."""
 
 MOST_COLOURS = 64
@@ -77,7 +77,7 @@ def _is_grey(image: Image.Image) -> bool:
 def _wanted_palette(root: Path, pairs: Pairs, max_pixels: int) -> str:
     """Say that a palette is missing, and which colours the first masks have: black first, then those of more pixels."""
     reading, pixels = MaskReading("colour", max_pixels=max_pixels), Counter[int]()
-    for name in pairs.masks[:LOOKED_AT].tolist():
+    for name in pairs.masks[:MASKS_WITH_COLOURS].tolist():
         try:
             codes, counts = distinct(read_raw_mask(root / os.fsdecode(name), reading))
         except UnreadableImageError:
@@ -86,7 +86,9 @@ def _wanted_palette(root: Path, pairs: Pairs, max_pixels: int) -> str:
     colours = [list(as_colour(code)) for code in sorted(pixels, key=lambda code: (code != 0, -pixels[code], code))]
     missing = "masks are colours, and data.palette does not say of which classes"
     if not 1 < len(colours) <= MOST_COLOURS:
-        more = f"; the first {len(pairs.masks[:LOOKED_AT])} masks have {len(colours)}: were they resized smoothly?" if colours else ""
+        more = (
+            f"; the first {len(pairs.masks[:MASKS_WITH_COLOURS])} masks have {len(colours)}: were they resized smoothly?" if colours else ""
+        )
         return f"{missing}; give the colour of each, [[0, 0, 0], ...]{more}"
     return f"{missing}; in the order of your classes, the colours of the first masks are --data.palette '{colours}'"
 
