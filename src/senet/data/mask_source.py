@@ -7,7 +7,7 @@ import numpy as np
 
 from senet.data.folder import ImageFiles
 from senet.data.image_tree import few
-from senet.data.mask_classes import MaskClasses, check_labels, check_readable, noted_classes
+from senet.data.mask_classes import MaskClasses, background_note, check_labels, check_readable, noted_classes
 from senet.data.mask_files import MaskedImages
 from senet.data.mask_scan import MaskScan, RawMasks, scan_masks
 from senet.data.source import DataSource, input_spec
@@ -59,8 +59,10 @@ def masked_source(
     except UsageError as error:
         raise UsageError(f"{root}: {error}") from error
     sets = {split: MaskedImages(images[split], masks[split], reading, scans[split]) for split in images}
-    said = () if recipe.classes or classes.names else (_said(names),)
-    seen = (*notes, *said, *noted_classes(names, masks, scans))
+    named = recipe.classes or classes.names or ()
+    added = (background_note(names[1]),) if len(named) == 1 < len(names) else ()
+    said = () if named else (_said(names),)
+    seen = (*notes, *said, *added, *noted_classes(names, masks, scans))
     return DataSource(
         name=recipe.name,
         train=sets["train"],
