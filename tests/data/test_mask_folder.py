@@ -56,6 +56,29 @@ def test_layouts_are_recognised_and_said(tmp_path, layout):
     )
 
 
+@pytest.mark.parametrize(("labels", "fields"), [([0, 1], {}), ([0, 255], {}), ([0, 3, 9], {"masks": "instances"})], ids=str)
+def test_the_name_of_one_kind_of_object_stands_behind_background(tmp_path, labels, fields):
+    for split in ("train", "val"):
+        write(tmp_path, f"{split}/images", f"{split}/masks", labels)
+    source = opened(tmp_path, classes=("nucleus",), **fields)
+    assert source.classes == ("background", "nucleus")
+    assert source.train.targets[0].tolist() == (np.resize(labels, (6, 5)) > 0).astype(int).tolist()
+    assert source.notes[-1] == f"{tmp_path}: one class is named, nucleus: label 0 is the class background, which comes before it"
+    assert len(source.palette) == 2
+    (tmp_path / "classes.txt").write_text("nucleus\n")
+    assert opened(tmp_path, **fields).classes == source.classes
+    assert opened(tmp_path, classes=("background", "nucleus"), **fields).notes == source.notes[:-1]
+
+
+def test_one_name_is_what_a_label_map_says_it_is(tmp_path):
+    for split in ("train", "val"):
+        write(tmp_path, f"{split}/images", f"{split}/masks", [0, 1])
+    assert opened(tmp_path, classes=("nucleus",), label_map={1: 0, 0: None}).classes == ("nucleus",)
+    write(tmp_path, "train/images", "train/masks", [0, 1, 2])
+    with pytest.raises(UsageError, match=r"labels that are no class \(2: 20 pixels\), where 0 to 1 are classes"):
+        opened(tmp_path, classes=("nucleus",))
+
+
 def test_nuclei_are_read_as_they_lie(shared_data):
     source = opened(shared_data / "nuclei_dsb2018")
     assert (len(source.train), len(source.val), source.classes) == (356, 89, ("background", "foreground"))

@@ -9,7 +9,7 @@ import numpy as np
 from senet.data.image_file import open_regular
 from senet.data.image_tree import few
 from senet.data.mask_scan import IGNORED, MaskScan, RawMasks
-from senet.data.masks import IGNORE, Colour, MaskReading, Palette, unknown_labels
+from senet.data.masks import IGNORE, Colour, LabelMap, MaskReading, Palette, unknown_labels
 from senet.data.palettes import voc_palette
 from senet.data.source import UnreadableImageError
 from senet.errors import UsageError
@@ -21,7 +21,10 @@ NAME_FILES = ("classes.txt", "labels.txt", "codes.txt")
 LARGEST_NAMES = 2**16
 """Bytes of the largest such file."""
 
-BINARY = ("background", "foreground")
+BACKGROUND = "background"
+"""Name of the class that is no object: it counts in the loss and in the table of classes, and in no mean."""
+
+BINARY = (BACKGROUND, "foreground")
 """Classes of masks of two labels that nobody named."""
 
 
@@ -39,6 +42,13 @@ class MaskClasses:
     names: tuple[str, ...] | None
     label_colours: Mapping[int, Colour]
 
+    def named(self, recipe: DataRecipe) -> tuple[str, ...] | None:
+        """Return the names that the recipe gives, else those that something says; None = nothing does.
+
+        One name alone is that of one kind of object, and what is none of it is `BACKGROUND`; with a label map it is as the map says.
+        """
+        return with_background(recipe.classes or self.names, self.reading.label_map)
+
     def resolved(self, recipe: DataRecipe, scans: Mapping[str, MaskScan]) -> tuple[MaskReading, dict[str, MaskScan]]:
         """Return how masks are read where it was open what is ignored, and their scans read that way.
 
@@ -47,7 +57,7 @@ class MaskClasses:
         reading = self.reading
         if reading.label_map is not None or reading.ignore is not None or reading.kind != "index":
             return reading, dict(scans)
-        labels, names = _labels_of(scans), recipe.classes or self.names
+        labels, names = _labels_of(scans), self.named(recipe)
         count = len(names) if names else recipe.num_classes
         if count in (None, 2) and len(labels) == 2 and labels[0] == 0:
             return replace(reading, label_map={labels[1]: 1}), {split: scan.renamed({labels[1]: 1}) for split, scan in scans.items()}
@@ -59,7 +69,7 @@ class MaskClasses:
         Raises:
             UsageError: if nothing says how many there are and the labels that are found are no series.
         """
-        if names := recipe.classes or self.names:
+        if names := self.named(recipe):
             return names
         labels = _labels_of(scans)
         if reading.kind == "colour":
@@ -79,6 +89,17 @@ class MaskClasses:
             if (found := reading.class_of(label)) is not None and found < classes:
                 colours[found] = self.label_colours[label]
         return tuple(colours[index] for index in range(classes))
+
+
+def with_background(names: tuple[str, ...] | None, label_map: LabelMap | None) -> tuple[str, ...] | None:
+    """Return names of classes; before the name of a single kind of object, `BACKGROUND`, unless a label map says what is what."""
+    alone = names is not None and len(names) == 1 and names[0].lower() != BACKGROUND and label_map is None
+    return (BACKGROUND, *names) if names is not None and alone else names
+
+
+def background_note(name: str) -> str:
+    """Say that a class was added to the one that has a name."""
+    return f"one class is named, {name}: label 0 is the class {BACKGROUND}, which comes before it"
 
 
 def _labels_of(scans: Mapping[str, MaskScan]) -> list[int]:

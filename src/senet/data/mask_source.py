@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from senet.data.folder import ImageFiles
-from senet.data.mask_classes import MaskClasses, check_labels, noted_classes
+from senet.data.mask_classes import MaskClasses, background_note, check_labels, noted_classes
 from senet.data.mask_files import MaskedImages
 from senet.data.mask_scan import MaskScan, RawMasks, scan_masks
 from senet.data.source import DataSource, input_spec
@@ -53,7 +53,9 @@ def masked_source(
     except UsageError as error:
         raise UsageError(f"{root}: {error}") from error
     sets = {split: MaskedImages(images[split], masks[split], reading, scans[split]) for split in images}
-    seen = (*notes, *noted_classes(names, masks, scans))
+    said = recipe.classes or classes.names or ()
+    added = (background_note(names[1]),) if len(said) == 1 < len(names) else ()
+    seen = (*notes, *added, *noted_classes(names, masks, scans))
     return DataSource(
         name=recipe.name,
         train=sets["train"],

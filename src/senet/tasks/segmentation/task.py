@@ -80,7 +80,10 @@ class Segmentation(MaskPreparation):
         """
         names = source.classes
         if len(names) < 2:
-            raise UsageError(f"segmentation needs two classes or more, background being one, and {source.name} has {list(names)}")
+            raise UsageError(
+                f"segmentation needs two classes or more, background being one, and {source.name} has {list(names)}; name what is around "
+                "it, too (data.classes), and let a label map, if there is one, give either its number (data.label_map {0: 0, 255: 1})"
+            )
         weights = class_weights(self.plan.class_weights, source)
         self._loss = MaskLoss(loss_parts(self.plan.loss), weights, self.plan.edge_weight, self.plan.focal_gamma)
         return model_from_recipe(recipe, num_classes=len(names), in_channels=source.input.channels, device=device)
