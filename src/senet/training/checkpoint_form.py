@@ -25,7 +25,7 @@ _FIRST_TALLY = record(
 
 MOST_EPOCHS = 10**6
 
-KEPT: dict[type[torch.optim.Optimizer], tuple[tuple[str, ...], tuple[str, ...]]] = {
+OPTIMIZER_STATE: dict[type[torch.optim.Optimizer], tuple[tuple[str, ...], tuple[str, ...]]] = {
     torch.optim.SGD: (("momentum_buffer",), ()),
     torch.optim.AdamW: (("exp_avg", "exp_avg_sq"), ("step",)),
 }
@@ -90,7 +90,7 @@ def _check_form(saved: Any, own: Any, place: str) -> None:
 
 def _check_optimizer(saved: Any, own: torch.optim.Optimizer, place: str) -> None:
     """Raise UsageError unless the state of an optimiser is for the run's parameters; its options come from the recipe."""
-    shaped, counts = next(kept for kind, kept in KEPT.items() if isinstance(own, kind))
+    shaped, counts = next(kept for kind, kept in OPTIMIZER_STATE.items() if isinstance(own, kind))
     groups = items(record({"params": items(_COUNT, high=10**6)}, needed=("params",), others=_ANYTHING))
     states = table(_COUNT, record(dict.fromkeys((*shaped, *counts), _ANYTHING)), high=10**6)
     record({"state": states, "param_groups": groups}, needed=("state", "param_groups")).check(saved, place)

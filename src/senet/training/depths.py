@@ -5,7 +5,7 @@ from torch import nn
 from senet.surgery.stages import numbered_stages
 from senet.training.parts import head_paths, is_within
 
-MOST = 0.9
+NEARLY_ALL = 0.9
 """Share of the parameters outside of the head from which on a module is the network itself, and its children are the layers."""
 
 
@@ -29,7 +29,7 @@ def layers_to_head(model: nn.Module) -> dict[str, int]:
 def layer_paths(model: nn.Module) -> list[str]:
     """Return the layers of a network that does not number its stages: the children that hold kernels or matrices, in their order.
 
-    A child that holds `MOST` of the parameters outside of the head, such as `features`, is looked into instead; the head is no layer.
+    A child that holds `NEARLY_ALL` of the parameters outside of the head, such as `features`, is looked into instead; the head is no layer.
     """
     heads, inner, outer = head_paths(model), model, ""
     while True:
@@ -41,7 +41,7 @@ def layer_paths(model: nn.Module) -> list[str]:
         children = [(path, child) for path, child in children if path not in heads]
         sizes = {path: sum(parameter.numel() for parameter in child.parameters()) for path, child in children}
         largest = max(children, key=lambda entry: sizes[entry[0]], default=None)
-        if largest is None or sizes[largest[0]] < MOST * sum(sizes.values()) or not any(True for _ in largest[1].children()):
+        if largest is None or sizes[largest[0]] < NEARLY_ALL * sum(sizes.values()) or not any(True for _ in largest[1].children()):
             return [path for path, _ in children]
         outer, inner = largest
 
