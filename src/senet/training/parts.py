@@ -10,7 +10,7 @@ from senet.weights.bridge import HEADS
 
 Part = Literal["head", "blocks", "host"]
 
-NETWORK_PARTS: tuple[Part, ...] = ("head", "blocks", "host")
+TRAINED_PARTS: tuple[Part, ...] = ("head", "blocks", "host")
 
 USUAL_HEADS = (*((name,) for name in HEADS), ("segmentation_head",), ("roi_heads.box_predictor", "roi_heads.mask_predictor"))
 """Paths under which networks that do not name their head have it: of classifiers, of segmentation_models_pytorch, of R-CNNs."""
@@ -45,7 +45,7 @@ def parameter_parts(model: nn.Module) -> dict[str, Part]:
     owners: dict[nn.Parameter, Part] = {}
     for module, part in module_parts(model).items():
         for parameter in module.parameters(recurse=False):
-            owners[parameter] = min(part, owners.get(parameter, part), key=NETWORK_PARTS.index)
+            owners[parameter] = min(part, owners.get(parameter, part), key=TRAINED_PARTS.index)
     return {name: owners[parameter] for name, parameter in model.named_parameters()}
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from senet.errors import UsageError
 from senet.recipe import Recipe
 from senet.training.batchnorm import BATCHNORM
-from senet.training.parts import NETWORK_PARTS, Part, module_parts, parameter_parts
+from senet.training.parts import TRAINED_PARTS, Part, module_parts, parameter_parts
 from senet.training.rates import check_head_is_known
 
 
@@ -34,12 +34,12 @@ class Unfreezing:
         if epochs.head != epochs.host:
             check_head_is_known(model, "training.unfreeze.head")
         self._model = model
-        self._begins: dict[Part, float] = {part: getattr(epochs, part) if getattr(rates, part) else math.inf for part in NETWORK_PARTS}
+        self._begins: dict[Part, float] = {part: getattr(epochs, part) if getattr(rates, part) else math.inf for part in TRAINED_PARTS}
         parts = parameter_parts(model)
         self._trained = {parameter: parts[name] for name, parameter in model.named_parameters() if parameter.requires_grad}
         self.turns = {int(epoch) for epoch in self._begins.values() if 0 < epoch < math.inf}
         if self._trained and min(self._begins[part] for part in self._trained.values()):
-            own = [part for part in NETWORK_PARTS if part in self._trained.values()]
+            own = [part for part in TRAINED_PARTS if part in self._trained.values()]
             raise UsageError(
                 f"nothing trains in the first epoch: this network has {' and '.join(own)}, which optim.groups or training.unfreeze "
                 "freeze; give one of them a factor above 0 and training.unfreeze 0"
