@@ -36,7 +36,8 @@ def module_parts(model: nn.Module) -> dict[nn.Module, Part]:
     blocks = {inner for module in model.modules() if is_block(module) for inner in module.modules()}
     found: dict[nn.Module, Part] = {}
     for path, module in model.named_modules():
-        found[module] = "blocks" if module in blocks else "head" if any(is_within(path, head) for head in heads) else "host"
+        part: Part = "blocks" if module in blocks else "head" if any(is_within(path, head) for head in heads) else "host"
+        found[module] = part
     return found
 
 
@@ -45,7 +46,8 @@ def parameter_parts(model: nn.Module) -> dict[str, Part]:
     owners: dict[nn.Parameter, Part] = {}
     for module, part in module_parts(model).items():
         for parameter in module.parameters(recurse=False):
-            owners[parameter] = min(part, owners.get(parameter, part), key=TRAINED_PARTS.index)
+            others = (part, owners.get(parameter, part))
+            owners[parameter] = next(first for first in TRAINED_PARTS if first in others)
     return {name: owners[parameter] for name, parameter in model.named_parameters()}
 
 

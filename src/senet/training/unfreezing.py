@@ -36,7 +36,8 @@ class Unfreezing:
         self._model = model
         self._begins: dict[Part, float] = {part: getattr(epochs, part) if getattr(rates, part) else math.inf for part in TRAINED_PARTS}
         parts = parameter_parts(model)
-        self._trained = {parameter: parts[name] for name, parameter in model.named_parameters() if parameter.requires_grad}
+        trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self._trained: dict[nn.Parameter, Part] = {parameter: parts[name] for name, parameter in trained}
         self.turns = {int(epoch) for epoch in self._begins.values() if 0 < epoch < math.inf}
         if self._trained and min(self._begins[part] for part in self._trained.values()):
             own = [part for part in TRAINED_PARTS if part in self._trained.values()]
