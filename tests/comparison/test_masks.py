@@ -1,12 +1,18 @@
 """A comparison of networks that predict masks, on images of several sizes."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 import senet.comparison.measure as measure
+from comparison.test_side_by_side import when
 from senet.comparison import compare
 from senet.results.comparison import Result
+from senet.results.run_folder import RunFolder
+from senet.training.interruption import Interrupted
 from tasks.segmentation.made_masks import tiny_masks
 
 
@@ -30,3 +36,25 @@ def test_variants_are_compared_by_dice_with_tables_and_gates(monkeypatch: pytest
 
     again = compare(recipe, vary={"block": [None, "sse", "scse"]}, seeds=2, out=tmp_path, progress=False)
     assert again.differences == result.differences
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_interrupted_go_on_to_the_figures_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(measure, "ROUNDS", 3)
+    recipe, vary = tiny_masks(training__epochs=4, model__name="unet"), {"block": [None, "scse"]}
+
+    def both_have_begun() -> bool:
+        return len(list((tmp_path / "both").glob("compare-discs/*/last.ckpt"))) == 2
+
+    watching = when(both_have_begun, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted, match="the same command goes on from there"):
+        compare(recipe, vary=vary, seeds=1, jobs=2, out=tmp_path / "both", report=False, progress=False)
+    watching.join()
+    assert any(not RunFolder(path.parent).is_finished() for path in (tmp_path / "both").glob("compare-discs/*/last.ckpt"))
+    two = compare(recipe, vary=vary, seeds=1, jobs=2, out=tmp_path / "both", report=False, progress=False)
+    one = compare(recipe, vary=vary, seeds=1, out=tmp_path / "one", report=False, progress=False)
+    assert [variant.label for variant in two.variants] == [variant.label for variant in one.variants]
+    for ours, theirs in zip(two.variants, one.variants, strict=True):
+        assert [run.history for run in ours.runs] == [run.history for run in theirs.runs]
+        assert [run.tables for run in ours.runs] == [run.tables for run in theirs.runs]

@@ -224,3 +224,16 @@ def test_both_halves_get_blocks(build: Callable[[], nn.Module], encoder: tuple[s
 def test_an_encoder_of_residual_units_keeps_those_alone() -> None:
     plan = senet.find_sites(smp.Unet("resnet18", encoder_weights=None))
     assert {site.kind for site in plan if site.path.startswith("encoder.")} == {"residual"}
+
+
+@pytest.mark.parametrize(
+    ("build", "stages"),
+    [
+        (Listed, {"encoder": [1, 2], "decoder": [4, 5]}),
+        (lambda: smp.FPN("resnet18", encoder_weights=None), {"residual": [2, 2, 3, 3, 4, 4, 5, 5], "decoder": [7, 8, 9]}),
+    ],
+    ids=["full size", "pyramid"],
+)
+def test_decoder_blocks_are_numbered_on_from_the_encoders(build: Callable[[], nn.Module], stages: dict[str, list[int]]) -> None:
+    plan = senet.find_sites(build())
+    assert {kind: sorted(site.stage for site in plan if site.kind == kind) for kind in stages} == stages

@@ -88,6 +88,18 @@ def test_time_limit_leaves_three_rounds(clock):
     assert interleave({"f": lambda: clock.work(1.0)}, rounds=2, max_seconds=0.5)["f"].rounds == 2
 
 
+def test_of_long_calls_one_round_is_enough(clock):
+    called = []
+
+    def takes(name, seconds):
+        return lambda: called.append(name) or clock.work(seconds)
+
+    timings = interleave({"a": takes("a", 5.0), "b": takes("b", 1.0)}, max_seconds=10.0, long_call=2.0)
+    assert {name: (timing.rounds, timing.median) for name, timing in timings.items()} == {"a": (1, 5.0), "b": (1, 1.0)}
+    assert called == list("abb" + "abba")
+    assert interleave({"a": takes("a", 5.0)}, rounds=50, max_seconds=25.0, long_call=2.0)["a"].rounds == 3
+
+
 def test_real_clocks_give_seconds():
     timing = interleave({"sum": lambda: sum(range(20_000))}, rounds=3, min_seconds=0.005)["sum"]
     assert 1e-5 < timing.cpu < 1.0

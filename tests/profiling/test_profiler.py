@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -12,7 +13,7 @@ from senet.blocks.channel import ChannelSE
 from senet.errors import UsageError
 from senet.measuring.counting import Cost
 from senet.measuring.timing import Ratio, Timing
-from senet.profiling import Profile, profile
+from senet.profiling import Profile, profile, profiler
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,33 @@ def test_se_resnet50_is_the_papers(se_resnet50):
     assert any(line.startswith("of it SE") and "0.21%" in line for line in lines)
     assert any(line.startswith("resnet50") and "25,557,032  3.86 G" in line for line in lines)
     assert any(line.startswith("ratio") and "1.0990  1.0021" in line for line in lines)
+
+
+class Counted(nn.Module):
+    """Layer that notes on which device it is called, in its copies too."""
+
+    def __init__(self, calls: list[str]) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def __deepcopy__(self, memo: object) -> "Counted":
+        return Counted(self.calls)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.append(x.device.type)
+        return x
+
+
+def test_few_rounds_of_long_passes_are_said(monkeypatch):
+    monkeypatch.setattr(profiler, "LONG_CALL", 0.0)
+    calls = []
+    result = profile(nn.Sequential(nn.Conv2d(3, 4, 3), Counted(calls)), (1, 3, 8, 8), rounds=5, max_seconds=0.0)
+    assert result.latency is not None
+    assert result.latency.rounds == 1
+    assert calls.count("cpu") == 4  # a first call, there and back, and the parts
+    long = replace(result, latency=Timing((2.5,), (2.5,)))
+    assert "A pass takes 2.5 s: ms are of 1 round of timing." in " ".join(" ".join(printed(long, 300)).split())
+    assert "A pass takes" not in " ".join(printed(result, 300))
 
 
 def test_the_public_name_is_this_function():

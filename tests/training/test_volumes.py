@@ -116,11 +116,12 @@ def test_predictions_of_resampled_volumes_are_written_on_the_grid_of_their_files
     train(recipe, folder=tmp_path / "run", progress=False)
     (folder / "images" / "broken.nii.gz").write_bytes(b"nothing")
     words = ["predict", str(folder / "images"), "--weights", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--json"]
-    assert main([*words, "--overlay", str(tmp_path / "shown")]) == 1
+    assert main([*words, "--overlay", str(tmp_path / "shown"), "--gates", str(tmp_path / "gates")]) == 1
     told, error = capsys.readouterr()
     assert "broken.nii.gz is no NIfTI file" in error
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"case{number}.nii.gz" for number in range(4)]
     assert sorted(path.name for path in (tmp_path / "shown").iterdir()) == [f"case{number}.png" for number in range(4)]
+    assert sorted(path.name for path in (tmp_path / "gates").iterdir()) == [f"case{number}.png" for number in range(4)]
     for entry in json.loads(told)["predictions"]:
         if entry["error"] is None:
             source, written = nibabel.load(entry["image"]), nibabel.load(entry["files"]["out"])

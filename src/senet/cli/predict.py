@@ -19,6 +19,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
     parser.add_argument("--out", metavar="DIR", help="write predictions there: masks as PNG, volumes as .nii.gz, other answers as JSON")
     parser.add_argument("--overlay", metavar="DIR", help="write a picture of each image there that shows what is predicted of it")
+    parser.add_argument("--gates", metavar="DIR", help="write the gates of sSE and scSE blocks over each image there, as one picture")
     parser.add_argument("--force", action="store_true", help="write over files that are there")
     add_reading(parser)
     add_code(parser)
@@ -31,7 +32,7 @@ def run(args: Namespace) -> int:
     """Print what is predicted of each image; return 1 if one could not be read."""
     if not args.weights:
         raise UsageError("give --weights: a weights file, or the folder of a run")
-    for folder in filter(None, (args.out, args.overlay)):
+    for folder in filter(None, (args.out, args.overlay, args.gates)):
         check_folder(folder, folder)
     from senet.training.predict import predict
     from senet.training.prediction_files import PredictionFiles
@@ -50,7 +51,7 @@ def run(args: Namespace) -> int:
         device=device_of(args.device) if args.device else None,
         reading=reading,
         changes=args.changes,
-        files=PredictionFiles(args.out, args.overlay, args.force),
+        files=PredictionFiles(args.out, args.overlay, args.force, args.gates),
     ):
         if prediction.error is not None:
             failed = True

@@ -129,7 +129,7 @@ def _plan_units(request: Request, existing: str) -> InsertPlan:
     found = survey(request.model, request.seen, parts=request.parts)
     if request.parts is not None and not found.parts:
         raise UsageError(f"{request.name} has no encoder and decoder joined by skips: leave out parts={request.parts!r}")
-    stages = stage_numbers(request, [(unit.flow.container.path, _stride(request, unit), unit.kind) for unit in found.units])
+    stages = stage_numbers(request, [(_path(request, unit), _stride(request, unit), unit.kind) for unit in found.units])
     sites: list[Site] = []
     faults = []
     for index, (unit, stage) in enumerate(zip(found.units, stages, strict=True)):
@@ -187,6 +187,12 @@ def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) ->
         name=_free_name(module, [other.name for other in others if other.path == chosen.path]) if graph else "se",
         note="" if chosen.best else "before the activation, which is not a module",
     )
+
+
+def _path(request: Request, unit: Unit) -> str:
+    """Return the path of the module whose result a unit's value is; of a sum or a joint, that of the container."""
+    module = unit.flow.module(unit.value)
+    return unit.flow.container.path if module is None else request.paths[module][0]
 
 
 def _stride(request: Request, unit: Unit) -> float:

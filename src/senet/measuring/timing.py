@@ -79,17 +79,20 @@ def interleave(
     rounds: int = 11,
     min_seconds: float = 0.02,
     max_seconds: float = math.inf,
+    long_call: float = math.inf,
     after_round: Callable[[dict[str, Timing]], object] = lambda timings: None,
 ) -> dict[str, Timing]:
     """Time functions in turn, A B B A, so that a slow minute of the machine meets all of them alike.
 
-    Each function first runs twice untimed. A round visits every function twice, in opposite orders; its value is the mean of both visits.
+    Each function first runs twice untimed, once if its first call is long. A round visits every function twice, in opposite orders; its
+    value is the mean of both visits.
 
     Args:
         functions: name -> what to call; on a device that works asynchronously each must wait for its own result.
         rounds: number of rounds.
         min_seconds: shortest visit; quick functions are called several times in one.
         max_seconds: no new round begins after so many seconds, once there are three.
+        long_call: seconds of a call for which one round is enough instead of three.
         after_round: told after each round what there is so far.
 
     Raises:
@@ -98,17 +101,18 @@ def interleave(
     if not functions:
         raise UsageError("interleave needs at least one function to time")
     rounds = check_positive("rounds", rounds)
-    calls = {name: _calls_to_last(function, min_seconds) for name, function in functions.items()}
+    calls = {name: _calls_to_last(function, min_seconds, long_call) for name, function in functions.items()}
+    least = 1 if None in calls.values() else 3
     names = list(functions)
     visits: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in names}
     start = perf_counter()
     for done in range(rounds):
-        if done >= 3 and perf_counter() - start > max_seconds:
+        if done >= least and perf_counter() - start > max_seconds:
             break
         for name in names:
             visits[name].append([])
         for name in (*names, *reversed(names)):
-            visits[name][-1].append(_visit(functions[name], calls[name]))
+            visits[name][-1].append(_visit(functions[name], calls[name] or 1))
         after_round({name: _timing(pairs) for name, pairs in visits.items()})
     return {name: _timing(pairs) for name, pairs in visits.items()}
 
@@ -134,8 +138,10 @@ def _visit(function: Callable[[], object], calls: int) -> tuple[float, float]:
     return (perf_counter() - wall) / calls, (process_time() - cpu) / calls
 
 
-def _calls_to_last(function: Callable[[], object], seconds: float) -> int:
-    function()  # the first call allocates, compiles and fills caches
+def _calls_to_last(function: Callable[[], object], seconds: float, long_call: float) -> int | None:
+    """Return how many calls last so many seconds; None if one is long."""
+    if _visit(function, 1)[0] > long_call:  # the first call allocates, compiles and fills caches
+        return None
     return max(1, math.ceil(seconds / _visit(function, 1)[0]))
 
 

@@ -22,7 +22,7 @@ from senet.measuring.steps import InferenceStep
 from senet.measuring.timing import Timing, interleave
 from senet.models.create import model_from_config
 from senet.models.network import ModelConfig, Network
-from senet.profiling.result import PartRow, Profile
+from senet.profiling.result import LONG_CALL, PartRow, Profile
 from senet.spec import counts_by_stage, whole
 from senet.surgery.duplicate import duplicate
 from senet.surgery.wrappers import unwrap
@@ -55,7 +55,8 @@ def profile(
         input_size: (N, C, H, W) of the batch; None = one image of the model's own size.
         latency: whether to time it; counting alone takes two forward passes.
         rounds: rounds of timing.
-        max_seconds: no new round of timing begins after so many seconds.
+        max_seconds: no new round of timing begins after so many seconds; where a call takes longer than `LONG_CALL`, after the first
+            round, else after three.
         status: told what is being done.
 
     Raises:
@@ -70,7 +71,7 @@ def profile(
         if latency:
             status("timing the network" if twin is None else "timing the network and its plain twin, in turn")
             runs = {name: InferenceStep(net.eval(), (x,)) for name, net in (("model", network), ("plain", twin)) if net is not None}
-            timings = interleave(runs, rounds=rounds, max_seconds=max_seconds)
+            timings = interleave(runs, rounds=rounds, max_seconds=max_seconds, long_call=LONG_CALL)
         status("measuring the parts")
         plain = None if twin is None else _profile(twin, x, timings.get("plain"))
         return replace(_profile(network, x, timings.get("model")), plain=plain)
@@ -126,7 +127,7 @@ def _placed_like(model: nn.Module, thing: Placed) -> Placed:
 def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
     units, blocks = unit_paths(model), block_paths(model)
     parts = list(dict.fromkeys([*units, *blocks]))
-    passes = [] if timing is None else _timed_passes(model, x, parts, timing.rounds)
+    passes = [] if timing is None else _timed_passes(model, x, parts, timing)
     costs = _costs(model, x, parts)
     rows = []
     for unit in [*units, ""]:
@@ -149,7 +150,7 @@ def _costs(model: nn.Module, x: Tensor, parts: Collection[str]) -> dict[str, Cos
         return count(model, x, parts)
 
 
-def _timed_passes(model: nn.Module, x: Tensor, parts: Collection[str], rounds: int) -> list[Seconds]:
+def _timed_passes(model: nn.Module, x: Tensor, parts: Collection[str], timing: Timing) -> list[Seconds]:
     run = InferenceStep(model.eval(), (x,))
 
     def clocks() -> tuple[float, float]:
@@ -157,11 +158,12 @@ def _timed_passes(model: nn.Module, x: Tensor, parts: Collection[str], rounds: i
         return perf_counter(), process_time()
 
     passes = []
-    for _ in range(rounds + 1):
+    warm_ups = 0 if timing.median > LONG_CALL else 1  # a long call gains nothing from a second one before it
+    for _ in range(timing.rounds + warm_ups):
         log = record_readings(run, model, parts, clocks)
         walls, cpus = (growth_by_part([(path, reading[clock]) for path, reading in log]) for clock in (0, 1))
         passes.append({path: (walls[path], cpus[path]) for path in walls})
-    return passes[1:]  # the first warms up
+    return passes[warm_ups:]
 
 
 def _total(passes: Sequence[Seconds], paths: Collection[str]) -> Timing:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from senet.measuring.counting import Cost
-from senet.measuring.numbers import compact, compact_bytes, milliseconds
+from senet.measuring.numbers import compact, compact_bytes, milliseconds, plural
 from senet.measuring.timing import Ratio, Timing, ratio
 
 HEADINGS = ("params", "MACs", "SE\nMACs", "SE\nadds", "memory", "ms", "quartiles", "SE\nms")
@@ -14,6 +14,10 @@ CAPTION = (
     "MACs, additions and memory (what training keeps for the backward pass without fused tails) are per image, ms per batch. "
     "SE: the recalibration blocks' share; MACs of their layers and of the scaling, additions of the squeeze."
 )
+
+
+LONG_CALL = 2.0
+"""Seconds of a forward pass beyond which few are timed."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,9 @@ class Profile:
         """Return the parts, the total, the blocks' share in it, and the comparison with the plain twin."""
         batch = "x".join(map(str, self.input_size))
         title = f"{self.name}, {batch} {self.dtype}, {self.device}"
+        caption = CAPTION + self._said_of_rounds()
         table = Table(
-            "part", *HEADINGS, title=title, caption=CAPTION, title_justify="left", caption_justify="left", box=None, pad_edge=False
+            "part", *HEADINGS, title=title, caption=caption, title_justify="left", caption_justify="left", box=None, pad_edge=False
         )
         for column in table.columns:
             column.justify, column.no_wrap = "left" if column is table.columns[0] else "right", True
@@ -133,6 +138,11 @@ class Profile:
         if isinstance(time := self.ratios.get("latency"), Ratio):
             table.add_row("CPU time ratio", "", "", "", "", "", f"{time.cpu:.2f}")
         return table
+
+    def _said_of_rounds(self) -> str:
+        if self.latency is None or self.latency.median <= LONG_CALL:
+            return ""
+        return f" A pass takes {self.latency.median:.1f} s: ms are of {plural(self.latency.rounds, 'round')} of timing."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON: counts and bytes per image, seconds for the batch."""

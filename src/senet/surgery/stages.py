@@ -15,6 +15,6 @@ def numbered_stages(model: nn.Module) -> dict[int, nn.Module]:
     for module in model.modules():
         stages = getattr(module, "stages", None)
         if isinstance(stages, Mapping):
-            own = {int(number): stage for number, stage in stages.items() if isinstance(stage, nn.Module)}
+            own = {number: stage for number, stage in stages.items() if isinstance(number, int) and isinstance(stage, nn.Module)}
             found |= {number: stage for number, stage in own.items() if number not in found}
     return found

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 
 from senet.data.image_file import ImageReading, read_image
 from senet.data.image_tree import LeftOut, image_files
@@ -16,8 +17,9 @@ from senet.data.views import Views
 from senet.data.volumes.nifti import is_volume
 from senet.errors import UsageError
 from senet.surgery.preserve import evaluating
-from senet.tasks.answers import prediction_of
+from senet.tasks.answers import average_of_one, prediction_of
 from senet.tasks.task import Prediction, Task
+from senet.training.gate_sheets import GateSheets
 from senet.training.members import choose_device, common_input, common_task, load_members
 from senet.training.predict_volumes import VolumePredictor, volume_name
 from senet.training.prediction_files import ListedImage, PredictionFiles
@@ -33,7 +35,7 @@ class ImagePrediction:
         image: path of the image.
         prediction: the task's prediction; None if the image could not be read.
         error: what was wrong with the image, in one line.
-        files: what was written of it -> where: "out", "overlay".
+        files: what was written of it -> where: "out", "overlay", "gates".
     """
 
     image: str
@@ -72,11 +74,12 @@ def predict(
         reading: how files are read; the range of deep images is the one that the networks were trained with, if it says none.
         changes: fields of the task's own part of the recipe, as dotted or short names, instead of those that the networks were trained
             with: {"segmentation.flips": True}.
-        files: where predictions, and pictures of them, are written.
+        files: where predictions, and pictures of them and of the network's gates, are written.
 
     Raises:
         UsageError: if a folder has no images, a file of weights cannot be read or does not say what images it expects, the networks differ
-            in that, weights name a task of a user's file, the device is not there, or a file that is to be written is.
+            in that, weights name a task of a user's file, the device is not there, a file that is to be written is, or gates cannot be
+            shown.
     """
     if top_k < 1:
         raise UsageError(f"top_k must be at least 1, got {top_k}")
@@ -87,20 +90,28 @@ def predict(
     transform = task.eval_transform(spec, Views(crops))
     reading = replace(reading, value_range=reading.value_range or spec.range)
     volumes = VolumePredictor.of(task, members[0].recipe, spec)
+    sheets = None if files.gates is None else GateSheets.of(members, crops, None if volumes is None else volumes.reading.recipe.patch)
+    seen: list[Tensor] = []
     listed = [file for image in images for file in _files(image, volumes)]
     files = files.planned(listed)
     networks = [member.model for member in members]
 
     def outputs_of(image: Any) -> Any:
-        views, _ = transform(image, None)
+        views, target = transform(image, None)
+        if sheets is not None:
+            seen.append(views)
         with evaluating(nn.ModuleList(networks)), torch.inference_mode():
-            return task.average(networks, views[None].to(device))
+            return average_of_one(task, networks, views, target, device)
+
+    def drawn_gates() -> Image.Image | None:
+        return None if sheets is None else sheets.draw(seen[len(seen) // 2])  # of a volume, the slice in its middle
 
     def predict_one(image: str | Path) -> ImagePrediction:
+        seen.clear()
         try:
             if volumes is not None and is_volume(image):
                 prediction, opened = volumes.predict(image, outputs_of, members[0].classes)
-                return ImagePrediction(str(image), prediction, files=files.write(image, prediction, opened))
+                return ImagePrediction(str(image), prediction, files=files.write(image, prediction, opened, drawn_gates()))
             opened = read_image(image, reading)
         except UnreadableImageError as error:
             return ImagePrediction(str(image), error=str(error))
@@ -108,7 +119,7 @@ def predict(
             prediction = prediction_of(task, outputs_of(opened), members[0].classes, top_k=top_k)
         except UnreadableImageError as error:  # which does not know the file
             return ImagePrediction(str(image), error=f"{image}: {error}")
-        return ImagePrediction(str(image), prediction, files=files.write(image, prediction, opened))
+        return ImagePrediction(str(image), prediction, files=files.write(image, prediction, opened, drawn_gates()))
 
     return map(predict_one, (image.path for image in listed))
 

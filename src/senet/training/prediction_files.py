@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,12 +36,14 @@ class PredictionFiles:
         out: folder of what is predicted, in the task's own format, such as PNG for masks; JSON where it has none. None = nowhere.
         overlay: folder of pictures (PNG) that show the prediction on its image; None = nowhere.
         force: whether files that are there may be written over.
+        gates: folder of pictures (PNG) of the gates of positions in each block, see `senet.training.gate_sheets`; None = nowhere.
         stems: path of an image -> its files' path below a folder, without suffix; see `planned`.
     """
 
     out: str | Path | None = None
     overlay: str | Path | None = None
     force: bool = False
+    gates: str | Path | None = None
     stems: Mapping[str, Path] = field(default_factory=dict)
     _written: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -49,24 +51,25 @@ class PredictionFiles:
         """Return the places with a name for each image's files.
 
         Raises:
-            UsageError: if one is there already and may not be written over, or both folders are the same.
+            UsageError: if one is there already and may not be written over, or two folders are the same.
         """
-        folders = [Path(folder) for folder in (self.out, self.overlay) if folder is not None]
-        if len({folder.resolve() for folder in folders}) < len(folders):
-            raise UsageError(f"predictions and pictures cannot both be written to {printable(folders[0], None)}: name two folders")
+        folders = [Path(folder) for folder in (self.out, self.overlay, self.gates) if folder is not None]
+        if twice := [folder for place, folder in enumerate(folders) if folder.resolve() in [other.resolve() for other in folders[:place]]]:
+            raise UsageError(f"predictions and pictures cannot both be written to {printable(twice[0], None)}: name two folders")
         names = {str(image.path): image.name for image in images}  # one that is asked for twice has one name
         stems = dict(zip(names, distinct_stems(list(names.values())), strict=True))
         for folder in () if self.force else folders:
             self._check_free(folder, stems)
-        return PredictionFiles(self.out, self.overlay, self.force, stems)
+        return replace(self, stems=stems)
 
-    def write(self, path: str | Path, prediction: Prediction, image: Image.Image) -> dict[str, str]:
+    def write(self, path: str | Path, prediction: Prediction, image: Image.Image, sheet: Image.Image | None = None) -> dict[str, str]:
         """Write the files of one prediction; return what each is -> where it is.
 
         Args:
             path: of the image, one of those that were planned.
             prediction: what was predicted.
             image: the image in RGB.
+            sheet: the picture of its gates, if there is one.
 
         Raises:
             UsageError: if a file has come to stand there since, or an image that was asked for would be written over.
@@ -82,11 +85,16 @@ class PredictionFiles:
                     write(temporary)
             written["out"] = str(target)
         if self.overlay is not None:
-            target = self._target(self.overlay, path, ".png")
-            with replacing(target) as temporary:
-                prediction.draw(image).save(temporary, "PNG")
-            written["overlay"] = str(target)
+            written["overlay"] = self._write_picture(self.overlay, path, prediction.draw(image))
+        if self.gates is not None and sheet is not None:
+            written["gates"] = self._write_picture(self.gates, path, sheet)
         return written
+
+    def _write_picture(self, folder: str | Path, image: str | Path, picture: Image.Image) -> str:
+        target = self._target(folder, image, ".png")
+        with replacing(target) as temporary:
+            picture.save(temporary, "PNG")
+        return str(target)
 
     def _target(self, folder: str | Path, image: str | Path, suffix: str) -> Path:
         stem = self.stems[str(image)]

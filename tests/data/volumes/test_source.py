@@ -136,6 +136,9 @@ def test_labels_become_classes_by_a_map(folder: Path) -> None:
     masks = np.stack([source.val.targets[index] for index in range(len(source.val))])
     assert source.classes == ("rest", "spot")
     assert set(np.unique(masks)) == {0, 1, IGNORE}
+    alone = opened(folder, DataRecipe(ignore_index=2, classes=("organ",)))
+    assert alone.classes == ("background", "organ")
+    assert alone.notes[-1].endswith("one class is named, organ: label 0 is the class background, which comes before it")
     with pytest.raises(UsageError, match=r"have labels that are no class \(2: \d+ voxels\), where 0 to 1 are"):
         opened(folder, DataRecipe(classes=("a", "b")))
 

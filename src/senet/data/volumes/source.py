@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from senet.data.mapped import room_for_arrays
+from senet.data.mask_classes import background_note, with_background
 from senet.data.mask_source import crop_side
 from senet.data.masks import IGNORE, LabelMap, MaskReading
 from senet.data.palettes import voc_palette
@@ -64,6 +65,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
     for split in SPLITS_OF_VOLUMES:
         _check_labels(root, folders.splits[split], scans[split], classes.reading)
     reading = VolumeReading.of(recipe, classes.reading)
+    added = [background_note(name) for name in recipe.classes or () if len(classes.names) > len(recipe.classes or ())]
     train, val = (_images(split, folders, scans[split], classes, reading) for split in SPLITS_OF_VOLUMES)
     return DataSource(
         name="volumes",
@@ -71,7 +73,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
         val=val,
         classes=classes.names,
         input=_input(recipe, scans["train"], channels * plan.slices),
-        notes=tuple(f"{root}: {printable(note, None)}" for note in _notes(folders, scans, classes, train)),
+        notes=tuple(f"{root}: {printable(note, None)}" for note in (*_notes(folders, scans, classes, train), *added)),
         palette=voc_palette(len(classes.names)),
         patch=plan.patch,
     )
@@ -85,7 +87,7 @@ def label_classes(root: Path, recipe: DataRecipe, named: Mapping[int, str], scan
     """
     found = sorted({value for scan in scans.values() for value in scan.values.tolist()} - {recipe.ignore_index})
     label_map: LabelMap | None = recipe.label_map
-    names = recipe.classes
+    names = with_background(recipe.classes, label_map)
     if label_map is None and named and names is None:
         kept = [label for label, name in named.items() if name.lower() != "ignore"]
         label_map = {**{label: index for index, label in enumerate(kept)}, **dict.fromkeys(named.keys() - set(kept), None)}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from senet.errors import UsageError
 from senet.models.segmentation.encoder_decoder import EncoderDecoder, Shape
@@ -13,6 +13,8 @@ from senet.models.unit_blocks import UnitBlocks
 from senet.ops.tail.layers import Layers
 from senet.ops.unpooling import max_pool
 from senet.spec import check_choice, check_positive
+
+fx.wrap("max_pool")  # one step to those who read the network's forward: it asks the map for its device
 
 VARIANTS = {"unet": 2}
 """Name -> sides of an image."""
@@ -142,7 +144,7 @@ class UNet(EncoderDecoder):
 
     def pool(self, x: Tensor) -> tuple[Tensor, ...]:
         """Halve a map."""
-        return max_pool(x)[:1]
+        return (max_pool(x)[0],)
 
 
 def odd(what: str, value: object) -> int:

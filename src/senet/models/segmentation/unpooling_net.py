@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from senet.models.segmentation.encoder_decoder import EncoderDecoder, Shape, UnitMaker
 from senet.models.unit_blocks import UnitBlocks
 from senet.ops.unpooling import max_pool, max_unpool
+
+fx.wrap("max_pool")  # one step to those who read the network's forward: it asks the map for its device
 
 
 class Unpooling(nn.Module):
@@ -33,4 +35,5 @@ class UnpoolingNet(EncoderDecoder):
 
     def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Halve a map; return its maxima and where they stood."""
-        return max_pool(x)
+        maxima, indices = max_pool(x)
+        return maxima, indices

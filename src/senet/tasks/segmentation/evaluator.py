@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric as Pooled
 
 from senet.data.batch import Batch
+from senet.data.mask_classes import BACKGROUND
 from senet.data.masks import IGNORE
 from senet.recipe import SegmentationRecipe
 from senet.results.tables import Tables
@@ -15,9 +16,6 @@ from senet.tasks.segmentation.boundary import boundary_score
 from senet.tasks.segmentation.confusion import confusion, dice_of, iou_of, known_mean, percent
 from senet.tasks.segmentation.regions import REGION_COUNTS, count_regions, largest_pixels, size_table
 from senet.tasks.segmentation.volumes import VOLUME_DICE, ImageGroups, mean_volume_dice, volume_table
-
-BACKGROUND = "background"
-"""Name of the class that is no object: it counts in the loss and in the table of classes, and in no mean."""
 
 
 class Sums(Pooled):
