@@ -23,7 +23,7 @@ from senet.recipe import ModelRecipe
 from senet.spec import BlockRule, BlockSpec, Recalibration, counts_by_stage
 from senet.weights.bridge import Allowed
 from senet.weights.check import MisfitError
-from senet.weights.load import fit, load_opened
+from senet.weights.load import fit_weights, load_opened
 from senet.weights.loaded import LoadedWeights, file_of
 from senet.weights.source import Source
 from senet.weights.stem import check_spread
@@ -134,7 +134,7 @@ def create_recalibrated(
     allowed = Allowed(options.get("num_classes") is not None, adapt_input)
     loaded: LoadedWeights | None = None
     if opened is not None and outlined:
-        fit(model, opened, allowed)
+        fit_weights(model, opened, allowed)
     elif opened is not None:
         fresh = load_opened(model, opened, allowed).fresh
         loaded = LoadedWeights(opened.source.text, opened.fingerprint(), fresh, needed)

@@ -15,7 +15,7 @@ from senet.weights.tensor_fingerprint import fingerprint_of_tensors
 
 log = logging.getLogger("senet")
 
-IMAGENET = 1000
+TORCHVISION_CLASSES = 1000
 """Classes of torchvision's classifiers, whose networks do not say."""
 
 
@@ -59,7 +59,7 @@ class LibraryWeights:
         declared: Any = getattr(model, "pretrained_cfg", None) or {}
         heads = tuple(f"{head}." for head in heads_of(model))
         state = model.state_dict()
-        is_new = num_classes not in (None, declared.get("num_classes", IMAGENET))
+        is_new = num_classes not in (None, declared.get("num_classes", TORCHVISION_CLASSES))
         fresh = tuple(name for name in state if is_new and name.startswith(heads))
         if fresh:
             log.warning("%s: the head is new, for %s classes; all else is loaded from %s", self.network, num_classes, self.text)

@@ -94,7 +94,7 @@ def load_opened(
     input: Literal["rgb", "imagenet"] | None = None,  # noqa: A002
 ) -> LoadReport:
     """Do what `load_weights` does, with a file that is read already."""
-    found, text, model = fit(model, opened, allowed), opened.source.text, unwrap(model)
+    found, text, model = fit_weights(model, opened, allowed), opened.source.text, unwrap(model)
     network: Any = getattr(model, "headless", model)
     config, bridged, own = find_config(network), found.bridged, plain_state(network)
     load_tensors(network, bridged.tensors)
@@ -113,7 +113,7 @@ def load_opened(
 
 
 @dataclass(frozen=True)
-class Fit:
+class FittedWeights:
     """File of weights as a network takes it.
 
     Args:
@@ -129,7 +129,7 @@ class Fit:
     release: str | None
 
 
-def fit(model: nn.Module, opened: OpenedWeights, allowed: Allowed) -> Fit:
+def fit_weights(model: nn.Module, opened: OpenedWeights, allowed: Allowed) -> FittedWeights:
     """Return how a file that is read already fits a network, which may be on the meta device; nothing is loaded.
 
     Raises:
@@ -153,7 +153,7 @@ def fit(model: nn.Module, opened: OpenedWeights, allowed: Allowed) -> Fit:
         bridged = bridge(match.tensors, own, network, allowed)
     check_head(text, bridged.tensors, own, network)
     check_tensors(text, bridged.tensors, own)
-    return Fit(metadata, view, bridged, match.label if match else None)
+    return FittedWeights(metadata, view, bridged, match.label if match else None)
 
 
 def change_input(model: nn.Module, to: str) -> None:
