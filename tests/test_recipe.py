@@ -276,6 +276,8 @@ def test_digest_changes_with_every_other_field(path):
         "data.std": [0.123],
         "data.range": [0, 4095],
         "data.sampler": "class_aware",
+        "optim.name": "adamw",
+        "optim.betas": [0.8, 0.99],
         "schedule.name": "plateau",
         "schedule.milestones": [1, 2, 12],
         "schedule.warmup_shape": "constant",

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError
+from senet.models.backbone_request import BackboneRequest, is_detector
 from senet.models.encoder_request import take_encoder
 from senet.models.features import FeatureMaps
 from senet.models.foreign import PRETRAINED, create_foreign, foreign_from_config, inserted, is_foreign
@@ -126,8 +127,14 @@ def create_recalibrated(
         if "block" in needed:
             name, recalibration = split_name(name)[1], replace(recalibration, block=needed["block"])
         options |= {option: value for option, value in needed.items() if option != "block"}
+    detector = None
+    if not is_foreign(name) and is_detector(name):
+        detector = BackboneRequest.parse(name, recalibration, options, is_trained=opened is not None)
+        recalibration, options = detector.recalibration, dict(detector.options)
     build = partial(create_foreign, adapt_input=adapt_input) if is_foreign(name) else build_model
     model = build(name, recalibration, device=device, **options)
+    if detector is not None:
+        detector.load(model.get_submodule("backbone"), adapt_input)
     if request is not None and request.trained:
         request.load(model.get_submodule("encoder"), adapt_input)
     model = model if finish is None else finish(model)

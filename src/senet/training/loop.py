@@ -76,7 +76,7 @@ def train(
             step = None
             while state.epoch < epochs and not job.schedule.exhausted:
                 job.training_mode()
-                if step is None or state.epoch == job.first_frozen_epoch:
+                if step is None or state.epoch in job.turns:
                     step = stepper(job, job.wrap())
                 train_epoch(job, step, run, bar, interruption)
                 finish_epoch(job, run, bar, interruption)
