@@ -255,6 +255,8 @@ def test_digest_changes_with_every_other_field(path):
         "model.placement": "post",
         "model.stages": [1],
         "model.options": {"zero_init_residual": True},
+        "model.weights": "timm/resnet18",
+        "model.init": "identity",
         "data.name": "cifar100",
         "data.crop": "random_resized",
         "data.scale": [0.3, 0.9],

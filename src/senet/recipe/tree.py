@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from math import inf
 from typing import Any, Literal
 
@@ -10,48 +10,17 @@ import yaml
 
 from senet.errors import UsageError
 from senet.file_kind import user_path
+from senet.recipe.model import ModelRecipe
 from senet.recipe.names import check_run_name
 from senet.recipe.optim import OptimRecipe, PartEpochs
 from senet.recipe.plain_tree import plain_tree
 from senet.recipe.segmentation import SegmentationRecipe
 from senet.recipe.volumes import VolumeRecipe
 from senet.schema import brief
-from senet.spec import BlockSpec, Placement, Recalibration
 from senet.userfile import in_user_file
 
 CLASSIFICATION = "classification"
 """The task of a recipe that names none."""
-
-
-@dataclass(frozen=True)
-class ModelRecipe:
-    """A network, and what recalibrates it.
-
-    Args:
-        name: a registry name (`senet models`).
-        block: "auto" (what the name says), null for the plain network, a kind of block or path/to/file.py:Class, or a BlockSpec.
-        placement: where the block sits in its residual unit.
-        stages: the stages that get a block, in the paper's numbering; null = all.
-        reduction: reduction ratio, one number or one per stage; null = the kind's default.
-        options: further options of the network (v1_5, stem_pool, zero_init_residual, ...).
-    """
-
-    name: str = "preresnet20"
-    block: str | BlockSpec | None = "auto"
-    placement: Placement = "standard"
-    stages: tuple[int, ...] | None = None
-    reduction: int | dict[int, int] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in self.options:
-            if not name.isidentifier():
-                raise UsageError(f"model.options holds arguments of a network, and {brief(name)} is no name of an argument")
-
-    @property
-    def recalibration(self) -> Recalibration:
-        """What recalibrates the network: block, placement, stages and reduction as one value."""
-        return Recalibration(self.block, self.placement, self.stages, self.reduction)
 
 
 @dataclass(frozen=True)
@@ -207,7 +176,7 @@ class Recipe:
     about: str = ""
     seed: int = 0
     task: str = CLASSIFICATION
-    model: ModelRecipe = ModelRecipe()
+    model: ModelRecipe = ModelRecipe()  # noqa: RUF009 - frozen
     data: DataRecipe = DataRecipe()
     optim: OptimRecipe = OptimRecipe()  # noqa: RUF009 - frozen
     schedule: ScheduleRecipe = ScheduleRecipe()
@@ -330,6 +299,8 @@ NO_EFFECT = (
 """(section, field) of what a recipe can change without changing the weights it trains."""
 
 ADDED = (
+    ("model", "weights"),
+    ("model", "init"),
     ("data", "range"),
     ("data", "min_steps"),
     ("data", "max_pixels"),

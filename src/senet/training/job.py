@@ -1,6 +1,6 @@
 """The parts of a training run, built from its recipe and not yet begun."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -15,7 +15,8 @@ from senet.data.loaders import CorruptLog
 from senet.data.placement import EvalBatches, TrainBatches, TrainingPlace, training_batches, validation_batches
 from senet.data.source import DataSource
 from senet.errors import UsageError, reason_of
-from senet.recipe import Recipe, TrainingRecipe
+from senet.models.create import as_begun
+from senet.recipe import ModelRecipe, Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
 from senet.tasks.answers import inputs_of, log_once, network_of, noise_of, open_source, takes_targets
 from senet.tasks.registry import open_task
@@ -31,6 +32,7 @@ from senet.training.seeding import seed_of
 from senet.training.state import TrainingState
 from senet.training.unfreezing import Unfreezing, hold_statistics
 from senet.userfile import with_place
+from senet.weights.loaded import loaded_into
 
 REFUSALS = (RuntimeError, ValueError, AssertionError)
 """What networks raise for images that they do not take: of torch's operators, of BatchNorm, of timm's."""
@@ -139,8 +141,12 @@ class Job:
         self.batches.close()
 
 
-def prepare(recipe: Recipe) -> Job:
+def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     """Build all parts of a run.
+
+    Args:
+        recipe: what is to be done.
+        begun: the origin of a run that goes on from a checkpoint: weights that it began from are not loaded, or fetched, again.
 
     Raises:
         UsageError: if the recipe cannot work here, or the network does not take its images.
@@ -157,7 +163,7 @@ def prepare(recipe: Recipe) -> Job:
     corrupt = CorruptLog(recipe.data.max_corrupt, len(source.train) + len(source.val))
 
     torch.manual_seed(seed_of(recipe.seed, "weights"))
-    model = network_of(task, recipe.model, source)
+    model, weights = begin_network(task, recipe.model, source, begun)
     model.to(fabric.device)
     model.to(memory_format=layout_of(model, channels_last=plan.channels_last))  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
@@ -167,10 +173,32 @@ def prepare(recipe: Recipe) -> Job:
     if schedule.remark:
         log_once(schedule.remark)
     state = TrainingState(fabric, model, optimizer, schedule, average, corrupt)
+    state.weights = weights
     wrapped = fabric.setup_optimizers(optimizer)
     job = Job(recipe, fabric, source, batches, validation, model, average, wrapped, schedule, unfreezing, task, corrupt, state)
     check_images(job)
     return job
+
+
+def begin_network(
+    task: Task, recipe: ModelRecipe, source: DataSource, begun: Mapping[str, Any] | None
+) -> tuple[nn.Module, Mapping[str, Any] | None]:
+    """Return a run's network, and as plain data the trained weights that it begins, or began, from.
+
+    Raises:
+        UsageError: if they cannot be loaded, or a user's task does not load them.
+    """
+    before = (begun or {}).get("weights")
+    if before is not None:
+        return network_of(task, as_begun(recipe, before["options"]), source), before
+    model = network_of(task, recipe, source)
+    loaded = loaded_into(model)
+    if loaded is None and recipe.weights is not None:
+        raise UsageError(
+            f"{type(task).__name__}'s build leaves model.weights {recipe.weights} out: it has to make its network by "
+            "senet.models.create.model_from_recipe, or model.weights has to be null"
+        )
+    return model, None if loaded is None else loaded.to_dict()
 
 
 def check_images(job: Job) -> None:
