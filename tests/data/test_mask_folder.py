@@ -53,6 +53,7 @@ def test_layouts_are_recognised_and_said(tmp_path, layout):
     assert source.notes == (
         f"{tmp_path}: 3 images for train in {train[0]} with {train[1]}; masks by index",
         f"{tmp_path}: 2 images for val in {val[0]} with {val[1]}; masks by index",
+        f"{tmp_path}: 3 classes by the labels of the masks, 0, 1, 2; data.classes names them",
     )
 
 
@@ -194,6 +195,31 @@ def damage(path):
         ),
         (lambda root: put(root / "train/masks/0.png", np.resize([0, 50, 100], (6, 5))), {}, "labels 0, 1, 2, 50, 100, which do not number"),
         (
+            lambda root: put(root / "train/masks/0.png", np.resize([0, 50, 100], (6, 5))),
+            {},
+            r"; --data.label_map '\{0: 0, 1: 1, 2: 2, 50: 3, 100: 4\}' makes each a class of its own, --data.masks instances all but 0 one",
+        ),
+        (
+            lambda root: put(root / "train/masks/0.png", np.resize(range(0, 100, 3), (6, 5))),
+            {},
+            r"which do not number classes; if they number objects, set data.masks to instances; else say data.classes or data.label_map$",
+        ),
+        (
+            lambda root: [damage(path) for path in root.rglob("masks/*")],
+            {},
+            r"4 of 4 masks cannot be read, more than .*, such as .*0.png: ",
+        ),
+        (
+            lambda root: [put(path, np.zeros((6, 5))) for path in root.rglob("masks/*")],
+            {},
+            r"all masks hold the label 0 alone, so there is nothing to tell apart; are they the masks of these images\?",
+        ),
+        (
+            lambda root: put(root / "train/masks/0.png", np.resize([[9, 0, 0], [0, 0, 0], [0, 9, 0], [9, 0, 0]], (6, 5, 3))),
+            {},
+            r"classes; in the order of your classes, the colours of the first masks are --data.palette '\[\[0, 0, 0\], .*9, 0\]\]'$",
+        ),
+        (
             lambda root: (root / "train").rename(root / "x"),
             {},
             r"no images with masks are recognised; it must hold train/images, .* it has: val, x$",
@@ -219,6 +245,29 @@ def test_what_is_wrong_is_said_before_training_in_one_line(tmp_path, spoil, fiel
     with pytest.raises(UsageError, match=message) as caught:
         opened(tmp_path, **fields)
     assert "\n" not in str(caught.value)
+
+
+def test_many_classes_that_nothing_names_may_be_objects(tmp_path):
+    write(tmp_path, "images", "masks", range(20), count=5)
+    assert opened(tmp_path).notes[2] == (
+        f"{tmp_path}: 20 classes by the labels of the masks, 0, 1, 2 and 17 more; data.classes names them (if the labels number objects: "
+        "--data.masks instances)"
+    )
+
+
+def test_one_image_is_too_few(tmp_path):
+    write(tmp_path, "images", "masks", [0, 1], count=1)
+    with pytest.raises(UsageError, match=r"of 1 image none is for val .*; one image cannot serve for training and for validation$"):
+        opened(tmp_path)
+
+
+def test_colours_that_were_resized_smoothly_are_not_listed(tmp_path):
+    spoilt(tmp_path)
+    put(tmp_path / "train/masks/0.png", np.random.default_rng(0).integers(256, size=(6, 5, 3)))
+    for number in range(1, 4):
+        put(tmp_path / f"train/masks/{number}.png", np.random.default_rng(number).integers(256, size=(6, 5, 3)))
+    with pytest.raises(UsageError, match=r"give the colour of each, .*; the first 4 masks have 1\d\d: were they resized smoothly\?$"):
+        opened(tmp_path)
 
 
 def test_what_is_easily_overlooked_is_noted(tmp_path):

@@ -21,6 +21,9 @@ NAME_FILES = ("classes.txt", "labels.txt", "codes.txt")
 LARGEST_NAMES = 2**16
 """Bytes of the largest such file."""
 
+MOST_MAPPED = 16
+"""Labels of which a message spells the map that makes each a class."""
+
 BACKGROUND = "background"
 """Name of the class that is no object: it counts in the loss and in the table of classes, and in no mean."""
 
@@ -77,9 +80,13 @@ class MaskClasses:
         if not labels:
             raise UsageError("all masks hold nothing but what is ignored, so there are no classes")
         count = recipe.num_classes or labels[-1] + 1
+        if count == 1:
+            raise UsageError(
+                "all masks hold the label 0 alone, so there is nothing to tell apart; are they the masks of these images? "
+                "data.classes names classes that only other masks show"
+            )
         if recipe.num_classes is None and (len(labels) < count / 2 or count > IGNORE):
-            found = ", ".join(map(str, labels[:10])) + (", ..." if len(labels) > 10 else "")
-            raise UsageError(f"masks hold the labels {found}, which do not number classes; say data.classes, data.label_map or data.masks")
+            raise UsageError(f"masks hold the labels {_listed(labels)}, which do not number classes; {_advice(labels)}")
         return BINARY if count == 2 else tuple(map(str, range(count)))
 
     def colours(self, reading: MaskReading, classes: int) -> Palette:
@@ -89,6 +96,21 @@ class MaskClasses:
             if (found := reading.class_of(label)) is not None and found < classes:
                 colours[found] = self.label_colours[label]
         return tuple(colours[index] for index in range(classes))
+
+
+def _listed(labels: list[int]) -> str:
+    return ", ".join(map(str, labels[:10])) + (", ..." if len(labels) > 10 else "")
+
+
+def _advice(labels: list[int]) -> str:
+    """Say what makes classes of labels: a few are grey levels or numbers of other classes, many number objects."""
+    if len(labels) > MOST_MAPPED:
+        return "if they number objects, set data.masks to instances; else say data.classes or data.label_map"
+    mapped = ", ".join(f"{label}: {index}" for index, label in enumerate(labels))
+    return (
+        f"--data.label_map '{{{mapped}}}' makes each a class of its own, --data.masks instances all but 0 one class; "
+        "data.classes says that classes are missing here"
+    )
 
 
 def with_background(names: tuple[str, ...] | None, label_map: LabelMap | None) -> tuple[str, ...] | None:
@@ -126,8 +148,8 @@ def file_classes(root: Path) -> tuple[str, ...] | None:
     return names
 
 
-def check_labels(masks: RawMasks, reading: MaskReading, scan: MaskScan, max_corrupt: float) -> None:
-    """Raise UsageError for labels that are no class, and for more masks that cannot be read than a share of all."""
+def check_readable(masks: RawMasks, scan: MaskScan, max_corrupt: float) -> None:
+    """Raise UsageError for more masks that cannot be read than a share of all."""
     bad = scan.unreadable.tolist()
     if len(bad) > max_corrupt * len(masks):
         try:
@@ -137,6 +159,10 @@ def check_labels(masks: RawMasks, reading: MaskReading, scan: MaskScan, max_corr
         raise UsageError(
             f"{len(bad)} of {len(masks)} masks cannot be read, more than data.max_corrupt {max_corrupt:g} allows, such as {why}"
         )
+
+
+def check_labels(masks: RawMasks, reading: MaskReading, scan: MaskScan) -> None:
+    """Raise UsageError for labels that are no class."""
     labels, images = scan.labels.tolist(), scan.images.tolist()
     unknown = [place for place, label in enumerate(labels) if not reading.is_known(None if label == IGNORED else label)]
     if unknown:

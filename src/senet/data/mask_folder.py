@@ -1,6 +1,7 @@
 """Images with masks in a folder: `data.name: masks`."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,18 @@ from senet.data.mask_classes import MaskClasses, file_classes
 from senet.data.mask_files import MaskFiles
 from senet.data.mask_layout import EXPECTED, Pairs, find_pairs
 from senet.data.mask_source import masked_source
-from senet.data.masks import MaskKind, MaskReading, Palette, mask_reading
-from senet.data.source import DataSource
+from senet.data.masks import COLOUR, MaskKind, MaskReading, Palette, as_colour, distinct, mask_reading, read_raw_mask
+from senet.data.source import DataSource, UnreadableImageError
 from senet.errors import UsageError
 from senet.file_kind import user_path
+from senet.measuring.numbers import plural
 from senet.recipe import DataRecipe
+
+MASKS_WITH_COLOURS = 50
+"""Masks in which colours are looked for where no palette says them."""
+
+MOST_COLOURS = 64
+"""Colours that a message lists."""
 
 
 def open_source(recipe: DataRecipe) -> DataSource:
@@ -33,8 +41,11 @@ def open_source(recipe: DataRecipe) -> DataSource:
         raise UsageError(f"data.root {recipe.root!r} is not a folder; {EXPECTED}")
     left_out = LeftOut()
     pairs = find_pairs(root, recipe.val_share, left_out)
-    reading = mask_reading(recipe, recipe.masks or _kind(root, pairs["train"], recipe.max_pixels))
-    notes = [f"{len(found)} images for {split} in {found.where}; masks by {reading.kind}" for split, found in pairs.items()]
+    kind = recipe.masks or _kind(root, pairs["train"], recipe.max_pixels)
+    if kind == "colour" and not recipe.palette:
+        raise UsageError(f"{root}: {_wanted_palette(root, pairs['train'], recipe.max_pixels)}")
+    reading = mask_reading(recipe, kind)
+    notes = [f"{plural(len(found), 'image')} for {split} in {found.where}; masks by {reading.kind}" for split, found in pairs.items()]
     palette = reading.palette or _own_palette(root, pairs["train"], reading)
     return masked_source(
         recipe,
@@ -61,6 +72,25 @@ def _kind(root: Path, pairs: Pairs, max_pixels: int) -> MaskKind:
 def _is_grey(image: Image.Image) -> bool:
     pixels = np.asarray(image)
     return bool((pixels[:, :, :3] == pixels[:, :, :1]).all())
+
+
+def _wanted_palette(root: Path, pairs: Pairs, max_pixels: int) -> str:
+    """Say that a palette is missing, and which colours the first masks have: black first, then those of more pixels."""
+    reading, pixels = MaskReading("colour", max_pixels=max_pixels), Counter[int]()
+    for name in pairs.masks[:MASKS_WITH_COLOURS].tolist():
+        try:
+            codes, counts = distinct(read_raw_mask(root / os.fsdecode(name), reading))
+        except UnreadableImageError:
+            continue
+        pixels.update(dict(zip((codes.astype(int) - COLOUR).tolist(), counts.tolist(), strict=True)))
+    colours = [list(as_colour(code)) for code in sorted(pixels, key=lambda code: (code != 0, -pixels[code], code))]
+    missing = "masks are colours, and data.palette does not say of which classes"
+    if not 1 < len(colours) <= MOST_COLOURS:
+        more = (
+            f"; the first {len(pairs.masks[:MASKS_WITH_COLOURS])} masks have {len(colours)}: were they resized smoothly?" if colours else ""
+        )
+        return f"{missing}; give the colour of each, [[0, 0, 0], ...]{more}"
+    return f"{missing}; in the order of your classes, the colours of the first masks are --data.palette '{colours}'"
 
 
 def _own_palette(root: Path, pairs: Pairs, reading: MaskReading) -> Palette:

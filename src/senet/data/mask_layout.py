@@ -12,6 +12,7 @@ import numpy as np
 from senet.data.image_file import open_regular
 from senet.data.image_tree import LeftOut, few, image_files, sub_folders
 from senet.errors import UsageError
+from senet.measuring.numbers import plural
 from senet.text import printable
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "jpegimages")
@@ -169,7 +170,8 @@ def _split(root: Path, pairs: Pairs, val_share: float) -> dict[str, Pairs]:
         said = f"data.val_share {val_share:g} is held out"
     for split, places in listed.items():
         if not places:
-            raise UsageError(f"{root}: of {len(pairs)} images none is for {split} ({said})")
+            few_images = "; one image cannot serve for training and for validation" if len(pairs) == 1 else ""
+            raise UsageError(f"{root}: of {plural(len(pairs), 'image')} none is for {split} ({said}){few_images}")
     return {split: Pairs(pairs.images[listed[split]], pairs.masks[listed[split]], f"{pairs.where}, {said}") for split in SPLIT_NAMES}
 
 

@@ -1,12 +1,13 @@
 """From images and masks, wherever they come from, to a source that has been looked at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from senet.data.folder import ImageFiles
-from senet.data.mask_classes import MaskClasses, background_note, check_labels, noted_classes
+from senet.data.image_tree import few
+from senet.data.mask_classes import MaskClasses, background_note, check_labels, check_readable, noted_classes
 from senet.data.mask_files import MaskedImages
 from senet.data.mask_scan import MaskScan, RawMasks, scan_masks
 from senet.data.source import DataSource, input_spec
@@ -21,6 +22,9 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)
 
 LARGEST_CROP = 512
 """Largest side of a training crop, in pixels, where nothing is said."""
+
+MANY_CLASSES = 16
+"""More classes than labels commonly say: it may be objects that they number."""
 
 CROP_STEP = 32
 """Such sides are multiples of this: networks of up to five halvings need not pad them."""
@@ -45,17 +49,20 @@ def masked_source(
     root = images["train"].root
     try:
         scans = {split: scan_masks(images[split], masks[split], classes.reading) for split in images}
+        for split, scan in scans.items():
+            check_readable(masks[split], scan, recipe.max_corrupt)
         reading, scans = classes.resolved(recipe, scans)
         names = classes.names_of(recipe, reading, scans)
         reading = replace(reading, classes=len(names))
         for split, scan in scans.items():
-            check_labels(masks[split], reading, scan, recipe.max_corrupt)
+            check_labels(masks[split], reading, scan)
     except UsageError as error:
         raise UsageError(f"{root}: {error}") from error
     sets = {split: MaskedImages(images[split], masks[split], reading, scans[split]) for split in images}
-    said = recipe.classes or classes.names or ()
-    added = (background_note(names[1]),) if len(said) == 1 < len(names) else ()
-    seen = (*notes, *added, *noted_classes(names, masks, scans))
+    named = recipe.classes or classes.names or ()
+    added = (background_note(names[1]),) if len(named) == 1 < len(names) else ()
+    said = () if named else (_said(names),)
+    seen = (*notes, *said, *added, *noted_classes(names, masks, scans))
     return DataSource(
         name=recipe.name,
         train=sets["train"],
@@ -65,6 +72,11 @@ def masked_source(
         notes=tuple(f"{root}: {printable(note, None)}" for note in seen),
         palette=classes.colours(reading, len(names)),
     )
+
+
+def _said(names: Sequence[str]) -> str:
+    objects = " (if the labels number objects: --data.masks instances)" if len(names) > MANY_CLASSES else ""
+    return f"{len(names)} classes by the labels of the masks, {few(names)}; data.classes names them{objects}"
 
 
 def crop_side(side: int) -> int:

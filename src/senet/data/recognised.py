@@ -5,6 +5,7 @@ from pathlib import Path
 
 from senet.data.coco.files import find_listings
 from senet.data.coco.semantic import SEMANTIC_FILES
+from senet.data.image_tree import sub_folders
 from senet.data.mask_layout import has_masks
 from senet.data.volumes.cases import has_volumes
 from senet.errors import UsageError
@@ -24,6 +25,16 @@ def recognised(root: str | None) -> str:
     if root is None or not user_path(root).is_dir():
         return "folder"
     return next((name for name, look in LOOKS.items() if _holds(look, user_path(root))), "folder")
+
+
+def has_classes(root: str | None) -> bool:
+    """Return whether a folder looks like class folders: `train` in it holds folders, and nothing in it is recognised as masks."""
+    return (
+        root is not None
+        and recognised(root) == "folder"
+        and (user_path(root) / "train").is_dir()
+        and bool(sub_folders(user_path(root) / "train"))
+    )
 
 
 def _holds(look: Callable[[Path], object], root: Path) -> bool:

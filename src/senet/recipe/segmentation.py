@@ -26,7 +26,8 @@ class SegmentationRecipe:
         gamma_correction: largest exponent by which its values are bent, and the inverse of the smallest; 1 = none.
         noise: largest standard deviation of normal noise, in standard deviations of the normalised values.
         blur: largest standard deviation of a Gaussian blur, in pixels.
-        window: side of the windows in which larger images are predicted, in pixels, one number or one an axis; null = whole images.
+        window: side of the windows in which larger images are predicted, in pixels, one number or one an axis; null = whole images. Two
+            numbers are for images alone: volumes are predicted in windows as large as their patches then, as with null.
         overlap: share of its side that a window has in common with the next one.
         flips: average the predictions over mirror images along every axis, 4 of an image.
         region_sizes: largest pixels of small and of medium regions; null = thirds of the regions of the validation masks.

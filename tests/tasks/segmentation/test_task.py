@@ -16,7 +16,7 @@ from made_runs import assert_same_run
 from senet.data.batch import Batch
 from senet.data.loaders import eval_loader
 from senet.errors import UsageError
-from senet.recipe import DataRecipe, SegmentationRecipe
+from senet.recipe import DataRecipe, SegmentationRecipe, VolumeRecipe, load_recipe
 from senet.results.run_folder import RunFolder
 from senet.tasks.answers import classes_of
 from senet.tasks.registry import open_task
@@ -137,6 +137,16 @@ def test_networks_windows_and_flips_are_averaged_as_probabilities():
         torch.testing.assert_close(mixed[2], local[1][1])
 
 
+@pytest.mark.parametrize(("window", "seen"), [(None, (6, 6, 6)), ((9, 9), (6, 6, 6)), (8, (8, 8, 8)), ((4, 5, 8), (4, 5, 8))])
+def test_volumes_are_predicted_in_patches_unless_a_window_of_volumes_is_asked_for(window, seen):
+    network, shapes = nn.Conv3d(1, 2, 1), []
+    network.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape[2:])))
+    task = Segmentation(SegmentationRecipe(window=window), VolumeRecipe(patch=(6, 6, 6)))
+    with torch.inference_mode():
+        task.average([network], torch.zeros(1, 1, 8, 9, 10))
+    assert set(shapes) == {seen}
+
+
 def test_a_mask_is_predicted_of_an_image_of_any_size(run, tmp_path):
     Image.fromarray(discs(((31, 22),), 5).images[0]).save(tmp_path / "image.png")
     (found,) = predict(run, [tmp_path / "image.png"])
@@ -164,6 +174,26 @@ def test_an_image_holds_its_pixels_of_each_class():
 def test_a_network_without_a_map_is_refused():
     with pytest.raises(UsageError, match="a map of its input's size"):
         Segmentation(SegmentationRecipe()).loss(torch.zeros(2, 3, 4, 4), torch.zeros(2, 8, 8, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        (("imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"), "it holds volumes: --data.name volumes$"),
+        (("annotations/instances_train2017.json",), "it holds coco_semantic: --data.name coco_semantic$"),
+        (
+            ("train/cat/0.png", "val/cat/1.png"),
+            "it looks like class folders, which a recipe of classification takes: senet train imagenet_",
+        ),
+        (("images/0.png",), "it has: images$"),
+    ],
+)
+def test_a_folder_of_something_else_is_recognised(tmp_path, files, hint):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    with pytest.raises(UsageError, match=rf"no images with masks are recognised; .*{hint}"):
+        train(load_recipe("segmentation", {"data.root": str(tmp_path)}), folder=tmp_path / "run", progress=False)
 
 
 def test_one_class_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from senet.data.batch import Batch
 from senet.data.masks import IGNORE, Palette
-from senet.data.recognised import LOOKS
+from senet.data.recognised import LOOKS, has_classes, recognised
 from senet.data.source import SOURCES, DataSource, open_data
 from senet.data.volumes.grid import VoxelGrid
 from senet.data.volumes.nifti import VolumeHeader
@@ -70,7 +70,12 @@ class Segmentation(MaskPreparation):
                 f"data.name {recipe.name!r} gives each image a class, which a recipe of classification learns (see: senet recipes list); "
                 f"segmentation needs masks: data.name is one of {', '.join(LOOKS)}"
             )
-        return open_data(recipe)
+        try:
+            return open_data(recipe)
+        except UsageError as error:
+            if hint := _other_data(recipe):
+                raise UsageError(f"{error}; {hint}") from error
+            raise
 
     def build(self, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
         """Return the recipe's network for the source's channels and classes; the loss weighs the classes as the source's masks ask.
@@ -203,15 +208,30 @@ class Segmentation(MaskPreparation):
             return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
 
         axes = range(2, images.ndim) if self.plan.flips else ()
-        patch = self._patch if images.ndim == 5 else None
-        windows = Windows(self.plan.window or patch or max(images.shape[2:]), self.plan.overlap)
+        windows = Windows(self._window(images) or max(images.shape[2:]), self.plan.overlap)
         return windows.predict(mirrored_mean(probabilities, axes), images).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+    def _window(self, images: Tensor) -> int | tuple[int, ...] | None:
+        """Return the sides of the windows in which images are predicted; None = whole."""
+        asked = self.plan.window
+        for_images = isinstance(asked, tuple) and len(asked) == 2
+        return self._patch if images.ndim == 5 and self._patch and (asked is None or for_images) else asked
 
 
 def create(recipe: Recipe) -> Segmentation:
     """Return the task of a recipe."""
     volumes = recipe.data.volumes if recipe.data.name == VOLUMES else None
     return Segmentation(recipe.segmentation, volumes, recipe.data.palette or ())
+
+
+def _other_data(recipe: DataRecipe) -> str:
+    """Say what the root holds where that is not what the recipe names; nothing if it is, or nothing is recognised."""
+    if recipe.name not in LOOKS:
+        return ""
+    if has_classes(recipe.root):
+        return "it looks like class folders, which a recipe of classification takes: senet train imagenet_main --data.root DIR"
+    found = recognised(recipe.root)
+    return f"it holds {found}: --data.name {found}" if found not in ("folder", recipe.name) else ""
 
 
 def _shape(values: Tensor) -> str:

@@ -1,0 +1,102 @@
+"""Objects of an image as boxes, and their outlines where they are known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from senet.data.coco.shapes import shape_mask
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Outlines of objects, kept as what a file says of them until their pixels are needed.
+
+    Args:
+        shapes: of each object COCO's `segmentation`, polygons or run lengths, in the pixels of an image.
+    """
+
+    shapes: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def chosen(self, places: Sequence[int]) -> "Outlines":
+        """Return those at these places, in this order."""
+        return Outlines(tuple(self.shapes[place] for place in places))
+
+    def pixels(self, height: int, width: int) -> np.ndarray:
+        """Return the pixels of each object: (n, height, width) bool.
+
+        Raises:
+            ValueError: if an outline is none, or is of another size.
+        """
+        drawn = [shape_mask(shape, height, width) for shape in self.shapes]
+        return np.stack(drawn) if drawn else np.zeros((0, height, width), bool)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Objects of one image.
+
+    A region of many objects (crowd) is no object: it is not learnt, and evaluation neither asks for it nor counts what is found there.
+
+    Args:
+        xyxy: (n, 4) float32, left, top, right and bottom in pixels of the image, x from its left and y from its upper edge.
+        labels: (n,) int64, classes from 0.
+        crowd: (n,) bool, regions of many objects.
+        area: (n,) float32, pixels of each object, by which evaluation tells sizes: of its outline if the file says so, else of its box.
+        image_id: number of the image, by which results name it.
+        size: height and width of the image in pixels, upright.
+        masks: outlines of the objects; None = nothing says them.
+
+    Raises:
+        ValueError: if the lengths differ.
+    """
+
+    xyxy: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    area: np.ndarray
+    image_id: int
+    size: tuple[int, int]
+    masks: Outlines | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.labels)
+        shapes = {"xyxy": (count, 4), "labels": (count,), "crowd": (count,), "area": (count,)}
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} of {count} boxes must be of shape {shape}, got {getattr(self, name).shape}")
+        if self.masks is not None and len(self.masks) != count:
+            raise ValueError(f"{len(self.masks)} outlines of {count} boxes")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def chosen(self, which: np.ndarray) -> "Boxes":
+        """Return some of the boxes.
+
+        Args:
+            which: (n,) bool, or (k,) int their places in the order that is wanted.
+        """
+        places = np.flatnonzero(which) if which.dtype == bool else which
+        masks = None if self.masks is None else self.masks.chosen(places.tolist())
+        return Boxes(self.xyxy[places], self.labels[places], self.crowd[places], self.area[places], self.image_id, self.size, masks)
+
+    @property
+    def objects(self) -> "Boxes":
+        """What is learnt: all but crowd."""
+        return self.chosen(~self.crowd)
+
+
+def clipped(xyxy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return boxes cut at the edges of an image of height and width `size`: (n, 4), those outside with a side of 0."""
+    height, width = size
+    return np.clip(xyxy, 0, np.array([width, height, width, height], xyxy.dtype))
+
+
+def box_areas(xyxy: np.ndarray) -> np.ndarray:
+    """Return width x height of boxes: (n,), 0 where right is not beyond left or bottom not below top."""
+    return np.prod(np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0), axis=1)
