@@ -33,6 +33,24 @@ def test_autocast_reaches_the_model_and_the_loss_is_in_full():
     assert model.weight.grad.dtype == torch.float32
 
 
+def test_a_network_may_be_called_with_lists_and_mappings_of_tensors():
+    class Detector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(6, 4)
+
+        def forward(self, images, targets):
+            return self.head(images[0] + targets[0]["shift"]).sum()
+
+    model, image, shift = Detector(), torch.randn(3, 6), torch.randn(3, 6, requires_grad=True)
+    step = TrainingStep(model, ([image], [{"shift": shift}]), lambda loss: loss)
+    step()
+    first = shift.grad
+    step()
+    assert torch.equal(shift.grad, first)
+    assert torch.equal(first, model.head.weight.sum(0).expand(3, 6))
+
+
 def test_an_inference_step_keeps_no_gradient():
     flags = []
     model = nn.Linear(6, 4)

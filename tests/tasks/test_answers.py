@@ -10,16 +10,19 @@ import pytest
 import torch
 from torch import nn
 
-from senet.data.batch import Batch
+from senet.data.batch import Batch, collate
 from senet.data.source import ArrayImages, DataSource
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, ModelRecipe
 from senet.results.metric import Metric
 from senet.spec import InputSpec
 from senet.tasks.answers import (
+    average_of,
+    average_of_one,
     classes_of,
     counts_of,
     evaluator_of,
+    inputs_of,
     losses_of,
     metrics_of,
     network_of,
@@ -180,3 +183,44 @@ def test_a_source_that_would_fail_at_the_end_is_refused_at_the_start(changes: di
         return
     with pytest.raises(UsageError, match=message):
         open_source(Answering(opened), DataRecipe())  # pyright: ignore[reportArgumentType] - only what is used
+
+
+class Alone:
+    """Task whose network is called with images alone."""
+
+    collate = staticmethod(collate)
+
+    def average(self, models: Any, *inputs: Any) -> Any:
+        return inputs
+
+
+class WithTargets(Alone):
+    """Task whose network is called with targets too."""
+
+    def inputs(self, images: Any, targets: Any) -> tuple[Any, ...]:
+        return images, targets, "more"
+
+
+def test_a_network_is_called_with_images_unless_its_task_says_more() -> None:
+    images, targets = torch.zeros(2, 1, 4, 4), torch.zeros(2)
+    batch, cpu = Batch(images, targets, []), torch.device("cpu")
+    alone: Any = Alone()
+    more: Any = WithTargets()
+    assert inputs_of(alone, images, targets) == average_of(alone, [], batch) == (images,)
+    assert inputs_of(more, images, targets) == average_of(more, [], batch) == (images, targets, "more")
+    (one,) = average_of_one(alone, [], images[0], None, cpu)
+    assert one.shape == (1, 1, 4, 4)
+    one, target, _ = average_of_one(more, [], images[0], 3.0, cpu)
+    assert (one.shape, target.tolist()) == ((1, 1, 4, 4), [3.0])
+
+
+@pytest.mark.parametrize("answer", [None, (), [1], torch.zeros(2)], ids=lambda value: type(value).__name__)
+def test_inputs_that_are_no_tuple_are_refused(answer: Any) -> None:
+    task: Any = SimpleNamespace(inputs=lambda images, targets: answer)
+    with pytest.raises(UsageError, match="inputs must return a tuple of what the network is called with, got "):
+        inputs_of(task, None, None)
+
+
+def test_noise_may_be_a_list_of_images() -> None:
+    noise = Batch([torch.zeros(1, 4, 6)] * 2, torch.zeros(2), [])
+    assert noise_of(Answering(noise), source(), 2) is noise  # pyright: ignore[reportArgumentType] - only what is used

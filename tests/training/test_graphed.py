@@ -288,6 +288,15 @@ def test_what_is_known_beforehand_to_be_no_graph(changes: dict, reason: str | No
     assert (found is None) if reason is None else (found is not None and found.startswith(reason))
 
 
+def test_a_network_that_is_called_with_targets_is_no_graph() -> None:
+    found = graph_obstacle(tiny(), OnCuda(), takes_targets=True)  # pyright: ignore[reportArgumentType]
+    assert found is not None
+    assert "calls its network with targets" in found
+    wanted = replace(tiny(), training=replace(tiny().training, cuda_graph=True))
+    with pytest.raises(UsageError, match=r"training\.cuda_graph true is impossible: the task calls its network with targets"):
+        check_graph(wanted, OnCuda(), takes_targets=True)  # pyright: ignore[reportArgumentType]
+
+
 def test_by_default_a_cpu_launches_its_steps_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     job = job_of()
     check_graph(job.recipe, job.fabric)

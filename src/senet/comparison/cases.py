@@ -25,7 +25,7 @@ from senet.data.views import Views
 from senet.models.create import from_pretrained
 from senet.results.cases import CASE_RANKS, Cases, ImageCase, PictureFile, VariantCase
 from senet.surgery.preserve import evaluating
-from senet.tasks.answers import prediction_of
+from senet.tasks.answers import average_of, prediction_of
 from senet.tasks.pictured import pictured, pictures_of, scores_of
 from senet.tasks.task import Pictured, Prediction
 from senet.text import printable
@@ -56,7 +56,7 @@ class TrainedVariant:
         """Return a batch on the network's device, and what the network says of it."""
         there = batch.to(next(self.network.parameters()).device)
         with evaluating(self.network), torch.inference_mode():
-            return there, self.prepared.task.average([self.network], there.images)
+            return there, average_of(self.prepared.task, [self.network], there)
 
     def scores(self) -> np.ndarray:
         """Return the score of each validation image, (N,) float64; NaN where it cannot be read or has none."""

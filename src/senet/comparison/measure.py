@@ -18,7 +18,7 @@ from senet.measuring.timing import interleave, ratio
 from senet.models.create import from_pretrained
 from senet.profiling import profile
 from senet.results.cost import Duration, VariantCost
-from senet.tasks.answers import classes_of, losses_of, noise_of
+from senet.tasks.answers import classes_of, inputs_of, losses_of, noise_of
 from senet.tasks.task import Task
 from senet.training.job import layout_of
 from senet.training.optim import build_sgd
@@ -39,7 +39,8 @@ def measure_costs(prepared: Sequence[PreparedVariant], weights: Sequence[Path]) 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labels = [one.variant.label for one in prepared]
     networks = [from_pretrained(path, device=device) for path in weights]
-    images = [noise_of(one.task, one.source, 1).to(device).images for one in prepared]
+    noise = [noise_of(one.task, one.source, 1).to(device).images for one in prepared]
+    images = [image if isinstance(image, Tensor) else torch.stack(image) for image in noise]
     counted = [profile(network, tuple(image.shape), latency=False) for network, image in zip(networks, images, strict=True)]
     forwards = [InferenceStep(network.eval(), (image,)) for network, image in zip(networks, images, strict=True)]
     pixels = max(image.shape[2] * image.shape[3] for image in images)
@@ -98,4 +99,4 @@ def _training_step(network: nn.Module, prepared: PreparedVariant, device: torch.
         return losses_of(task, outputs, batch.targets)["loss"]
 
     optimizer, autocast = build_sgd(network, recipe.optim), AUTOCAST[recipe.training.precision]
-    return TrainingStep(network.train(), (batch.images,), loss, optimizer=optimizer, autocast=autocast)
+    return TrainingStep(network.train(), inputs_of(task, batch.images, batch.targets), loss, optimizer=optimizer, autocast=autocast)

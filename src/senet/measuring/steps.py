@@ -1,6 +1,6 @@
 """What is timed: a training step and a forward pass; both wait for their device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ class TrainingStep:
 
     Args:
         model: the module, in training mode.
-        inputs: what it is called with.
+        inputs: what it is called with: tensors, and lists and mappings of them.
         loss: called with the module's output; returns what the backward pass begins at.
         gradient: gradient of what `loss` returns; None = 1, for a scalar.
         optimizer: takes the step; None = weights stay.
@@ -34,7 +34,7 @@ class TrainingStep:
     """
 
     model: nn.Module
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Any, ...]
     loss: Callable[[Any], Tensor]
     gradient: Tensor | None = None
     optimizer: torch.optim.Optimizer | None = None
@@ -44,12 +44,12 @@ class TrainingStep:
     def __call__(self) -> None:
         """Take the step, and wait for its end."""
         self.begin()
-        synchronize(self.inputs[0].device)
+        synchronize(self.device)
 
     def begin(self) -> None:
         """Take the step without waiting, as it can be captured in a CUDA graph."""
         self.zero_grad()
-        device = self.inputs[0].device
+        device = self.device
         with _tails_by(self.tails):
             with torch.autocast(device.type, self.autocast) if self.autocast else nullcontext():
                 output = self.model(*self.inputs)  # held until after the backward pass, as a training loop does
@@ -58,9 +58,14 @@ class TrainingStep:
         if self.optimizer is not None:
             self.optimizer.step()
 
+    @property
+    def device(self) -> torch.device:
+        """Where its inputs are."""
+        return next(_tensors(self.inputs)).device
+
     def zero_grad(self) -> None:
         """Drop the gradients, so that the step neither adds to them nor finds their memory."""
-        for tensor in (*self.model.parameters(), *self.inputs):
+        for tensor in (*self.model.parameters(), *_tensors(self.inputs)):
             tensor.grad = None
 
 
@@ -92,6 +97,14 @@ class InferenceStep:
 def cross_entropy_of(labels: Tensor) -> Callable[[Tensor], Tensor]:
     """Return the loss of logits (N, classes) against labels (N,), a mean in float32 under autocast too."""
     return partial(cross_entropy, target=labels)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(part)
 
 
 def _tails_by(name: str | None) -> AbstractContextManager[None]:

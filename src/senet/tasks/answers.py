@@ -6,17 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from senet.data.batch import Batch
+from senet.data.batch import Batch, Sample
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, ModelRecipe
 from senet.results.tables import TABLES, Tables
-from senet.tasks.task import Evaluator, Prediction, Task
+from senet.tasks.task import Evaluator, Prediction, Task, WithTargets
 from senet.text import printable
 
 log = logging.getLogger("senet")
@@ -47,6 +47,45 @@ def log_once(note: str) -> None:
     """Log a remark, once a process, and of several processes in the first."""
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
         log.warning(note)
+
+
+def takes_targets(task: Task) -> bool:
+    """Return whether a task calls its network with more than images, see `senet.tasks.task.WithTargets`."""
+    return getattr(task, "inputs", None) is not None
+
+
+def inputs_of(task: Task, images: Any, targets: Any) -> tuple[Any, ...]:
+    """Return what a task's network is called with: the images, unless the task says more.
+
+    Raises:
+        UsageError: if it says so with something else than a tuple.
+    """
+    if not takes_targets(task):
+        return (images,)
+    found: Any = cast(WithTargets, task).inputs(images, targets)
+    if not isinstance(found, tuple) or not found:
+        raise wrong_answer(task, "inputs", "a tuple of what the network is called with", described(found))
+    return found
+
+
+def average_of(task: Task, models: Sequence[nn.Module], batch: Batch) -> Any:
+    """Return what networks predict together of a batch on their device."""
+    return task.average(models, *inputs_of(task, batch.images, batch.targets))
+
+
+def average_of_one(task: Task, models: Sequence[nn.Module], image: Any, target: Any, device: torch.device) -> Any:
+    """Return what networks predict together of one image.
+
+    Args:
+        task: what is predicted.
+        models: the networks.
+        image: what `eval_transform` made of it.
+        target: what it made of None; only a task with inputs of its own asks for it.
+        device: where the networks are.
+    """
+    if not takes_targets(task):
+        return task.average(models, image[None].to(device))
+    return average_of(task, models, task.collate([Sample(image, target, [])]).to(device))
 
 
 def losses_of(task: Task, outputs: Any, targets: Any) -> Mapping[str, Tensor]:
@@ -106,7 +145,7 @@ def noise_of(task: Task, source: DataSource, count: int) -> Batch:
         UsageError: unless it is a Batch of so many images.
     """
     batch: Any = task.noise(source, count)
-    if not isinstance(batch, Batch) or not isinstance(batch.images, Tensor) or len(batch.images) != count:
+    if not isinstance(batch, Batch) or not isinstance(batch.images, Tensor | list) or len(batch.images) != count:
         raise wrong_answer(task, "noise", f"a senet.data.batch.Batch of {count} images", described(batch))
     return batch
 

@@ -83,6 +83,19 @@ class ImagePictures:
     note: str = ""
 
 
+class WithTargets(Protocol):
+    """Further part of a task whose network is called with more than images, such as a detector, which computes its losses itself."""
+
+    def inputs(self, images: Any, targets: Any) -> tuple[Any, ...]:
+        """Return what the network is called with in training, and what `average` gets behind the networks.
+
+        Args:
+            images: of a batch, on the network's device.
+            targets: of the same batch. For a prediction they are what `eval_transform` makes of None as a target.
+        """
+        ...
+
+
 class Pictured(Protocol):
     """Further part of a task that shows single images: the best, the median and the worst in a comparison; a task without it shows none."""
 

@@ -90,12 +90,19 @@ class CudaRecorder:
         torch.cuda.synchronize(self._device)
 
 
-def graph_obstacle(recipe: Recipe, fabric: Fabric) -> str | None:
-    """Return why no step of a recipe can be a CUDA graph here, as far as that is known before one is taken; None if nothing is."""
+def graph_obstacle(recipe: Recipe, fabric: Fabric, *, takes_targets: bool = False) -> str | None:
+    """Return why no step of a recipe can be a CUDA graph here, as far as that is known before one is taken; None if nothing is.
+
+    Args:
+        recipe: what is trained.
+        fabric: device and processes.
+        takes_targets: whether the task calls its network with the targets too, see `senet.tasks.task.WithTargets`.
+    """
     plan = recipe.training
     obstacles = {
         "it needs a CUDA device, and there is none here": fabric.device.type != "cuda",
         f"{fabric.world_size} processes train together, and exchange gradients in each": fabric.world_size > 1,
+        "the task calls its network with targets, of which no two batches have the same form": takes_targets,
         "training.compile is on; torch.compile has graphs of its own": plan.compile,
         "optim.clip_norm with training.precision fp16 asks the device whether gradients are finite": plan.precision == "fp16"
         and recipe.optim.clip_norm is not None,
@@ -103,7 +110,7 @@ def graph_obstacle(recipe: Recipe, fabric: Fabric) -> str | None:
     return next((obstacle for obstacle, holds in obstacles.items() if holds), None)
 
 
-def check_graph(recipe: Recipe, fabric: Fabric) -> None:
+def check_graph(recipe: Recipe, fabric: Fabric, *, takes_targets: bool = False) -> None:
     """Raise UsageError if a recipe asks for CUDA graphs and cannot have them."""
-    if recipe.training.cuda_graph and (obstacle := graph_obstacle(recipe, fabric)):
+    if recipe.training.cuda_graph and (obstacle := graph_obstacle(recipe, fabric, takes_targets=takes_targets)):
         raise UsageError(f"training.cuda_graph true is impossible: {obstacle}; null captures steps wherever that is possible")

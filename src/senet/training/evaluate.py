@@ -17,7 +17,7 @@ from senet.recipe import DataRecipe
 from senet.results.metric import Metric
 from senet.results.tables import Tables, terminal_tables
 from senet.surgery.preserve import evaluating
-from senet.tasks.answers import evaluator_of, metrics_of, open_source, tables_of
+from senet.tasks.answers import average_of, evaluator_of, metrics_of, open_source, tables_of
 from senet.tasks.task import Evaluator, Task
 from senet.training.members import Networks, check_classes, choose_device, common_input, common_task, load_members
 
@@ -148,7 +148,7 @@ def score(
             if not len(batch.images):
                 continue
             there = batch.to(device)
-            evaluator.update(task.average(models, there.images), there)
+            evaluator.update(average_of(task, models, there), there)
             own += len(batch.images)
     images.update(own)  # once: a number sent to the device is waited for
     if not (seen := int(images.compute())):

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import nn
 
 from senet.data.batch import Batch
+from senet.tasks.answers import takes_targets
 from senet.text import message_line
 from senet.training.buffers import Buffers
 from senet.training.cuda_graph import CaptureError, CudaRecorder, graph_obstacle
@@ -118,7 +119,7 @@ def stepper(job: Job, network: nn.Module) -> DeviceStep:
     wish, device = job.recipe.training.cuda_graph, job.fabric.device
     if wish is False or device.type != "cuda":
         return eager
-    if obstacle := graph_obstacle(job.recipe, job.fabric):
+    if obstacle := graph_obstacle(job.recipe, job.fabric, takes_targets=takes_targets(job.task)):
         if job.fabric.is_global_zero:
             log.warning("steps are launched one by one, not as a CUDA graph: %s", obstacle)
         return eager

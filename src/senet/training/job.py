@@ -17,7 +17,7 @@ from senet.data.source import DataSource
 from senet.errors import UsageError, reason_of
 from senet.recipe import Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
-from senet.tasks.answers import log_once, network_of, noise_of, open_source
+from senet.tasks.answers import inputs_of, log_once, network_of, noise_of, open_source, takes_targets
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.text import message_line
@@ -141,7 +141,7 @@ def prepare(recipe: Recipe) -> Job:
     task = open_task(recipe)
     source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
-    check_graph(recipe, fabric)
+    check_graph(recipe, fabric, takes_targets=takes_targets(task))
     place = TrainingPlace(fabric.device, LAYOUTS[plan.channels_last], fabric.global_rank, fabric.world_size)
     batches = training_batches(source, recipe.data, task, place, seed=recipe.seed)
     validation = validation_batches(source, recipe.data, task, place)
@@ -168,17 +168,18 @@ def check_images(job: Job) -> None:
     Raises:
         UsageError: if it does not take them.
     """
-    images = job.to_device(noise_of(job.task, job.source, min(2, job.recipe.data.batch_size // job.fabric.world_size))).images
+    count = min(2, job.recipe.data.batch_size // job.fabric.world_size)
+    batch = job.to_device(noise_of(job.task, job.source, count))
     copy = duplicate(job.model).train()
     if job.first_frozen_epoch == 0:
         freeze_batchnorm(copy)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=()), job.fabric.autocast():
-            copy(images)
+            copy(*inputs_of(job.task, batch.images, batch.targets))
     except REFUSALS as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        shape = " x ".join(map(str, images.shape))
+        shape = " x ".join(map(str, (count, *batch.images[0].shape)))
         raise UsageError(
             message_line(
                 f"{job.recipe.model.name} does not take a batch of {shape} in training: {with_place(reason_of(error), error)}; "

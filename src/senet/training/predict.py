@@ -17,7 +17,7 @@ from senet.data.views import Views
 from senet.data.volumes.nifti import is_volume
 from senet.errors import UsageError
 from senet.surgery.preserve import evaluating
-from senet.tasks.answers import prediction_of
+from senet.tasks.answers import average_of_one, prediction_of
 from senet.tasks.task import Prediction, Task
 from senet.training.gate_sheets import GateSheets
 from senet.training.members import choose_device, common_input, common_task, load_members
@@ -97,11 +97,11 @@ def predict(
     networks = [member.model for member in members]
 
     def outputs_of(image: Any) -> Any:
-        views, _ = transform(image, None)
+        views, target = transform(image, None)
         if sheets is not None:
             seen.append(views)
         with evaluating(nn.ModuleList(networks)), torch.inference_mode():
-            return task.average(networks, views[None].to(device))
+            return average_of_one(task, networks, views, target, device)
 
     def drawn_gates() -> Image.Image | None:
         return None if sheets is None else sheets.draw(seen[len(seen) // 2])  # of a volume, the slice in its middle

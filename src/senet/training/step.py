@@ -4,11 +4,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from senet.data.batch import Batch
 from senet.ops.backend import backend, fastest, requested
-from senet.tasks.answers import counts_of, losses_of
+from senet.tasks.answers import counts_of, inputs_of, losses_of
 from senet.training.job import Job
 from senet.training.optim import set_rate
 from senet.training.seeding import seed_generators, seed_of
@@ -46,12 +46,12 @@ class EagerStep:
         there = self._job.to_device(batch)
         return self.compute(there.images, there.targets)
 
-    def compute(self, images: Tensor, targets: Any) -> Figures:
+    def compute(self, images: Any, targets: Any) -> Figures:
         """Take the step for images and targets on the device; nothing of it is decided on the host."""
         job, clip_norm = self._job, self._job.recipe.optim.clip_norm
         with self._request():
             job.optimizer.zero_grad()  # not at the end: the allocator hands the freed gradients to the activations, without page faults
-            outputs = self._network(images)
+            outputs = self._network(*inputs_of(job.task, images, targets))
             losses = losses_of(job.task, outputs, targets)
             job.fabric.backward(losses["loss"])
         if clip_norm is not None:
