@@ -10,7 +10,7 @@ import numpy as np
 
 from senet.data.box_files import BoxTable
 from senet.data.box_marks import Annotated, Marks
-from senet.data.boxes import box_areas, turned
+from senet.data.boxes import box_areas, turned_boxes
 from senet.data.coco.blobs import Entries
 from senet.data.image_file import TRANSPOSING
 from senet.data.image_tree import LeftOut, few, image_files
@@ -71,7 +71,7 @@ def settled(found: Annotated, headers: np.ndarray) -> tuple[Annotated, BoxTable,
     for place in np.flatnonzero(turns > 1).tolist():
         here = marks.image == place
         width, height = sizes[place].tolist()
-        xyxy[here] = turned(xyxy[here], (height, width), int(turns[place]))
+        xyxy[here] = turned_boxes(xyxy[here], (height, width), int(turns[place]))
     return left, _table(replace(marks, xyxy=xyxy), left.ids, sizes, turns), notes + said
 
 

@@ -23,7 +23,7 @@ from senet.spec import InputSpec
 from senet.text import printable
 from senet.weights.releases.library import IMAGENET
 
-LARGEST_SIDE = 800
+LARGEST_DEFAULT_SIDE = 800
 """Largest shorter side of images, in pixels, where nothing is said: that of Detectron."""
 
 SIDE_STEP = 32
@@ -133,8 +133,8 @@ def _relabelled(part: Annotated, labels: np.ndarray) -> Annotated:
 
 
 def _input(recipe: DataRecipe, sizes: np.ndarray) -> InputSpec:
-    """Return the input: by default the shorter side that half of the images have at least, up to `LARGEST_SIDE`."""
+    """Return the input: by default the shorter side that half of the images have at least, up to `LARGEST_DEFAULT_SIDE`."""
     known = sizes[sizes.any(axis=1)]
-    side = int(np.median(known.min(axis=1))) if len(known) else LARGEST_SIDE
-    side = max(SIDE_STEP, min(side, LARGEST_SIDE) // SIDE_STEP * SIDE_STEP)
+    side = int(np.median(known.min(axis=1))) if len(known) else LARGEST_DEFAULT_SIDE
+    side = max(SIDE_STEP, min(side, LARGEST_DEFAULT_SIDE) // SIDE_STEP * SIDE_STEP)
     return input_spec(recipe, size=side, mean=IMAGENET.mean, std=IMAGENET.std)

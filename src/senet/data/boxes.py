@@ -116,7 +116,7 @@ def box_areas(xyxy: np.ndarray) -> np.ndarray:
     return np.prod(np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0), axis=1)
 
 
-def turned(xyxy: np.ndarray, size: tuple[int, int], orientation: int) -> np.ndarray:
+def turned_boxes(xyxy: np.ndarray, size: tuple[int, int], orientation: int) -> np.ndarray:
     """Return boxes of an image as it is stored in the upright image.
 
     Args:

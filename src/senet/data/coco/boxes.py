@@ -24,9 +24,11 @@ from senet.text import printable
 BOX_FILES = ("instances",)
 """What the files' names begin with."""
 
-EXPECTED = "with DIR/annotations/instances_train2017.json, DIR/instances_train.json or DIR/train/_annotations.coco.json, and the images"
+COCO_BOX_LAYOUT = (
+    "with DIR/annotations/instances_train2017.json, DIR/instances_train.json or DIR/train/_annotations.coco.json, and the images"
+)
 
-LARGEST = 1e9
+LARGEST_COORDINATE = 1e9
 """Size of a coordinate beyond which it is no number of pixels."""
 
 
@@ -36,7 +38,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
     Raises:
         UsageError: for a missing folder or file, a file that says something else, or one of which nothing is left.
     """
-    root = boxes_root(recipe, EXPECTED)
+    root = boxes_root(recipe, COCO_BOX_LAYOUT)
     return boxed_source(recipe, find_coco_boxes(root, ImageReading.of(recipe)))
 
 
@@ -135,7 +137,7 @@ def _corners(box: Any) -> tuple[float, float, float, float]:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_COORDINATE and isfinite(value)
 
 
 def _shared_ids(annotations: Sequence[dict[str, Any]]) -> list[str]:
