@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from senet.ops.tail.call import recalibrated_norm
 
-PLAIN = (bool, int, float, str, list, tuple)
+NOTED_TYPES = (bool, int, float, str, list, tuple)
 """Types of a host's attributes that the wrapper has too: what a network notes on its modules, such as where one takes its input from."""
 
 
@@ -42,7 +42,7 @@ class Gated(nn.Module):
         except AttributeError:
             host = self.__dict__.get("_modules", {}).get("host")
             value = None if host is None or name.startswith("_") else vars(host).get(name)
-            if isinstance(value, PLAIN):
+            if isinstance(value, NOTED_TYPES):
                 return value
             raise
 
