@@ -160,9 +160,9 @@ def test_a_block_is_named_once() -> None:
     assert not [name for name, _ in plain.named_modules() if name.endswith(".se")]
     own = create_model("faster_rcnn", backbone="senet154", block=None, device="meta")
     assert not [name for name, _ in own.named_modules() if name.endswith(".se")]
-    for options in ({"name": "se_faster_rcnn"}, {"name": "faster_rcnn", "block": "scse"}):
+    for name, block in (("se_faster_rcnn", "auto"), ("faster_rcnn", "scse")):
         with pytest.raises(UsageError, match="block"):
-            create_model(**options, backbone="se_resnet18", device="meta")
+            create_model(name, block=block, backbone="se_resnet18", device="meta")
 
 
 def test_blocks_of_frozen_stages_train_unless_told_otherwise() -> None:
