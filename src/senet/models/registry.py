@@ -10,7 +10,7 @@ import torch
 
 from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, shake_shake, shufflenet, vgg
-from senet.models.detection import rcnn
+from senet.models.detection import rcnn, retinanet
 from senet.models.network import ModelConfig, Network
 from senet.models.segmentation import encoders, fc_densenet, sd_net, unet
 from senet.models.unit_blocks import UnitBlocks
@@ -91,6 +91,7 @@ FAMILIES = (
     ),
     Family(rcnn.RCNN, rcnn.VARIANTS, num_classes=80, image_size=800, fixed={"mask_width": 256}),
     Family(rcnn.RCNN, rcnn.MASK_VARIANTS, num_classes=80, image_size=800),
+    Family(retinanet.RetinaNet, retinanet.DENSE_VARIANTS, num_classes=80, image_size=800),
 )
 PLAIN = {name: family for family in FAMILIES for name in family.variants}
 WITH_ENCODER = {

@@ -9,7 +9,9 @@ from torchvision.models import detection, resnet50
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.retinanet import _default_anchorgen
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from senet import backend, create_model
 
@@ -114,6 +116,38 @@ def test_parameters_are_those_of_torchvision(name: str) -> None:
         expected = theirs(weights=None, weights_backbone=None, num_classes=91)
     assert sum(p.numel() for p in ours.parameters()) == PARAMETERS[name]
     assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in expected.state_dict().items()}
+
+
+def test_retinanet_equals_torchvision_bit_for_bit() -> None:
+    torch.manual_seed(1)
+    extra = LastLevelP6P7(256, 256)
+    trunk = resnet_fpn_backbone(
+        backbone_name="resnet18",
+        weights=None,
+        norm_layer=torch.nn.BatchNorm2d,
+        trainable_layers=5,
+        returned_layers=[2, 3, 4],
+        extra_blocks=extra,
+    )
+    theirs: Any = detection.RetinaNet(trunk, num_classes=3, anchor_generator=_default_anchorgen(), score_thresh=0.02)
+    theirs.transform = Untouched(800, 1333, [0.0], [1.0])
+    theirs.head.classification_head.cls_logits.weight.data *= 20
+    options: dict[str, Any] = {"backbone_options": {"stem_pool": "pad"}, "score_threshold": 0.02}
+    ours: Any = create_model("retinanet", num_classes=3, backbone="resnet18", **options)
+    ours.load_state_dict({key if key.startswith("backbone") else f"dense.{key}": value for key, value in theirs.state_dict().items()})
+    images, targets = batch()
+    with torch.no_grad(), backend("reference"):
+        expected, found = theirs.eval()(images), ours.eval()(images)
+    assert all(torch.equal(a[key], b[key]) for a, b in zip(expected, found, strict=True) for key in a)
+    assert all(len(one["boxes"]) > 10 for one in found)
+    with backend("reference"):
+        losses = ours.train()(images, targets)
+    expected = theirs.train()(images, targets)
+    assert {name: loss.item() for name, loss in expected.items()} == {name: loss.item() for name, loss in losses.items()}
+    torch.stack(list(expected.values())).sum().backward()
+    torch.stack(list(losses.values())).sum().backward()
+    own = {key.removeprefix("dense."): p.grad for key, p in ours.named_parameters()}
+    assert all(torch.equal(p.grad, own[key]) for key, p in theirs.named_parameters())
 
 
 def test_the_backbone_is_torchvisions_too() -> None:

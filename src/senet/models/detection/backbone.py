@@ -21,8 +21,8 @@ NECKS = ("fpn", "c4")
 PyramidMaker = Callable[[Sequence[int], int], nn.Module]
 """(channels of the maps that it joins, channels of its own maps) -> the feature pyramid."""
 
-FINEST_STRIDE, COARSEST_STRIDE = 4, 32
-"""Strides of the maps that a feature pyramid joins."""
+COARSEST_STRIDE = 32
+"""Of the maps that a feature pyramid joins."""
 
 
 class DetectionBackbone(nn.Module):
@@ -36,6 +36,7 @@ class DetectionBackbone(nn.Module):
         pyramid: makes the feature pyramid.
         channels: of the pyramid's maps.
         extra_levels: maps that the pyramid adds, each of twice the stride.
+        finest: stride of the first map that the pyramid joins; a network without one that is so coarse gives its last.
 
     Attributes:
         inputs: channels of the network's maps that the neck takes, finest first.
@@ -46,7 +47,9 @@ class DetectionBackbone(nn.Module):
         UsageError: for another neck, or a network that has no map for it.
     """
 
-    def __init__(self, body: Classifier, neck: str, pyramid: PyramidMaker, *, channels: int = 256, extra_levels: int = 1) -> None:
+    def __init__(
+        self, body: Classifier, neck: str, pyramid: PyramidMaker, *, channels: int = 256, extra_levels: int = 1, finest: int = 4
+    ) -> None:
         super().__init__()
         check_choice("neck", neck, NECKS)
         delattr(body, body.head.partition(".")[0])
@@ -55,9 +58,7 @@ class DetectionBackbone(nn.Module):
         levels = body.feature_info
         self.resolutions = Resolutions.of(body, _before_last(body) if neck == "c4" else min(COARSEST_STRIDE, levels[-1]["stride"]))
         maps = self.resolutions.info
-        first = (
-            len(maps) - 1 if neck == "c4" else next((i for i, info in enumerate(maps) if info["stride"] >= FINEST_STRIDE), len(maps) - 1)
-        )
+        first = len(maps) - 1 if neck == "c4" else next((i for i, info in enumerate(maps) if info["stride"] >= finest), len(maps) - 1)
         self.first = first
         self.strides = [info["stride"] for info in maps[first:]]
         self.inputs = [info["channels"] for info in maps[first:]]

@@ -18,11 +18,26 @@ def feature_pyramid(inputs: Sequence[int], channels: int) -> nn.Module:
     Raises:
         UsageError: where torchvision is not installed.
     """
+    network = _pyramids()
+    return network.FeaturePyramidNetwork(list(inputs), channels, extra_blocks=network.LastLevelMaxPool())
+
+
+def extended_pyramid(inputs: Sequence[int], channels: int) -> nn.Module:
+    """Make the pyramid of maps of these channels, with two more maps by 3x3 convolutions of stride 2 (Lin et al., 1708.02002).
+
+    Raises:
+        UsageError: where torchvision is not installed.
+    """
+    network = _pyramids()
+    return network.FeaturePyramidNetwork(list(inputs), channels, extra_blocks=network.LastLevelP6P7(channels, channels))
+
+
+def _pyramids() -> Any:
     try:
-        from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+        from torchvision.ops import feature_pyramid_network
     except ImportError:
         raise UsageError("detectors need torchvision: pip install 'senet[train]'") from None
-    return FeaturePyramidNetwork(list(inputs), channels, extra_blocks=LastLevelMaxPool())
+    return feature_pyramid_network
 
 
 def region_pool(strides: Sequence[int], side: int) -> nn.Module:
