@@ -32,9 +32,16 @@ class Detector:
     recalibrated: int = 0
 
     def make(self) -> nn.Module:
-        """Return the network in evaluation mode; the same one each time."""
+        """Return the network in evaluation mode; the same one each time.
+
+        SSDlite is drawn with weights so small that what it finds does not depend on its blocks: its convolutions are drawn anew.
+        """
         torch.manual_seed(0)
         made = torchvision.models.get_model(self.name, weights=None, weights_backbone=None, num_classes=CLASSES, **self.options)
+        if self.name.startswith("ssdlite"):
+            for module in made.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight)
         return made.eval()
 
 
