@@ -7,8 +7,8 @@ from pathlib import Path
 from senet.data.coco.boxes import BOX_FILES
 from senet.data.coco.files import LARGEST_JSON, find_listings
 from senet.data.coco.semantic import SEMANTIC_FILES
-from senet.data.image_tree import sub_folders
 from senet.data.image_file import open_regular
+from senet.data.image_tree import sub_folders
 from senet.data.mask_layout import has_masks
 from senet.data.volumes.cases import has_volumes
 from senet.errors import UsageError
@@ -37,7 +37,7 @@ LOOKS: dict[str, Callable[[Path], object]] = {
     "volumes": has_volumes,
     "masks": has_masks,
 }
-"""Source of masks or boxes -> what returns something true if a folder holds its files, or raises UsageError; the first that does is taken."""
+"""Source of masks or boxes -> what is true of a folder that holds its files, or raises UsageError; the first that does is taken."""
 
 
 def recognised(root: str | None) -> str:
