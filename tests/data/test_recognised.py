@@ -11,6 +11,11 @@ def damaged_volumes(root):
     return root
 
 
+def boxes_alone(root):
+    annotations = [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [0, 0, 2, 2], "segmentation": []}]
+    return write_semantic(root, annotations=annotations)
+
+
 def folders(root, *names):
     for name in names:
         (root / name).mkdir(parents=True)
@@ -24,6 +29,7 @@ def folders(root, *names):
         (lambda root: folders(root, "train", "trainannot"), "masks"),
         (lambda root: folders(root, "train/cat", "train/dog", "val/cat", "val/dog"), "folder"),
         (write_semantic, "coco_semantic"),
+        (boxes_alone, "coco_boxes"),
         (write_panoptic, "coco_panoptic"),
         (damaged_volumes, "volumes"),
         (lambda root: root / "nowhere", "folder"),
