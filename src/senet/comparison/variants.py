@@ -22,7 +22,7 @@ RATES = "optim.groups."
 LONGEST_SLUG = 100
 """Characters of a variant in a folder's name; the digest beside them tells those apart that begin alike."""
 
-JOINED = "+"
+TOGETHER = "+"
 """Between fields that change together: "block+groups.host", each of whose values is a list of one value a field."""
 
 OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.reduction": None, "model.init": None}
@@ -65,7 +65,7 @@ def parse_vary(text: str) -> tuple[str, list[Any]]:
 
 def _joined_path(name: str) -> str:
     """Return the dotted paths of a field, or of several that are joined, joined again."""
-    return JOINED.join(field_path(part.strip()) for part in name.split(JOINED))
+    return TOGETHER.join(field_path(part.strip()) for part in name.split(TOGETHER))
 
 
 def _choices(name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
@@ -74,12 +74,12 @@ def _choices(name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
     Raises:
         UsageError: if a value of joined fields is no list of one value each.
     """
-    paths = _joined_path(name).split(JOINED)
+    paths = _joined_path(name).split(TOGETHER)
     rows = [[value] for value in values] if len(paths) == 1 else values
     for row in rows:
         if not isinstance(row, list | tuple) or len(row) != len(paths):
             raise UsageError(
-                f"each value of {JOINED.join(paths)} is a list of {len(paths)} values, one a field, such as [none, 1]; got {row!r}"
+                f"each value of {TOGETHER.join(paths)} is a list of {len(paths)} values, one a field, such as [none, 1]; got {row!r}"
             )
     return [
         {path: None if path == "model.block" and value == "none" else value for path, value in zip(paths, row, strict=True)} for row in rows
