@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 
 from senet.cli.arguments import add_recipe, command_parser, recipe_of
@@ -134,3 +136,33 @@ def test_a_label_is_one_printable_line_and_a_folder_has_a_name_of_bounded_length
     assert first.label == "title ../\\x1b[31m\\n"
     assert first.slug == "title-..-x1b-31m-n"
     assert len(second.slug) <= 100
+
+
+ARMS = "block+groups.host=[none,1],[se,1],[se,0]"
+
+
+def test_fields_that_change_together_are_not_crossed(digits: Recipe) -> None:
+    name, values = parse_vary(ARMS)
+    assert name == "model.block+optim.groups.host"
+    variants = expand(digits, {name: values})
+    assert [variant.label for variant in variants] == ["plain, host rate x 1", "SE, host rate x 1", "SE, host frozen"]
+    assert [(variant.recipe.model.block, variant.recipe.optim.groups.host) for variant in variants] == [(None, 1), ("se", 1), ("se", 0)]
+    again = dict([parse_vary(shlex.split(command_line(digits, {name: values}, 3))[-3])])
+    assert [variant.recipe for variant in expand(digits, again)] == [variant.recipe for variant in variants]
+
+
+def test_fields_that_change_together_are_crossed_with_others(digits: Recipe) -> None:
+    labels = [variant.label for variant in expand(digits, dict([parse_vary(ARMS), parse_vary("lr=0.1,0.01")]))]
+    assert len(labels) == 6
+    assert labels[:2] == ["plain, host rate x 1, lr 0.1", "plain, host rate x 1, lr 0.01"]
+
+
+def test_how_blocks_begin_is_nothing_to_the_plain_network(digits: Recipe) -> None:
+    variants = expand(digits, {"model.block": [None, "se"], "model.init": ["paper", "identity"]})
+    assert [variant.label for variant in variants] == ["plain", "SE, init paper", "SE, init identity"]
+
+
+@pytest.mark.parametrize("values", [[["none"], ["se", 1]], ["none", "se"]])
+def test_values_of_joined_fields_that_do_not_fit_are_refused(digits: Recipe, values: list) -> None:
+    with pytest.raises(UsageError, match="is a list of 2 values"):
+        expand(digits, {"block+groups.host": values})

@@ -126,3 +126,16 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         ModelRecipe(weights="a.pth", options={"weights": "b.pth"})
     with pytest.raises(UsageError, match="tanh"):
         built(ModelRecipe("preresnet20", senet.BlockSpec("se", gate="tanh"), init="identity"))
+
+
+def test_a_trained_detector_is_built_again_with_the_stages_frozen_that_were(tmp_path: Path) -> None:
+    small = {"backbone": "resnet18", "fpn_channels": 8, "head_width": 8}
+    path = tmp_path / "plain.safetensors"
+    senet.save_weights(built(ModelRecipe("faster_rcnn", options=small | {"frozen_stages": 2, "frozen_bn": True})), path)
+    recipe = ModelRecipe("faster_rcnn", options=small, weights=str(path))
+    model = built(recipe)
+    loaded = loaded_into(model)
+    assert loaded is not None
+    again = built(as_begun(recipe, loaded.to_dict()["options"]))
+    assert config_of(again) == config_of(model)
+    assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in model.parameters()]

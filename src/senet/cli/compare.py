@@ -15,7 +15,7 @@ def add_arguments(parser: CommandParser) -> None:
         default=SUPPRESS,
         metavar="FIELD=VALUE,...",
         help="a recipe field and its values, such as block=none,se or reduction=2,4,8; again for another field: all are crossed, and the "
-        "first variant is the baseline (default: block=none,se)",
+        "first variant is the baseline (default: block=none,se); fields joined by + change together: block+groups.host=[none,1],[se,0]",
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds each variant is trained with")
     parser.add_argument("--jobs", type=int, default=1, help="how many runs train at a time, each in a process of its own")

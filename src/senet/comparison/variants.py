@@ -16,8 +16,14 @@ from senet.userfile import in_user_file
 
 DEFAULT_VARY: dict[str, list[Any]] = {"model.block": [None, "se"]}
 
+RATES = "optim.groups."
+"""How the fields of the rates of parts begin."""
+
 LONGEST_SLUG = 100
 """Characters of a variant in a folder's name; the digest beside them tells those apart that begin alike."""
+
+TOGETHER = "+"
+"""Between fields that change together: "block+groups.host", each of whose values is a list of one value a field."""
 
 OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.reduction": None, "model.init": None}
 """Fields that mean nothing on a plain network, and the values that they have there."""
@@ -46,17 +52,44 @@ class Variant:
 def parse_vary(text: str) -> tuple[str, list[Any]]:
     """Read `FIELD=VALUE,VALUE...` with the values in YAML: "block=none,se", "model.stages=[1],[2],[3]".
 
+    Fields that change together are joined: "block+groups.host=[none,1],[se,1],[se,0]".
+
     Raises:
         UsageError: if there is no such field, or no value.
     """
     name, equals, values = text.partition("=")
     if not equals or not values.strip():
         raise UsageError(f"--vary wants FIELD=VALUE,VALUE..., got {text!r}; for example --vary block=none,se")
-    return field_path(name.strip()), parse_yaml(f"[{values}]", f"--vary {printable(name)}=...")
+    return _joined_path(name), parse_yaml(f"[{values}]", f"--vary {printable(name)}=...")
+
+
+def _joined_path(name: str) -> str:
+    """Return the dotted paths of a field, or of several that are joined, joined again."""
+    return TOGETHER.join(field_path(part.strip()) for part in name.split(TOGETHER))
+
+
+def _choices(name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the changes that each value of a field, or of several that are joined, stands for.
+
+    Raises:
+        UsageError: if a value of joined fields is no list of one value each.
+    """
+    paths = _joined_path(name).split(TOGETHER)
+    rows = [[value] for value in values] if len(paths) == 1 else values
+    for row in rows:
+        if not isinstance(row, list | tuple) or len(row) != len(paths):
+            raise UsageError(
+                f"each value of {TOGETHER.join(paths)} is a list of {len(paths)} values, one a field, such as [none, 1]; got {row!r}"
+            )
+    return [
+        {path: None if path == "model.block" and value == "none" else value for path, value in zip(paths, row, strict=True)} for row in rows
+    ]
 
 
 def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> list[Variant]:
     """Cross all values of all varied fields; the first variant is the baseline. A field with a single value is set for all.
+
+    Fields that change together, such as "block+groups.host", are one field with lists for values: they are not crossed among themselves.
 
     A plain network has no placement, stages or reduction: variants that differ in those alone become one. Where such a field is varied on a
     plain recipe, the plain network stays as the baseline and the values go to its SE twin, as in the tables of the SENet paper (section 6).
@@ -64,26 +97,24 @@ def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> l
     Raises:
         UsageError: for an unknown field or value, a field given twice, or fewer than two different variants.
     """
-    varied: dict[str, list[Any]] = {}
-    for name, values in (vary or DEFAULT_VARY).items():
-        path = field_path(name)
-        if path in varied:
-            raise UsageError(f"{path} is varied twice; give all its values at once")
-        varied[path] = [None if path == "model.block" and value == "none" else value for value in values]
-    if "seed" in varied:
+    varied = [_choices(name, values) for name, values in (vary or DEFAULT_VARY).items()]
+    paths = [path for choices in varied for path in choices[0]]
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise UsageError(f"{twice} is varied twice; give all its values at once")
+    if "seed" in paths:
         raise UsageError("seed is not a field to vary: every variant is trained with the same seeds; say how many with --seeds")
-    if len(varied.get("task", ())) > 1:
+    if any("task" in choices[0] and len(choices) > 1 for choices in varied):
         raise UsageError("task is not a field to vary: variants are compared by the metrics of one task; set it for all with --task")
-    if "model.block" not in varied and any(map(is_block_field, varied)) and is_plain(recipe):
-        varied = DEFAULT_VARY | varied
-    shared = {path: values[0] for path, values in varied.items() if len(values) == 1}
-    recipe = override(recipe, shared)
-    varied = {path: values for path, values in varied.items() if path not in shared}
-    varied = dict(sorted(varied.items(), key=lambda item: item[0] != "model.block"))  # the block first: its options build on it
+    if "model.block" not in paths and any(map(is_block_field, paths)) and is_plain(recipe):
+        varied = [_choices(name, values) for name, values in DEFAULT_VARY.items()] + varied
+    for choices in varied:
+        recipe = override(recipe, choices[0]) if len(choices) == 1 else recipe
+    varied = sorted((choices for choices in varied if len(choices) > 1), key=lambda choices: "model.block" not in choices[0])
 
     variants: dict[str, Variant] = {}
-    for values in product(*varied.values()):
-        variant = make_variant(recipe, dict(zip(varied, values, strict=True)))
+    for chosen in product(*varied):  # the block first: its options build on it
+        changes = {path: value for choice in chosen for path, value in choice.items()}
+        variant = make_variant(recipe, dict(sorted(changes.items(), key=lambda item: item[0] != "model.block")))
         variants.setdefault(variant.recipe.digest(), variant)
     if len(variants) < 2:
         named = ", ".join(vary or DEFAULT_VARY)
@@ -113,7 +144,7 @@ def command_line(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None, seeds
     else:
         words[2] += ".yaml"
     for name, values in (vary or {}).items():
-        words += ["--vary", f"{field_path(name)}={','.join(map(_yaml, values))}"]
+        words += ["--vary", f"{_joined_path(name)}={','.join(map(_yaml, values))}"]
     return shlex.join([*words, "--seeds", str(seeds)])
 
 
@@ -133,6 +164,8 @@ def describe_change(path: str, value: Any) -> str:
             options = " ".join(f"{name}={option}" for name, option in value.items() if name != "kind")
             return f"{describe_change(path, value.get('kind', 'se'))} {options}".strip()
         return "plain" if value is None else block_class(value).title if value in KINDS or in_user_file(str(value)) else str(value)
+    if path.startswith(RATES):
+        return f"{path.removeprefix(RATES)} {'frozen' if value == 0 else f'rate x {value}'}"
     return f"{path.rpartition('.')[2].replace('_', ' ')} {'none' if value is None else value}"
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError
-from senet.models.backbone_request import BackboneRequest, is_detector
+from senet.models.backbone_request import WHERE_TRAINED, BackboneRequest, is_detector
 from senet.models.encoder_request import take_encoder
 from senet.models.features import FeatureMaps
 from senet.models.foreign import PRETRAINED, create_foreign, foreign_from_config, inserted, is_foreign
@@ -131,6 +131,7 @@ def create_recalibrated(
     if not is_foreign(name) and is_detector(name):
         detector = BackboneRequest.parse(name, recalibration, options, is_trained=opened is not None)
         recalibration, options = detector.recalibration, dict(detector.options)
+        needed |= {} if opened is None else {option: options[option] for option in WHERE_TRAINED}
     build = partial(create_foreign, adapt_input=adapt_input) if is_foreign(name) else build_model
     model = build(name, recalibration, device=device, **options)
     if detector is not None:
