@@ -11,8 +11,9 @@ PAGE = DOCS / "models.md"
 
 def test_its_python_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
-    (_, encoders), (_, file), (_, use) = examples(PAGE, "python")
+    (_, encoders), (_, detectors), (_, file), (_, use) = examples(PAGE, "python")
     exec(compile(encoders, PAGE.name, "exec"), {})
+    exec(compile(detectors, PAGE.name, "exec"), {})
     assert write_file(file)
     exec(compile(use, PAGE.name, "exec"), {})
     assert capsys.readouterr().out == use.partition("# ")[2]

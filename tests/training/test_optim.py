@@ -10,7 +10,7 @@ from torch import nn
 from senet.errors import UsageError
 from senet.models.create import create_model
 from senet.recipe import OptimRecipe
-from senet.training.optim import FusedSGD, build_sgd, parameter_groups, set_rate
+from senet.training.optim import FusedSGD, build_optimizer, parameter_groups, set_rate
 
 
 def test_everything_decays_unless_told_otherwise() -> None:
@@ -36,7 +36,7 @@ def test_two_steps_follow_the_formula_of_nesterov_momentum() -> None:
     layer = nn.Linear(1, 1)
     nn.init.constant_(layer.weight, weight)
     nn.init.constant_(layer.bias, bias)
-    optimizer = build_sgd(layer, OptimRecipe(lr=5.0, momentum=momentum, weight_decay=decay, decay_norm_and_bias=False))
+    optimizer = build_optimizer(layer, OptimRecipe(lr=5.0, momentum=momentum, weight_decay=decay, decay_norm_and_bias=False))
     velocity_weight = velocity_bias = 0.0
     for step in range(2):
         set_rate(optimizer, lr)
@@ -54,7 +54,7 @@ def test_two_steps_follow_the_formula_of_nesterov_momentum() -> None:
 
 def test_nesterov_without_momentum_is_one_line() -> None:
     with pytest.raises(UsageError, match=r"optim\.nesterov needs optim\.momentum above 0"):
-        build_sgd(nn.Linear(1, 1), OptimRecipe(momentum=0.0))
+        build_optimizer(nn.Linear(1, 1), OptimRecipe(momentum=0.0))
 
 
 def stepped(kind: Callable[..., torch.optim.SGD], steps: int = 4, **options: Any) -> tuple[torch.Tensor, torch.optim.SGD]:

@@ -21,8 +21,9 @@ from senet.results.cost import Duration, VariantCost
 from senet.tasks.answers import classes_of, inputs_of, losses_of, noise_of
 from senet.tasks.task import Task
 from senet.training.job import layout_of
-from senet.training.optim import build_sgd
+from senet.training.optim import build_optimizer
 from senet.training.processes import limited_threads
+from senet.training.unfreezing import Unfreezing
 
 ROUNDS = 31
 SECONDS = 8.0
@@ -98,5 +99,7 @@ def _training_step(network: nn.Module, prepared: PreparedVariant, device: torch.
     def loss(outputs: Any) -> Tensor:
         return losses_of(task, outputs, batch.targets)["loss"]
 
-    optimizer, autocast = build_sgd(network, recipe.optim), AUTOCAST[recipe.training.precision]
-    return TrainingStep(network.train(), inputs_of(task, batch.images, batch.targets), loss, optimizer=optimizer, autocast=autocast)
+    unfreezing, network = Unfreezing(network, recipe), network.train()
+    unfreezing.hold(recipe.training.epochs - 1)
+    optimizer, autocast = build_optimizer(network, recipe.optim), AUTOCAST[recipe.training.precision]
+    return TrainingStep(network, inputs_of(task, batch.images, batch.targets), loss, optimizer=optimizer, autocast=autocast)

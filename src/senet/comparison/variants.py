@@ -19,7 +19,7 @@ DEFAULT_VARY: dict[str, list[Any]] = {"model.block": [None, "se"]}
 LONGEST_SLUG = 100
 """Characters of a variant in a folder's name; the digest beside them tells those apart that begin alike."""
 
-OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.reduction": None}
+OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.reduction": None, "model.init": None}
 """Fields that mean nothing on a plain network, and the values that they have there."""
 
 
@@ -145,7 +145,8 @@ def is_plain(recipe: Recipe) -> bool:
     """Return whether the recipe's network has no block."""
     from senet.models.create import config_of, model_from_recipe
 
-    return config_of(model_from_recipe(recipe.model, num_classes=2, in_channels=1, device="meta")).options["block"] is None
+    model = replace(recipe.model, weights=None, init=None)  # what blocks there are is asked, not where they begin
+    return config_of(model_from_recipe(model, num_classes=2, in_channels=1, device="meta")).options["block"] is None
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError
+from senet.models.backbone_request import BackboneRequest, is_detector
 from senet.models.encoder_request import take_encoder
 from senet.models.features import FeatureMaps
-from senet.models.foreign import create_foreign, foreign_from_config, inserted, is_foreign
+from senet.models.foreign import PRETRAINED, create_foreign, foreign_from_config, inserted, is_foreign
+from senet.models.inserted import Insertion
+from senet.models.library_weights import LibraryWeights
 from senet.models.network import ModelConfig, Network
 from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
@@ -20,7 +23,9 @@ from senet.models.written import build_written
 from senet.recipe import ModelRecipe
 from senet.spec import BlockRule, BlockSpec, Recalibration, counts_by_stage
 from senet.weights.bridge import Allowed
-from senet.weights.load import load_opened
+from senet.weights.check import MisfitError
+from senet.weights.load import fit_weights, load_opened
+from senet.weights.loaded import LoadedWeights, file_of
 from senet.weights.source import Source
 from senet.weights.stem import check_spread
 
@@ -92,27 +97,60 @@ def create_recalibrated(
     adapt_input: Literal["repeat", "mean"] | None = "repeat",
     device: torch.device | str | None = None,
     finish: Callable[[Any], nn.Module] | None = None,
+    insert_init: str | None = None,
     **options: Any,
 ) -> nn.Module:
-    """Create the network that `create_model` does, with what recalibrates it as one value; `finish` changes it before it is loaded."""
+    """Create the network that `create_model` does, with what recalibrates it as one value.
+
+    Beside the arguments of that, `finish` changes the network before it is loaded; `insert_init`, "identity" or "paper", leaves the blocks
+    out until it is loaded, and then inserts them, begun so. On the meta device weights are held against the network if they are a file, and
+    nothing is fetched. The network's `loaded_weights` say what was loaded.
+    """
     check_spread(adapt_input)
     options |= {name: counts_by_stage(options[name]) for name in ("num_classes", "in_channels") if name in options}
+    insertion = None if insert_init is None else Insertion.take(name, recalibration, insert_init, options)
+    if insertion is not None:
+        name, recalibration = insertion.host, Recalibration(None)
+    outlined = device is not None and torch.device(device).type == "meta"
+    published = LibraryWeights.parse(name, weights)
+    if published is not None:
+        name, weights = published.network, None
+        options |= {} if outlined else {PRETRAINED: published.pretrained}
     request = None if is_foreign(name) else take_encoder(options)
     if request is not None and request.trained and weights is not None:
         raise UsageError("weights of the whole network hold its encoder's: leave out encoder_weights")
-    opened = None if weights is None else Source.parse(weights).open()
+    source = None if weights is None else Source.parse(weights)
+    opened = None if source is None or (outlined and not source.at_hand) else source.open()
+    needed: dict[str, Any] = {}
     if opened is not None and not is_foreign(name):
         needed = needed_options(opened, name, options | {"block": recalibration.block})
         if "block" in needed:
-            name, recalibration = split_name(name)[1], replace(recalibration, block=needed.pop("block"))
-        options |= needed
+            name, recalibration = split_name(name)[1], replace(recalibration, block=needed["block"])
+        options |= {option: value for option, value in needed.items() if option != "block"}
+    detector = None
+    if not is_foreign(name) and is_detector(name):
+        detector = BackboneRequest.parse(name, recalibration, options, is_trained=opened is not None)
+        recalibration, options = detector.recalibration, dict(detector.options)
     build = partial(create_foreign, adapt_input=adapt_input) if is_foreign(name) else build_model
     model = build(name, recalibration, device=device, **options)
+    if detector is not None:
+        detector.load(model.get_submodule("backbone"), adapt_input)
     if request is not None and request.trained:
         request.load(model.get_submodule("encoder"), adapt_input)
     model = model if finish is None else finish(model)
-    if opened is not None:
-        load_opened(model, opened, Allowed(options.get("num_classes") is not None, adapt_input))
+    allowed = Allowed(options.get("num_classes") is not None, adapt_input)
+    loaded: LoadedWeights | None = None
+    if opened is not None and outlined:
+        fit_weights(model, opened, allowed)
+    elif opened is not None:
+        fresh = load_opened(model, opened, allowed).fresh
+        loaded = LoadedWeights(opened.source.text, opened.fingerprint(), fresh, needed)
+    elif published is not None and not outlined:
+        loaded = published.found_in(model, options.get("num_classes"))
+    if insertion is not None:
+        insertion.into(model)
+    if loaded is not None:
+        model.loaded_weights = loaded  # pyright: ignore[reportArgumentType] - modules take any attribute
     return model
 
 
@@ -131,7 +169,7 @@ def model_from_config(config: Mapping[str, Any], *, device: torch.device | str |
     return model if plain else inserted(model, plans)
 
 
-SET_BY_RECIPES = ("name", "recalibration", "num_classes", "in_channels", "device", "finish")
+SET_BY_RECIPES = ("name", "recalibration", "num_classes", "in_channels", "device", "finish", "insert_init")
 """What a recipe, its data and its run decide of a network, and model.options cannot."""
 
 
@@ -143,9 +181,26 @@ def model_from_recipe(recipe: ModelRecipe, *, num_classes: int, in_channels: int
     """
     if given := next((name for name in SET_BY_RECIPES if name in recipe.options), None):
         raise UsageError(f"model.options cannot hold {given!r}: the other fields of the recipe, or its images, decide it; leave it out")
-    return create_recalibrated(
-        recipe.name, recipe.recalibration, num_classes=num_classes, in_channels=in_channels, device=device, **recipe.options
-    )
+    weights = recipe.options.get("weights") if recipe.weights is None else file_of(recipe.weights)
+    options = {name: value for name, value in recipe.options.items() if name != "weights"}
+    ends: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "device": device}
+    try:
+        return create_recalibrated(recipe.name, recipe.recalibration, weights=weights, insert_init=recipe.init, **ends, **options)
+    except MisfitError as error:
+        way = "; if they are a plain network's, model.init identity puts the blocks in beside them"
+        raise UsageError(f"{error}{'' if recipe.init else way}") from error
+
+
+def as_begun(recipe: ModelRecipe, needed: Mapping[str, Any]) -> ModelRecipe:
+    """Return the recipe of the same network with nothing to load: its numbers come from a checkpoint.
+
+    Args:
+        recipe: of the network that was built with weights.
+        needed: the options that these needed, as plain data, see `LoadedWeights`.
+    """
+    others = {name: value for name, value in needed.items() if name != "block"}
+    named = {"name": split_name(recipe.name)[1], "block": BlockSpec.from_saved(needed["block"])} if "block" in needed else {}
+    return replace(recipe, weights=None, options=dict(recipe.options) | others, **named)
 
 
 def config_of(model: nn.Module) -> ModelConfig:

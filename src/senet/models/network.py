@@ -103,12 +103,16 @@ class Network(nn.Module):
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the last layer of the head by a new one for `num_classes` classes, on its device and of its type."""
         num_classes = check_positive("num_classes", num_classes)
-        old = self.get_submodule(self.head).get_parameter("weight")
-        self.set_submodule(self.head, self.head_layer(old, num_classes))
+        self.replace_head(num_classes)
         self.config = ModelConfig(self.config.name, dict(self.config.options) | {"num_classes": num_classes})
         loaded = getattr(self, "weights_metadata", None)
         if isinstance(loaded, WeightsMetadata):  # the names were those of the old head's classes
             self.weights_metadata = replace(loaded, classes=None)  # pyright: ignore[reportAttributeAccessIssue] - modules take any attribute
+
+    def replace_head(self, num_classes: int) -> None:
+        """Put a new last layer for `num_classes` classes where the old one is."""
+        old = self.get_submodule(self.head).get_parameter("weight")
+        self.set_submodule(self.head, self.head_layer(old, num_classes))
 
     def reset_parameters(self) -> None:
         """Initialise every layer: convolutions as He et al. (1502.01852), biases of them 0, all other layers as they do themselves."""

@@ -1,5 +1,8 @@
 """The maps of a network at every resolution, its stem's among them: what the decoders of segmenters join."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
 from senet.errors import UsageError
@@ -30,18 +33,10 @@ class Pyramid(nn.Module):
         head = network.head.partition(".")[0]
         if hasattr(network, head):
             delattr(network, head)
-        pad_valid_layers(network)
         self.network = network
         self.config = network.config
-        known = [*network.stem_info, *network.feature_info]
-        if isinstance(network, VGG):
-            known.append({"channels": known[-1]["channels"], "stride": 2 * known[-1]["stride"]})
-        strides = [info["stride"] for info in known]
-        wanted = network.feature_info[-1]["stride"] if coarsest is None else coarsest
-        if wanted not in strides:
-            raise UsageError(f"{network.config.name} has maps of the strides {', '.join(map(str, sorted({*strides})))}, none of {wanted}")
-        self.chosen = [index for index, stride in enumerate(strides) if stride <= wanted and stride not in strides[index + 1 :]]
-        self.feature_info = [known[index] for index in self.chosen]
+        self.resolutions = Resolutions.of(network, coarsest)
+        self.feature_info = list(self.resolutions.info)
 
     @property
     def headless(self) -> Classifier:
@@ -54,7 +49,42 @@ class Pyramid(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images (N, in_channels, H, W) to one map (N, channels, H / stride, W / stride) for each resolution."""
-        network, last = self.network, self.chosen[-1]
+        return self.resolutions.maps(self.network, x)
+
+
+@dataclass(frozen=True)
+class Resolutions:
+    """Places in a network where it has the last map of each resolution.
+
+    Args:
+        chosen: index of each map, counted from the stem's first, finest first.
+        info: channels and stride (input pixels a cell) of each.
+    """
+
+    chosen: tuple[int, ...]
+    info: tuple[Mapping[str, int], ...]
+
+    @classmethod
+    def of(cls, network: Classifier, coarsest: int | None = None) -> "Resolutions":
+        """Find them, and pad the network's layers, see `Pyramid`.
+
+        Raises:
+            UsageError: if the network has no map of the stride `coarsest`.
+        """
+        pad_valid_layers(network)
+        known = [*network.stem_info, *network.feature_info]
+        if isinstance(network, VGG):
+            known.append({"channels": known[-1]["channels"], "stride": 2 * known[-1]["stride"]})
+        strides = [info["stride"] for info in known]
+        wanted = network.feature_info[-1]["stride"] if coarsest is None else coarsest
+        if wanted not in strides:
+            raise UsageError(f"{network.config.name} has maps of the strides {', '.join(map(str, sorted({*strides})))}, none of {wanted}")
+        chosen = [index for index, stride in enumerate(strides) if stride <= wanted and stride not in strides[index + 1 :]]
+        return cls(tuple(chosen), tuple(known[index] for index in chosen))
+
+    def maps(self, network: Classifier, x: Tensor) -> list[Tensor]:
+        """Map images (N, in_channels, H, W) to one map (N, channels, H / stride, W / stride) for each resolution."""
+        last = self.chosen[-1]
         maps = network.stem_maps(x)
         x = maps[-1]
         maps = maps[: len(network.stem_info)]

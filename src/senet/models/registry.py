@@ -10,6 +10,7 @@ import torch
 
 from senet.errors import UsageError, nearest
 from senet.models import bn_inception, cifar_resnet, inception_resnet, mobilenet, preresnet, resnet, shake_shake, shufflenet, vgg
+from senet.models.detection import rcnn
 from senet.models.network import ModelConfig, Network
 from senet.models.segmentation import encoders, fc_densenet, sd_net, unet
 from senet.models.unit_blocks import UnitBlocks
@@ -88,6 +89,8 @@ FAMILIES = (
         defaults={"width": 32, "kernel": 3},
         block_defaults=HALVES,
     ),
+    Family(rcnn.RCNN, rcnn.VARIANTS, num_classes=80, image_size=800, fixed={"mask_width": 256}),
+    Family(rcnn.RCNN, rcnn.MASK_VARIANTS, num_classes=80, image_size=800),
 )
 PLAIN = {name: family for family in FAMILIES for name in family.variants}
 WITH_ENCODER = {
@@ -121,6 +124,27 @@ def build_model(
     kind, plain = split_name(name)
     family = family_of(plain, options)
     resolved = resolve_block(name, kind, family, recalibration)
+    blocks = UnitBlocks(resolved, tuple(map(_unit, omitted)), family.block_defaults)
+    if resolved.block is None and blocks.omitted:
+        raise UsageError(f"{name} is plain: omitted needs a block, e.g. block='se'")
+    with torch.device("meta"):
+        model = assemble(plain, family, blocks, num_classes=num_classes, in_channels=in_channels, options=options)
+    blocks.check_omitted()
+    device = torch.get_default_device() if device is None else torch.device(device)
+    if device.type != "meta":
+        model.to_empty(device=device)
+        model.reset_parameters()
+    return model
+
+
+def assemble(
+    plain: str, family: Family, blocks: UnitBlocks, *, num_classes: int | None, in_channels: int, options: Mapping[str, Any]
+) -> Network:
+    """Build a network with undefined weights on torch's default device, and say how it was made.
+
+    Raises:
+        UsageError: for an option that the family does not have, or an impossible value.
+    """
     known = family.options
     for option in options:
         if option not in known:
@@ -129,23 +153,16 @@ def build_model(
             raise UsageError(f"{which} has no option {option!r}{nearest(option, known)}; it has: {', '.join(known)}{also}")
     classes = check_positive("num_classes", family.num_classes if num_classes is None else num_classes)
     in_channels = check_positive("in_channels", in_channels)
-    blocks = UnitBlocks(resolved, tuple(map(_unit, omitted)), family.block_defaults)
-    if resolved.block is None and blocks.omitted:
-        raise UsageError(f"{name} is plain: omitted needs a block, e.g. block='se'")
-    with torch.device("meta"):
-        model = family.network(family.variants[plain], classes, in_channels, blocks, **family.fixed, **known | options)
-    blocks.check_omitted()
-    chosen = known | options | {"num_classes": classes, "in_channels": in_channels}
+    chosen = {**known, **options}
+    model = family.network(family.variants[plain], classes, in_channels, blocks, **family.fixed, **chosen)
+    resolved = blocks.recalibration
+    chosen |= {"num_classes": classes, "in_channels": in_channels}
     chosen |= {"block": resolved.block, "placement": resolved.placement, "stages": resolved.stages}
     kind = resolved.block.kind if isinstance(resolved.block, BlockSpec) and family.block is None else None
     prefix = f"{kind}_" if kind in KINDS else ""
     model.config = ModelConfig(prefix + plain, chosen | ({"omitted": blocks.omitted} if blocks.omitted else {}))
     model.option_defaults = known
     model.input_size = (in_channels, *[family.image_size] * family.dims)
-    device = torch.get_default_device() if device is None else torch.device(device)
-    if device.type != "meta":
-        model.to_empty(device=device)
-        model.reset_parameters()
     return model
 
 

@@ -21,6 +21,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from senet.errors import UsageError
 from senet.insertion.units.parts import NETWORK_PARTS
 from senet.insertion.written import INITS, WRITTEN_PLAN
+from senet.models.backbone_request import check_backbone
 from senet.models.encoder_request import check_encoder
 from senet.models.foreign import ORIGINS, PRETRAINED, is_foreign, refuse_unnamed, was_made
 from senet.models.libraries import ENTRIES
@@ -118,7 +119,8 @@ def rules_of(name: str, where: str, options: Mapping[str, Any]) -> Requirement:
     if not is_foreign(name):
         family = family_of(split_name(name)[1], options)
         own = _own_rules(family.options)
-        return record(COMMON | own | (_encoder_rules(options["encoder"], f"{where}.options") if "encoder" in own else {}))
+        inner = next((rules(options.get(option), f"{where}.options") for option, rules in INNER.items() if option in own), {})
+        return record(COMMON | own | inner)
     if in_user_file(name):
         refuse_unnamed(name)
         parameters = inspect.signature(load_function(name, "network")).parameters.values()
@@ -154,6 +156,24 @@ def _encoder_rules(name: Any, where: str) -> dict[str, Requirement]:
         own = _own_rules(PLAIN[split_name(name)[1]].options)
         own |= {option: COMMON_OPTIONS[option] for option in ("block", "placement", "stages", "omitted")}
     return {"encoder": text(200), "encoder_options": record(own), "norm": OF_TYPE[NoneType]}
+
+
+def _backbone_rules(name: Any, where: str) -> dict[str, Requirement]:
+    """Return the rules for what a detector's options say of its backbone, and where it takes more than its defaults show.
+
+    Raises:
+        UsageError: if there is no such backbone.
+    """
+    text(200).check(name, f"{where}.backbone")
+    check_backbone(name)
+    own = _own_rules(PLAIN[split_name(name)[1]].options)
+    counts = dict.fromkeys(("regions", "proposals_train", "proposals_test", "detections_per_image"), integer(1, WIDEST))
+    ranges = {"frozen_stages": integer(0, 10), "anchor_scale": finite(0.01, 1000)}
+    return {"backbone": text(200), "backbone_options": optional(record(own)), **ranges, **counts}
+
+
+INNER = {"encoder": _encoder_rules, "backbone": _backbone_rules}
+"""Option that names a network inside the network -> what makes the rules for it."""
 
 
 def hyperparameters(entry: Callable[..., nn.Module]) -> set[str]:

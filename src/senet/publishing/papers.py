@@ -44,6 +44,8 @@ NETWORKS: dict[str, Paper] = {
         "Segmentation",
         "1611.09326",
     ),
+    "faster_rcnn": ("Ren, He, Girshick, Sun: Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks", "1506.01497"),
+    "mask_rcnn": ("He, Gkioxari, Dollár, Girshick: Mask R-CNN", "1703.06870"),
     "shake_": ("Gastaldi: Shake-Shake Regularization", "1705.07485"),
 }
 """How the name of a plain network begins, before its depth -> paper."""

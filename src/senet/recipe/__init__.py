@@ -4,6 +4,8 @@ from senet.recipe.build import build_recipe, check_tree, override
 from senet.recipe.code import code_of
 from senet.recipe.detection import DetectionRecipe
 from senet.recipe.files import RecipeFile, annotated_recipe, check_code_of, list_recipes, load_recipe, read_recipe_text, recipe_files
+from senet.recipe.model import ModelRecipe
+from senet.recipe.optim import OptimRecipe, PartEpochs, PartRates
 from senet.recipe.paths import field_path, field_paths
 from senet.recipe.segmentation import SegmentationRecipe
 from senet.recipe.tree import (
@@ -11,8 +13,6 @@ from senet.recipe.tree import (
     NO_EFFECT,
     RANGES,
     DataRecipe,
-    ModelRecipe,
-    OptimRecipe,
     Recipe,
     ScheduleRecipe,
     TrainingRecipe,
@@ -30,6 +30,8 @@ __all__ = [
     "DetectionRecipe",
     "ModelRecipe",
     "OptimRecipe",
+    "PartEpochs",
+    "PartRates",
     "Recipe",
     "RecipeFile",
     "ScheduleRecipe",

@@ -10,12 +10,15 @@ from senet.errors import UsageError, choice_error
 from senet.file_kind import file_kind
 from senet.recipe.build import build_recipe, check_tree
 from senet.recipe.code import check_named_code
-from senet.recipe.paths import field_path
+from senet.recipe.paths import field_path, field_paths
 from senet.recipe.tree import Recipe
 from senet.recipe.yaml_text import parse_yaml, read_yaml_file
 from senet.text import printable
 
 YAML_SUFFIXES = (".yaml", ".yml")
+
+NESTED = {tuple(path.split(".")[:2]) for path in field_paths() if path.count(".") == 2}
+"""The sections that lie in sections: ("data", "volumes")."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +166,13 @@ def _says_nothing(tree: Any) -> bool:
     return tree is None or named
 
 
-def _overridden(base: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    sections = {name: {**base[name], **value} for name, value in fields.items() if _are_sections(value, base.get(name))}
-    if "data" in sections and _are_sections(*(part["data"].get("volumes") for part in (base, fields))):
-        sections["data"]["volumes"] = {**base["data"]["volumes"], **fields["data"]["volumes"]}
+def _overridden(base: Mapping[str, Any], fields: Mapping[str, Any], within: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the fields of a base with those of a file in their place; in sections, and sections in them, field by field."""
+    sections = {
+        name: _overridden(base[name], value, (*within, name))
+        for name, value in fields.items()
+        if _are_sections(value, base.get(name)) and (not within or (*within, name) in NESTED)
+    }
     return {**base, **fields, **sections}
 
 

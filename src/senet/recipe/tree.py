@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from math import inf
 from typing import Any, Literal
 
@@ -11,47 +11,17 @@ import yaml
 from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe.detection import DetectionRecipe
+from senet.recipe.model import ModelRecipe
 from senet.recipe.names import check_run_name
+from senet.recipe.optim import OptimRecipe, PartEpochs
 from senet.recipe.plain_tree import plain_tree
 from senet.recipe.segmentation import SegmentationRecipe
 from senet.recipe.volumes import VolumeRecipe
 from senet.schema import brief
-from senet.spec import BlockSpec, Placement, Recalibration
 from senet.userfile import in_user_file
 
 CLASSIFICATION = "classification"
 """The task of a recipe that names none."""
-
-
-@dataclass(frozen=True)
-class ModelRecipe:
-    """A network, and what recalibrates it.
-
-    Args:
-        name: a registry name (`senet models`).
-        block: "auto" (what the name says), null for the plain network, a kind of block or path/to/file.py:Class, or a BlockSpec.
-        placement: where the block sits in its residual unit.
-        stages: the stages that get a block, in the paper's numbering; null = all.
-        reduction: reduction ratio, one number or one per stage; null = the kind's default.
-        options: further options of the network (v1_5, stem_pool, zero_init_residual, ...).
-    """
-
-    name: str = "preresnet20"
-    block: str | BlockSpec | None = "auto"
-    placement: Placement = "standard"
-    stages: tuple[int, ...] | None = None
-    reduction: int | dict[int, int] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in self.options:
-            if not name.isidentifier():
-                raise UsageError(f"model.options holds arguments of a network, and {brief(name)} is no name of an argument")
-
-    @property
-    def recalibration(self) -> Recalibration:
-        """What recalibrates the network: block, placement, stages and reduction as one value."""
-        return Recalibration(self.block, self.placement, self.stages, self.reduction)
 
 
 @dataclass(frozen=True)
@@ -133,27 +103,6 @@ class DataRecipe:
 
 
 @dataclass(frozen=True)
-class OptimRecipe:
-    """Stochastic gradient descent.
-
-    Args:
-        lr: learning rate at batch_size.
-        momentum: momentum.
-        nesterov: Nesterov momentum.
-        weight_decay: L2 penalty.
-        decay_norm_and_bias: whether BatchNorm parameters and biases decay too.
-        clip_norm: largest norm of the gradient; null = no clipping.
-    """
-
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 1e-4
-    decay_norm_and_bias: bool = True
-    clip_norm: float | None = None
-
-
-@dataclass(frozen=True)
 class ScheduleRecipe:
     """Course of the learning rate.
 
@@ -192,6 +141,7 @@ class TrainingRecipe:
         compile: run the network through torch.compile.
         cuda_graph: start each step as one CUDA graph, with the same weights; null = wherever that is possible.
         save_steps: also write last.ckpt after every so many steps; null = each epoch only.
+        unfreeze: epochs that pass before head, blocks and host train.
     """
 
     epochs: int = 10
@@ -203,6 +153,7 @@ class TrainingRecipe:
     compile: bool = False
     cuda_graph: bool | None = None
     save_steps: int | None = None
+    unfreeze: PartEpochs = PartEpochs()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
@@ -227,9 +178,9 @@ class Recipe:
     about: str = ""
     seed: int = 0
     task: str = CLASSIFICATION
-    model: ModelRecipe = ModelRecipe()
+    model: ModelRecipe = ModelRecipe()  # noqa: RUF009 - frozen
     data: DataRecipe = DataRecipe()
-    optim: OptimRecipe = OptimRecipe()
+    optim: OptimRecipe = OptimRecipe()  # noqa: RUF009 - frozen
     schedule: ScheduleRecipe = ScheduleRecipe()
     training: TrainingRecipe = TrainingRecipe()
     segmentation: SegmentationRecipe = SegmentationRecipe()  # noqa: RUF009 - frozen
@@ -241,6 +192,8 @@ class Recipe:
         for section in ("data", "optim", "schedule", "training", "segmentation", "detection"):
             check_ranges(section, getattr(self, section))
         check_ranges("data.volumes", self.data.volumes)
+        check_ranges("optim.groups", self.optim.groups)
+        check_ranges("training.unfreeze", self.training.unfreeze)
         plain_tree(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -295,8 +248,11 @@ RANGES = {
     "data.volumes.max_voxels": (1, 2**33),
     "optim.lr": (0, 1e6),
     "optim.momentum": (0, 1),
+    "optim.eps": (0, 1),
     "optim.weight_decay": (0, 1e6),
     "optim.clip_norm": (0, inf),
+    **dict.fromkeys(("optim.groups.head", "optim.groups.blocks", "optim.groups.host"), (0, 1e6)),
+    "optim.layer_decay": (0.01, 1),
     "schedule.gamma": (0, 1),
     "schedule.patience": (0, LARGEST_COUNT),
     "schedule.max_drops": (0, LARGEST_COUNT),
@@ -306,6 +262,7 @@ RANGES = {
     "training.label_smoothing": (0, 1),
     "training.freeze_bn_epochs": (0, LARGEST_COUNT),
     "training.save_steps": (1, LARGEST_COUNT),
+    **dict.fromkeys(("training.unfreeze.head", "training.unfreeze.blocks", "training.unfreeze.host"), (0, LARGEST_COUNT)),
     "segmentation.edge_weight": (0, 1e6),
     "segmentation.focal_gamma": (1, 100),
     "segmentation.foreground": (0, 1),
@@ -352,6 +309,8 @@ NO_EFFECT = (
 """(section, field) of what a recipe can change without changing the weights it trains."""
 
 ADDED = (
+    ("model", "weights"),
+    ("model", "init"),
     ("data", "range"),
     ("data", "min_steps"),
     ("data", "max_pixels"),
@@ -362,6 +321,8 @@ ADDED = (
     ("data", "ignore_index"),
     ("data", "val_share"),
     ("data", "volumes"),
+    *(("optim", name) for name in ("name", "betas", "eps", "groups", "layer_decay")),
+    ("training", "unfreeze"),
     *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
     *(("detection", entry.name) for entry in fields(DetectionRecipe)),
 )

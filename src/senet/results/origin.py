@@ -15,6 +15,7 @@ from senet.results.run_folder import RunFolder
 from senet.schema import integer, items, optional, plain_data, read_json, record, table, text
 from senet.text import printable
 from senet.userfile import in_user_file
+from senet.weights.loaded import LOADED, LoadedWeights, fingerprint_at_hand
 
 ORIGIN_FILE = "origin.json"
 
@@ -31,6 +32,7 @@ ORIGIN = record(
         "classes": items(text(4096), high=10**7),
         "images": table(text(10), record({"count": integer(0, 2**53), "fingerprint": text(64)}, needed=("count", "fingerprint"))),
         "processes": integer(1, 10**6),
+        "weights": optional(LOADED),
     },
     needed=("recipe", "code", "classes", "images", "processes"),
 )
@@ -51,24 +53,27 @@ def facts_of(source: DataSource) -> dict[str, Any]:
     }
 
 
-def origin_of(recipe: Recipe, facts: Mapping[str, Any], processes: int = 1) -> dict[str, Any]:
+def origin_of(recipe: Recipe, facts: Mapping[str, Any], processes: int = 1, weights: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what the weights of a run come from, as plain data.
 
     Args:
         recipe: of the run.
         facts: those of its images, see `facts_of`.
         processes: how many train together.
+        weights: what its network was built with, see `LoadedWeights.to_dict`; None = what a file that the recipe names holds today.
 
     Returns:
         recipe: its fields but those that change no weight.
         code: each file of a user's that the recipe names -> digest of its bytes; what such a file imports is not looked at.
         classes, images: the facts.
         processes: how many train together.
+        weights: those that training began from; not there if all were drawn, or it cannot be told without fetching them.
     """
     tree = _deciding(recipe)
     files = sorted({name.rpartition(":")[0] for name in _texts(tree) if in_user_file(name)})
     code = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16] for name in files if Path(name).is_file()}
-    return {"recipe": tree, "code": code, **facts, "processes": processes}
+    weights = _weights_today(recipe) if weights is None else weights
+    return {"recipe": tree, "code": code, **facts, "processes": processes} | ({} if weights is None else {"weights": dict(weights)})
 
 
 def write_origin(run: RunFolder, origin: Mapping[str, Any]) -> None:
@@ -100,6 +105,9 @@ def origin_differences(before: Mapping[str, Any], today: Mapping[str, Any]) -> l
     found = [f"{path} was {_shown(one)}, is {_shown(other)}" for path, one, other in _changed_fields(before, today)]
     code = before["code"], today["code"]
     found += [f"{printable(name)} was edited" for name in sorted(code[0].keys() & code[1].keys()) if code[0][name] != code[1][name]]
+    one, other = ((origin.get("weights") or {}).get("fingerprint") for origin in (before, today))
+    if one and other and one != other:
+        found.append(f"the weights {printable(before['weights']['source'])} are others")
     found += _of_classes(before["classes"], today["classes"])
     for split, words in SPLITS.items():
         one, other = before["images"].get(split, {}), today["images"].get(split, {})
@@ -126,6 +134,13 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
     for section, name in NO_EFFECT:
         (tree[section] if section else tree).pop(name)
     return tree
+
+
+def _weights_today(recipe: Recipe) -> dict[str, Any] | None:
+    """Return what is known of the weights that a recipe names without loading them."""
+    source = recipe.model.weights
+    found = None if source is None else fingerprint_at_hand(source)
+    return None if source is None or found is None else LoadedWeights(source, found).to_dict()
 
 
 def _changed_fields(before: Mapping[str, Any], today: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

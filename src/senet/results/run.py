@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from senet.errors import UsageError
 from senet.results.metric import ACCURACIES, METRIC, Metric
 from senet.schema import finite, integer, items, record, table, text
+from senet.weights.loaded import LOADED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +27,7 @@ class RunResult:
         seconds: time spent in training and validation, over all sessions of the run.
         about: the metrics of the task; the first one is primary.
         changes: what was changed between sessions of the run, and in which epoch, in words.
+        weights: the trained weights that it began from, see `LoadedWeights.to_dict`; None = all were drawn.
     """
 
     folder: Path
@@ -36,12 +38,13 @@ class RunResult:
     seconds: float
     about: tuple[Metric, ...]
     changes: tuple[str, ...] = ()
+    weights: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON; the metrics stand beside the other fields."""
         fields = {name: getattr(self, name) for name in ("epochs", "best_epoch", "final", "seconds")}
-        changes = {"changes": list(self.changes)} if self.changes else {}
-        return {"folder": str(self.folder), **self.metrics, **fields, "about": [metric.to_dict() for metric in self.about], **changes}
+        others = ({"changes": list(self.changes)} if self.changes else {}) | ({"weights": dict(self.weights)} if self.weights else {})
+        return {"folder": str(self.folder), **self.metrics, **fields, "about": [metric.to_dict() for metric in self.about], **others}
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any], where: str = "result") -> "RunResult":
@@ -64,7 +67,14 @@ class RunResult:
                 raise UsageError(f"{where}: {name!r} is missing, of the best or of the last epoch")
         if not described:
             raise UsageError(f"{where}: it has no metric")
-        return cls(folder=Path(tree["folder"]), metrics=metrics, about=tuple(described), changes=tuple(tree.get("changes", ())), **fields)
+        return cls(
+            folder=Path(tree["folder"]),
+            metrics=metrics,
+            about=tuple(described),
+            changes=tuple(tree.get("changes", ())),
+            weights=tree.get("weights"),
+            **fields,
+        )
 
     def table(self) -> "Table":
         """Return a table for the terminal: the best epoch beside the last."""
@@ -95,6 +105,7 @@ RUN_RESULT = record(
         "seconds": finite(0),
         "about": items(METRIC, 1, 100),
         "changes": items(text(10_000), high=10**6),
+        "weights": LOADED,
     },
     needed=("folder", "epochs", "best_epoch", "final", "seconds"),
     others=finite(),

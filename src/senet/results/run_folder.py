@@ -18,6 +18,7 @@ from senet.results.run_lock import HOLDER, LOCK, only_process
 from senet.results.sums import SUMS, write_sums
 from senet.results.tables import EPOCH_TABLES, Tables
 from senet.schema import read_json
+from senet.weights.loaded import BEST_WEIGHTS
 
 COUNTS = frozenset({"epoch", "step", "corrupt"})
 """Columns of metrics.csv that hold whole numbers: `epoch` and `step` say how many are done, `corrupt` counts the unreadable images so far.
@@ -25,7 +26,7 @@ Beside them stand `lr`, the epoch's last rate; `seconds`, which covers training 
 the task's: `train_<name>` and `val_<name>` for the loss and each metric."""
 
 FILES = (
-    *("recipe.yaml", "environment.json", "origin.json", "metrics.csv", "last.ckpt", "previous.ckpt", "best.safetensors", "result.json"),
+    *("recipe.yaml", "environment.json", "origin.json", "metrics.csv", "last.ckpt", "previous.ckpt", BEST_WEIGHTS, "result.json"),
     *("tables.json", HOLDER, SUMS),
 )
 """Files that training writes."""
@@ -72,7 +73,7 @@ class RunFolder:
     @property
     def weights(self) -> Path:
         """The best weights so far, by the task's primary metric on the validation images."""
-        return self.path / "best.safetensors"
+        return self.path / BEST_WEIGHTS
 
     @contextmanager
     def held(self) -> Iterator[None]:

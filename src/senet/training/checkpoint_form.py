@@ -25,6 +25,12 @@ _FIRST_TALLY = record(
 
 MOST_EPOCHS = 10**6
 
+OPTIMIZER_STATE: dict[type[torch.optim.Optimizer], tuple[tuple[str, ...], tuple[str, ...]]] = {
+    torch.optim.SGD: (("momentum_buffer",), ()),
+    torch.optim.AdamW: (("exp_avg", "exp_avg_sq"), ("step",)),
+}
+"""Kind of optimiser -> what it keeps of a parameter: in its shape, and as counts."""
+
 
 def check_state(saved: Mapping[str, Any], parts: Mapping[str, Any], columns: Collection[str], place: str) -> None:
     """Check what was read of a checkpoint.
@@ -83,19 +89,25 @@ def _check_form(saved: Any, own: Any, place: str) -> None:
 
 
 def _check_optimizer(saved: Any, own: torch.optim.Optimizer, place: str) -> None:
-    """Raise UsageError unless the state of SGD is for the run's parameters; its options come from the recipe."""
+    """Raise UsageError unless the state of an optimiser is for the run's parameters; its options come from the recipe."""
+    shaped, counts = next(kept for kind, kept in OPTIMIZER_STATE.items() if isinstance(own, kind))
     groups = items(record({"params": items(_COUNT, high=10**6)}, needed=("params",), others=_ANYTHING))
-    buffers = table(_COUNT, record({"momentum_buffer": _ANYTHING}), high=10**6)
-    record({"state": buffers, "param_groups": groups}, needed=("state", "param_groups")).check(saved, place)
+    states = table(_COUNT, record(dict.fromkeys((*shaped, *counts), _ANYTHING)), high=10**6)
+    record({"state": states, "param_groups": groups}, needed=("state", "param_groups")).check(saved, place)
     if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in own.state_dict()["param_groups"]]:
         raise UsageError(f"{place} does not fit the run: it was for other groups of parameters")
     parameters = [parameter for group in own.param_groups for parameter in group["params"]]
-    for index, buffers in saved["state"].items():
-        buffer = buffers.get("momentum_buffer")
-        if index >= len(parameters) or (
-            buffer is not None and not (isinstance(buffer, Tensor) and buffer.shape == parameters[index].shape)
-        ):
-            raise UsageError(f"{place} does not fit the run: parameter {index} is not of shape {tuple(getattr(buffer, 'shape', ()))}")
+    for index, kept in saved["state"].items():
+        values = [kept.get(name) for name in shaped]
+        if index >= len(parameters) or not all(_has_shape(value, parameters[index].shape, optional=not counts) for value in values):
+            found = [tuple(getattr(value, "shape", ())) for value in values]
+            raise UsageError(f"{place} does not fit the run: parameter {index} is not of shape {', '.join(map(str, found))}")
+        if not all(_has_shape(kept.get(name), torch.Size()) for name in counts):
+            raise UsageError(f"{place} does not fit the run: parameter {index} has no count of its steps")
+
+
+def _has_shape(value: Any, shape: torch.Size, *, optional: bool = False) -> bool:
+    return (value is None and optional) or (isinstance(value, Tensor) and value.shape == shape)
 
 
 def _names(saved: Any, own: Mapping[str, Any]) -> str:

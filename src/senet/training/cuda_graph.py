@@ -22,7 +22,7 @@ class CudaRecorder:
 
     Args:
         device: the device.
-        optimizer: SGD, unwrapped.
+        optimizer: the optimiser, unwrapped.
         scaler: the loss scaler of fp16, or None.
     """
 

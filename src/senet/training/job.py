@@ -1,6 +1,6 @@
 """The parts of a training run, built from its recipe and not yet begun."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -15,7 +15,8 @@ from senet.data.loaders import CorruptLog
 from senet.data.placement import EvalBatches, TrainBatches, TrainingPlace, training_batches, validation_batches
 from senet.data.source import DataSource
 from senet.errors import UsageError, reason_of
-from senet.recipe import Recipe, TrainingRecipe
+from senet.models.create import as_begun
+from senet.recipe import ModelRecipe, Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
 from senet.tasks.answers import inputs_of, log_once, network_of, noise_of, open_source, takes_targets
 from senet.tasks.registry import open_task
@@ -24,12 +25,14 @@ from senet.text import message_line
 from senet.training.average import WeightAverage
 from senet.training.batchnorm import freeze_batchnorm
 from senet.training.cuda_graph import check_graph
-from senet.training.optim import build_sgd, can_fuse
+from senet.training.optim import build_optimizer, can_fuse
 from senet.training.processes import start_fabric
 from senet.training.schedule import Schedule
 from senet.training.seeding import seed_of
 from senet.training.state import TrainingState
+from senet.training.unfreezing import Unfreezing, hold_statistics
 from senet.userfile import with_place
+from senet.weights.loaded import loaded_into
 
 REFUSALS = (RuntimeError, ValueError, AssertionError)
 """What networks raise for images that they do not take: of torch's operators, of BatchNorm, of timm's."""
@@ -57,8 +60,9 @@ class Job:
         validation: validation batches.
         model: the network, on its device, unwrapped.
         average: the running average of its weights, or None.
-        optimizer: SGD, wrapped by Fabric.
+        optimizer: SGD or AdamW, wrapped by Fabric.
         schedule: the learning rate.
+        unfreezing: which parts of the network train when.
         task: what is predicted.
         corrupt: unreadable images met so far.
         state: position and counts; saves and loads all that changes.
@@ -73,6 +77,7 @@ class Job:
     average: WeightAverage | None
     optimizer: Any
     schedule: Schedule
+    unfreezing: Unfreezing
     task: Task
     corrupt: CorruptLog
     state: TrainingState
@@ -97,16 +102,22 @@ class Job:
         """The epoch from which BatchNorm stands still."""
         return self.recipe.training.epochs - self.recipe.training.freeze_bn_epochs
 
+    @property
+    def turns(self) -> set[int]:
+        """The epochs from which other parameters train than before."""
+        return {self.first_frozen_epoch, *self.unfreezing.turns}
+
     def training_mode(self) -> None:
-        """Put the network in training mode, with BatchNorm frozen if the epoch asks for it."""
+        """Put the network in training mode, with parts of it or BatchNorm frozen if the epoch asks for it."""
         self.model.train()
+        self.unfreezing.hold(self.state.epoch)
         if self.state.epoch >= self.first_frozen_epoch:
             freeze_batchnorm(self.model)
 
     def wrap(self) -> nn.Module:
         """Return the network as it is called in training: under autocast, compiled, joined with other processes, as the recipe says.
 
-        Joined processes agree here on which parameters get a gradient, so this is called anew when BatchNorm freezes.
+        Joined processes agree here on which parameters get a gradient, so this is called anew at each of `turns`.
         """
         return self.fabric.setup_module(torch.compile(self.model) if self.recipe.training.compile else self.model)  # pyright: ignore
 
@@ -130,8 +141,12 @@ class Job:
         self.batches.close()
 
 
-def prepare(recipe: Recipe) -> Job:
+def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     """Build all parts of a run.
+
+    Args:
+        recipe: what is to be done.
+        begun: the origin of a run that goes on from a checkpoint: weights that it began from are not loaded, or fetched, again.
 
     Raises:
         UsageError: if the recipe cannot work here, or the network does not take its images.
@@ -148,18 +163,42 @@ def prepare(recipe: Recipe) -> Job:
     corrupt = CorruptLog(recipe.data.max_corrupt, len(source.train) + len(source.val))
 
     torch.manual_seed(seed_of(recipe.seed, "weights"))
-    model = network_of(task, recipe.model, source)
+    model, weights = begin_network(task, recipe.model, source, begun)
     model.to(fabric.device)
     model.to(memory_format=layout_of(model, channels_last=plan.channels_last))  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
-    sgd = build_sgd(model, recipe.optim, fused=can_fuse(recipe, fabric.device))
+    unfreezing = Unfreezing(model, recipe)
+    optimizer = build_optimizer(model, recipe.optim, fused=can_fuse(recipe, fabric.device))
     schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
     if schedule.remark:
         log_once(schedule.remark)
-    state = TrainingState(fabric, model, sgd, schedule, average, corrupt)
-    job = Job(recipe, fabric, source, batches, validation, model, average, fabric.setup_optimizers(sgd), schedule, task, corrupt, state)
+    state = TrainingState(fabric, model, optimizer, schedule, average, corrupt)
+    state.weights = weights
+    wrapped = fabric.setup_optimizers(optimizer)
+    job = Job(recipe, fabric, source, batches, validation, model, average, wrapped, schedule, unfreezing, task, corrupt, state)
     check_images(job)
     return job
+
+
+def begin_network(
+    task: Task, recipe: ModelRecipe, source: DataSource, begun: Mapping[str, Any] | None
+) -> tuple[nn.Module, Mapping[str, Any] | None]:
+    """Return a run's network, and as plain data the trained weights that it begins, or began, from.
+
+    Raises:
+        UsageError: if they cannot be loaded, or a user's task does not load them.
+    """
+    before = (begun or {}).get("weights")
+    if before is not None:
+        return network_of(task, as_begun(recipe, before["options"]), source), before
+    model = network_of(task, recipe, source)
+    loaded = loaded_into(model)
+    if loaded is None and recipe.weights is not None:
+        raise UsageError(
+            f"{type(task).__name__}'s build leaves model.weights {recipe.weights} out: it has to make its network by "
+            "senet.models.create.model_from_recipe, or model.weights has to be null"
+        )
+    return model, None if loaded is None else loaded.to_dict()
 
 
 def check_images(job: Job) -> None:
@@ -171,6 +210,7 @@ def check_images(job: Job) -> None:
     count = min(2, job.recipe.data.batch_size // job.fabric.world_size)
     batch = job.to_device(noise_of(job.task, job.source, count))
     copy = duplicate(job.model).train()
+    hold_statistics(copy, job.unfreezing.frozen(job.recipe.training.epochs - 1))  # those that stand still throughout
     if job.first_frozen_epoch == 0:
         freeze_batchnorm(copy)
     try:

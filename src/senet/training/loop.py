@@ -8,7 +8,7 @@ from pathlib import Path
 from senet.data.delivery import DataError, WorkerError
 from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
-from senet.results.origin import write_origin
+from senet.results.origin import read_origin, write_origin
 from senet.results.run import RunResult
 from senet.results.run_folder import RunFolder, new_run, resumed_run
 from senet.tasks.answers import evaluator_of
@@ -59,7 +59,7 @@ def train(
         DataError: if too many images cannot be read, or worker processes fail; after the latter the run can be resumed.
     """
     run, recipe = _open_run(recipe, out, folder, resume, accept_changes)
-    job = prepare(recipe)
+    job = prepare(recipe, read_origin(run) if resume is not None and run.has_checkpoint() else None)
     state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
     shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
     with (
@@ -76,7 +76,7 @@ def train(
             step = None
             while state.epoch < epochs and not job.schedule.exhausted:
                 job.training_mode()
-                if step is None or state.epoch == job.first_frozen_epoch:
+                if step is None or state.epoch in job.turns:
                     step = stepper(job, job.wrap())
                 train_epoch(job, step, run, bar, interruption)
                 finish_epoch(job, run, bar, interruption)
@@ -176,6 +176,7 @@ def finish_run(job: Job, run: RunFolder) -> RunResult:
         seconds=sum(row["seconds"] for row in rows),
         about=job.task.metrics,
         changes=tuple(job.state.changes),
+        weights=job.state.weights,
     )
     if job.fabric.is_global_zero:
         run.finish(result)

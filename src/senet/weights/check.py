@@ -28,6 +28,10 @@ ODDITIES: dict[str, Callable[[Tensor], bool]] = {
 """What a tensor may be that has no plain numbers -> whether it is."""
 
 
+class MisfitError(UsageError):
+    """Weights that are another network's."""
+
+
 def oddity(tensor: Tensor) -> str | None:
     """Return what a tensor is that has no plain numbers, or None."""
     return next((what for what, has in ODDITIES.items() if has(tensor)), None)
@@ -54,11 +58,11 @@ def check_config(
     saved = {"name": saved["name"], "options": {**(defaults or {}), **saved["options"]}}
     fix = f"senet.from_pretrained({source!r}) builds the right one"
     if saved["name"] != own["name"]:
-        raise UsageError(f"{source!r} holds weights of {saved['name']}, but this network is {own['name']}; {fix}")
+        raise MisfitError(f"{source!r} holds weights of {saved['name']}, but this network is {own['name']}; {fix}")
     differ = differences(saved["options"], own["options"], ignore)
     if differ:
         which = ", ".join(f"{name}={short(saved['options'].get(name))} (here {short(own['options'].get(name))})" for name in differ)
-        raise UsageError(f"{source!r} holds weights of {saved['name']} with {which}; {fix}")
+        raise MisfitError(f"{source!r} holds weights of {saved['name']} with {which}; {fix}")
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Collection[str] = ()) -> list[str]:
@@ -72,11 +76,11 @@ def check_tensors(source: str, given: Mapping[str, Tensor], wanted: Mapping[str,
         raise mismatch_error(source, given, wanted)
 
 
-def mismatch_error(source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> UsageError:
+def mismatch_error(source: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> MisfitError:
     """Return the error that names the tensors which do not fit."""
     faults = mismatches(given, wanted)
     found = [f"{len(names)} {what}: {listed(names)}" for what, names in faults.items() if names]
-    return UsageError(f"{source!r} does not fit this network: {'; '.join(found)}")
+    return MisfitError(f"{source!r} does not fit this network: {'; '.join(found)}")
 
 
 def mismatches(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, list[str]]:

@@ -94,6 +94,47 @@ def load_opened(
     input: Literal["rgb", "imagenet"] | None = None,  # noqa: A002
 ) -> LoadReport:
     """Do what `load_weights` does, with a file that is read already."""
+    found, text, model = fit_weights(model, opened, allowed), opened.source.text, unwrap(model)
+    network: Any = getattr(model, "headless", model)
+    config, bridged, own = find_config(network), found.bridged, plain_state(network)
+    load_tensors(network, bridged.tensors)
+    head = tuple(name for name in bridged.fresh if not _is_buffer(network, name))
+    metadata = replace(found.metadata, classes=None) if head else found.metadata
+    metadata = _adapted(metadata, bridged, allowed)
+    model.weights_metadata = network.weights_metadata = metadata  # pyright: ignore[reportArgumentType] - modules take any attribute
+    for remark in _remarks(text, found.view, bridged, own, head, allowed):
+        log.warning("%s: %s", config.name if config else type(network).__name__, printable(remark, 1000))
+    if input is not None:
+        change_input(network, input)
+    loaded = {name: tensor for name, tensor in bridged.tensors.items() if name not in bridged.fresh}
+    numbers = sum(tensor.numel() for tensor in loaded.values())
+    dropped = (*found.view.beside, *bridged.dropped)
+    return LoadReport(text, len(loaded), numbers, found.release, bridged.fresh, dropped, bridged.stem)
+
+
+@dataclass(frozen=True)
+class FittedWeights:
+    """File of weights as a network takes it.
+
+    Args:
+        metadata: what is known of the weights.
+        view: the file, with the names that fit.
+        bridged: its tensors under the network's names.
+        release: the library and its name for the network; None for files of this package.
+    """
+
+    metadata: WeightsMetadata
+    view: OpenedWeights
+    bridged: Bridged
+    release: str | None
+
+
+def fit_weights(model: nn.Module, opened: OpenedWeights, allowed: Allowed) -> FittedWeights:
+    """Return how a file that is read already fits a network, which may be on the meta device; nothing is loaded.
+
+    Raises:
+        UsageError: as `load_weights` does.
+    """
     text, model = opened.source.text, unwrap(model)
     network: Any = getattr(model, "headless", model)  # features are taken from a network without its head
     config = find_config(network)
@@ -112,20 +153,7 @@ def load_opened(
         bridged = bridge(match.tensors, own, network, allowed)
     check_head(text, bridged.tensors, own, network)
     check_tensors(text, bridged.tensors, own)
-    load_tensors(network, bridged.tensors)
-    head = tuple(name for name in bridged.fresh if not _is_buffer(network, name))
-    if head:
-        metadata = replace(metadata, classes=None)
-    metadata = _adapted(metadata, bridged, allowed)
-    model.weights_metadata = network.weights_metadata = metadata  # pyright: ignore[reportArgumentType] - modules take any attribute
-    for remark in _remarks(text, view, bridged, own, head, allowed):
-        log.warning("%s: %s", config.name if config else type(network).__name__, printable(remark, 1000))
-    if input is not None:
-        change_input(network, input)
-    loaded = {name: tensor for name, tensor in bridged.tensors.items() if name not in bridged.fresh}
-    numbers = sum(tensor.numel() for tensor in loaded.values())
-    dropped = (*view.beside, *bridged.dropped)
-    return LoadReport(text, len(loaded), numbers, match.label if match else None, bridged.fresh, dropped, bridged.stem)
+    return FittedWeights(metadata, view, bridged, match.label if match else None)
 
 
 def change_input(model: nn.Module, to: str) -> None:

@@ -15,7 +15,7 @@ from senet.errors import UsageError
 from senet.spec import BlockSpec, block_class, options_of
 from senet.weights import imagenet
 from senet.weights.bridge import Allowed, bridge, channels_of
-from senet.weights.check import differences, mismatch_error, mismatches, short
+from senet.weights.check import MisfitError, differences, mismatch_error, mismatches, short
 from senet.weights.metadata import WeightsMetadata
 from senet.weights.releases.library import Library, Release, Tensors, rename
 from senet.weights.source import OpenedWeights
@@ -178,16 +178,16 @@ def plain(value: object) -> object:
     return value.to_dict() if isinstance(value, BlockSpec) else value
 
 
-def _no_match_error(library: Library, opened: OpenedWeights, name: str, candidates: list[Match]) -> UsageError:
+def _no_match_error(library: Library, opened: OpenedWeights, name: str, candidates: list[Match]) -> MisfitError:
     """Return the error for a file that is not what the user says: the library has no such network, or the tensors are others."""
     if not candidates and name and any(release.model == name for release in library.releases):
-        return UsageError(
+        return MisfitError(
             f"{opened.source.text!r} does not have the names that {library.name} gives to the tensors of {name}; "
             f"{str(opened.path)!r} alone finds out whose it is"
         )
     if not candidates:
         known = sorted({release.model or f"the block {release.name}" for release in library.releases})
-        return UsageError(f"no weights of {library.name} fit {name or 'this module'}; they fit: {', '.join(known)}")
+        return MisfitError(f"no weights of {library.name} fit {name or 'this module'}; they fit: {', '.join(known)}")
     states = [(match.tensors, match.like.state_dict()) for match in candidates]
     given, wanted = min(states, key=lambda pair: sum(map(len, mismatches(*pair).values())))
     return mismatch_error(opened.source.text, given, wanted)

@@ -10,12 +10,14 @@ from senet.errors import UsageError, choice_error
 from senet.file_kind import user_path
 from senet.weights.entries import ENTRY, find_state
 from senet.weights.hub import HubRepo, download
+from senet.weights.loaded import fingerprint_of_file
 from senet.weights.metadata import WeightsMetadata
 from senet.weights.prefixes import views
 from senet.weights.releases.libraries import PUBLISHERS
 from senet.weights.releases.library import Library, Release, Tensors
 from senet.weights.remote import fetch
 from senet.weights.store import read_file, read_metadata
+from senet.weights.tensor_fingerprint import fingerprint_of_tensors
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class Source:
     def prefix(self) -> str:
         """What the user wrote before the file."""
         return self.text.partition(":")[0] + ":"
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether it is a file, or in memory, so that nothing needs to be fetched."""
+        return self.path is not None or self.state is not None
 
     def local(self) -> Path:
         """Return the file, fetched if need be.
@@ -149,6 +156,10 @@ class OpenedWeights:
     metadata: WeightsMetadata
     prefix: str = ""
     beside: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the file, or of a state dict's tensors."""
+        return fingerprint_of_tensors(self.tensors) if self.source.state is not None else fingerprint_of_file(self.path)
 
     def views(self) -> Iterator["OpenedWeights"]:
         """Yield the same with the file's own names, and then with the tensors below each prefix that its network may have there."""

@@ -1,0 +1,1 @@
+"""Networks from images to boxes around objects: torchvision's detectors on backbones of this package."""

@@ -1,0 +1,65 @@
+"""What of a detector's backbone stands still: its first stages and its batch norms, as in Detectron."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+
+from senet.errors import UsageError
+from senet.models.classifier import Classifier
+from senet.spec import whole
+
+RECALIBRATED_BY = "se"
+"""Name of the sub-module that recalibrates a unit, of the zoo's networks and of inserted ones."""
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """Parts of a backbone that do not train.
+
+    Args:
+        stages: the stem and the stages up to this number, in the paper's numbering: 2 = stem and first stage of a ResNet; 0 = none.
+        norms: all batch norms: statistics, gamma and beta, in training mode too.
+        blocks: the recalibration blocks of frozen stages too. They train otherwise, as blocks do that are new in a trained network.
+    """
+
+    stages: int = 0
+    norms: bool = False
+    blocks: bool = False
+
+    def apply(self, body: Classifier) -> None:
+        """Take what stands still out of training.
+
+        Raises:
+            UsageError: for a stage that the network does not have.
+        """
+        known = list(body.stages)
+        if whole(self.stages) not in (0, *range(min(known) - 1, max(known) + 1)):
+            raise UsageError(
+                f"frozen_stages is the last stage that stands still, of {', '.join(map(str, known))}; 0 for none; got {self.stages!r}"
+            )
+        for name, parameter in self._parameters(body):
+            if self.blocks or RECALIBRATED_BY not in name.split("."):
+                parameter.requires_grad_(False)
+        for norm in self.still_norms(body):
+            for parameter in norm.parameters():
+                parameter.requires_grad_(False)
+
+    def still_norms(self, body: nn.Module) -> list[nn.Module]:
+        """Return the batch norms that stand still: all but those inside blocks."""
+        if not self.norms:
+            return []
+        return [module for name, module in body.named_modules() if isinstance(module, BatchNorm) and RECALIBRATED_BY not in name.split(".")]
+
+    def _parameters(self, body: Classifier) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the parameters of the frozen stages and of what comes before the first stage."""
+        if not self.stages:
+            return
+        stage_of = {id(p): number for number, stage in body.stages.items() for p in stage.parameters()}
+        began = False
+        for name, parameter in body.named_parameters():
+            stage = stage_of.get(id(parameter))
+            began = began or stage is not None
+            if (stage is None and not began) or (stage is not None and stage <= self.stages):
+                yield name, parameter

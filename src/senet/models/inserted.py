@@ -1,0 +1,73 @@
+"""Networks of recipes whose blocks are inserted into the plain network: beside trained weights that know of none."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from senet.errors import UsageError
+from senet.insertion.apply import apply
+from senet.insertion.history import set_plans
+from senet.insertion.insert import insert
+from senet.insertion.sites import find_sites
+from senet.models.foreign import INSERTION_OPTIONS, is_foreign
+from senet.models.registry import family_of, resolve_block, split_name
+from senet.spec import BlockSpec, Recalibration
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """Blocks that a network gets after its weights.
+
+    Args:
+        host: name of the plain network.
+        block: the block.
+        init: "identity" or "paper", see `senet.insert`.
+        placement: where it sits in a unit.
+        stages: the stages that get one; None = all.
+        where: `existing`, `at` and `parts` of `senet.insert`, if they are given.
+    """
+
+    host: str
+    block: BlockSpec
+    init: Any
+    placement: str
+    stages: Collection[int] | None
+    where: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def take(cls, name: str, recalibration: Recalibration, init: str, options: dict[str, Any]) -> "Insertion | None":
+        """Take what says where blocks go out of a network's options; return None for a plain network, whose options are then its own.
+
+        Raises:
+            UsageError: for an unknown network, a block that is a rule, or one of no such options.
+        """
+        where = {option: options.pop(option) for option in INSERTION_OPTIONS if option in options}
+        host, defaults = name, {}
+        if is_foreign(name):
+            given = Recalibration(None) if recalibration.block in (None, "auto") else recalibration
+            resolved = given.with_block(given.block)
+        else:
+            kind, host = split_name(name)
+            family = family_of(host, options)
+            resolved, defaults = resolve_block(name, kind, family, recalibration), family.block_defaults
+        if resolved.block is None:
+            return None
+        if not isinstance(resolved.block, BlockSpec):
+            raise UsageError(f"model.init {init} needs a block of one kind, such as block='se'")
+        return cls(host, resolved.block.with_defaults(**defaults), init, resolved.placement, resolved.stages, where)
+
+    def into(self, model: nn.Module) -> None:
+        """Put the blocks into the network, in place; one on the meta device gets them without the proof that they are on its path.
+
+        Raises:
+            UsageError: as `senet.insert` does.
+        """
+        if any(tensor.device.type == "meta" for tensor in model.parameters()):
+            plan = find_sites(model, self.block, placement=self.placement, stages=self.stages, **self.where)
+            with torch.device("meta"):
+                set_plans(model, [apply(model, plan, proof=False)])
+        else:
+            insert(model, self.block, placement=self.placement, stages=self.stages, init=self.init, **self.where)

@@ -1,0 +1,1 @@
+"""Detection: the class and the box of every object of an image."""

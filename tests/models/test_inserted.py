@@ -1,0 +1,128 @@
+"""Networks of recipes that begin from trained weights, and blocks that are inserted into them afterwards."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import senet
+from senet.blocks.kinds import is_block
+from senet.errors import UsageError
+from senet.models.create import as_begun, config_of, model_from_config, model_from_recipe
+from senet.recipe import ModelRecipe
+from senet.weights.loaded import fingerprint_of_file, loaded_into
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "preresnet20": {},
+    "resnet18": {"options": {"v1_5": True}},
+    "unet": {"options": {"width": 4}, "block": "scse"},
+    "unet with an encoder": {"name": "unet", "options": {"encoder": "resnet18", "widths": [4, 4, 4, 4, 4]}, "block": "sse"},
+    "timm/resnet10t": {},
+    "torchvision/mobilenet_v3_small": {"options": {"existing": "add"}},
+    "cmpe": {"name": "cifar_resnet20", "block": "cmpe_se"},
+}
+
+
+def built(recipe: ModelRecipe, classes: int = 3, channels: int = 3, device: str | None = None, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return model_from_recipe(recipe, num_classes=classes, in_channels=channels, device=device)
+
+
+def blocks_of(model: nn.Module) -> int:
+    return sum(map(is_block, model.modules()))
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_blocks_that_begin_as_the_identity_leave_trained_outputs_as_they_are(case: str, tmp_path: Path) -> None:
+    fields = {"name": case, "block": "se"} | NETWORKS[case]
+    options = {name: value for name, value in fields.get("options", {}).items() if name != "existing"}
+    plain = ModelRecipe(**fields | {"block": None, "options": options})
+    trained = built(plain, seed=1)
+    senet.save_weights(trained, tmp_path / "plain.safetensors")
+    recipe = ModelRecipe(**fields, weights=str(tmp_path / "plain.safetensors"), init="identity")
+    model = built(recipe).eval()
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(model(images), trained.eval()(images))
+    assert blocks_of(model) > 0
+    outline = built(recipe, device="meta")
+    assert {name: tuple(value.shape) for name, value in outline.state_dict().items()} == {
+        name: tuple(value.shape) for name, value in model.state_dict().items()
+    }
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01)
+    again = model_from_config(config_of(model).to_dict())
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.eval()(images), model(images))
+
+
+def test_blocks_have_the_options_that_the_network_itself_would_give_them() -> None:
+    own = built(ModelRecipe("unet", "scse", options={"width": 4}))
+    inserted = built(ModelRecipe("unet", "scse", options={"width": 4}, init="paper"))
+    ratios = [[module.cse.hidden for module in model.modules() if type(module).__name__ == "ChannelSpatialSE"] for model in (own, inserted)]
+    assert ratios[0] == ratios[1]
+    assert ratios[0]
+
+
+def test_a_start_of_blocks_is_nothing_to_a_plain_network() -> None:
+    plain, told = (built(ModelRecipe("preresnet20", init=init)) for init in (None, "identity"))
+    assert all(torch.equal(one, other) for one, other in zip(plain.parameters(), told.parameters(), strict=True))
+
+
+def test_weights_of_the_paper_start_do_change_outputs(tmp_path: Path) -> None:
+    trained = built(ModelRecipe("preresnet20"))
+    senet.save_weights(trained, tmp_path / "plain.safetensors")
+    model = built(ModelRecipe("se_preresnet20", weights=str(tmp_path / "plain.safetensors"), init="paper"))
+    images = torch.randn(2, 3, 32, 32)
+    assert not torch.allclose(model.eval()(images), trained.eval()(images), rtol=1e-2)
+    assert all(
+        torch.equal(value, trained.state_dict()["stem.weight"]) for name, value in model.state_dict().items() if name == "stem.weight"
+    )
+
+
+def test_other_classes_and_channels_leave_the_head_fresh(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "plain.safetensors"
+    trained = built(ModelRecipe("preresnet20"), classes=5)
+    senet.save_weights(trained, path)
+    model = built(ModelRecipe("preresnet20", "se", weights=str(path), init="identity"), classes=2, channels=1)
+    loaded = loaded_into(model)
+    assert loaded is not None
+    assert loaded.fresh == ("fc.weight", "fc.bias")
+    assert loaded.fingerprint == fingerprint_of_file(path)
+    assert "the head is new, for 2 classes" in caplog.text
+    assert "spread from 3 to 1 channels" in caplog.text
+
+
+def test_a_network_is_built_as_a_release_needs_it_and_again_without_the_file(tmp_path: Path) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    path = tmp_path / "resnet50-0676ba61.pth"
+    torch.save(torchvision.models.resnet50(weights=None).state_dict(), path)
+    recipe = ModelRecipe("resnet50", "se", stages=(5,), weights=str(path), init="identity")
+    model = built(recipe, classes=1000)
+    loaded = loaded_into(model)
+    assert loaded is not None
+    assert loaded.options["v1_5"] is True
+    path.unlink()
+    again = built(as_begun(recipe, loaded.to_dict()["options"]), classes=1000)
+    assert again.state_dict().keys() == model.state_dict().keys()
+    assert config_of(again).options["v1_5"] is True
+
+
+def test_weights_that_lack_blocks_say_how_to_put_them_in(tmp_path: Path) -> None:
+    path = tmp_path / "plain.safetensors"
+    senet.save_weights(built(ModelRecipe("preresnet20")), path)
+    with pytest.raises(UsageError, match=r"model\.init identity"):
+        built(ModelRecipe("preresnet20", "se", weights=str(path)))
+    with pytest.raises(UsageError, match=r"model\.init identity"):
+        built(ModelRecipe("preresnet20", "se", weights=str(path)), device="meta")
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.safetensors"):
+        built(ModelRecipe("preresnet20", weights=str(tmp_path / "none.safetensors")), device="meta")
+    with pytest.raises(UsageError, match="weights is given twice"):
+        ModelRecipe(weights="a.pth", options={"weights": "b.pth"})
+    with pytest.raises(UsageError, match="tanh"):
+        built(ModelRecipe("preresnet20", senet.BlockSpec("se", gate="tanh"), init="identity"))

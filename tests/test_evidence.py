@@ -1,0 +1,47 @@
+"""Kept comparisons on real data: what their pages and texts say is what their results hold."""
+
+from pathlib import Path
+
+import pytest
+
+from senet.measuring.numbers import mean_sd
+from senet.results.comparison import Result
+from senet.results.tables import cells_of, difference_words
+
+EVIDENCE = Path(__file__).parents[1] / "benchmarks" / "results" / "evidence"
+KEPT = sorted(path.parent for path in EVIDENCE.glob("*/result.json"))
+
+
+def test_comparisons_are_kept() -> None:
+    assert "nuclei" in [folder.name for folder in KEPT]
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+class TestKept:
+    def test_text_holds_every_figure_and_difference(self, folder: Path) -> None:
+        result, text = Result.read(folder / "result.json"), (folder / "README.md").read_text()
+        for variant in result.variants:
+            assert mean_sd(variant.last(result.primary.column), result.primary.decimals) in text
+        for difference in result.differences.values():
+            assert difference_words(difference, result.primary) in text
+
+    def test_text_holds_the_device_and_the_command(self, folder: Path) -> None:
+        result, text = Result.read(folder / "result.json"), (folder / "README.md").read_text()
+        for said in (result.environment["date"], result.environment["torch"], result.environment["device"].partition(",")[0]):
+            assert said in text
+        assert result.command.partition(" --vary")[0] in text
+
+    def test_page_is_of_the_result_and_small_enough_to_be_read_anywhere(self, folder: Path) -> None:
+        page = (folder / "report.html").read_text()
+        assert len(page.encode()) < 3_000_000
+        for run in (run for variant in Result.read(folder / "result.json").variants for run in variant.runs):
+            assert not Path(run.folder).is_absolute()
+        assert Result.read(folder / "result.json").summary.partition(". ")[0] in page
+
+
+def test_small_nuclei_are_told_as_the_tables_of_the_runs_have_them() -> None:
+    result, text = Result.read(EVIDENCE / "nuclei" / "result.json"), (EVIDENCE / "nuclei" / "README.md").read_text()
+    small = next(cell for cell in cells_of(result.tables, "region size", "dice") if cell.row == "small")
+    for label in small.values:
+        for words in filter(None, small.words(label, "plain", result.primary)):
+            assert words in text
