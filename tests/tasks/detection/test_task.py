@@ -95,7 +95,7 @@ def test_two_processes_judge_as_one(run, tmp_path):
     done = subprocess.run([*launcher, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     weights = tmp_path / "two" / "best.safetensors"
-    best = max(RunFolder(tmp_path / "two").metrics(), key=lambda row: (row["val_ap"], -row["epoch"]))
+    best = max(RunFolder(tmp_path / "two").metrics(), key=lambda row: (row["val_ap"], -row["val_loss"]))
     alone = evaluate(weights, tiny_boxes(data__eval_batch_size=1).data).metrics
     for name, value in alone.items():
         assert best[f"val_{name}"] == pytest.approx(value, rel=1e-5), name

@@ -14,7 +14,7 @@ from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
 from senet.models.create import model_from_recipe
 from senet.recipe import DataRecipe, ModelRecipe, Recipe
-from senet.tasks.detection.evaluator import METRICS, BoxScores, box_metrics
+from senet.tasks.detection.evaluator import BOX_METRICS, BoxScores, box_metrics
 from senet.tasks.detection.prediction import PredictedBoxes
 from senet.tasks.detection.preparation import BoxPreparation
 
@@ -32,7 +32,7 @@ class Detection(BoxPreparation):
         plan: sizes, augmentation, and which detections count.
     """
 
-    metrics = METRICS
+    metrics = BOX_METRICS
 
     def open(self, recipe: DataRecipe) -> DataSource:
         """Return the images and boxes that a recipe names, see `senet.data.source.open_data`.
