@@ -75,3 +75,20 @@ class Tokens(nn.Module):
 def test_more_tokens_and_wider_tokens_make_no_decoder() -> None:
     with pytest.raises(UsageError, match="found no site in Tokens"):
         senet.find_sites(Tokens())
+
+
+class Masks(nn.Module):
+    """A residual unit, and a head that enlarges `count` maps for each image, as a detector's does with its regions."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count, self.stem, self.unit = count, nn.Conv2d(3, 8, 3, padding=1), Padded(lambda: nn.ZeroPad2d(1))
+        self.head = nn.Sequential(nn.ConvTranspose2d(8, 8, 2, stride=2), nn.ReLU(), nn.Conv2d(8, 2, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.unit(self.stem(x)).repeat_interleave(self.count, 0))
+
+
+@pytest.mark.parametrize(("count", "kinds"), [(1, {"residual", "decoder"}), (3, {"residual"})])
+def test_what_is_enlarged_of_regions_is_no_decoder(count: int, kinds: set[str]) -> None:
+    assert {site.kind for site in senet.find_sites(Masks(count), "se", example_input=torch.randn(2, 3, 16, 16))} == kinds

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -282,3 +283,13 @@ def test_a_network_with_a_fixed_size_takes_blocks(side: int) -> None:
     torch.testing.assert_close(model(images), before)
     senet.remove(model)
     assert torch.equal(model(images), before)
+
+
+def test_a_wrapper_has_the_plain_attributes_of_its_host_alone() -> None:
+    """A network may note on a module where that takes its input from; what would fuse the host must not find its weights."""
+    host: Any = nn.BatchNorm2d(4)
+    host.source = [-1, 4]
+    gated: Any = Gated(host, senet.ChannelSE(4, hidden=2))
+    assert gated.source == [-1, 4]
+    assert copy.deepcopy(gated).source == [-1, 4]
+    assert not any(hasattr(gated, name) for name in ("weight", "running_mean", "absent"))

@@ -31,7 +31,7 @@ class Bypassed(nn.Module):
 
 
 class ReadsAttributes(nn.Module):
-    """A container that asks its unit for an attribute that a wrapper does not have."""
+    """A container that asks its unit for its weights, which a wrapper does not have."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class ReadsAttributes(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        return x + self.conv(x) * (self.conv.out_channels / 8)
+        return x + self.conv(x) * (self.conv.weight.shape[0] / 8)
 
 
 class Detached(nn.Module):

@@ -27,7 +27,7 @@ from senet.training.host_decisions import HostDecisions
 from senet.training.interruption import Interrupted
 from senet.training.job import Job, prepare
 from senet.training.loop import train
-from senet.training.optim import FusedSGD
+from senet.training.optim import FusedAdamW, FusedSGD
 from senet.training.processes import start_fabric
 from senet.training.step import DeviceStep, EagerStep, train_step
 from senet.training.tally import Figures
@@ -110,10 +110,12 @@ def test_recorded_steps_are_eager_steps(options: str) -> None:
     assert_same(parts(one), parts(other))
 
 
-def test_recorded_steps_of_fused_sgd_are_eager_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("sgd", FusedSGD), ("adamw", FusedAdamW)])
+def test_recorded_steps_of_fused_optimisers_are_eager_steps_too(monkeypatch: pytest.MonkeyPatch, name: str, kind: type) -> None:
     monkeypatch.setattr("senet.training.job.can_fuse", lambda recipe, device: True)
-    one, other, recorder = (job_of(schedule__name="cosine"), job_of(schedule__name="cosine"), Rerun())
-    assert isinstance(one.optimizer, FusedSGD)
+    changes = {"schedule__name": "cosine", "optim__name": name, "optim__groups__blocks": 2.0, "optim__groups__host": 0.0}
+    one, other, recorder = job_of(**changes), job_of(**changes), Rerun()
+    assert isinstance(one.optimizer, kind)
     figures = run(one, EagerStep(one, one.wrap()))
     assert run(other, graphed(other, recorder)) == figures
     assert recorder.replays == STEPS - WARM_UP

@@ -19,6 +19,7 @@ from senet.results.metric import Metric
 from senet.results.origin import origin_of
 from senet.results.run_folder import RunFolder
 from senet.training.checkpoint import read_checkpoint, write_checkpoint
+from senet.training.checkpoint_form import check_optimizer
 from senet.training.schedule import Schedule
 from senet.training.state import TrainingState
 from senet.training.tally import Figures
@@ -196,3 +197,26 @@ def test_unchanged_it_is_taken_up(run: RunFolder, tmp_path: Path) -> None:
     write_checkpoint(RunFolder(tmp_path), {})
     state.save(RunFolder(tmp_path))
     assert (tmp_path / "previous.ckpt").is_file()
+
+
+def adamw(state: dict[str, Any]) -> tuple[dict[str, Any], torch.optim.Optimizer]:
+    own = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2, 3))])
+    return {"state": {0: state}, "param_groups": [{"params": [0]}]}, own
+
+
+AVERAGES = {"exp_avg": torch.ones(2, 3), "exp_avg_sq": torch.ones(2, 3), "step": torch.tensor(3.0)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"exp_avg": torch.ones(3)}, "parameter 0 is not of shape"),
+        ({"exp_avg_sq": None}, "parameter 0 is not of shape"),
+        ({"step": torch.ones(2)}, "parameter 0 has no count of its steps"),
+        ({"momentum_buffer": torch.ones(2, 3)}, "momentum_buffer"),
+    ],
+)
+def test_the_state_of_adamw_must_be_whole(changes: dict[str, Any], message: str) -> None:
+    check_optimizer(*adamw(AVERAGES), "last.ckpt: optimizer")
+    with pytest.raises(UsageError, match=message):
+        check_optimizer(*adamw(AVERAGES | changes), "last.ckpt: optimizer")

@@ -10,7 +10,7 @@ from torch import nn
 from senet.errors import UsageError
 from senet.models.create import create_model
 from senet.recipe import OptimRecipe
-from senet.training.optim import FusedSGD, build_optimizer, parameter_groups, set_rate
+from senet.training.optim import FusedAdamW, FusedSGD, build_optimizer, parameter_groups, set_rate
 
 
 def test_everything_decays_unless_told_otherwise() -> None:
@@ -99,3 +99,58 @@ def test_momentum_that_was_saved_in_another_layout_takes_the_parameters() -> Non
     found = sgd.state[weight]["momentum_buffer"]
     assert found.stride() == weight.stride()
     torch.testing.assert_close(found, 0.9 * saved)
+
+
+def fused_steps(kind: Callable[..., torch.optim.Optimizer], **options: Any) -> tuple[list[torch.Tensor], torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.randn(6, 4, 1, 1).to(memory_format=torch.channels_last)) for _ in range(3)]
+    factors = (1.0, 0.25, 10.0)
+    groups = [{"params": [weight], "weight_decay": 0.1, "factor": factor} for weight, factor in zip(weights, factors, strict=True)]
+    optimizer = kind(groups, lr=0.5, **options)
+    for step in range(4):
+        set_rate(optimizer, 0.01 / (1 + step))
+        for weight in weights:
+            weight.grad = torch.randn(6, 4, 1, 1)
+        optimizer.step()
+    return [weight.detach() for weight in weights], optimizer
+
+
+ADAMW = {"betas": (0.8, 0.95), "eps": 1e-6}
+
+
+@pytest.mark.parametrize(
+    ("fused", "plain", "options"),
+    [(FusedAdamW, torch.optim.AdamW, ADAMW), (FusedSGD, torch.optim.SGD, {"momentum": 0.9})],
+    ids=["adamw", "sgd"],
+)
+def test_fused_steps_go_by_each_group_s_own_rate(fused: Any, plain: Any, options: dict) -> None:
+    (found, one), (wanted, other) = fused_steps(fused, **options), fused_steps(plain, **options)
+    for mine, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
+    rates = [group["lr"] for group in one.param_groups]
+    assert rates == [group["lr"] for group in other.param_groups] == [0.01 / 4, 0.01 / 4 * 0.25, 0.01 / 4 * 10]
+
+
+def test_a_first_step_of_adamw_that_fp16_skips_counts_for_nothing() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    adamw = FusedAdamW([{"params": [weight]}], lr=0.1)
+    set_rate(adamw, 0.1)
+    adamw.grad_scale, adamw.found_inf = torch.tensor(2.0), torch.tensor(1.0)  # pyright: ignore[reportAttributeAccessIssue]
+    weight.grad = torch.full((3,), torch.inf)
+    adamw.step()
+    assert torch.equal(weight.detach(), torch.ones(3))
+    assert adamw.state[weight]["step"] == 0
+    assert torch.equal(adamw.state[weight]["exp_avg_sq"], torch.zeros(3))
+
+
+def test_averages_that_were_saved_in_another_layout_take_the_parameters() -> None:
+    weight = nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+    adamw = FusedAdamW([{"params": [weight]}], lr=0.1, betas=(0.5, 0.5))
+    mean, square = torch.randn(4, 3, 2, 2), torch.rand(4, 3, 2, 2)
+    adamw.state[weight] = {"step": torch.tensor(3.0), "exp_avg": mean.clone(), "exp_avg_sq": square.clone()}
+    set_rate(adamw, 0.1)
+    weight.grad = torch.zeros_like(weight)
+    adamw.step()
+    for name, saved in (("exp_avg", mean), ("exp_avg_sq", square)):
+        assert adamw.state[weight][name].stride() == weight.stride()
+        torch.testing.assert_close(adamw.state[weight][name], 0.5 * saved)

@@ -44,6 +44,7 @@ def test_a_path_or_a_list_of_paths_says_what_the_head_is() -> None:
         (lambda: torchvision.models.vit_b_16(image_size=32), ["heads"]),
         (lambda: torchvision.models.detection.fasterrcnn_mobilenet_v3_large_fpn(weights_backbone=None), ["roi_heads.box_predictor"]),
         (lambda: create_model("scse_unet"), ["classifier"]),
+        (lambda: create_model("faster_rcnn", backbone="se_resnet18"), ["roi_heads.box_predictor"]),
         (lambda: nn.Sequential(nn.Linear(2, 2)), []),
     ],
 )

@@ -49,9 +49,10 @@ def launched(folder: Path, *words: str, count: int = 2) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"training__unfreeze__blocks": 1, "training__unfreeze__host": 2}], ids=["whole", "by parts"])
+def test_two_processes_train_as_one(tmp_path: Path, options: dict[str, int]) -> None:
     """Two processes see the same batches as one; what differs is BatchNorm, which each takes over its own half."""
-    recipe = tiny(training__freeze_bn_epochs=3, training__ema_decay=0.5, optim__lr=0.01, optim__clip_norm=1.0, data__workers=0)
+    recipe = tiny(training__freeze_bn_epochs=3, training__ema_decay=0.5, optim__lr=0.01, optim__clip_norm=1.0, data__workers=0, **options)
     (tmp_path / "tiny.yaml").write_text(recipe.to_yaml())
     process = launched(tmp_path, "tiny.yaml", "--folder", "two", "--json")
     out, err = process.communicate(timeout=300)

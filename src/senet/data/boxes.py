@@ -1,12 +1,23 @@
 """Objects of an image as boxes, and their outlines where they are known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from senet.data.coco.shapes import shape_mask
+
+ARRAY_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    5: np.transpose,
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).T,
+    8: np.rot90,
+}
+"""EXIF orientation that exchanges width and height -> what puts an array of pixels upright."""
+
+MIRRORED = {5: (False, False), 6: (True, False), 7: (True, True), 8: (False, True)}
+"""Such an orientation -> whether x and y of the upright image run against y and x of the stored one."""
 
 
 @dataclass(frozen=True)
@@ -15,24 +26,27 @@ class Outlines:
 
     Args:
         shapes: of each object COCO's `segmentation`, polygons or run lengths, in the pixels of an image.
+        orientation: EXIF orientation by which they are turned once they are drawn; 1 = they are upright.
     """
 
     shapes: tuple[Any, ...]
+    orientation: int = 1
 
     def __len__(self) -> int:
         return len(self.shapes)
 
     def chosen(self, places: Sequence[int]) -> "Outlines":
         """Return those at these places, in this order."""
-        return Outlines(tuple(self.shapes[place] for place in places))
+        return Outlines(tuple(self.shapes[place] for place in places), self.orientation)
 
     def pixels(self, height: int, width: int) -> np.ndarray:
-        """Return the pixels of each object: (n, height, width) bool.
+        """Return the pixels of each object in the upright image: (n, height, width) bool.
 
         Raises:
             ValueError: if an outline is none, or is of another size.
         """
-        drawn = [shape_mask(shape, height, width) for shape in self.shapes]
+        turn = ARRAY_TURNS.get(self.orientation)
+        drawn = [shape_mask(shape, height, width) if turn is None else turn(shape_mask(shape, width, height)) for shape in self.shapes]
         return np.stack(drawn) if drawn else np.zeros((0, height, width), bool)
 
 
@@ -100,3 +114,19 @@ def clipped(xyxy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def box_areas(xyxy: np.ndarray) -> np.ndarray:
     """Return width x height of boxes: (n,), 0 where right is not beyond left or bottom not below top."""
     return np.prod(np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0), axis=1)
+
+
+def turned_boxes(xyxy: np.ndarray, size: tuple[int, int], orientation: int) -> np.ndarray:
+    """Return boxes of an image as it is stored in the upright image.
+
+    Args:
+        xyxy: (n, 4) in pixels of the stored image.
+        size: height and width of the upright image.
+        orientation: EXIF orientation, one that exchanges width and height.
+    """
+    height, width = size
+    flip_x, flip_y = MIRRORED[orientation]
+    left, top, right, bottom = xyxy.T
+    x = (width - bottom, width - top) if flip_x else (top, bottom)
+    y = (height - right, height - left) if flip_y else (left, right)
+    return np.stack([x[0], y[0], x[1], y[1]], axis=1)

@@ -114,7 +114,10 @@ def scan_masks(images: ImageFiles, masks: RawMasks, reading: MaskReading) -> Mas
     def look() -> Arrays:
         every = range(len(images))
         looks = {"sizes": lambda index: header_size(images.path(index), images.reading.max_pixels), "mask_sizes": masks.size}
-        sizes = {what: np.array(list(_each(what, ask, every)), np.int64).reshape(-1, 2) for what, ask in looks.items()}
+        sizes = {
+            what: np.array(list(each_answer(f"masks: {what.replace('_', ' ')}", ask, every)), np.int64).reshape(-1, 2)
+            for what, ask in looks.items()
+        }
         _check_sizes(masks, **sizes)
         return {**_labels(masks, reading), **sizes}
 
@@ -160,7 +163,7 @@ def _labels(masks: RawMasks, reading: MaskReading) -> Arrays:
     images: Counter[int] = Counter()
     first: dict[int, int] = {}
     single, checksums, unreadable = [], [], []
-    for index, found in enumerate(_each("labels", lambda index: _counts(masks, index, reading), range(len(masks)))):
+    for index, found in enumerate(each_answer("masks: labels", lambda index: _counts(masks, index, reading), range(len(masks)))):
         counts, checksum = found or ({}, 0)
         if found is None:
             unreadable.append(index)
@@ -204,13 +207,12 @@ def _too_many(what: str, reading: MaskReading, labels: Sequence[int]) -> str:
     return f"{what} hold {len(labels)} labels ({labels[0]} to {labels[-1]}); if they number objects, set data.masks to instances"
 
 
-def _each(what: str, ask: Callable[[int], Answer], indices: Sequence[int]) -> Iterator[Answer]:
-    """Yield the answer for each index, in order, of some threads (Pillow decodes outside of Python's lock); a terminal sees a bar."""
+def each_answer(what: str, ask: Callable[[int], Answer], indices: Sequence[int]) -> Iterator[Answer]:
+    """Yield the answer for each index, in order, by threads (Pillow decodes outside of Python's lock), with a bar that says `what`."""
     terminal = Terminal(stderr=True)
     threads = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
     try:
         with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
-            description = f"looking at masks: {what.replace('_', ' ')}"
-            yield from bar.track(threads.map(ask, indices), total=len(indices), description=description)
+            yield from bar.track(threads.map(ask, indices), total=len(indices), description=f"looking at {what}")
     finally:
         threads.shutdown(cancel_futures=True)  # else Ctrl-C waits for all

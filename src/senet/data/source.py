@@ -23,6 +23,7 @@ SOURCES = {
     "masks": "senet.data.mask_folder",
     "coco_semantic": "senet.data.coco.semantic",
     "coco_panoptic": "senet.data.coco.panoptic",
+    "coco_boxes": "senet.data.coco.boxes",
     "volumes": "senet.data.volumes.source",
 }
 """The home module of each source; its `open_source(recipe)` returns a `DataSource`, as a function of a user's file does."""

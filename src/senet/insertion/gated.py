@@ -6,6 +6,9 @@ from torch import Tensor, nn
 
 from senet.ops.tail.call import recalibrated_norm
 
+NOTED_TYPES = (bool, int, float, str, list, tuple)
+"""Types of a host's attributes that the wrapper has too: what a network notes on its modules, such as where one takes its input from."""
+
 
 class Gated(nn.Module):
     """Wrapper that recalibrates what a module returns, or what it is given.
@@ -31,6 +34,17 @@ class Gated(nn.Module):
         self.axis = axis
         self.gain = gain
         self.training = host.training
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what this module has, or a plain attribute of its host; weights and sub-modules of the host stay its own."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            host = self.__dict__.get("_modules", {}).get("host")
+            value = None if host is None or name.startswith("_") else vars(host).get(name)
+            if isinstance(value, NOTED_TYPES):
+                return value
+            raise
 
     def recalibrate(self, x: Tensor) -> Tensor:
         """Apply block and gain. x: (N, C, *S), or (N, *S, C) where the axis is the last -> the same shape."""

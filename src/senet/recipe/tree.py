@@ -29,8 +29,8 @@ class DataRecipe:
     """Images, and the way they are augmented and batched.
 
     Args:
-        name: the source of the images: digits, cifar10, cifar100, folder, places365, masks, coco_panoptic, coco_semantic, volumes, or a
-            function of your own, path/to/file.py:function.
+        name: the source of the images: digits, cifar10, cifar100, folder, places365, masks, coco_panoptic, coco_semantic, coco_boxes,
+            volumes, or a function of your own, path/to/file.py:function.
         root: folder of the images; digits needs none.
         download: fetch what is missing into root (CIFAR only).
         num_classes: number of classes that must be found; null = whatever the source has.
@@ -59,7 +59,7 @@ class DataRecipe:
             where they fit and nothing stands against it.
         masks: what a pixel of a mask says: "index" (a label), "colour" (one of the palette, whose place is the label) or "instances" (which
             object; background is 0, all objects 1); null = what folder and first mask show.
-        classes: names of the classes of masks, in the order of their indices; null = those that are found.
+        classes: names of the classes of masks or boxes, in the order of their indices; null = those that are found.
         palette: colour of each label of colour-mapped masks, [[0, 0, 0], [128, 0, 0], ...]; of others, colours to show classes in.
         label_map: label of a mask -> class, or null to ignore it; "others" stands for all labels that it does not name.
         ignore_index: label of a mask that is ignored; null = none in volumes, nor in masks that hold 0 and one other label
@@ -328,5 +328,5 @@ ADDED = (
 )
 """(section, field) of what has a part in a digest only where it is not at its default."""
 
-ROOT_DECIDES = ("folder", "places365", "masks", "coco_panoptic", "coco_semantic", "volumes")
+ROOT_DECIDES = ("folder", "places365", "masks", "coco_panoptic", "coco_semantic", "coco_boxes", "volumes")
 """The sources whose root says which images they are; elsewhere the name alone does."""

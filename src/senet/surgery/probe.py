@@ -34,6 +34,7 @@ class Probe:
         counts: module -> how often it was called.
         outputs: module -> what that call returned; tensors stand for their shape, type and feature axes only.
         image: sides of the map that the first convolution got, in pixels.
+        batch: how many maps that were.
         enlarging: what resampled and joined maps.
         provenance: what reaches the output with no layer of weights between.
         traced: graph of a container -> the tensors that its nodes give, as far as they were asked for.
@@ -45,6 +46,7 @@ class Probe:
     counts: Counter[nn.Module] = field(default_factory=Counter)
     outputs: dict[nn.Module, Any] = field(default_factory=dict)
     image: tuple[int, ...] = ()
+    batch: int = 0
     enlarging: Enlarging = field(default_factory=Enlarging)
     traced: dict[fx.Graph, dict[fx.Node, Tensor]] = field(default_factory=dict)
     rerun: "Callable[[], Probe | None] | None" = None
@@ -213,7 +215,8 @@ def _recording(model: nn.Module, seen: Probe) -> Iterator[None]:
         call = Arguments(shape_only(args), shape_only(dict(kwargs)))
         seen.calls[module] = seen.calls[module].beside(call, module) if module in seen.calls else call
         if not seen.image and isinstance(module, CONVS) and tensors(args):
-            seen.image = tuple(tensors(args)[0].shape[2:])
+            seen.batch, *image = tensors(args)[0].shape[:1] + tensors(args)[0].shape[2:]
+            seen.image = tuple(image)
         seen.provenance.enter(module, (args, kwargs))
 
     def after(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:

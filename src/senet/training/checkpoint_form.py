@@ -69,7 +69,7 @@ def check_state(saved: Mapping[str, Any], parts: Mapping[str, Any], columns: Col
         raise UsageError(f"{place}: rows of {len(rows)} epochs, but {saved['epoch']} are done, or rows that differ in their columns")
     for name, part in parts.items():
         if name == "optimizer":
-            _check_optimizer(saved[name], part, place_of(name, place))
+            check_optimizer(saved[name], part, place_of(name, place))
         else:
             _check_form(saved[name], part.state_dict(), place_of(name, place))
 
@@ -88,7 +88,7 @@ def _check_form(saved: Any, own: Any, place: str) -> None:
         raise UsageError(f"{place} does not fit the run: it needs {type(own).__name__}, got {brief(saved)}")
 
 
-def _check_optimizer(saved: Any, own: torch.optim.Optimizer, place: str) -> None:
+def check_optimizer(saved: Any, own: torch.optim.Optimizer, place: str) -> None:
     """Raise UsageError unless the state of an optimiser is for the run's parameters; its options come from the recipe."""
     shaped, counts = next(kept for kind, kept in OPTIMIZER_STATE.items() if isinstance(own, kind))
     groups = items(record({"params": items(_COUNT, high=10**6)}, needed=("params",), others=_ANYTHING))

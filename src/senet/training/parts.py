@@ -16,16 +16,20 @@ USUAL_HEADS = (*((name,) for name in HEADS), ("segmentation_head",), ("roi_heads
 """Paths under which networks that do not name their head have it: of classifiers, of segmentation_models_pytorch, of R-CNNs."""
 
 
+SAID = ("class_layers", "head")
+"""Attributes by which a network names its head."""
+
+
 def head_paths(model: nn.Module) -> list[str]:
     """Return the paths of the modules of a network's head; of none if it does not say and none has a usual name.
 
-    A network says it by `head`, a path or several, or as timm's do by `pretrained_cfg["classifier"]`; else it is the first of
-    `USUAL_HEADS` that it has.
+    A network says it by `class_layers` (detectors do: the layers whose width is that of the classes) or `head`, a path or several, or as
+    timm's do by `pretrained_cfg["classifier"]`; else it is the first of `USUAL_HEADS` that it has.
     """
     facts: Any = model
     declared = getattr(facts, "pretrained_cfg", None)
     stated = declared.get("classifier") if isinstance(declared, Mapping) else None
-    said = [[word] if isinstance(word, str) else word for word in (getattr(facts, "head", None), stated)]
+    said = [[word] if isinstance(word, str) else word for word in (*(getattr(facts, name, None) for name in SAID), stated)]
     words = [word for word in said if isinstance(word, list | tuple) and all(isinstance(path, str) for path in word)]
     return next((found for word in (*words, *USUAL_HEADS) if (found := [path for path in word if _has_parameters(model, path)])), [])
 

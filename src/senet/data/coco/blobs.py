@@ -1,5 +1,6 @@
 """What is known of each image, as bytes in one block of memory: worker processes share it, where lists would be copied to each."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -26,3 +27,7 @@ class Entries:
         """Return a copy of the data of an index."""
         start = int(self._ends[index - 1]) if index else 0
         return json.loads(self._bytes[start : int(self._ends[index])])
+
+    def digest(self) -> str:
+        """Return what tells these data from others."""
+        return hashlib.sha256(self._ends.tobytes() + self._bytes).hexdigest()

@@ -11,9 +11,9 @@ import numpy as np
 from senet.data.image_file import open_regular
 from senet.data.image_tree import few, sub_folders
 from senet.data.mask_layout import SPLIT_NAMES
-from senet.data.masks import IGNORE, Colour
+from senet.data.masks import Colour
 from senet.errors import UsageError
-from senet.schema import Requirement, integer, items, read_json, record, text
+from senet.schema import Requirement, integer, items, optional, read_json, record, text
 from senet.text import printable
 
 LARGEST_JSON = 2**30
@@ -23,22 +23,29 @@ MOST_ENTRIES = 10**8
 """Images or annotations that a file may list."""
 
 _ANYTHING = Requirement("anything", lambda value: True)
-_IMAGE = record(
-    {"id": integer(0, 2**63), "file_name": text(1000, low=1), "width": integer(1, 10**6), "height": integer(1, 10**6)},
-    needed=("id", "file_name", "width", "height"),
-    others=_ANYTHING,
-)
+_SIDE = integer(1, 10**6)
 _CATEGORY = record({"id": integer(0, 2**16 - 2), "name": text(200, low=1)}, needed=("id", "name"), others=_ANYTHING)
 _MAPPING = Requirement("a mapping", lambda value: isinstance(value, dict))
-_FILE = record(
-    {
-        "images": items(_IMAGE, 1, MOST_ENTRIES),
+
+
+def _file_rule(side: Requirement, needed: Sequence[str]) -> Requirement:
+    """Return the rule for a file whose images must say these things, their sides by a rule."""
+    image = {"id": integer(0, 2**63), "file_name": text(1000, low=1), "width": side, "height": side}
+    lists = {
+        "images": items(record(image, needed=needed, others=_ANYTHING), 1, MOST_ENTRIES),
         "annotations": items(_MAPPING, 0, MOST_ENTRIES),
         "categories": items(_CATEGORY, 1, 2**16 - 1),
-    },
-    needed=("images", "annotations", "categories"),
-    others=_ANYTHING,
-)
+    }
+    return record(lists, needed=tuple(lists), others=_ANYTHING)
+
+
+FILE = _file_rule(_SIDE, ("id", "file_name", "width", "height"))
+
+FILE_OF_ANY_SIZE = _file_rule(optional(integer(0, 10**6)), ("id", "file_name"))
+"""The rule for a file that need not say sizes of images, since only boxes are taken of it."""
+
+SINGLE = (("images", "id"), ("images", "file_name"), ("categories", "id"))
+"""List -> the key of which its entries have different values."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,13 @@ def _named(paths: Sequence[Path], beginnings: Sequence[str]) -> Path | None:
     return None
 
 
-def read_listing(path: Path) -> Listing:
+def read_listing(path: Path, rule: Requirement = FILE, single: Sequence[tuple[str, str]] = SINGLE) -> Listing:
     """Read a JSON file.
+
+    Args:
+        path: the file.
+        rule: what it may say.
+        single: lists of which no two entries may have the same value of a key.
 
     Raises:
         UsageError: if it is too large, says something else, or lists an image or a category twice.
@@ -125,8 +137,8 @@ def read_listing(path: Path) -> Listing:
         content = file.read(LARGEST_JSON + 1)
     if len(content) > LARGEST_JSON:
         raise UsageError(f"{path} has more than {LARGEST_JSON} bytes")
-    tree = read_json(content, str(path), _FILE)
-    for what, key in (("images", "id"), ("images", "file_name"), ("categories", "id")):
+    tree = read_json(content, str(path), rule)
+    for what, key in single:
         values = [entry[key] for entry in tree[what]]
         if len(set(values)) < len(values):
             raise UsageError(f"{path}: {len(values) - len(set(values))} {what} have the {key} of another")
@@ -143,11 +155,23 @@ def _category(entry: dict[str, Any]) -> Category:
 def image_paths(root: Path, listing: Listing, kinds: Sequence[str]) -> np.ndarray:
     """Return where the images of a file lie, below the root: (N,) bytes.
 
-    The folder is the first that holds the first image: that of the split, with or without its year, in the root or in "images"; "images";
-    that of the file; the root.
+    Raises:
+        UsageError: as `image_folder` does, and if images are missing.
+    """
+    folder, names = image_folder(root, listing, kinds)
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise UsageError(f"{folder}: {len(missing)} of {len(names)} images that {listing.path.name} lists are missing: {few(missing)}")
+    return np.array([os.fsencode(os.path.relpath(folder / name, root)) for name in names])
+
+
+def image_folder(root: Path, listing: Listing, kinds: Sequence[str], tried: int = 1) -> tuple[Path, list[str]]:
+    """Return the folder of the images of a file, and their names in it.
+
+    The folder is the first that holds one of the first `tried` images: that of the split, with or without its year, in the root or in
+    "images"; "images"; that of the file; the root.
 
     Raises:
-        UsageError: if a name leads out of its folder, or images are missing.
+        UsageError: if a name leads out of its folder, or no folder holds the images.
     """
     names = [entry["file_name"].replace("\\", "/") for entry in listing.images]
     if leading := [name for name in names if PurePath(name).is_absolute() or ".." in PurePath(name).parts or "\0" in name]:
@@ -155,22 +179,19 @@ def image_paths(root: Path, listing: Listing, kinds: Sequence[str]) -> np.ndarra
     stem = next((listing.path.stem[len(kind) + 1 :] for kind in kinds if listing.path.stem.startswith(f"{kind}_")), listing.path.stem)
     places = [stem, f"images/{stem}", stem.rstrip("0123456789_-"), f"images/{stem.rstrip('0123456789_-')}", "images"]
     folders = [*(root / place for place in places), listing.path.parent, root]
-    folder = next((folder for folder in folders if (folder / names[0]).is_file()), None)
+    folder = next((folder for folder in folders if any((folder / name).is_file() for name in names[:tried])), None)
     if folder is None:
         raise UsageError(
             f"{root}: {printable(names[0])}, which {listing.path.name} lists, is in none of {', '.join(places)} or the folder itself"
         )
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise UsageError(f"{folder}: {len(missing)} of {len(names)} images that {listing.path.name} lists are missing: {few(missing)}")
-    return np.array([os.fsencode(os.path.relpath(folder / name, root)) for name in names])
+    return folder, names
 
 
 def joined_categories(listings: Sequence[Listing]) -> tuple[Category, ...]:
     """Return the categories of several files, sorted by their number.
 
     Raises:
-        UsageError: if one number has two names, two have one name, or there are more than masks have room for.
+        UsageError: if one number has two names, or two have one name.
     """
     found: dict[int, Category] = {}
     for listing in listings:
@@ -181,6 +202,4 @@ def joined_categories(listings: Sequence[Listing]) -> tuple[Category, ...]:
     categories = tuple(found[number] for number in sorted(found))
     if len({category.name for category in categories}) < len(categories):
         raise UsageError(f"{listings[0].path}: two categories have the same name")
-    if len(categories) >= IGNORE:
-        raise UsageError(f"{listings[0].path}: {len(categories)} categories, more than {IGNORE - 1}; masks have room for no more")
     return categories

@@ -11,7 +11,7 @@ from senet.data.mask_classes import MaskClasses
 from senet.data.mask_layout import held_out
 from senet.data.mask_scan import RawMasks
 from senet.data.mask_source import masked_source
-from senet.data.masks import LabelMap, MaskReading, check_mask_fields
+from senet.data.masks import IGNORE, LabelMap, MaskReading, check_mask_fields
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.file_kind import user_path
@@ -47,6 +47,8 @@ def open_coco(recipe: DataRecipe, kinds: Sequence[str], make_masks: MakeMasks, *
         )
     listings = {split: [read_listing(path) for path in paths] for split, paths in find_listings(root, kinds).items()}
     categories = joined_categories([listing for files in listings.values() for listing in files])
+    if len(categories) >= IGNORE:
+        raise UsageError(f"{root}: {len(categories)} categories, more than {IGNORE - 1}; masks have room for no more")
     unsaid = 0 if categories[0].id else categories[-1].id + 1
     reading, classes = _classes(recipe, categories, unsaid, background)
     chosen = {split: np.arange(len(files[0].images)) for split, files in listings.items()}

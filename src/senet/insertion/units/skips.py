@@ -31,7 +31,9 @@ def skip_units(flows: Iterable[Flow], others: Collection[Unit] = ()) -> list[Uni
         starts = {*joints, *(node for node in flow.nodes if flow.upsamples([node]))}
         for start in starts:
             unit = _decoder(flow, start, starts)
-            if unit is not None and (unit.value is not start or (start in joints and flow.sum_at(start) is not None)):
+            if unit is None or (start not in joints and _is_of_regions(unit)):
+                continue
+            if unit.value is not start or (start in joints and flow.sum_at(start) is not None):
                 decoders.append(unit)
         joined += [(flow, skip) for found in joints.values() for skip in found]
     enlarging = {module for unit in decoders for module in _enlarging_before_joint(unit)}
@@ -39,6 +41,12 @@ def skip_units(flows: Iterable[Flow], others: Collection[Unit] = ()) -> list[Uni
     values = {unit.value for unit in decoders}
     encoders = encoder_units(flows, joined, others) if decoders else []
     return [*(unit for unit in encoders if unit.value not in values), *decoders]
+
+
+def _is_of_regions(unit: Unit) -> bool:
+    """Return whether a block sees more maps than there are images: regions of them, which a detector's head enlarges for masks."""
+    seen = unit.flow.seen
+    return seen is not None and seen.shape(unit.flow, unit.value)[:1] > (seen.batch,)
 
 
 def _enlarging_before_joint(unit: Unit) -> Iterator[nn.Module]:
