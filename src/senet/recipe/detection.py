@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from senet.errors import UsageError
 
-LARGEST_SIDE = 2**14
+MOST_PIXELS = 2**14
 """Pixels of the longest side that an image may be resized to."""
 
 
@@ -35,9 +35,9 @@ class DetectionRecipe:
     shown_score: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.shorter_sides or not all(1 <= side <= LARGEST_SIDE for side in self.shorter_sides):
+        if not self.shorter_sides or not all(1 <= side <= MOST_PIXELS for side in self.shorter_sides):
             raise UsageError(
-                f"detection.shorter_sides must be one or several numbers of pixels from 1 to {LARGEST_SIDE}, got {list(self.shorter_sides)}"
+                f"detection.shorter_sides must be one or several numbers of pixels from 1 to {MOST_PIXELS}, got {list(self.shorter_sides)}"
             )
 
     @property

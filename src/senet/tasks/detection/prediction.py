@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from senet.data.masks import Colour
 from senet.data.palettes import voc_palette
 
-Colour = tuple[int, int, int]
-
-DARK = 140
+LABEL_DARK = 140
 """Brightness of a colour below which a label on it is white."""
 
 
@@ -107,4 +106,4 @@ def draw_box(image: Image.Image, box: Sequence[float], colour: Colour, text: str
     y = top - high if top >= high else min(top, max(0, image.height - high))
     pen.rectangle((x, y, x + wide - 1, y + high - 1), fill=colour)
     bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
-    pen.text((x + 2 - x0, y + 2 - y0), text, fill="white" if bright < DARK else "black", font=font)
+    pen.text((x + 2 - x0, y + 2 - y0), text, fill="white" if bright < LABEL_DARK else "black", font=font)

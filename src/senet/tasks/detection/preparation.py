@@ -142,7 +142,7 @@ class BoxTransform:
         plan = self.plan
         picture = opened_picture(image, boxes, self.spec, outlines=plan.outlines)
         if plan.crop_share < 1:
-            picture = cropped(picture, plan.crop_share, random)
+            picture = random_crop(picture, plan.crop_share, random)
         shorter = plan.shorter_sides[int(random.integers(len(plan.shorter_sides)))]
         size = resized_size(picture.image.height, picture.image.width, shorter, plan.longest_side)
         if size != (picture.image.height, picture.image.width):
@@ -226,7 +226,7 @@ class BoxPreparation:
         return Batch([image for image, _ in pairs], [target for _, target in pairs], corrupt, indices_of(samples))
 
 
-def cropped(picture: Picture, least: float, random: np.random.Generator) -> Picture:
+def random_crop(picture: Picture, least: float, random: np.random.Generator) -> Picture:
     """Cut a window with a random share of each side, from `least` to 1, at a random place; boxes are cut at its edges, or dropped."""
     from torchvision.transforms.v2 import functional
 

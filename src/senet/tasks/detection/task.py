@@ -43,8 +43,8 @@ class Detection(BoxPreparation):
         source = open_data(recipe)
         if not len(source.train) or not isinstance(source.train.targets[0], Boxes):
             raise UsageError(
-                f"data.name {recipe.name!r} gives no boxes, which detection learns; data.name is boxes (whatever a folder holds), "
-                "coco_boxes, voc or yolo"
+                f"data.name {recipe.name!r} gives no boxes, which detection learns; data.name coco_boxes does, or "
+                "a function of your own whose targets are senet.data.boxes.Boxes"
             )
         self._judge(source)
         return source
