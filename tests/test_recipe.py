@@ -287,6 +287,7 @@ def test_digest_changes_with_every_other_field(path):
         "segmentation.zoom": [0.5, 2.0],
         "segmentation.gamma_correction": 2.0,
         "segmentation.region_sizes": [10, 20],
+        "detection.shorter_sides": [640, 800],
     }.get(path)
     if other is None:
         other = (

@@ -2,6 +2,7 @@
 
 from senet.recipe.build import build_recipe, check_tree, override
 from senet.recipe.code import code_of
+from senet.recipe.detection import DetectionRecipe
 from senet.recipe.files import RecipeFile, annotated_recipe, check_code_of, list_recipes, load_recipe, read_recipe_text, recipe_files
 from senet.recipe.model import ModelRecipe
 from senet.recipe.optim import OptimRecipe, PartEpochs, PartRates
@@ -26,6 +27,7 @@ __all__ = [
     "NO_EFFECT",
     "RANGES",
     "DataRecipe",
+    "DetectionRecipe",
     "ModelRecipe",
     "OptimRecipe",
     "PartEpochs",

@@ -10,6 +10,7 @@ import yaml
 
 from senet.errors import UsageError
 from senet.file_kind import user_path
+from senet.recipe.detection import DetectionRecipe
 from senet.recipe.model import ModelRecipe
 from senet.recipe.names import check_run_name
 from senet.recipe.optim import OptimRecipe, PartEpochs
@@ -163,13 +164,14 @@ class Recipe:
         name: what the recipe is called; run folders begin with it.
         about: one line on what it is and where its numbers come from.
         seed: seeds the weights, the order of the images and every image's augmentation.
-        task: what is predicted: classification, segmentation, or a task of your own, path/to/file.py:factory.
+        task: what is predicted: classification, segmentation, detection, or a task of your own, path/to/file.py:factory.
         model: the network and its block.
         data: the images.
         optim: the optimiser.
         schedule: the learning rate over time.
         training: length and numerics.
         segmentation: what only the task of that name reads.
+        detection: what only the task of that name reads.
     """
 
     name: str = "custom"
@@ -182,11 +184,12 @@ class Recipe:
     schedule: ScheduleRecipe = ScheduleRecipe()
     training: TrainingRecipe = TrainingRecipe()
     segmentation: SegmentationRecipe = SegmentationRecipe()  # noqa: RUF009 - frozen
+    detection: DetectionRecipe = DetectionRecipe()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         check_run_name(self.name)
         check_ranges("", self)
-        for section in ("data", "optim", "schedule", "training", "segmentation"):
+        for section in ("data", "optim", "schedule", "training", "segmentation", "detection"):
             check_ranges(section, getattr(self, section))
         check_ranges("data.volumes", self.data.volumes)
         check_ranges("optim.groups", self.optim.groups)
@@ -272,6 +275,13 @@ RANGES = {
     "segmentation.blur": (0, 100),
     "segmentation.overlap": (0, 0.99),
     "segmentation.boundary_tolerance": (0, LONGEST_SIDE),
+    "detection.longest_side": (1, LONGEST_SIDE),
+    "detection.eval_shorter_side": (1, LONGEST_SIDE),
+    "detection.crop_share": (0.01, 1),
+    "detection.photometric": (0, 1),
+    "detection.score_threshold": (0, 1),
+    "detection.max_detections": (1, 10**5),
+    "detection.shown_score": (0, 1),
 }
 """Smallest and largest value of a number."""
 
@@ -314,6 +324,7 @@ ADDED = (
     *(("optim", name) for name in ("name", "betas", "eps", "groups", "layer_decay")),
     ("training", "unfreeze"),
     *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
+    *(("detection", entry.name) for entry in fields(DetectionRecipe)),
 )
 """(section, field) of what has a part in a digest only where it is not at its default."""
 

@@ -9,10 +9,14 @@ from senet.results.run import RESERVED_METRICS
 from senet.tasks.task import Metric, Task
 from senet.userfile import in_user_file, load_function
 
-TASKS = {"classification": "senet.tasks.classification", "segmentation": "senet.tasks.segmentation.task"}
+TASKS = {
+    "classification": "senet.tasks.classification",
+    "segmentation": "senet.tasks.segmentation.task",
+    "detection": "senet.tasks.detection.task",
+}
 """The home module of each task; its `create(recipe)` returns a `Task`, as a factory of a user's file does."""
 
-PIPELINE_TAGS = {"classification": "image-classification", "segmentation": "image-segmentation"}
+PIPELINE_TAGS = {"classification": "image-classification", "segmentation": "image-segmentation", "detection": "object-detection"}
 """What the Hugging Face hub calls a task."""
 
 
