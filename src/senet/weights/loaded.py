@@ -52,7 +52,7 @@ class LoadedWeights:
         """Return plain data, ready for JSON."""
         options = {name: value.to_dict() if isinstance(value, BlockSpec) else value for name, value in self.options.items()}
         tree = {"source": self.source, "fingerprint": self.fingerprint, "fresh": list(self.fresh), "options": options}
-        return json.loads(json.dumps(tree))  # one form, read from a file or not: keys of stages are text
+        return json.loads(json.dumps(tree, allow_nan=False))  # one form, read from a file or not: keys of stages are text
 
 
 def loaded_into(model: "nn.Module") -> LoadedWeights | None:
