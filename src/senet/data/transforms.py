@@ -184,6 +184,21 @@ def normalise_pixels(image: Image.Image, spec: InputSpec, jitter: np.ndarray | N
     Raises:
         UnreadableImageError: if the image has more than 8 bits, and nothing says which of its values are black and white.
     """
+    pixels = np.asarray(network_image(image, spec))
+    x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)[CHANNEL_SLICES[spec.order]].astype(np.float32, order="C")
+    scale, shift = scale_and_shift(spec)
+    x *= scale
+    x += shift if jitter is None else shift + scale * per_channel(jitter)
+    return x
+
+
+def network_image(image: Image.Image, spec: InputSpec) -> Image.Image:
+    """Return an image in 8 bits with the channels that the network sees.
+
+    Raises:
+        UnreadableImageError: if it has more bits, and nothing says which of its values are black and white.
+        UsageError: if the network sees another number of channels than image files are read with.
+    """
     if is_deep(image):
         try:
             image = eight_bits(image, spec.range)
@@ -194,12 +209,7 @@ def normalise_pixels(image: Image.Image, spec: InputSpec, jitter: np.ndarray | N
             f"the network takes images of {spec.channels} channels, and image files are read with {' or '.join(map(str, MODES))}"
         )
     mode = MODES[spec.channels]
-    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    x = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)[CHANNEL_SLICES[spec.order]].astype(np.float32, order="C")
-    scale, shift = scale_and_shift(spec)
-    x *= scale
-    x += shift if jitter is None else shift + scale * per_channel(jitter)
-    return x
+    return image if image.mode == mode else image.convert(mode)
 
 
 @cache

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from senet.data.batch import Batch, Sample, indices_of
 from senet.data.boxes import Boxes
-from senet.data.depth import eight_bits, is_deep
 from senet.data.preparation import EvalPair, TrainPair
 from senet.data.source import UnreadableImageError
-from senet.data.transforms import MODES, normalise_pixels
+from senet.data.transforms import MODES, network_image, normalise_pixels
 from senet.data.views import Views
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, DetectionRecipe
@@ -75,7 +74,7 @@ def opened_picture(image: Any, boxes: Boxes, spec: InputSpec, *, outlines: bool)
     """
     from torchvision import tv_tensors
 
-    picture, objects = network_image(image, spec), boxes.objects
+    picture, objects = checked_image(image, spec), boxes.objects
     size = (picture.height, picture.width)
     if size != tuple(boxes.size):
         raise UnreadableImageError(
@@ -90,7 +89,7 @@ def opened_picture(image: Any, boxes: Boxes, spec: InputSpec, *, outlines: bool)
     return Picture(picture, rectangles, torch.from_numpy(objects.labels.copy()), known)
 
 
-def network_image(image: Any, spec: InputSpec) -> Image.Image:
+def checked_image(image: Any, spec: InputSpec) -> Image.Image:
     """Return an image in 8 bits with the channels that the network sees.
 
     Raises:
@@ -99,13 +98,7 @@ def network_image(image: Any, spec: InputSpec) -> Image.Image:
     """
     if not isinstance(image, Image.Image) or spec.channels not in MODES:
         raise UsageError(f"detection takes images of {' or '.join(map(str, MODES))} channels, and no arrays or volumes")
-    if is_deep(image):
-        try:
-            image = eight_bits(image, spec.range)
-        except ValueError as error:
-            raise UnreadableImageError(str(error)) from error
-    mode = MODES[spec.channels]
-    return image if image.mode == mode else image.convert(mode)
+    return network_image(image, spec)
 
 
 def resized_size(height: int, width: int, shorter: int, longest: int) -> tuple[int, int]:
@@ -171,7 +164,7 @@ class ResizedImage:
         """Return (C, h, w) float32, and what is known of it: "size", (2,) int64 height and width as it is read, and its boxes, if any."""
         from torchvision.transforms.v2 import functional
 
-        picture: Any = network_image(image, self.spec)
+        picture: Any = checked_image(image, self.spec)
         known = torch.tensor([picture.height, picture.width])
         size = resized_size(picture.height, picture.width, self.plan.shorter_side, self.plan.longest_side)
         same = size == (picture.height, picture.width)
