@@ -95,6 +95,11 @@ def is_block(module: object) -> bool:
     return isinstance(module, block_types())
 
 
+def modules_of_blocks(model: nn.Module) -> set[nn.Module]:
+    """Return the blocks of a network and all modules in them."""
+    return {inner for module in model.modules() if is_block(module) for inner in module.modules()}
+
+
 def _home(cls: Any) -> tuple[str, str]:
     return getattr(cls, "__module__", ""), getattr(cls, "__qualname__", "")
 

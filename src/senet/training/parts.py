@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from senet.blocks.kinds import is_block
+from senet.blocks.kinds import modules_of_blocks
 from senet.weights.bridge import HEADS
 
 Part = Literal["head", "blocks", "host"]
@@ -37,7 +37,7 @@ def head_paths(model: nn.Module) -> list[str]:
 def module_parts(model: nn.Module) -> dict[nn.Module, Part]:
     """Return the part of every module of a network; all that is in a block belongs to the blocks, in the head too."""
     heads = head_paths(model)
-    blocks = {inner for module in model.modules() if is_block(module) for inner in module.modules()}
+    blocks = modules_of_blocks(model)
     found: dict[nn.Module, Part] = {}
     for path, module in model.named_modules():
         part: Part = "blocks" if module in blocks else "head" if any(is_within(path, head) for head in heads) else "host"

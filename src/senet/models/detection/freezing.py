@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
+from senet.blocks.kinds import modules_of_blocks
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
 from senet.spec import whole
-
-RECALIBRATED_BY = "se"
-"""Name of the sub-module that recalibrates a unit, of the zoo's networks and of inserted ones."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,9 @@ class Freezing:
             raise UsageError(
                 f"frozen_stages is the last stage that stands still, of {', '.join(map(str, known))}; 0 for none; got {self.stages!r}"
             )
-        for name, parameter in self._parameters(body):
-            if self.blocks or RECALIBRATED_BY not in name.split("."):
+        of_blocks = set() if self.blocks else {parameter for module in modules_of_blocks(body) for parameter in module.parameters()}
+        for parameter in self._parameters(body):
+            if parameter not in of_blocks:
                 parameter.requires_grad_(False)
         for norm in self.still_norms(body):
             for parameter in norm.parameters():
@@ -50,16 +49,17 @@ class Freezing:
         """Return the batch norms that stand still: all but those inside blocks."""
         if not self.norms:
             return []
-        return [module for name, module in body.named_modules() if isinstance(module, BatchNorm) and RECALIBRATED_BY not in name.split(".")]
+        of_blocks = modules_of_blocks(body)
+        return [module for module in body.modules() if isinstance(module, BatchNorm) and module not in of_blocks]
 
-    def _parameters(self, body: Classifier) -> Iterator[tuple[str, nn.Parameter]]:
+    def _parameters(self, body: Classifier) -> Iterator[nn.Parameter]:
         """Yield the parameters of the frozen stages and of what comes before the first stage."""
         if not self.stages:
             return
         stage_of = {id(p): number for number, stage in body.stages.items() for p in stage.parameters()}
         began = False
-        for name, parameter in body.named_parameters():
+        for parameter in body.parameters():
             stage = stage_of.get(id(parameter))
             began = began or stage is not None
             if (stage is None and not began) or (stage is not None and stage <= self.stages):
-                yield name, parameter
+                yield parameter
