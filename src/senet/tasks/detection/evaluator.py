@@ -68,6 +68,9 @@ class BoxScores:
         truths: the objects of every image of the set.
         device: where the detections of processes meet.
 
+    Attributes:
+        metrics: what the images allow, see `box_metrics`.
+
     Raises:
         UsageError: if faster-coco-eval is not installed.
     """
@@ -75,7 +78,8 @@ class BoxScores:
     def __init__(self, classes: Sequence[str], truths: Sequence[Boxes], device: torch.device) -> None:
         coco_library()
         self._classes, self._truths = tuple(classes), truths
-        self._sizes = [metric.name.removeprefix("ap_") for metric in box_metrics(truths) if metric not in BOX_METRICS]
+        self.metrics = box_metrics(truths)
+        self._sizes = [metric.name.removeprefix("ap_") for metric in self.metrics if metric not in BOX_METRICS]
         self._empty = {
             "seen": np.zeros(0, np.int64),
             "losses": np.zeros((0, 2)),

@@ -46,7 +46,7 @@ class Detection(BoxPreparation):
                 f"data.name {recipe.name!r} gives no boxes, which detection learns; data.name coco_boxes does, or "
                 "a function of your own whose targets are senet.data.boxes.Boxes"
             )
-        self._judge(source)
+        self.metrics = box_metrics(_truths(source))
         return source
 
     def build(self, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
@@ -106,8 +106,10 @@ class Detection(BoxPreparation):
         return losses, [self._counted(*one) for one in zip(found, images, targets, strict=True)]
 
     def evaluator(self, source: DataSource, device: torch.device) -> BoxScores:
-        """Return a fresh evaluator of detections."""
-        return BoxScores(source.classes, self._judge(source), device)
+        """Return a fresh evaluator of detections; the task takes the metrics that the source's images allow."""
+        scores = BoxScores(source.classes, _truths(source), device)
+        self.metrics = scores.metrics
+        return scores
 
     def predict(self, outputs: Found, classes: Sequence[str] | None, *, top_k: int = 5) -> PredictedBoxes:
         """Return the boxes that are found in one image; unnamed classes are numbered."""
@@ -155,13 +157,12 @@ class Detection(BoxPreparation):
             counted["masks"] = functional.interpolate(masks[None], (height, width), mode="bilinear")[0] if len(masks) else masks
         return {**counted, "size": target["size"]}
 
-    def _judge(self, source: DataSource) -> list[Boxes]:
-        """Return the boxes of all validation images, and take the metrics that they allow."""
-        truths = [source.val.targets[index] for index in range(len(source.val))]
-        self.metrics = box_metrics(truths)
-        return truths
-
 
 def create(recipe: Recipe) -> Detection:
     """Return the task of a recipe."""
     return Detection(recipe.detection)
+
+
+def _truths(source: DataSource) -> list[Boxes]:
+    """Return the boxes of all validation images."""
+    return [source.val.targets[index] for index in range(len(source.val))]
