@@ -10,7 +10,7 @@ import numpy as np
 
 from senet.data.box_files import BoxTable
 from senet.data.box_marks import Annotated, Marks
-from senet.data.boxes import box_areas, turned_boxes
+from senet.data.boxes import box_areas, clipped, turned_boxes
 from senet.data.coco.blobs import Entries
 from senet.data.image_file import TRANSPOSING
 from senet.data.image_tree import LeftOut, few, image_files
@@ -95,7 +95,7 @@ def _sound(marks: Marks, stored: np.ndarray, found: Annotated, names: list[str])
     marks = without(marks, marks.labels < 0, "boxes of no class that is listed, left out")
     marks = without(marks, np.asarray(~np.isfinite(marks.xyxy).all(axis=1)), "boxes that are no four finite numbers, left out")
     marks = without(marks, box_areas(marks.xyxy) <= 0, "boxes without area, left out")
-    cut = np.clip(marks.xyxy, 0, np.tile(stored[marks.image], 2))
+    cut = clipped(marks.xyxy, stored[marks.image, ::-1])
     gone = box_areas(cut.astype(np.float32)) <= 0
     marks, cut = without(marks, gone, "boxes outside of their image, left out"), cut[~gone]
     beyond = np.asarray((np.abs(cut - marks.xyxy) > ROUNDING).any(axis=1))

@@ -105,10 +105,14 @@ class Boxes:
         return self.chosen(~self.crowd)
 
 
-def clipped(xyxy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return boxes cut at the edges of an image of height and width `size`: (n, 4), those outside with a side of 0."""
-    height, width = size
-    return np.clip(xyxy, 0, np.array([width, height, width, height], xyxy.dtype))
+def clipped(xyxy: np.ndarray, size: tuple[int, int] | np.ndarray) -> np.ndarray:
+    """Return boxes cut at the edges of their image: (n, 4), those outside with a side of 0.
+
+    Args:
+        xyxy: (n, 4) in pixels.
+        size: height and width of the image, or (n, 2) of each box's.
+    """
+    return np.clip(xyxy, 0, np.tile(np.asarray(size, xyxy.dtype)[..., ::-1], 2))
 
 
 def box_areas(xyxy: np.ndarray) -> np.ndarray:
