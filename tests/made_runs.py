@@ -1,13 +1,25 @@
-"""A recipe small enough to train in a second, and what two runs must share to be the same run."""
+"""A recipe small enough to train in a second, runs that are interrupted or take two processes, and what two runs must share."""
 
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from senet.recipe import Recipe, build_recipe
 from senet.results.run_folder import RunFolder
+from senet.training import loop
+from senet.training.interruption import Interrupted
+from senet.training.job import Job
+from senet.training.loop import train
+from senet.training.step import train_step
+from senet.training.tally import Figures
 
 TIMES = ("seconds", "images_per_second")
 
@@ -21,6 +33,28 @@ def tiny(**changes: Any) -> Recipe:
         "training": {"epochs": 3},
     }
     return build_recipe(tree, {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def train_until(step: int, recipe: Recipe, folder: Path) -> None:
+    """Begin a run, and interrupt it by Ctrl-C as it is about to take a step, counted from 0: it saves and ends."""
+
+    def interrupted(job: Job, *args: Any) -> Figures:
+        if job.state.step == step:
+            signal.raise_signal(signal.SIGINT)
+        return train_step(job, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_step", interrupted)
+        with pytest.raises(Interrupted):
+            train(recipe, folder=folder, progress=False)
+
+
+def train_by_two(words: Sequence[str], folder: Path) -> None:
+    """Run `senet train` in two processes of one thread each, that work in a folder."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "senet.cli.main", "train"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launcher, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def assert_same_run(first: Path, second: Path) -> None:

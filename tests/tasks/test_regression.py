@@ -1,7 +1,6 @@
 """A task of a user's own goes through everything, by name alone: the package knows nothing of numbers for images."""
 
 import json
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 
 import senet
 import senet.comparison.measure as measure
-from made_runs import assert_same_run, tiny
+from made_runs import assert_same_run, tiny, train_until
 from senet.cli.main import main
 from senet.data.transforms import eval_transform
 from senet.errors import UsageError
@@ -22,11 +21,7 @@ from senet.results.comparison import Result
 from senet.results.run_folder import RunFolder
 from senet.results.tables import cells_of
 from senet.tasks.registry import open_task
-from senet.training import loop
-from senet.training.interruption import Interrupted
-from senet.training.job import Job
 from senet.training.predict import predict
-from senet.training.step import train_step
 from senet.weights.store import read_metadata
 
 TASK = f"{Path(__file__).with_name('regression_task.py')}:ink"
@@ -67,16 +62,8 @@ def test_training_logs_the_tasks_columns_and_keeps_the_epoch_of_the_lowest_error
     assert next(iter(result.table().columns[2].cells)) == f"{result.metrics['mae']:.2f}"
 
 
-def test_an_interrupted_run_goes_on(run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(job: Job, *args):
-        if job.state.step == 5:
-            signal.raise_signal(signal.SIGINT)
-        return train_step(job, *args)
-
-    monkeypatch.setattr(loop, "train_step", interrupted)
-    with pytest.raises(Interrupted):
-        senet.train(tiny(**CHANGES), folder=tmp_path, progress=False)
-    monkeypatch.undo()
+def test_an_interrupted_run_goes_on(run: RunFolder, tmp_path: Path) -> None:
+    train_until(5, tiny(**CHANGES), tmp_path)
     assert main(["train", "--resume", str(tmp_path), "--quiet"]) == 0
     assert_same_run(run.path, tmp_path)
 

@@ -2,7 +2,6 @@
 
 import logging
 import random
-import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,22 +14,19 @@ import pytest
 import torch
 from torch import nn
 
-from made_runs import assert_same, assert_same_run, tiny
+from made_runs import assert_same, assert_same_run, tiny, train_until
 from senet.data.batch import Batch
 from senet.errors import UsageError
 from senet.recipe import Recipe
 from senet.tasks.answers import evaluator_of
-from senet.training import loop
 from senet.training.cuda_graph import CaptureError, CudaRecorder, check_graph, graph_obstacle
 from senet.training.graphed import WARM_UP, GraphedStep, stepper
 from senet.training.host_decisions import HostDecisions
-from senet.training.interruption import Interrupted
 from senet.training.job import Job, prepare
 from senet.training.loop import train
 from senet.training.optim import FusedAdamW, FusedSGD
 from senet.training.processes import start_fabric
 from senet.training.step import DeviceStep, EagerStep, train_step
-from senet.training.tally import Figures
 
 STEPS = 7
 
@@ -512,20 +508,12 @@ def test_fused_sgd_on_a_device_begins_with_the_gradient() -> None:
 
 @gpu
 @pytest.mark.usefixtures("_deterministic")
-def test_a_captured_run_is_one_of_single_launches_also_when_it_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_captured_run_is_one_of_single_launches_also_when_it_is_resumed(tmp_path: Path) -> None:
     changes = {"data__batch_size": 64, "training__freeze_bn_epochs": 1, "training__ema_decay": 0.9, "schedule__name": "cosine"}
     train(tiny(training__cuda_graph=False, **changes), folder=tmp_path / "launched", progress=False)
     train(tiny(training__cuda_graph=True, **changes), folder=tmp_path / "captured", progress=False)
     assert_same_run(tmp_path / "launched", tmp_path / "captured")
 
-    def interrupted(job: Job, *args: Any) -> Figures:
-        if job.state.step == 30:
-            signal.raise_signal(signal.SIGINT)
-        return train_step(job, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", interrupted)
-        with pytest.raises(Interrupted):
-            train(tiny(training__cuda_graph=True, **changes), folder=tmp_path / "resumed", progress=False)
+    train_until(30, tiny(training__cuda_graph=True, **changes), tmp_path / "resumed")
     train(resume=tmp_path / "resumed", progress=False)
     assert_same_run(tmp_path / "launched", tmp_path / "resumed")

@@ -1,6 +1,5 @@
 """A frozen part does not move, neither weights nor statistics, and begins when its epoch has come; the run resumes bit for bit."""
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from made_runs import assert_same_run, tiny
+from made_runs import assert_same_run, tiny, train_until
 from senet.errors import UsageError
-from senet.training import loop
-from senet.training.interruption import Interrupted
 from senet.training.job import Job, prepare
 from senet.training.loop import train
 from senet.training.parts import Part, parameter_parts
@@ -96,19 +93,11 @@ def test_batchnorm_that_freezes_last_stays_frozen_where_parts_begin() -> None:
 
 
 @pytest.mark.parametrize(("changes", "step"), [({"optim__name": "adamw", **GRADUAL}, 3), (GRADUAL, 8)], ids=["adamw", "sgd"])
-def test_a_resumed_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, step: int) -> None:
+def test_a_resumed_run_is_the_same(tmp_path: Path, changes: dict, step: int) -> None:
     changes = {"optim__groups__head": 5.0, "optim__layer_decay": 0.8, "optim__decay_norm_and_bias": False, **changes}
     train(tiny(**changes), folder=tmp_path / "whole", progress=False)
 
-    def interrupted(job: Job, *args):
-        if job.state.step == step:
-            signal.raise_signal(signal.SIGINT)
-        return train_step(job, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", interrupted)
-        with pytest.raises(Interrupted):
-            train(tiny(**changes), folder=tmp_path / "run", progress=False)
+    train_until(step, tiny(**changes), tmp_path / "run")
     train(resume=tmp_path / "run", progress=False)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 

@@ -1,11 +1,7 @@
 """Networks train on NIfTI volumes, as slices and as patches, and what they predict of a volume lies where the volume does."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
@@ -14,17 +10,14 @@ import pytest
 
 import senet
 from data.volumes.made_volumes import SHAPE, write_case
-from made_runs import assert_same_run
+from made_runs import assert_same_run, train_by_two, train_until
 from senet.cli.main import main
 from senet.recipe import load_recipe
 from senet.results.run_folder import RunFolder
 from senet.spec import InputSpec
-from senet.training import loop
 from senet.training.evaluate import evaluate
-from senet.training.interruption import Interrupted
 from senet.training.loop import train
 from senet.training.predict import predict
-from senet.training.step import train_step
 
 SMALL = {"data.num_classes": None, "data.image_size": 32, "data.workers": 0, "model.options.width": 4, "model.options.kernel": 3}
 SHORT = {"training.epochs": 1, "data.volumes.spacing": None, "data.volumes.val": ["case1", "case2"]}
@@ -76,20 +69,12 @@ MOVED = {
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_on_moved_patches_is_the_same(workers: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_on_moved_patches_is_the_same(workers: int, folder: Path, tmp_path: Path) -> None:
     changes = {**SMALL, **SHORT, **PATCHES, **MOVED, "data.batch_size": 1, "data.workers": workers, "training.epochs": 2}
     recipe = load_recipe("malc", {"data.root": str(folder), **changes})
 
-    def interrupted(job, *args):
-        if job.state.step == 5:
-            signal.raise_signal(signal.SIGINT)
-        return train_step(job, *args)
-
     train(recipe, folder=tmp_path / "whole", progress=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", interrupted)
-        with pytest.raises(Interrupted):
-            train(recipe, folder=tmp_path / "run", progress=False)
+    train_until(5, recipe, tmp_path / "run")
     shutil.rmtree(tmp_path / "cache")  # prepared anew, the volumes are what they were
     train(resume=tmp_path / "run", progress=False)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
@@ -100,10 +85,7 @@ def test_a_resumed_run_on_moved_patches_is_the_same(workers: int, folder: Path, 
 def test_two_processes_judge_volumes_as_one(changes: dict, folder: Path, tmp_path: Path) -> None:
     recipe = load_recipe("malc", {"data.root": str(folder), **SMALL, **SHORT, **changes, "data.volumes.val": ["case1", "case2", "case3"]})
     (tmp_path / "volumes.yaml").write_text(recipe.to_yaml())
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "senet.cli.main", "train"]
-    words, environment = ["volumes.yaml", "--folder", "two"], {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launcher, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    train_by_two(["volumes.yaml", "--folder", "two"], tmp_path)
     (row,) = RunFolder(tmp_path / "two").metrics()
     found = evaluate(tmp_path / "two", recipe.data)
     for name in ("dice", "iou", "global_dice", "volume_dice"):  # sums of whole voxels, whoever saw which slice

@@ -1,10 +1,6 @@
 """Detection through the seam: trained, resumed, evaluated, predicted, in several processes."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from made_runs import assert_same_run
+from made_runs import assert_same_run, train_by_two, train_until
 from senet.cli.main import main
 from senet.data.batch import Batch
 from senet.data.loaders import eval_loader
@@ -22,13 +18,10 @@ from senet.results.run_folder import RunFolder
 from senet.tasks.answers import average_of, classes_of, inputs_of, losses_of, noise_of
 from senet.tasks.detection.task import Detection
 from senet.tasks.registry import open_task
-from senet.training import loop
 from senet.training.evaluate import evaluate
-from senet.training.interruption import Interrupted
 from senet.training.job import prepare
 from senet.training.loop import train
 from senet.training.predict import predict
-from senet.training.step import train_step
 from tasks.detection.made_rectangles import VAL, CellDetector, rectangles, source, tiny_boxes
 
 CPU = torch.device("cpu")
@@ -65,16 +58,8 @@ def test_training_logs_losses_and_metrics_of_images_of_several_sizes(run):
     assert rows[0]["train_loss"] == pytest.approx(rows[0]["train_loss_class"] + rows[0]["train_loss_box"], rel=1e-5)
 
 
-def test_a_resumed_run_is_the_same(run, tmp_path, monkeypatch):
-    def interrupted(job, *args):
-        if job.state.step == 5:
-            signal.raise_signal(signal.SIGINT)
-        return train_step(job, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", interrupted)
-        with pytest.raises(Interrupted):
-            train(tiny_boxes(), folder=tmp_path / "run", progress=False)
+def test_a_resumed_run_is_the_same(run, tmp_path):
+    train_until(5, tiny_boxes(), tmp_path / "run")
     train(resume=tmp_path / "run", progress=False)
     assert_same_run(tmp_path / "run", run)
 
@@ -88,12 +73,9 @@ def test_samples_do_not_depend_on_the_number_of_workers(run, tmp_path):
 def test_two_processes_judge_as_one(run, tmp_path):
     recipe = tiny_boxes(training__freeze_bn_epochs=3, detection__score_threshold=0.0)
     (tmp_path / "rectangles.yaml").write_text(recipe.to_yaml())
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "senet.cli.main", "train"]
     code = ["--allow-code", recipe.data.name.rpartition(":")[0]]
     words = ["rectangles.yaml", "--data.name", recipe.data.name, "--folder", "two", "--json", *code]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launcher, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    train_by_two(words, tmp_path)
     weights = tmp_path / "two" / "best.safetensors"
     best = max(RunFolder(tmp_path / "two").metrics(), key=lambda row: (row["val_ap"], -row["val_loss"]))
     alone = evaluate(weights, tiny_boxes(data__eval_batch_size=1).data).metrics

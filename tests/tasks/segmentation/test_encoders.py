@@ -2,7 +2,6 @@
 
 import json
 import logging
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,13 @@ import torch
 from torch import nn
 
 import senet
-from made_runs import assert_same_run
+from made_runs import assert_same_run, train_until
 from senet.cli.main import main
 from senet.comparison import compare, measure
 from senet.models.create import from_pretrained
 from senet.recipe import Recipe
 from senet.results.run_folder import RunFolder
-from senet.training import loop
 from senet.training.batchnorm import freeze_batchnorm
-from senet.training.interruption import Interrupted
-from senet.training.job import Job
-from senet.training.step import train_step
 from tasks.segmentation.made_masks import tiny_masks
 
 ENCODERS: dict[str, dict[str, Any]] = {
@@ -43,21 +38,13 @@ def encoder(request: pytest.FixtureRequest) -> str:
 
 
 def test_runs_are_resumed_and_their_weights_are_read_counted_and_inserted_into(
-    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    encoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.set_num_threads(1)
     recipe, run = recipe_of(encoder, training__freeze_bn_epochs=1), RunFolder(tmp_path / "run")
     senet.train(recipe, folder=tmp_path / "whole", progress=False)
 
-    def interrupted(job: Job, *args: Any) -> Any:
-        if job.state.step == 2:
-            signal.raise_signal(signal.SIGINT)
-        return train_step(job, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", interrupted)
-        with pytest.raises(Interrupted):
-            senet.train(recipe, folder=run.path, progress=False)
+    train_until(2, recipe, run.path)
     senet.train(resume=run.path, progress=False)
     assert_same_run(run.path, tmp_path / "whole")
 

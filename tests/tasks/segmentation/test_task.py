@@ -1,9 +1,5 @@
 """Segmentation through the seam: trained, resumed, evaluated at several sizes, predicted, in several processes."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from made_runs import assert_same_run
+from made_runs import assert_same_run, train_by_two, train_until
 from senet.data.batch import Batch
 from senet.data.loaders import eval_loader
 from senet.errors import UsageError
@@ -21,12 +17,9 @@ from senet.results.run_folder import RunFolder
 from senet.tasks.answers import classes_of
 from senet.tasks.registry import open_task
 from senet.tasks.segmentation.task import Segmentation
-from senet.training import loop
 from senet.training.evaluate import evaluate
-from senet.training.interruption import Interrupted
 from senet.training.loop import train
 from senet.training.predict import predict
-from senet.training.step import train_step
 from tasks.segmentation.made_masks import discs, source, tiny_masks
 
 
@@ -63,16 +56,8 @@ def test_training_logs_losses_and_metrics_of_images_of_several_sizes(run):
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
 
 
-def test_a_resumed_run_is_the_same(run, tmp_path, monkeypatch):
-    def interrupted(job, *args):
-        if job.state.step == 4:
-            signal.raise_signal(signal.SIGINT)
-        return train_step(job, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", interrupted)
-        with pytest.raises(Interrupted):
-            train(tiny_masks(), folder=tmp_path / "run", progress=False)
+def test_a_resumed_run_is_the_same(run, tmp_path):
+    train_until(4, tiny_masks(), tmp_path / "run")
     train(resume=tmp_path / "run", progress=False)
     assert_same_run(tmp_path / "run", run)
 
@@ -86,11 +71,8 @@ def test_samples_do_not_depend_on_the_number_of_workers(run, tmp_path):
 def test_two_processes_judge_as_one(run, tmp_path):
     recipe = tiny_masks(training__freeze_bn_epochs=3, optim__lr=0.01)
     (tmp_path / "discs.yaml").write_text(recipe.to_yaml())
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "senet.cli.main", "train"]
     words = ["discs.yaml", "--data.name", recipe.data.name, "--folder", "two", "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launcher, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    train_by_two(words, tmp_path)
     train(recipe, folder=tmp_path / "one", progress=False)
     for row, other in zip(RunFolder(tmp_path / "one").metrics(), RunFolder(tmp_path / "two").metrics(), strict=True):
         for name in ("val_loss", "val_dice", "val_iou", "val_global_dice", "val_boundary_f"):
