@@ -22,6 +22,7 @@ ORDER = (
 """From the lowest rank to the highest: a package imports from those before it and from itself."""
 RANK = {name: rank for rank, name in enumerate(ORDER)}
 OUTSIDE = {
+    "faster_coco_eval": {"tasks"},
     "huggingface_hub": {"weights"},
     "lightning_fabric": {"training"},
     "matplotlib": set(),
@@ -29,7 +30,9 @@ OUTSIDE = {
     "onnx": {"deploy"},
     "onnxruntime": {"deploy", "benchmarking"},
     "openvino": {"benchmarking"},
+    "pycocotools": set(),
     "pytorchcv": {"benchmarking"},
+    "ultralytics": set(),
 }
 
 SAME_IN_SEVERAL = {
