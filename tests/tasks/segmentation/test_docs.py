@@ -55,7 +55,8 @@ def test_commands_run_on_the_cells_and_say_what_the_page_shows(place: Path, caps
     assert {path.name for path in Path("predicted").iterdir()} == {f"{number:02}.png" for number in range(20)}
     truth, found = (np.asarray(Image.open(f"{folder}/00.png")) for folder in ("cells/masks", "predicted"))
     assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.9
-    assert Image.open("overlays/00.png").size == (80, 64)
+    with Image.open("overlays/00.png") as overlay:
+        assert overlay.size == (80, 64)
 
 
 @pytest.mark.slow
