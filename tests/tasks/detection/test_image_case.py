@@ -14,7 +14,7 @@ from senet.data.views import Views
 from senet.recipe import DataRecipe, DetectionRecipe
 from senet.tasks.detection.image_case import box_pictures, short_names
 from senet.tasks.detection.judged_images import image_ap
-from senet.tasks.detection.outcomes import FOUND, GAINED, LOST, MISSED, WRONG, Outcome, draw_outcomes
+from senet.tasks.detection.outcomes import FOUND, GAINED, LOST, OVERLOOKED, WRONG, Outcome, draw_outcomes
 from senet.tasks.detection.prediction import PredictedBoxes, class_colours
 from senet.tasks.detection.task import Detection
 from senet.tasks.task import ImagePictures
@@ -65,11 +65,11 @@ def test_objects_are_found_missed_gained_and_lost() -> None:
         ["boxes", "2 of 4 found (1 gained, 1 lost), 1 wrong"],
     ]
     first, second = (list(one.values())[1] for one in pictures.networks)
-    assert {kind: coloured(first, kind) for kind in (FOUND, MISSED, GAINED, LOST, WRONG)} == {
-        FOUND: [0, 2], MISSED: [1, 3], GAINED: [], LOST: [], WRONG: []
+    assert {kind: coloured(first, kind) for kind in (FOUND, OVERLOOKED, GAINED, LOST, WRONG)} == {
+        FOUND: [0, 2], OVERLOOKED: [1, 3], GAINED: [], LOST: [], WRONG: []
     }  # fmt: skip
-    others = {kind: coloured(second, kind) for kind in (FOUND, MISSED, GAINED, WRONG)}
-    assert others == {FOUND: [0], MISSED: [3], GAINED: [1], WRONG: [2]}, (
+    others = {kind: coloured(second, kind) for kind in (FOUND, OVERLOOKED, GAINED, WRONG)}
+    assert others == {FOUND: [0], OVERLOOKED: [3], GAINED: [1], WRONG: [2]}, (
         "the wrong box of another class is seen between the dashes of what is lost"
     )
     assert coloured(second, LOST) == [2]
@@ -90,9 +90,9 @@ def test_boxes_have_the_colours_of_their_classes() -> None:
 
 
 def test_the_legend_says_what_can_be_seen() -> None:
-    assert list(drawn().legend) == ["cell (c)", "platelet (p)", *(kind.meaning for kind in (FOUND, MISSED, GAINED, LOST, WRONG))]
+    assert list(drawn().legend) == ["cell (c)", "platelet (p)", *(kind.meaning for kind in (FOUND, OVERLOOKED, GAINED, LOST, WRONG))]
     alone = box_pictures(Image.new("L", SIZE[::-1]), truth(), [found([0], [0.9])], CLASSES, 100)
-    assert list(alone.legend) == ["cell (c)", "platelet (p)", *(kind.meaning for kind in (FOUND, MISSED, WRONG))]
+    assert list(alone.legend) == ["cell (c)", "platelet (p)", *(kind.meaning for kind in (FOUND, OVERLOOKED, WRONG))]
     single = truth().chosen(np.array([0]))
     only = box_pictures(Image.new("L", SIZE[::-1]), single, [found([0], [0.9], classes=CLASSES[:1])], CLASSES[:1], 100)
     assert next(iter(only.legend)) == "cell"
@@ -107,7 +107,7 @@ def test_large_images_are_shown_smaller_with_their_boxes() -> None:
 
 
 @pytest.mark.parametrize("box", [(0, 0, 4, 4), (58, 44, 64, 48), (-9, -9, 99, 99), (64, 48, 64, 48), (10, 2, 10, 2)])
-@pytest.mark.parametrize("outcome", [FOUND, MISSED, GAINED, LOST, WRONG])
+@pytest.mark.parametrize("outcome", [FOUND, OVERLOOKED, GAINED, LOST, WRONG])
 def test_marks_lie_inside_the_image(outcome: Outcome, box: tuple[int, ...]) -> None:
     image = draw_outcomes(Image.new("RGB", (64, 48)), [(outcome, np.array([box], float))], 1.0)
     assert image.size == (64, 48)
@@ -115,7 +115,7 @@ def test_marks_lie_inside_the_image(outcome: Outcome, box: tuple[int, ...]) -> N
 
 
 def test_marks_do_not_differ_by_colour_alone() -> None:
-    kinds = (FOUND, MISSED, GAINED, LOST, WRONG)
+    kinds = (FOUND, OVERLOOKED, GAINED, LOST, WRONG)
     for one, other in combinations(kinds, 2):
         assert (one.dashes, one.width, one.sign) != (other.dashes, other.width, other.sign)
     shapes = [

@@ -10,7 +10,7 @@ from PIL import Image
 from senet.data.boxes import Boxes
 from senet.data.preview import preview
 from senet.tasks.detection.matching import Matches, matches
-from senet.tasks.detection.outcomes import FOUND, GAINED, LOST, MISSED, WRONG, Outcome, draw_outcomes
+from senet.tasks.detection.outcomes import FOUND, GAINED, LOST, OVERLOOKED, WRONG, Outcome, draw_outcomes
 from senet.tasks.detection.prediction import PredictedBoxes, class_colours, draw_box
 from senet.tasks.task import ImagePictures
 
@@ -48,7 +48,7 @@ def box_pictures(image: Any, truth: Boxes, predictions: Sequence[PredictedBoxes]
         for one, its in zip(shown, found, strict=True)
     ]
     legend = {f"{classes[label]} ({letters[label]})".removesuffix(" ()"): colours[label] for label in there}
-    kinds = [FOUND, MISSED, *([GAINED, LOST] if len(predictions) > 1 else ()), WRONG]
+    kinds = [FOUND, OVERLOOKED, *([GAINED, LOST] if len(predictions) > 1 else ()), WRONG]
     return ImagePictures(
         {"image": picture, "truth": drawn(truth.xyxy, truth.labels, ["crowd" if crowd else "" for crowd in truth.crowd])},
         networks,
@@ -79,7 +79,7 @@ def _outcomes(truth: Boxes, prediction: PredictedBoxes, its: Matches, first: Mat
     objects = ~truth.crowd
     return [
         (FOUND, truth.xyxy[its.found & first.found]),
-        (MISSED, truth.xyxy[~its.found & ~first.found & objects]),
+        (OVERLOOKED, truth.xyxy[~its.found & ~first.found & objects]),
         (WRONG, prediction.xyxy[its.wrong]),
         (LOST, truth.xyxy[~its.found & first.found]),
         (GAINED, truth.xyxy[its.found & ~first.found]),

@@ -32,7 +32,7 @@ _ACROSS, _DOWN = (0.0, 0.5, 1.0, 0.5), (0.5, 0.0, 0.5, 1.0)
 _DIAGONALS = ((0.0, 0.0, 1.0, 1.0), (0.0, 1.0, 1.0, 0.0))
 
 FOUND = Outcome("found: thin line", (0, 114, 178), width=1)
-MISSED = Outcome("missed: thin dashes", (20, 20, 20), dashes=(4, 3), width=1)
+OVERLOOKED = Outcome("missed: thin dashes", (20, 20, 20), dashes=(4, 3), width=1)
 GAINED = Outcome("gained, found here and not by the first variant: thick line, +", (0, 158, 115), width=3, sign=(_ACROSS, _DOWN))
 LOST = Outcome("lost, found by the first variant and not here: thick dashes, \N{MINUS SIGN}", (230, 97, 1), (7, 4), 3, (_ACROSS,))
 WRONG = Outcome("wrong, a box that matches nothing: dots, \N{MULTIPLICATION SIGN}", (170, 51, 119), (2, 3), 2, _DIAGONALS)
