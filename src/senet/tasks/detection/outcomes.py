@@ -11,7 +11,7 @@ from senet.data.masks import Colour
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of an object or a box.
+    """Fate of an object or a box.
 
     Args:
         meaning: in words, with the sign.
