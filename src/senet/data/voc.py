@@ -20,7 +20,7 @@ VOC_LAYOUT = "with DIR/JPEGImages, DIR/Annotations/*.xml and DIR/ImageSets/Main/
 PAIRS_OF_FOLDERS = (("jpegimages", "annotations"), ("images", "annotations"))
 """Folders of images and of their XML files."""
 
-LISTS = (("imagesets/main", "imagesets/main"), ("imagesets", "imagesets"))
+LIST_FOLDERS_OF_VOC = (("imagesets/main", "imagesets/main"), ("imagesets", "imagesets"))
 """Folders of lists."""
 
 
@@ -69,7 +69,7 @@ def _folders(root: Path) -> dict[str, tuple[str, str]]:
 
 def _lists(root: Path, images: Collection[str]) -> dict[str, list[str]]:
     """Return what a list is called -> the names of the images that it lists, with or without suffix."""
-    folder = first_folders(root, LISTS)
+    folder = first_folders(root, LIST_FOLDERS_OF_VOC)
     if folder is None:
         return {}
     paths = [path for path in sorted((root / folder[0]).iterdir()) if path.suffix == ".txt" and path.stem.lower() in LIST_NAMES]

@@ -14,10 +14,10 @@ from senet.data.image_file import open_regular
 LARGEST_XML = 2**22
 """Bytes of the largest file that is read; those of VOC have 4,000."""
 
-MOST_LEVELS = 20
+DEEPEST_XML = 20
 """Elements that may lie in each other."""
 
-LONGEST_NAME = 200
+LONGEST_CLASS = 200
 """Letters of a class."""
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -83,8 +83,8 @@ def plain_xml(content: bytes) -> Element:
     def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal level
         level += 1
-        if level > MOST_LEVELS:
-            raise ValueError(f"has elements in more than {MOST_LEVELS} levels")
+        if level > DEEPEST_XML:
+            raise ValueError(f"has elements in more than {DEEPEST_XML} levels")
         builder.start(name, attributes)
 
     def end(name: str) -> None:
@@ -113,7 +113,7 @@ def _side(tree: Element, name: str) -> int:
 
 
 def _object(entry: Element) -> VocObject:
-    name = " ".join((entry.findtext("name") or "").split())[:LONGEST_NAME]
+    name = " ".join((entry.findtext("name") or "").split())[:LONGEST_CLASS]
     corners = [_number(entry.findtext(f"bndbox/{corner}"), float) for corner in CORNERS]
     difficult = _number(entry.findtext("difficult"), float) == 1
     if not all(map(isfinite, corners)):
