@@ -24,7 +24,7 @@ KEYS = {"train": ("train",), "val": SPLIT_NAMES["val"][:3], "test": ("test",)}
 
 @dataclass(frozen=True)
 class YoloDescription:
-    """What data.yaml says, or, of the names alone, classes.txt.
+    """Contents of data.yaml or, of the names alone, classes.txt.
 
     Args:
         names: number of a class -> its name; None = nothing says them.
