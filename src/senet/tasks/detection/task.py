@@ -46,7 +46,7 @@ class Detection(BoxPreparation):
         source = open_data(recipe)
         if not len(source.train) or not isinstance(source.train.targets[0], Boxes):
             raise UsageError(
-                f"data.name {recipe.name!r} gives no boxes, which detection learns; data.name coco_boxes does, or "
+                f"data.name {recipe.name!r} gives no boxes, which detection learns; data.name boxes does, or "
                 "a function of your own whose targets are senet.data.boxes.Boxes"
             )
         self.metrics = box_metrics(_truths(source))
