@@ -36,11 +36,13 @@ class Detector(Network):
     Attributes:
         backbone: the network without its head, and its neck.
         freezing: what of it stands still.
+        masks: whether it finds outlines of objects, and learns them.
     """
 
     backbone: DetectionBackbone
     freezing: Freezing
     classes: int
+    masks: bool = False
 
     @abstractmethod
     def parts(self, num_classes: int) -> dict[str, nn.Module]:
