@@ -37,7 +37,12 @@ class Detector(Network):
         backbone: the network without its head, and its neck.
         freezing: what of it stands still.
         masks: whether it finds outlines of objects, and learns them.
+        containers: paths of what a reader knows by the layers inside it.
+        counted_for: what its costs are counted for, in a sentence, where they depend on what is in an image; "" where they do not.
     """
+
+    containers = ("backbone", "backbone.body", "rpn", "roi_heads", "dense")
+    counted_for = ""
 
     backbone: DetectionBackbone
     freezing: Freezing
@@ -55,6 +60,14 @@ class Detector(Network):
     @abstractmethod
     def detections(self, images: Any, maps: Mapping[str, Tensor]) -> Detections:
         """Return what is found in the images of a batch; labels count from 0."""
+
+    @abstractmethod
+    def head_pass(self, maps: list[Tensor]) -> None:
+        """Pass maps (N, C, h, w), and as many regions as `counted_for` says, through all layers of the heads."""
+
+    def nominal_pass(self, x: Tensor) -> None:
+        """Pass images (N, in_channels, H, W) through all layers; whatever they show, it does the same work: what it costs is counted."""
+        self.head_pass(self.maps(to_batch(x).tensors))
 
     @property
     def stages(self) -> dict[int, nn.Module]:
