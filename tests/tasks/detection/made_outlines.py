@@ -73,7 +73,7 @@ def judged_outlines(truths: Sequence[Boxes], founds: Sequence[Found]) -> COCOeva
     said = [shape for truth in truths if truth.masks is not None for shape in truth.masks.shapes]
     for row, shape in zip(told["annotations"], said, strict=True):
         row["segmentation"] = shape
-    shapes = [shape for found in founds for shape in found["masks"].shapes]  # pyright: ignore[reportAttributeAccessIssue]
+    shapes = [shape for found in founds for shape in found["masks"].shapes]
     results = [{**row, "segmentation": shape} for row, shape in zip(results, shapes, strict=True)]
     for row in results:
         del row["bbox"]  # else an object's size is that of its box

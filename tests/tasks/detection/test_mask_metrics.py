@@ -107,9 +107,9 @@ def test_outlines_that_are_missing_or_of_another_size_are_refused() -> None:
     alone = [{name: value for name, value in found.items() if name != "masks"} for found in founds]
     with pytest.raises(UsageError, match=r"detection\.outlines is true, and the network finds no outlines"):
         scores(truths, alone)
-    small = Outlines(tuple({**shape, "size": [300, 200]} for shape in founds[0]["masks"].shapes))  # pyright: ignore[reportAttributeAccessIssue]
+    small = Outlines(tuple({**shape, "size": [300, 200]} for shape in founds[0]["masks"].shapes))
     with pytest.raises(ValueError, match=r"image 50 of size \(200, 300\) needs \d+ outlines of this size"):
-        scores(truths[:1], [{**founds[0], "masks": small}])  # pyright: ignore[reportArgumentType]
+        scores(truths[:1], [{**founds[0], "masks": small}])
 
 
 def test_without_objects_there_is_no_figure() -> None:

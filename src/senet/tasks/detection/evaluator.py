@@ -80,7 +80,7 @@ class BoxScores:
         self._pooled = Rows(self._empty).to(device)
         self._judged: JudgedImages | None = None
 
-    def update(self, outputs: tuple[Mapping[str, Tensor], Sequence[Mapping[str, Tensor]]], batch: Batch) -> None:
+    def update(self, outputs: tuple[Mapping[str, Tensor], Sequence[Mapping[str, Any]]], batch: Batch) -> None:
         """Add a batch and what is found in its images.
 
         Raises:

@@ -11,12 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 from senet.data.boxes import Outlines
 from senet.data.masks import Colour
 from senet.data.palettes import voc_palette
+from senet.tasks.segmentation.colours import TINT
 
 LABEL_DARK = 140
 """Brightness of a colour below which a label on it is white."""
-
-TINT = 0.4
-"""Share of a colour in the pixels of an object."""
 
 
 @dataclass(frozen=True)
