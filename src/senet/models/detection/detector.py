@@ -14,6 +14,12 @@ from senet.models.detection.backbone import DetectionBackbone
 from senet.models.detection.freezing import Freezing
 from senet.models.network import Network
 
+BESIDE_WEIGHTS = (
+    *("frozen_stages", "frozen_bn", "frozen_blocks", "proposals_train", "proposals_test", "regions"),
+    *("score_threshold", "nms_threshold", "detections_per_image"),
+)
+"""Options that say how a detector learns or what it keeps of what it finds, whichever weights it has."""
+
 Detections = list[dict[str, Tensor]]
 """Of each image: "boxes" (k, 4) as x1, y1, x2, y2 in its pixels, "scores" (k,), "labels" (k,) from 0; "masks" (k, h, w)."""
 
@@ -36,7 +42,10 @@ class Detector(Network):
     Attributes:
         backbone: the network without its head, and its neck.
         freezing: what of it stands still.
+        beside_weights: options in which a file of weights may differ from the network.
     """
+
+    beside_weights = BESIDE_WEIGHTS
 
     backbone: DetectionBackbone
     freezing: Freezing
@@ -53,6 +62,10 @@ class Detector(Network):
     @abstractmethod
     def detections(self, images: Any, maps: Mapping[str, Tensor]) -> Detections:
         """Return what is found in the images of a batch; labels count from 0."""
+
+    @abstractmethod
+    def head_outputs(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return what the heads' layers give on maps without numbers, in which nothing can be found: each as often as it may be called."""
 
     @property
     def stages(self) -> dict[int, nn.Module]:
@@ -81,8 +94,11 @@ class Detector(Network):
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - boxes are no logits
         self, images: Sequence[Tensor] | Tensor, targets: Sequence[Mapping[str, Tensor]] | None = None
-    ) -> dict[str, Tensor] | Detections | tuple[dict[str, Tensor], Detections]:
+    ) -> dict[str, Tensor] | Detections | tuple[dict[str, Tensor], Detections] | list[Tensor]:
         """Return losses in training, detections in evaluation, and of images with targets in evaluation both.
+
+        On the meta device it runs all layers, on as many regions as are proposed at most, and returns what the last ones give: sites of
+        blocks are found and operations counted so.
 
         Args:
             images: of any sizes, each (in_channels, h, w) and normalised, or one tensor (N, in_channels, H, W).
@@ -94,6 +110,8 @@ class Detector(Network):
         batch = to_batch(images)
         checked = None if targets is None else check_targets(targets, batch.tensors.dtype)
         maps = self.backbone(batch.tensors)
+        if batch.tensors.is_meta:
+            return self.head_outputs(maps)
         if self.training:
             if checked is None:
                 raise UsageError("a detector in training needs targets: call model(images, targets), or model.eval() first")

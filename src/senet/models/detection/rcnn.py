@@ -161,6 +161,22 @@ class RCNN(Detector):
                 one["masks"] = paste_masks_in_image(one["masks"], one["boxes"], size)[:, 0]
         return found
 
+    def head_outputs(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return what is said of all anchors, of `proposals_test` regions of an image, and of the masks of `detections_per_image`."""
+        heads: Any = self.roi_heads
+        anchors, offsets = self.rpn.get_submodule("head")(list(maps.values()))
+        finest = next(iter(maps.values()))
+
+        def pooled(count: int, side: int) -> Tensor:
+            return finest.new_empty(count * finest.shape[0], finest.shape[1], side, side)
+
+        classes = heads.box_predictor(heads.box_head(pooled(self.counts["proposals_test"], heads.box_roi_pool.output_size[0])))
+        found = [*anchors, *offsets, *classes]
+        if self.masks:
+            regions = pooled(self.counts["detections_per_image"], heads.mask_roi_pool.output_size[0])
+            found.append(heads.mask_predictor(heads.mask_head(regions)))
+        return found
+
     @contextmanager
     def _mode(self, *, training: bool) -> Iterator[None]:
         """Let torchvision's heads, which ask their own flags, compute losses or detections."""

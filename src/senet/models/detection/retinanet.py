@@ -113,6 +113,10 @@ class RetinaNet(Detector):
         levels = {name: list(output.split(counts, 1)) for name, output in outputs.items()}
         return self.dense.postprocess_detections(levels, [list(one.split(counts)) for one in anchors], images.image_sizes)
 
+    def head_outputs(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return what the head says of every anchor."""
+        return list(self.dense.head(list(maps.values())).values())
+
     def _outputs(self, images: Any, maps: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Return what the head says of every anchor, and of every image its anchors (A, 4)."""
         levels = list(maps.values())
