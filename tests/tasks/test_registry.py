@@ -6,6 +6,8 @@ import pytest
 
 from senet.errors import UsageError
 from senet.recipe import Recipe, SegmentationRecipe, TrainingRecipe
+from senet.recipe.build import override
+from senet.recipe.plain_tree import plain_tree
 from senet.tasks.classification import Classification
 from senet.tasks.registry import open_task
 
@@ -16,9 +18,32 @@ def test_a_recipe_without_a_task_classifies_as_it_says() -> None:
     assert task.label_smoothing == 0.2
 
 
-def test_a_recipe_that_says_how_to_segment_does_not_classify() -> None:
-    with pytest.raises(UsageError, match="set task to segmentation"):
-        open_task(Recipe(segmentation=SegmentationRecipe(loss="dice")))
+@pytest.mark.parametrize(
+    ("task", "changes", "message"),
+    [
+        (
+            "classification",
+            {"segmentation.loss": "dice"},
+            r"gives segmentation\.loss, which classification does not read.*task to segmentation",
+        ),
+        ("classification", {"detection.longest_side": 9}, r"gives detection\.longest_side, which classification .*task to detection"),
+        ("segmentation", {"detection.outlines": True}, r"gives detection\.outlines, which segmentation does not read"),
+        ("detection", {"segmentation.flips": True}, r"gives segmentation\.flips, which detection does not read"),
+    ],
+)
+def test_what_only_another_task_reads_is_refused(task: str, changes: dict[str, object], message: str) -> None:
+    recipe = override(Recipe(task=task), changes)
+    with pytest.raises(UsageError, match=message):
+        open_task(recipe)
+    section = next(iter(changes)).partition(".")[0]
+    defaults = plain_tree(getattr(Recipe, section))
+    open_task(override(Recipe(task=task), {f"{section}.{name}": value for name, value in defaults.items()}))
+
+
+def test_a_task_of_ones_own_reads_any_section(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("from senet.tasks.segmentation.task import create\n\n\ndef mine(recipe):\n    return create(recipe)\n")
+    open_task(Recipe(task=f"{path}:mine", segmentation=SegmentationRecipe(loss="dice")))
 
 
 def test_an_unknown_task_names_the_nearest() -> None:

@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -52,8 +53,9 @@ def count(model: nn.Module, x: Tensor, paths: Collection[str]) -> dict[str, Cost
 
     Returns:
         Path -> cost. Activations are the distinct storages that autograd saves in a training-mode forward pass, without parameters and
-        buffers; a storage that several parts save belongs to the first. A network that does not train on images alone, as detectors do
-        not, is counted in evaluation mode instead, and the log says so.
+        buffers; a storage that several parts save belongs to the first. A network that does not train on images alone, as torchvision's
+        detectors do not, is counted in evaluation mode instead, and the log says so. Those of the zoo have a `nominal_pass(x)`, which
+        does the same work for all images of a size.
     """
     params, macs, adds, saved = Counter[str](), *operations(model.eval(), x, paths), _activations(model, x, paths)
     seen: set[nn.Parameter] = set()
@@ -83,7 +85,7 @@ def operations(model: nn.Module, x: Tensor, paths: Collection[str] = ()) -> tupl
     names = {model.get_submodule(path): path for path in block_paths(model)}
     handles = [gated.register_forward_pre_hook(count_gate) for gated in names]
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), _nominal(model), FlopCounterMode(display=False) as counter:
             readings = record_readings(lambda: model(x), model, paths, counter.get_total_flops)
     finally:
         for handle in handles:
@@ -91,6 +93,20 @@ def operations(model: nn.Module, x: Tensor, paths: Collection[str] = ()) -> tupl
     for path, flops in growth_by_part(readings).items():
         macs[path] += int(flops) // (2 * len(x))
     return macs, adds
+
+
+@contextmanager
+def _nominal(model: nn.Module) -> Iterator[None]:
+    """Let a network whose work depends on what is in the images do its `nominal_pass` when it is called."""
+    nominal = getattr(model, "nominal_pass", None)
+    if nominal is None:
+        yield
+        return
+    model.forward = nominal
+    try:
+        yield
+    finally:
+        del model.forward
 
 
 def _activations(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter[str]:
@@ -111,6 +127,7 @@ def _saved_bytes(model: nn.Module, x: Tensor, paths: Collection[str]) -> Counter
     with (
         torch.enable_grad(),
         torch.random.fork_rng(devices),
+        _nominal(model),
         backend(REFERENCE),
         SavedBytes((*model.parameters(), *buffers.values())) as saved,
     ):

@@ -17,14 +17,18 @@ def block_paths(model: nn.Module) -> list[str]:
 
 
 def unit_paths(model: nn.Module) -> list[str]:
-    """Return the paths of the parts that a reader knows a network by: the root's children, and in place of a sequence what it holds."""
+    """Return the paths of the parts that a reader knows a network by: the root's children, and in place of a container what it holds.
+
+    A container is a sequence, or what the network itself lists as `containers`.
+    """
     paths: list[str] = []
+    containers: Collection[str] = getattr(model, "containers", ())
     if is_block(model):
         return paths
 
     def walk(parent: nn.Module, prefix: str) -> None:
         for name, child in parent.named_children():
-            if isinstance(child, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            if isinstance(child, nn.Sequential | nn.ModuleList | nn.ModuleDict) or prefix + name in containers:
                 walk(child, f"{prefix}{name}.")
             else:
                 paths.append(prefix + name)

@@ -53,7 +53,7 @@ def profile(
     Args:
         model: any network that takes a batch of images; of what is compiled or wrapped, the network inside is measured.
         input_size: (N, C, H, W) of the batch; None = one image of the model's own size.
-        latency: whether to time it; counting alone takes two forward passes.
+        latency: whether to time it, which a model without memory (device "meta") is not; counting alone takes two forward passes.
         rounds: rounds of timing.
         max_seconds: no new round of timing begins after so many seconds; where a call takes longer than `LONG_CALL`, after the first
             round, else after three.
@@ -68,7 +68,7 @@ def profile(
     x = _placed_like(model, torch.randn(size, generator=torch.Generator().manual_seed(0)))
     timings: dict[str, Timing] = {}
     with _runnable(model, size):
-        if latency:
+        if latency and not x.is_meta:
             status("timing the network" if twin is None else "timing the network and its plain twin, in turn")
             runs = {name: InferenceStep(net.eval(), (x,)) for name, net in (("model", network), ("plain", twin)) if net is not None}
             timings = interleave(runs, rounds=rounds, max_seconds=max_seconds, long_call=LONG_CALL)
@@ -139,7 +139,8 @@ def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
     config = getattr(model, "config", None)
     name = config.name if isinstance(config, ModelConfig) else type(model).__name__
     device = f"cpu, {plural(torch.get_num_threads(), 'thread')}" if x.device.type == "cpu" else str(x.device)
-    return Profile(name, tuple(x.shape), device, str(x.dtype).removeprefix("torch."), tuple(rows), timing)
+    counted_for = getattr(model, "counted_for", "")
+    return Profile(name, tuple(x.shape), device, str(x.dtype).removeprefix("torch."), tuple(rows), timing, counted_for=counted_for)
 
 
 def _costs(model: nn.Module, x: Tensor, parts: Collection[str]) -> dict[str, Cost]:

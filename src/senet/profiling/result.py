@@ -58,6 +58,7 @@ class Profile:
         blocks: one row for each part of the network.
         latency: a forward pass of the batch in evaluation mode; None if it was not measured.
         plain: the same network without its recalibration blocks; None if it has none, or is not from the zoo.
+        counted_for: what is counted where that depends on what an image shows, in a sentence; "" where it does not.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Profile:
     blocks: tuple[PartRow, ...] = field(repr=False)
     latency: Timing | None = None
     plain: "Profile | None" = field(default=None, repr=False)
+    counted_for: str = ""
 
     @property
     def cost(self) -> Cost:
@@ -120,7 +122,7 @@ class Profile:
         """Return the parts, the total, the blocks' share in it, and the comparison with the plain twin."""
         batch = "x".join(map(str, self.input_size))
         title = f"{self.name}, {batch} {self.dtype}, {self.device}"
-        caption = CAPTION + self._said_of_rounds()
+        caption = CAPTION + (f" {self.counted_for}" if self.counted_for else "") + self._said_of_rounds()
         table = Table(
             "part", *HEADINGS, title=title, caption=caption, title_justify="left", caption_justify="left", box=None, pad_edge=False
         )
@@ -147,6 +149,8 @@ class Profile:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON: counts and bytes per image, seconds for the batch."""
         tree = self._summary() | {"blocks": [row.to_dict() for row in self.blocks]}
+        if self.counted_for:
+            tree["counted_for"] = self.counted_for
         if self.plain is not None:
             tree["plain"] = self.plain._summary()
             tree["ratios"] = {name: value.to_dict() if isinstance(value, Ratio) else value for name, value in self.ratios.items()}

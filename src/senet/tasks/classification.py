@@ -16,7 +16,7 @@ from senet.data.batch import Batch
 from senet.data.recognised import LOOKS, recognised
 from senet.data.source import DataSource
 from senet.errors import UsageError
-from senet.recipe import DataRecipe, Recipe, SegmentationRecipe
+from senet.recipe import DataRecipe, Recipe
 from senet.results.metric import top_accuracy
 from senet.tasks.image_task import ImageTask, all_outputs, captioned, noise_images
 
@@ -163,11 +163,5 @@ class TopClasses:
 
 
 def create(recipe: Recipe) -> Classification:
-    """Return the task of a recipe.
-
-    Raises:
-        UsageError: if the recipe says how to segment.
-    """
-    if recipe.segmentation != SegmentationRecipe():
-        raise UsageError("the recipe says how to segment, and its task is classification; set task to segmentation")
+    """Return the task of a recipe."""
     return Classification(recipe.training.label_smoothing)

@@ -43,9 +43,13 @@ class Detector(Network):
         backbone: the network without its head, and its neck.
         freezing: what of it stands still.
         beside_weights: options in which a file of weights may differ from the network.
+        containers: paths of what a reader knows by the layers inside it.
+        counted_for: what its costs are counted for, in a sentence, where they depend on what is in an image; "" where they do not.
     """
 
     beside_weights = BESIDE_WEIGHTS
+    containers = ("backbone", "backbone.body", "rpn", "roi_heads", "dense")
+    counted_for = ""
 
     backbone: DetectionBackbone
     freezing: Freezing
@@ -64,8 +68,12 @@ class Detector(Network):
         """Return what is found in the images of a batch; labels count from 0."""
 
     @abstractmethod
-    def head_outputs(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return what the heads' layers give on maps without numbers, in which nothing can be found: each as often as it may be called."""
+    def head_pass(self, maps: list[Tensor]) -> list[Tensor]:
+        """Pass maps (N, C, h, w), and as many regions as `counted_for` says, through all layers of the heads; return what the last give."""
+
+    def nominal_pass(self, x: Tensor) -> None:
+        """Pass images (N, in_channels, H, W) through all layers; whatever they show, it does the same work: what it costs is counted."""
+        self.head_pass(self.maps(to_batch(x).tensors))
 
     @property
     def stages(self) -> dict[int, nn.Module]:
@@ -97,8 +105,8 @@ class Detector(Network):
     ) -> dict[str, Tensor] | Detections | tuple[dict[str, Tensor], Detections] | list[Tensor]:
         """Return losses in training, detections in evaluation, and of images with targets in evaluation both.
 
-        On the meta device it runs all layers, on as many regions as are proposed at most, and returns what the last ones give: sites of
-        blocks are found and operations counted so.
+        On the meta device, where nothing can be found, all layers are called as by `nominal_pass`, and what the last ones give is
+        returned, so that sites of blocks are found there.
 
         Args:
             images: of any sizes, each (in_channels, h, w) and normalised, or one tensor (N, in_channels, H, W).
@@ -111,7 +119,7 @@ class Detector(Network):
         checked = None if targets is None else check_targets(targets, batch.tensors.dtype)
         maps = self.backbone(batch.tensors)
         if batch.tensors.is_meta:
-            return self.head_outputs(maps)
+            return self.head_pass(list(maps.values()))
         if self.training:
             if checked is None:
                 raise UsageError("a detector in training needs targets: call model(images, targets), or model.eval() first")

@@ -22,6 +22,9 @@ MASK_VARIANTS = {"mask_rcnn": True}
 RATIOS = (0.5, 1.0, 2.0)
 """Height over width of the anchors."""
 
+POSITIVE_SHARE = 0.25
+"""Largest share of the sampled regions that lies on objects."""
+
 C4_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Sides of the anchors of a single map, as shares of the middle one."""
 
@@ -126,7 +129,7 @@ class RCNN(Detector):
         head: Any = self.pooled_stage if is_c4 else faster_rcnn.TwoMLPHead(channels * 7**2, width)
         predictor = faster_rcnn.FastRCNNPredictor(outputs if is_c4 else width, num_classes + 1)
         limits = (self.thresholds["box_score_thresh"], self.thresholds["box_nms_thresh"], counts["detections_per_image"])
-        heads = RoIHeads(pool, head, predictor, 0.5, 0.5, counts["regions"], 0.25, None, *limits)
+        heads = RoIHeads(pool, head, predictor, 0.5, 0.5, counts["regions"], POSITIVE_SHARE, None, *limits)
         if self.masks:
             wide = self.counts["mask_width"]
             mask_head: Any = backbone.last_stage if is_c4 else mask_rcnn.MaskRCNNHeads(channels, (wide,) * 4, 1)
@@ -139,6 +142,29 @@ class RCNN(Detector):
     def pooled_stage(self, regions: Tensor) -> Tensor:
         """Map regions (K, C, 14, 14) through the backbone's last stage to (K, channels)."""
         return self.backbone.last_stage(regions).mean((2, 3))
+
+    @property
+    def counted_for(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - constant elsewhere
+        """What the costs of the heads are counted for."""
+        (regions, outlined), (sampled, learned) = (self._most_regions(training=training) for training in (False, True))
+        words = (f", of masks {outlined}", f", of masks {learned}") if self.masks else ("", "")
+        return f"MACs of heads are for {regions} regions an image{words[0]}, memory for {sampled}{words[1]}; ms for what is in noise."
+
+    def _most_regions(self, *, training: bool) -> tuple[int, int]:
+        """Return the most regions of an image that the head of boxes and that of masks get."""
+        if training:
+            return self.counts["regions"], int(POSITIVE_SHARE * self.counts["regions"])
+        return self.counts["proposals_test"], self.counts["detections_per_image"]
+
+    def head_pass(self, maps: list[Tensor]) -> list[Tensor]:
+        """Pass the maps through what proposes regions, and the most regions through the heads; return what all of them say."""
+        anchors, offsets = self.rpn.head(maps)
+        heads = self.roi_heads
+        boxes, masks = self._most_regions(training=self.training)
+        said = [*anchors, *offsets, *heads.box_predictor(heads.box_head(_pooled(maps[0], boxes, heads.box_roi_pool)))]
+        if self.masks:
+            said.append(heads.mask_predictor(heads.mask_head(_pooled(maps[0], masks, heads.mask_roi_pool))))
+        return said
 
     def losses(self, images: Any, maps: Mapping[str, Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Return the losses of proposals (objectness, boxes) and of heads (classes, boxes, masks)."""
@@ -161,22 +187,6 @@ class RCNN(Detector):
                 one["masks"] = paste_masks_in_image(one["masks"], one["boxes"], size)[:, 0]
         return found
 
-    def head_outputs(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return what is said of all anchors, of `proposals_test` regions of an image, and of the masks of `detections_per_image`."""
-        heads: Any = self.roi_heads
-        anchors, offsets = self.rpn.get_submodule("head")(list(maps.values()))
-        finest = next(iter(maps.values()))
-
-        def pooled(count: int, side: int) -> Tensor:
-            return finest.new_empty(count * finest.shape[0], finest.shape[1], side, side)
-
-        classes = heads.box_predictor(heads.box_head(pooled(self.counts["proposals_test"], heads.box_roi_pool.output_size[0])))
-        found = [*anchors, *offsets, *classes]
-        if self.masks:
-            regions = pooled(self.counts["detections_per_image"], heads.mask_roi_pool.output_size[0])
-            found.append(heads.mask_predictor(heads.mask_head(regions)))
-        return found
-
     @contextmanager
     def _mode(self, *, training: bool) -> Iterator[None]:
         """Let torchvision's heads, which ask their own flags, compute losses or detections."""
@@ -190,5 +200,10 @@ class RCNN(Detector):
             for part, flag in zip(parts, before, strict=True):
                 part.training = flag
 
-    rpn: nn.Module
-    roi_heads: nn.Module
+    rpn: Any
+    roi_heads: Any
+
+
+def _pooled(features: Tensor, regions: int, pool: Any) -> Tensor:
+    """Return zeros in place of so many pooled regions of each image of a map."""
+    return features.new_zeros(len(features) * regions, features.shape[1], *pool.output_size)

@@ -100,6 +100,10 @@ class RetinaNet(Detector):
         super().replace_head(num_classes)
         self.dense.head.classification_head.num_classes = num_classes
 
+    def head_pass(self, maps: list[Tensor]) -> list[Tensor]:
+        """Pass the maps through the head; return what it says of every anchor."""
+        return list(self.dense.head(maps).values())
+
     def losses(self, images: Any, maps: Mapping[str, Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Return the losses of classes and of boxes."""
         outputs, anchors = self._outputs(images, maps)
@@ -112,10 +116,6 @@ class RetinaNet(Detector):
         counts = [count * (anchors[0].shape[0] // sum(cells)) for count in cells]
         levels = {name: list(output.split(counts, 1)) for name, output in outputs.items()}
         return self.dense.postprocess_detections(levels, [list(one.split(counts)) for one in anchors], images.image_sizes)
-
-    def head_outputs(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return what the head says of every anchor."""
-        return list(self.dense.head(list(maps.values())).values())
 
     def _outputs(self, images: Any, maps: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Return what the head says of every anchor, and of every image its anchors (A, 4)."""
