@@ -14,6 +14,9 @@ from senet.data.palettes import voc_palette
 LABEL_DARK = 140
 """Brightness of a colour below which a label on it is white."""
 
+EDGE = (20, 20, 20)
+"""Colour around lines that must be seen on any ground."""
+
 
 @dataclass(frozen=True)
 class PredictedBoxes:
@@ -85,7 +88,7 @@ def class_colours(count: int) -> tuple[Colour, ...]:
     return tuple((red // 2 + 96, green // 2 + 96, blue // 2 + 96) for red, green, blue in voc_palette(count + 1)[1:])
 
 
-def draw_box(image: Image.Image, box: Sequence[float], colour: Colour, text: str = "") -> None:
+def draw_box(image: Image.Image, box: Sequence[float], colour: Colour, text: str = "", *, edged: bool = False) -> None:
     """Draw a rectangle, and a text on a ground of its colour above it, inside the image; in place.
 
     Args:
@@ -93,10 +96,14 @@ def draw_box(image: Image.Image, box: Sequence[float], colour: Colour, text: str
         box: left, top, right and bottom in its pixels.
         colour: of the lines.
         text: nothing = none.
+        edged: whether lines have at least two pixels and a dark edge, by which they are seen in a small image, on grounds of their colour.
     """
-    pen, width = ImageDraw.Draw(image), max(1, round(max(image.size) / 320))
+    pen, width = ImageDraw.Draw(image), max(2 if edged else 1, round(max(image.size) / 320))
     left, top, right, bottom = box
-    pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=width)
+    right, bottom = max(left, right - 1), max(top, bottom - 1)
+    if edged:
+        pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=EDGE)
+    pen.rectangle((left, top, right, bottom), outline=colour, width=width)
     if not text:
         return
     font = ImageFont.load_default(max(9, round(max(image.size) / 48)))

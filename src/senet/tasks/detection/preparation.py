@@ -161,7 +161,11 @@ class ResizedImage:
     spec: InputSpec
 
     def __call__(self, image: Any, boxes: Boxes | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (C, h, w) float32, and what is known of it: "size", (2,) int64 height and width as it is read, and its boxes, if any."""
+        """Return (C, h, w) float32, and what is known of it.
+
+        That is "size", (2,) int64 height and width as it is read, and, if its boxes are known, they as the network sees them, see
+        `Picture.target`, and "truth", all of them in the pixels of the image as it is read: "boxes", "labels" and "crowd".
+        """
         from torchvision.transforms.v2 import functional
 
         picture: Any = checked_image(image, self.spec)
@@ -172,7 +176,8 @@ class ResizedImage:
         if boxes is not None:
             opened = opened_picture(picture, boxes, self.spec, outlines=self.plan.outlines)
             opened = opened if same else opened.moved(functional.resize, list(size), antialias=True)
-            picture, target = opened.image, opened.target()
+            truth = {"boxes": boxes.xyxy, "labels": boxes.labels, "crowd": boxes.crowd}
+            picture, target = opened.image, {**opened.target(), "truth": {name: torch.tensor(value) for name, value in truth.items()}}
         elif not same:
             picture = functional.resize(picture, list(size), antialias=True)
         return torch.from_numpy(normalise_pixels(picture, self.spec)), {**target, "size": known}

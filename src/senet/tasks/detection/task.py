@@ -9,14 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from senet.data.batch import Batch
-from senet.data.boxes import Boxes
+from senet.data.boxes import Boxes, box_areas
 from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
 from senet.models.create import model_from_recipe
 from senet.recipe import DataRecipe, ModelRecipe, Recipe
 from senet.tasks.detection.evaluator import BOX_METRICS, BoxScores, box_metrics
+from senet.tasks.detection.image_case import box_pictures
+from senet.tasks.detection.judged_images import image_ap
 from senet.tasks.detection.prediction import PredictedBoxes
 from senet.tasks.detection.preparation import BoxPreparation
+from senet.tasks.task import ImagePictures
 
 LEARNT = ("boxes", "labels", "masks")
 """What of a target a network is called with."""
@@ -43,7 +46,7 @@ class Detection(BoxPreparation):
         source = open_data(recipe)
         if not len(source.train) or not isinstance(source.train.targets[0], Boxes):
             raise UsageError(
-                f"data.name {recipe.name!r} gives no boxes, which detection learns; data.name coco_boxes does, or "
+                f"data.name {recipe.name!r} gives no boxes, which detection learns; data.name boxes does, or "
                 "a function of your own whose targets are senet.data.boxes.Boxes"
             )
         self.metrics = box_metrics(_truths(source))
@@ -127,6 +130,16 @@ class Detection(BoxPreparation):
             shown_score=self.plan.shown_score,
         )
 
+    def image_scores(self, outputs: Found, batch: Batch, classes: Sequence[str]) -> list[float]:
+        """Return the AP of each image in percent, see `image_ap`; NaN of one without objects."""
+        return [image_ap(found, _truth(target), len(classes)) for found, target in zip(outputs[1], batch.targets, strict=True)]
+
+    def pictures(
+        self, image: Any, batch: Batch, predictions: Sequence[PredictedBoxes], classes: Sequence[str], *, side: int
+    ) -> ImagePictures:
+        """Return the image and its objects, and of each network its boxes and what it finds, gains and loses, see `box_pictures`."""
+        return box_pictures(image, _truth(batch.targets[0]), predictions, classes, side)
+
     def noise(self, source: DataSource, count: int) -> Batch:
         """Return noise with the sides of a training image of 4 : 3, and a box of each of up to four classes in each."""
         side = max(self.plan.shorter_sides)
@@ -166,3 +179,10 @@ def create(recipe: Recipe) -> Detection:
 def _truths(source: DataSource) -> list[Boxes]:
     """Return the boxes of all validation images."""
     return [source.val.targets[index] for index in range(len(source.val))]
+
+
+def _truth(target: Mapping[str, Any]) -> Boxes:
+    """Return the boxes of an image as `ResizedImage` gives them; its number is of no use, and no file says areas."""
+    xyxy, labels, crowd = (target["truth"][name].cpu().numpy() for name in ("boxes", "labels", "crowd"))
+    height, width = target["size"].tolist()
+    return Boxes(xyxy, labels, crowd, box_areas(xyxy), image_id=0, size=(height, width))
