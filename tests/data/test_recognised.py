@@ -1,6 +1,7 @@
 import pytest
 
 from data.coco.made_coco import write_panoptic, write_semantic
+from data.made_boxes import voc_object, write_voc, write_yolo
 from senet.data.recognised import recognised
 
 
@@ -32,6 +33,9 @@ def folders(root, *names):
         (boxes_alone, "coco_boxes"),
         (write_panoptic, "coco_panoptic"),
         (damaged_volumes, "volumes"),
+        (lambda root: write_voc(root, {"a": [voc_object("cat", (1, 1, 3, 3))]}, {"train": "a"}), "voc"),
+        (lambda root: write_yolo(root, {"a": "0 0.5 0.5 0.1 0.1"}, {"b": ""}), "yolo"),
+        (lambda root: write_yolo(root, {}, {}), "masks"),
         (lambda root: root / "nowhere", "folder"),
     ],
 )

@@ -85,7 +85,7 @@ class Checkup:
 def add_arguments(parser: CommandParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--data-root", help="folder of images to check")
-    parser.add_argument("--data-name", help="what it holds, as data.name says; default: as recognised (COCO, volumes, masks, classes)")
+    parser.add_argument("--data-name", help="what it holds, as data.name says; default: as recognised (boxes, masks, volumes, classes)")
     parser.add_argument("--data-range", metavar="LOW,HIGH", help="the values that are black and white in images of more than 8 bits")
     add_json(parser)
 

@@ -105,7 +105,8 @@ def _sound(marks: Marks, stored: np.ndarray, found: Annotated, names: list[str])
     area = np.where(known, np.where(beyond, np.minimum(marks.area, boxed), marks.area), boxed)
     marks = replace(marks, xyxy=cut, area=area)
     again = np.ones(len(marks), bool)
-    again[np.unique(np.column_stack([marks.image, marks.labels, marks.crowd, marks.xyxy]), axis=0, return_index=True)[1]] = False
+    same = np.column_stack([marks.image, marks.labels, marks.crowd, marks.xyxy.astype(np.float32)])
+    again[np.unique(same, axis=0, return_index=True)[1]] = False
     marks = without(marks, again, "boxes repeat another of their class, left out")
     if marks.shapes is not None:
         bare = np.array([not shape for shape in marks.shapes], bool)

@@ -84,6 +84,21 @@ def image_files(folder: Path, left_out: LeftOut, known: Iterable[Path] = ()) -> 
         pending += reversed(folders)
 
 
+def files_with(folder: Path, suffix: str) -> Iterator[str]:
+    """Yield the paths of the regular files of a suffix (in any case) in and below a folder, sorted by name; hidden ones are left out.
+
+    Links to folders are not followed.
+
+    Raises:
+        UsageError: if the folder or one below it cannot be read.
+    """
+    pending = [str(folder)]
+    while pending:
+        entries = [entry for entry in _entries(pending.pop()) if not entry.name.startswith(".")]
+        yield from (entry.path for entry in entries if entry.name.lower().endswith(suffix) and _is(entry, "is_file"))
+        pending += [e.path for e in reversed(entries) if not _hidden(e.name, NO_FOLDERS) and _is(e, "is_dir") and not e.is_symlink()]
+
+
 def sub_folders(folder: Path) -> list[str]:
     """Return the sorted names of the folders in a folder that are not hidden or a system's own.
 

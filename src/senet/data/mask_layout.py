@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from senet.data.image_file import open_regular
+from senet.data.image_lists import listed_lines
 from senet.data.image_tree import LeftOut, few, image_files, sub_folders
 from senet.errors import UsageError
 from senet.measuring.numbers import plural
@@ -45,9 +45,6 @@ EXPECTED = (
     "it must hold train/images, train/masks, val/images and val/masks; train, trainannot, val and valannot; or images and masks, with the "
     "same names in each"
 )
-
-LARGEST_LIST = 2**28
-"""Bytes of the largest list of images that is read."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +193,7 @@ def _list(root: Path, split: str) -> Path | None:
 
 def _listed(path: Path, places: Mapping[str, int]) -> list[int]:
     """Return the places of the images that a file lists, one name a line, with or without suffix."""
-    with open_regular(path) as file:
-        lines = [os.fsdecode(line.strip()) for line in file.read(LARGEST_LIST).splitlines() if line.strip()]
+    lines = listed_lines(path)
     found = [places.get(line, places.get(PurePath(line).with_suffix("").as_posix())) for line in lines]
     if missing := [line for line, place in zip(lines, found, strict=True) if place is None]:
         raise UsageError(f"{path}: {len(missing)} of {len(lines)} images that it lists are not there: {few(missing)}")

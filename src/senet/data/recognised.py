@@ -10,7 +10,9 @@ from senet.data.coco.semantic import SEMANTIC_FILES
 from senet.data.image_file import open_regular
 from senet.data.image_tree import sub_folders
 from senet.data.mask_layout import has_masks
+from senet.data.voc import has_voc_boxes
 from senet.data.volumes.cases import has_volumes
+from senet.data.yolo import has_yolo_boxes
 from senet.errors import UsageError
 from senet.file_kind import user_path
 
@@ -35,6 +37,8 @@ LOOKS: dict[str, Callable[[Path], object]] = {
     "coco_semantic": lambda root: find_listings(root, SEMANTIC_FILES),
     "coco_panoptic": lambda root: find_listings(root, ("panoptic",)),
     "volumes": has_volumes,
+    "voc": has_voc_boxes,
+    "yolo": has_yolo_boxes,
     "masks": has_masks,
 }
 """Source of masks or boxes -> what is true of a folder that holds its files, or raises UsageError; the first that does is taken."""

@@ -23,7 +23,10 @@ SOURCES = {
     "masks": "senet.data.mask_folder",
     "coco_semantic": "senet.data.coco.semantic",
     "coco_panoptic": "senet.data.coco.panoptic",
-    "coco_boxes": "senet.data.coco.boxes",
+    "boxes": "senet.data.box_folder",
+    "coco_boxes": "senet.data.box_folder",
+    "voc": "senet.data.box_folder",
+    "yolo": "senet.data.box_folder",
     "volumes": "senet.data.volumes.source",
 }
 """The home module of each source; its `open_source(recipe)` returns a `DataSource`, as a function of a user's file does."""

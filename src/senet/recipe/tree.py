@@ -29,8 +29,8 @@ class DataRecipe:
     """Images, and the way they are augmented and batched.
 
     Args:
-        name: the source of the images: digits, cifar10, cifar100, folder, places365, masks, coco_panoptic, coco_semantic, coco_boxes,
-            volumes, or a function of your own, path/to/file.py:function.
+        name: the source of the images: digits, cifar10, cifar100, folder, places365, masks, coco_panoptic, coco_semantic, boxes,
+            coco_boxes, voc, yolo, volumes, or a function of your own, path/to/file.py:function.
         root: folder of the images; digits needs none.
         download: fetch what is missing into root (CIFAR only).
         num_classes: number of classes that must be found; null = whatever the source has.
@@ -328,5 +328,7 @@ ADDED = (
 )
 """(section, field) of what has a part in a digest only where it is not at its default."""
 
-ROOT_DECIDES = ("folder", "places365", "masks", "coco_panoptic", "coco_semantic", "coco_boxes", "volumes")
+ROOT_DECIDES = (
+    "folder", "places365", "masks", "coco_panoptic", "coco_semantic", "boxes", "coco_boxes", "voc", "yolo", "volumes",
+)  # fmt: skip
 """The sources whose root says which images they are; elsewhere the name alone does."""

@@ -13,6 +13,7 @@ from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from senet.data.batch import Batch
+from senet.data.box_folder import BOXES
 from senet.data.recognised import LOOKS, recognised
 from senet.data.source import DataSource
 from senet.errors import UsageError
@@ -42,15 +43,16 @@ class Classification(ImageTask):
         Raises:
             UsageError: if they cannot be opened, or have masks and no classes.
         """
-        if recipe.name in LOOKS:
+        if recipe.name in (*LOOKS, *BOXES):
             raise UsageError(
-                f"data.name {recipe.name!r} gives masks, and classification learns a class an image; {_segmentation(recipe.name)}"
+                f"data.name {recipe.name!r} gives {'boxes' if recipe.name in BOXES else 'masks'}, and classification learns a class an "
+                f"image; {_other_task(recipe.name)}"
             )
         try:
             return super().open(recipe)
         except UsageError as error:
             if recipe.name == "folder" and (found := recognised(recipe.root)) in LOOKS:
-                raise UsageError(f"{error}; it holds {found}, and those are for another task: {_segmentation(found)}") from error
+                raise UsageError(f"{error}; it holds {found}, and those are for another task: {_other_task(found)}") from error
             raise
 
     def num_outputs(self, source: DataSource) -> int:
@@ -101,7 +103,9 @@ class Classification(ImageTask):
         return Batch(noise_images(source, count), torch.arange(count) % len(source.classes), [])
 
 
-def _segmentation(source: str) -> str:
+def _other_task(source: str) -> str:
+    if source in BOXES:
+        return "the class and box of every object are learnt by: senet train detection --data.root DIR"
     return f"the class of every pixel is learnt by: senet train segmentation --data.name {source} --data.root DIR"
 
 

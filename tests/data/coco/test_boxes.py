@@ -144,6 +144,15 @@ def test_images_that_no_file_lists_and_classes_without_a_box_are_named(tmp_path)
     assert "train: 1 classes without a box: dog" in notes(source)
 
 
+def test_images_of_a_file_that_is_not_used_are_in_a_list(tmp_path):
+    root = write(tmp_path, [GOOD], images=(1,), there=(1, 4, 5))
+    put_json(root / "instances_test.json", images=[listed(4), listed(6)], annotations=[], categories=CATEGORIES)
+    put_json(root / "instances_damaged.json", images=[{"id": 5}], annotations=[], categories=CATEGORIES)
+    said = notes(opened(root))
+    assert "1 images of instances_test.json are not used" in said
+    assert "1 images are in no list, left out: images/5.png" in said
+
+
 def test_an_image_for_both_splits_is_named(tmp_path):
     source = opened(write(tmp_path, [GOOD, box(2, 9, [1, 1, 3, 3])], images=(1, 9), there=(1,)))
     assert "1 images are both for train and for val: images/9.png" in notes(source)
@@ -279,6 +288,8 @@ def test_an_image_that_cannot_be_read_keeps_its_place(tmp_path):
 def test_blood_cells_are_those_that_pycocotools_reads():
     source = opened(CELLS)
     assert (len(source.train), len(source.val), source.classes) == (205, 87, ("RBC", "WBC", "Platelets"))
+    assert "72 images of instances_test.json are not used" in notes(source)
+    assert not any("in no list" in note for note in source.notes)
     oracle = COCO(str(CELLS / "instances_val.json"))
     for index in range(len(source.val)):
         boxes = source.val.targets[index]

@@ -12,13 +12,11 @@ import numpy as np
 
 from senet.data.box_checks import remark, unlisted
 from senet.data.box_marks import NOWHERE, UNLISTED, Annotated, FoundBoxes, Mark, Marks
-from senet.data.box_source import boxed_source, boxes_root
 from senet.data.coco.files import FILE_OF_ANY_SIZE, Category, Listing, find_listings, image_folder, joined_categories, read_listing
 from senet.data.folder import ImageFiles
 from senet.data.image_file import ImageReading
-from senet.data.source import DataSource
+from senet.data.mask_layout import SPLIT_NAMES
 from senet.errors import UsageError
-from senet.recipe import DataRecipe
 from senet.text import printable
 
 BOX_FILES = ("instances",)
@@ -32,21 +30,20 @@ LARGEST_COORDINATE = 1e9
 """Size of a coordinate beyond which it is no number of pixels."""
 
 
-def open_source(recipe: DataRecipe) -> DataSource:
-    """Open the images of instances_train2017.json, or of files of the same form, with the boxes of their objects.
+def has_coco_boxes(root: Path) -> bool:
+    """Return whether a folder has COCO's instances files.
 
     Raises:
-        UsageError: for a missing folder or file, a file that says something else, or one of which nothing is left.
+        UsageError: if it has none.
     """
-    root = boxes_root(recipe, COCO_BOX_LAYOUT)
-    return boxed_source(recipe, find_coco_boxes(root, ImageReading.of(recipe)))
+    return bool(find_listings(root, BOX_FILES))
 
 
 def find_coco_boxes(root: Path, reading: ImageReading) -> FoundBoxes:
     """Return what COCO's files in a folder say of boxes.
 
     Raises:
-        UsageError: as `open_source` does.
+        UsageError: for a missing file or folder of images, or a file that says something else.
     """
     listings = {
         split: _single_categories(read_listing(paths[0], FILE_OF_ANY_SIZE, ())) for split, paths in find_listings(root, BOX_FILES).items()
@@ -60,10 +57,26 @@ def find_coco_boxes(root: Path, reading: ImageReading) -> FoundBoxes:
     listed = [path for part in splits.values() for path in part.images.paths.tolist()]
     notes = [f"boxes by {listing.path.name}" for listing in listings.values()]
     for folder in dict.fromkeys(folders.values()):
+        for path, others in _unused(root, folder, [listing.path for listing in listings.values()]).items():
+            listed += others
+            notes.append(f"{len(others)} images of {path.name} are not used")
         notes += unlisted(root, folder, listed)
     if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         notes.append(f"{len(numbers)} categories are numbered {numbers[0]} to {numbers[-1]} with holes; classes are in their order, from 0")
     return FoundBoxes(splits, tuple(category.name for category in categories), tuple(notes))
+
+
+def _unused(root: Path, folder: Path, used: Sequence[Path]) -> dict[Path, list[bytes]]:
+    """Return file -> paths below the root of the images in a folder that it lists, for files beside those that are used."""
+    found = {}
+    for path in sorted(used[0].parent.glob("*.json")):
+        if path not in used and path.stem.lower().startswith((*BOX_FILES, *SPLIT_NAMES["val"])):
+            try:
+                names = [entry["file_name"].replace("\\", "/") for entry in read_listing(path, FILE_OF_ANY_SIZE, ()).images]
+            except UsageError:  # anybody's file
+                continue
+            found[path] = [os.fsencode(os.path.relpath(folder / name, root)) for name in names if (folder / name).is_file()]
+    return {path: paths for path, paths in found.items() if paths}
 
 
 def _single_categories(listing: Listing) -> Listing:

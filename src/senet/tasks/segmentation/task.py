@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.data.batch import Batch
+from senet.data.box_folder import BOXES
 from senet.data.masks import IGNORE, Palette
 from senet.data.recognised import LOOKS, has_classes, recognised
 from senet.data.source import SOURCES, DataSource, open_data
@@ -231,6 +232,8 @@ def _other_data(recipe: DataRecipe) -> str:
     if has_classes(recipe.root):
         return "it looks like class folders, which a recipe of classification takes: senet train imagenet_main --data.root DIR"
     found = recognised(recipe.root)
+    if found in BOXES:
+        return "it holds boxes, which a recipe of detection takes: senet train detection --data.root DIR"
     return f"it holds {found}: --data.name {found}" if found not in ("folder", recipe.name) else ""
 
 
