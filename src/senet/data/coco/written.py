@@ -14,7 +14,7 @@ from senet.data.coco.shapes import mask_runs
 
 @dataclass(frozen=True)
 class CocoCounts:
-    """What a written file holds.
+    """Contents of a written file.
 
     Args:
         images: images.
