@@ -14,13 +14,13 @@ from senet.results.metric import Metric
 from senet.results.tables import Tables
 from senet.tasks.detection.average_precision import coco_library
 from senet.tasks.detection.judged_images import OBJECT_SIZES, JudgedImages, judged_images, within
-from senet.tasks.detection.judged_kinds import BOXES, OUTLINES, JudgedKind
+from senet.tasks.detection.judged_kinds import BOX_KIND, MASK_KIND, JudgedKind
 from senet.tasks.detection.pooled_rows import Rows
 
-BOX_METRICS = BOXES.metrics
+BOX_METRICS = BOX_KIND.metrics
 """What detections of any data set are judged by."""
 
-MASK_METRICS = OUTLINES.metrics
+MASK_METRICS = MASK_KIND.metrics
 """What outlines are judged by beside the boxes."""
 
 CURVE_IOUS = (0.5, 0.75)
@@ -36,7 +36,9 @@ def box_metrics(truths: Sequence[Boxes], *, outlines: bool = False) -> tuple[Met
     """
     areas = np.concatenate([np.zeros(0), *(boxes.objects.area for boxes in truths)])
     sizes = [size for size, bounds in OBJECT_SIZES.items() if within(areas, bounds).any()]
-    return tuple(metric for kind in ([BOXES, OUTLINES] if outlines else [BOXES]) for metric in (*kind.metrics, *kind.of_sizes(sizes)))
+    return tuple(
+        metric for kind in ([BOX_KIND, MASK_KIND] if outlines else [BOX_KIND]) for metric in (*kind.metrics, *kind.of_sizes(sizes))
+    )
 
 
 class BoxScores:
@@ -140,7 +142,7 @@ class BoxScores:
     def _kinds(self) -> list[tuple[JudgedKind, JudgedImages]]:
         """What is judged, and the images."""
         judged = self._result()
-        return [(BOXES, judged), (OUTLINES, judged.by_outline)] if self._outlines else [(BOXES, judged)]
+        return [(BOX_KIND, judged), (MASK_KIND, judged.by_outline)] if self._outlines else [(BOX_KIND, judged)]
 
     def _metrics(self, kind: JudgedKind, judged: JudgedImages) -> dict[str, float]:
         sizes = {f"{kind.prefix}ap_{size}": judged.by_size.ap(of=size) for size in self._sizes}

@@ -42,4 +42,4 @@ class JudgedKind:
         return {**found, f"{self.prefix}ar100": precision.recall_of(of=of, label=label)} if self.recall else found
 
 
-BOXES, OUTLINES = JudgedKind("", "", "", recall=True), JudgedKind("mask_", "mask ", " (masks)", recall=False)
+BOX_KIND, MASK_KIND = JudgedKind("", "", "", recall=True), JudgedKind("mask_", "mask ", " (masks)", recall=False)
