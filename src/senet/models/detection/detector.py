@@ -42,6 +42,7 @@ class Detector(Network):
     Attributes:
         backbone: the network without its head, and its neck.
         freezing: what of it stands still.
+        masks: whether it finds outlines of objects, and learns them.
         beside_weights: options in which a file of weights may differ from the network.
         containers: paths of what a reader knows by the layers inside it.
         counted_for: what its costs are counted for, in a sentence, where they depend on what is in an image; "" where they do not.
@@ -54,6 +55,7 @@ class Detector(Network):
     backbone: DetectionBackbone
     freezing: Freezing
     classes: int
+    masks: bool = False
 
     @abstractmethod
     def parts(self, num_classes: int) -> dict[str, nn.Module]:

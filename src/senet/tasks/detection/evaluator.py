@@ -1,72 +1,58 @@
-"""Evaluator of boxes: AP and AR over all images of all processes, by class, by size, and at the border of images."""
+"""Evaluator of boxes and outlines: AP and AR over all images of all processes, by class, by size, and at the border of images."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric as Pooled
 
 from senet.data.batch import Batch
-from senet.data.boxes import Boxes
+from senet.data.boxes import Boxes, Outlines
+from senet.errors import UsageError
 from senet.results.metric import Metric
 from senet.results.tables import Tables
-from senet.tasks.detection.average_precision import ANY_AREA, Precision, coco_library
+from senet.tasks.detection.average_precision import coco_library
 from senet.tasks.detection.judged_images import OBJECT_SIZES, JudgedImages, judged_images, within
+from senet.tasks.detection.judged_kinds import BOX_KIND, MASK_KIND, JudgedKind
+from senet.tasks.detection.pooled_rows import Rows
 
-BOX_METRICS = (Metric("ap", "AP", "%"), Metric("ap50", "AP50", "%"), Metric("ap75", "AP75", "%"), Metric("ar100", "AR100", "%"))
+BOX_METRICS = BOX_KIND.metrics
 """What detections of any data set are judged by."""
+
+MASK_METRICS = MASK_KIND.metrics
+"""What outlines are judged by beside the boxes."""
 
 CURVE_IOUS = (0.5, 0.75)
 """Overlaps whose curves of precision over recall are told."""
 
 
-def box_metrics(truths: Sequence[Boxes]) -> tuple[Metric, ...]:
-    """Return what detections of some images are judged by: a size that none of their objects has gives no metric."""
+def box_metrics(truths: Sequence[Boxes], *, outlines: bool = False) -> tuple[Metric, ...]:
+    """Return what detections of some images are judged by: a size that none of their objects has gives no metric.
+
+    Args:
+        truths: the objects of every image.
+        outlines: whether outlines are judged too.
+    """
     areas = np.concatenate([np.zeros(0), *(boxes.objects.area for boxes in truths)])
-    return (
-        *BOX_METRICS,
-        *(Metric(f"ap_{size}", f"AP {size}", "%") for size, bounds in OBJECT_SIZES.items() if within(areas, bounds).any()),
+    sizes = [size for size, bounds in OBJECT_SIZES.items() if within(areas, bounds).any()]
+    return tuple(
+        metric for kind in ([BOX_KIND, MASK_KIND] if outlines else [BOX_KIND]) for metric in (*kind.metrics, *kind.of_sizes(sizes))
     )
 
 
-class Rows(Pooled):
-    """Arrays whose rows are collected, over batches and processes.
-
-    Args:
-        empty: name -> an array without rows.
-    """
-
-    full_state_update = False
-
-    def __init__(self, empty: Mapping[str, np.ndarray]) -> None:
-        super().__init__()
-        self.names = tuple(empty)
-        for name in empty:
-            self.add_state(name, [], dist_reduce_fx="cat")
-
-    def update(self, **arrays: np.ndarray) -> None:
-        """Add rows by name."""
-        for name, array in arrays.items():
-            getattr(self, name).append(torch.from_numpy(array).to(self.device))
-
-    def compute(self) -> dict[str, np.ndarray]:
-        """Return the rows of all processes by name."""
-        states = {name: getattr(self, name) for name in self.names}
-        return {name: (torch.cat(rows) if isinstance(rows, list) else rows).cpu().numpy() for name, rows in states.items()}
-
-
 class BoxScores:
-    """Evaluator of detections (COCO's AP), and of the mean loss.
+    """Evaluator of detections (COCO's AP of boxes, and of outlines), and of the mean loss.
 
     A batch names its images by their indices. What `average` gives for it is a pair: the losses, name -> scalar, empty where nothing is
     known of them; and for each image {"boxes" (k, 4) left, top, right, bottom in pixels of the image as it is read, "scores" (k,),
-    "labels" (k,) from 0}.
+    "labels" (k,) from 0}, and where outlines are judged "masks", an `Outlines` of run lengths as its `runs` gives them.
 
     Args:
         classes: their names.
         truths: the objects of every image of the set.
         device: where the detections of processes meet.
+        outlines: whether outlines are judged beside the boxes; the truths have them.
 
     Attributes:
         metrics: what the images allow, see `box_metrics`.
@@ -75,26 +61,29 @@ class BoxScores:
         UsageError: if faster-coco-eval is not installed.
     """
 
-    def __init__(self, classes: Sequence[str], truths: Sequence[Boxes], device: torch.device) -> None:
+    def __init__(self, classes: Sequence[str], truths: Sequence[Boxes], device: torch.device, *, outlines: bool = False) -> None:
         coco_library()
-        self._classes, self._truths = tuple(classes), truths
-        self.metrics = box_metrics(truths)
-        self._sizes = [metric.name.removeprefix("ap_") for metric in self.metrics if metric not in BOX_METRICS]
+        self._classes, self._truths, self._outlines = tuple(classes), truths, outlines
+        self.metrics = box_metrics(truths, outlines=outlines)
+        self._sizes = [metric.name.removeprefix("ap_") for metric in self.metrics if metric.name.startswith("ap_")]
         self._empty = {
             "seen": np.zeros(0, np.int64),
             "losses": np.zeros((0, 2)),
             "named": np.zeros((0, 2), np.int64),
             "boxes": np.zeros((0, 5), np.float32),
         }
+        if outlines:  # the bytes of all run lengths, and how many each detection has
+            self._empty |= {"runs": np.zeros(0, np.uint8), "lengths": np.zeros(0, np.int64)}
         self._new = {name: [array] for name, array in self._empty.items()}
         self._pooled = Rows(self._empty).to(device)
         self._judged: JudgedImages | None = None
 
-    def update(self, outputs: tuple[Mapping[str, Tensor], Sequence[Mapping[str, Tensor]]], batch: Batch) -> None:
+    def update(self, outputs: tuple[Mapping[str, Tensor], Sequence[Mapping[str, Any]]], batch: Batch) -> None:
         """Add a batch and what is found in its images.
 
         Raises:
-            ValueError: if the batch does not say which images it holds.
+            ValueError: if the batch does not say which images it holds, or an outline is not of its image's size.
+            UsageError: if outlines are judged, and none are given.
         """
         losses, detections = outputs
         if len(batch.indices) != len(detections):
@@ -107,42 +96,30 @@ class BoxScores:
             labels = found["labels"].to(torch.int64).cpu().numpy()
             new["named"].append(np.stack([np.full(len(labels), index), labels], axis=1))
             new["boxes"].append(torch.cat([found["boxes"].float(), found["scores"].float()[:, None]], dim=1).cpu().numpy())
+            if self._outlines:
+                texts = _run_texts(found.get("masks"), self._truths[index], len(labels))
+                new["runs"].append(np.frombuffer("".join(texts).encode(), np.uint8).copy())
+                new["lengths"].append(np.array([len(text) for text in texts], np.int64))
 
     def compute(self) -> dict[str, float]:
-        """Return the loss, and each of `box_metrics` in percent, over the images of all processes, which meet here."""
+        """Return the loss, and each of `metrics` in percent, over the images of all processes, which meet here."""
         self._pooled.update(**{name: np.concatenate(arrays) for name, arrays in self._new.items()})
         self._new = {name: [array] for name, array in self._empty.items()}
         found = self._pooled.compute()
-        self._judged = judged = judged_images(self._truths, len(self._classes), found["seen"], found["named"], found["boxes"])
+        shapes = self._shapes(found) if self._outlines else None
+        self._judged = judged_images(self._truths, len(self._classes), found["seen"], found["named"], found["boxes"], shapes)
         losses, counts = found["losses"].T
         return {
             "loss": float(losses @ counts / counts.sum()) if len(counts) else np.nan,
-            **_figures(judged.by_size),
-            **{f"ap_{size}": judged.by_size.ap(of=size) for size in self._sizes},
+            **{name: value for kind, judged in self._kinds for name, value in self._metrics(kind, judged).items()},
         }
 
     def tables(self) -> Tables:
         """Return tables of the images that `compute` last judged: "class", "size" by COCO's areas, and "position" in the image.
 
-        A size or a position that no object has gives no row.
+        A size or a position that no object has gives no row. Where outlines are judged, they have tables of their own: "class (masks)".
         """
-        judged = self._result()
-        return {
-            "class": {
-                name: {**_known(_figures(judged.by_size, label=label)), "objects": judged.count(label=label)}
-                for label, name in enumerate(self._classes)
-            },
-            "size": {
-                size: {**_known(_figures(judged.by_size, of=size)), "objects": count}
-                for size, bounds in OBJECT_SIZES.items()
-                if (count := judged.count(bounds))
-            },
-            "position": {
-                kind: {**_known(_figures(judged.by_border, of=kind)), "objects": count}
-                for kind, count in judged.border_counts().items()
-                if count
-            },
-        }
+        return {f"{name}{kind.of}": rows for kind, judged in self._kinds for name, rows in self._tables(kind, judged).items()}
 
     def curves(self) -> dict[str, dict[str, list[float]]]:
         """Return curves of precision over recall of the images that `compute` last judged.
@@ -155,18 +132,59 @@ class BoxScores:
         every = {f"IoU {iou}": {name: judged.by_size.curve(iou, label).tolist() for name, label in lines.items()} for iou in CURVE_IOUS}
         return every if len(lines) > 1 else {}
 
-    def _result(self) -> "JudgedImages":
+    def _shapes(self, found: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+        """Return the pooled outlines as COCO has them."""
+        text, ends = found["runs"].tobytes().decode(), np.cumsum([0, *found["lengths"]]).tolist()
+        outlines = zip(found["named"][:, 0].tolist(), ends[:-1], ends[1:], strict=True)
+        return [{"size": list(self._truths[index].size), "counts": text[start:end]} for index, start, end in outlines]
+
+    @property
+    def _kinds(self) -> list[tuple[JudgedKind, JudgedImages]]:
+        """What is judged, and the images."""
+        judged = self._result()
+        return [(BOX_KIND, judged), (MASK_KIND, judged.by_outline)] if self._outlines else [(BOX_KIND, judged)]
+
+    def _metrics(self, kind: JudgedKind, judged: JudgedImages) -> dict[str, float]:
+        sizes = {f"{kind.prefix}ap_{size}": judged.by_size.ap(of=size) for size in self._sizes}
+        return kind.figures(judged.by_size) | sizes
+
+    def _tables(self, kind: JudgedKind, judged: JudgedImages) -> Tables:
+        return {
+            "class": {
+                name: {**_known(kind.figures(judged.by_size, label=label)), "objects": judged.count(label=label)}
+                for label, name in enumerate(self._classes)
+            },
+            "size": {
+                size: {**_known(kind.figures(judged.by_size, of=size)), "objects": count}
+                for size, bounds in OBJECT_SIZES.items()
+                if (count := judged.count(bounds))
+            },
+            "position": {
+                position: {**_known(kind.figures(judged.by_border, of=position)), "objects": count}
+                for position, count in judged.border_counts().items()
+                if count
+            },
+        }
+
+    def _result(self) -> JudgedImages:
         if self._judged is None:
             self.compute()
         assert self._judged is not None
         return self._judged
 
 
-def _figures(judged: Precision, *, of: str = ANY_AREA, label: int | None = None) -> dict[str, float]:
-    """Return AP, AP50, AP75 and AR100 by name."""
-    chosen = {"of": of, "label": label}
-    precisions = {name: judged.ap(iou=iou, **chosen) for name, iou in (("ap", None), ("ap50", 0.5), ("ap75", 0.75))}
-    return {**precisions, "ar100": judged.recall_of(**chosen)}
+def _run_texts(outlines: Outlines | None, truth: Boxes, count: int) -> list[str]:
+    """Return the run lengths of an image's detections as texts.
+
+    Raises:
+        ValueError: if there are not as many, or they are not of the image's size.
+        UsageError: if there are none at all.
+    """
+    if outlines is None:
+        raise UsageError('detection.outlines is true, and the network finds no outlines ("masks"); set it to false, or take mask_rcnn')
+    if len(outlines) != count or any(shape["size"] != list(truth.size) for shape in outlines.shapes):
+        raise ValueError(f"image {truth.image_id} of size {truth.size} needs {count} outlines of this size")
+    return [shape["counts"] for shape in outlines.shapes]
 
 
 def _known(figures: Mapping[str, float]) -> dict[str, float | None]:

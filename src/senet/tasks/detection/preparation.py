@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from senet.data.batch import Batch, Sample, indices_of
 from senet.data.boxes import Boxes
@@ -21,6 +22,11 @@ from senet.spec import InputSpec
 
 LEAST_VISIBLE = 1.0
 """Pixels of the width and of the height that a crop must leave of a box, else it is dropped."""
+
+NO_OUTLINES = (
+    "detection.outlines is true, and nothing says the outlines of these boxes; set it to false, or take COCO's outlines or YOLO's polygons"
+)
+"""What is said where outlines are asked for, and a source has boxes alone."""
 
 STANDING = {"crop": "none", "rotation": 0.0, "cutout": 0}
 """Fields of the data that augment images alone, boxes not -> the value at which they do nothing."""
@@ -47,6 +53,22 @@ class Picture:
         outlines = None if self.outlines is None else function(self.outlines, *values, **options)
         return Picture(function(self.image, *values, **options), function(self.boxes, *values, **options), self.labels, outlines)
 
+    def resized(self, size: tuple[int, int]) -> "Picture":
+        """Return image, boxes and outlines at a height and width.
+
+        A pixel of an outline is the one that its middle lies in: torchvision's v2 takes the one of its upper left corner, by which outlines
+        lie up to a pixel beside their boxes.
+        """
+        from torchvision import tv_tensors
+        from torchvision.transforms.v2 import functional
+
+        picture = replace(self, outlines=None).moved(functional.resize, list(size), antialias=True)
+        if self.outlines is None:
+            return picture
+        masks = torch.as_tensor(self.outlines)
+        scaled = interpolate(masks[None], size, mode="nearest-exact")[0] if len(masks) else masks.new_zeros(0, *size)
+        return replace(picture, outlines=tv_tensors.Mask(scaled))
+
     def chosen(self, which: Tensor) -> "Picture":
         """Return the image with some of its objects: (n,) bool."""
         from torchvision import tv_tensors
@@ -69,7 +91,8 @@ def opened_picture(image: Any, boxes: Boxes, spec: InputSpec, *, outlines: bool)
     """Return an image with its objects, crowd left out.
 
     Raises:
-        UnreadableImageError: if the image is not of the size that its boxes are for, or nothing says which values are black and white.
+        UnreadableImageError: if the image is not of the size that its boxes are for, an outline cannot be drawn, or nothing says which
+            values are black and white.
         UsageError: if outlines are asked for, and are not known.
     """
     from torchvision import tv_tensors
@@ -82,9 +105,13 @@ def opened_picture(image: Any, boxes: Boxes, spec: InputSpec, *, outlines: bool)
         )
     known = None
     if outlines:
-        if objects.masks is None:
-            raise UsageError("detection.outlines is true, and nothing says the outlines of these boxes; set it to false, or take COCO's")
-        known = tv_tensors.Mask(torch.from_numpy(objects.masks.pixels(*size).astype(np.uint8)))
+        if boxes.masks is None:
+            raise UsageError(NO_OUTLINES)
+        try:
+            drawn = boxes.masks.pixels(*size)  # crowd too, by which evaluation judges
+        except ValueError as error:
+            raise UnreadableImageError(f"the outline of an object cannot be drawn: {error}") from error
+        known = tv_tensors.Mask(torch.from_numpy(drawn[~boxes.crowd].astype(np.uint8)))
     rectangles = tv_tensors.BoundingBoxes(torch.from_numpy(objects.xyxy.copy()), format="XYXY", canvas_size=size)  # pyright: ignore
     return Picture(picture, rectangles, torch.from_numpy(objects.labels.copy()), known)
 
@@ -139,7 +166,7 @@ class BoxTransform:
         shorter = plan.shorter_sides[int(random.integers(len(plan.shorter_sides)))]
         size = resized_size(picture.image.height, picture.image.width, shorter, plan.longest_side)
         if size != (picture.image.height, picture.image.width):
-            picture = picture.moved(functional.resize, list(size), antialias=True)
+            picture = picture.resized(size)
         if self.data.flip and random.random() < 0.5:
             picture = picture.moved(functional.horizontal_flip)
         if plan.photometric:
@@ -175,7 +202,7 @@ class ResizedImage:
         target = {}
         if boxes is not None:
             opened = opened_picture(picture, boxes, self.spec, outlines=self.plan.outlines)
-            opened = opened if same else opened.moved(functional.resize, list(size), antialias=True)
+            opened = opened if same else opened.resized(size)
             truth = {"boxes": boxes.xyxy, "labels": boxes.labels, "crowd": boxes.crowd}
             picture, target = opened.image, {**opened.target(), "truth": {name: torch.tensor(value) for name, value in truth.items()}}
         elif not same:
