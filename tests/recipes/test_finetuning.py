@@ -1,6 +1,8 @@
 """The recipes of fine-tuning: small trained networks go on with blocks that begin as the identity, on a few made images."""
 
+import shlex
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -8,11 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
+from pages import DOCS, examples, shell_lines
 from senet import save_weights
 from senet.blocks.kinds import is_block
+from senet.cli.main import main
+from senet.comparison import measure
+from senet.measuring.numbers import mean_sd
 from senet.models.create import create_model, from_pretrained, model_from_recipe
 from senet.recipe import Recipe, load_recipe
+from senet.results.comparison import Result
 from senet.results.run_folder import RunFolder
+from senet.results.tables import difference_words
 from senet.training.loop import train
 from tasks.detection import made_rectangles
 from tasks.segmentation.test_recipes import written
@@ -86,3 +94,45 @@ def test_a_recipe_says_what_it_begins_from_and_how_fast_each_part_learns(name: s
     if name != "finetune_segmentation":  # whose weights are the encoder's, which nothing is asked for here
         network = model_from_recipe(recipe.model, num_classes=2, in_channels=3, device="meta")
         assert not any(map(is_block, network.modules()))
+
+
+PAGE = DOCS / "finetuning.md"
+COMPARISON = "senet compare "
+
+
+def follow(folder: Path, monkeypatch: pytest.MonkeyPatch, *, compared: bool) -> None:
+    """Run the commands of the page in a folder, on the digits that it writes."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(measure, "ROUNDS", 3)
+    torch.set_num_threads(1)
+    exec(compile(examples(PAGE, "python")[0][1], PAGE.name, "exec"), {})
+    for line in shell_lines(PAGE):
+        if compared or not line.startswith(COMPARISON):
+            assert main(shlex.split(line)[1:]) == 0, line
+
+
+def test_the_page_trains_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(tmp_path, monkeypatch, compared=False)
+    assert RunFolder.at("runs/plain").metrics()[-1]["val_top1"] > 80
+    rows = RunFolder.at("runs/se").metrics()
+    assert rows[-1]["val_top1"] > 75 > rows[0]["val_top1"]
+    assert RunFolder.at("runs/se").result().weights["source"] == "runs/plain/best.safetensors"  # pyright: ignore[reportOptionalSubscript]
+    assert any(map(is_block, from_pretrained("runs/se/best.safetensors").modules()))
+
+
+@pytest.mark.slow
+def test_the_page_compares_the_three_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(tmp_path, monkeypatch, compared=True)
+    result = Result.read(Path("runs/compare-finetune_classification/result-host.json"))
+    plain, blocks, frozen = (mean(variant.last("val_top1")) for variant in result.variants)
+    assert blocks > plain - 3
+    assert frozen < plain - 3
+
+
+def test_the_figures_of_the_page_are_those_that_are_kept() -> None:
+    kept = Path(__file__).parents[2] / "benchmarks/results/evidence/finetuning"
+    result, text = Result.read(kept / "result.json"), PAGE.read_text()
+    for variant in result.variants:
+        assert mean_sd(variant.last(result.primary.column), result.primary.decimals) in text
+    for difference in result.differences.values():
+        assert difference_words(difference, result.primary) in text
