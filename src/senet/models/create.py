@@ -139,6 +139,7 @@ def create_recalibrated(
         detector.load(model.get_submodule("backbone"), adapt_input)
     if request is not None and request.trained:
         request.load(model.get_submodule("encoder"), adapt_input)
+    loaded = None if outlined or published is not None else _loaded_part(name, model, request, detector, options)
     model = model if finish is None else finish(model)
     held = () if opened is None or opened.metadata.config is None else opened.metadata.config["options"].get("inserted", ())
     if opened is not None and insertion is None:
@@ -147,7 +148,6 @@ def create_recalibrated(
         insertion.as_before(model, held, opened.source.text)
         insertion = None
     allowed = Allowed(options.get("num_classes") is not None, adapt_input)
-    loaded = None if outlined or published is not None else _loaded_part(name, model, request, detector, options)
     if opened is not None and outlined:
         fit_weights(model, opened, allowed)
     elif opened is not None:
