@@ -9,9 +9,10 @@ from torchmetrics import Metric as Pooled
 
 from senet.data.batch import Batch
 from senet.data.boxes import Boxes
+from senet.results.curves import CurveChart
 from senet.results.metric import Metric
 from senet.results.tables import Tables
-from senet.tasks.detection.average_precision import ANY_AREA, Precision, coco_library
+from senet.tasks.detection.average_precision import ANY_AREA, RECALLS, Precision, coco_library
 from senet.tasks.detection.judged_images import OBJECT_SIZES, JudgedImages, judged_images, within
 
 BOX_METRICS = (Metric("ap", "AP", "%"), Metric("ap50", "AP50", "%"), Metric("ap75", "AP75", "%"), Metric("ar100", "AR100", "%"))
@@ -144,16 +145,19 @@ class BoxScores:
             },
         }
 
-    def curves(self) -> dict[str, dict[str, list[float]]]:
+    def curves(self) -> dict[str, CurveChart]:
         """Return curves of precision over recall of the images that `compute` last judged.
 
         Returns:
-            "IoU 0.5" and "IoU 0.75" -> "all classes" and each class that has objects -> precision in percent at recalls of 0 to 100 %.
+            "IoU 0.5" and "IoU 0.75" -> of all classes and of each that has objects the precision at recalls of 0 to 100 %.
         """
         judged = self._result()
         lines = {"all classes": None} | {name: label for label, name in enumerate(self._classes) if judged.count(label=label)}
-        every = {f"IoU {iou}": {name: judged.by_size.curve(iou, label).tolist() for name, label in lines.items()} for iou in CURVE_IOUS}
-        return every if len(lines) > 1 else {}
+        if len(lines) == 1:
+            return {}
+        at = tuple(100 * recall for recall in RECALLS)
+        every = {iou: {name: tuple(judged.by_size.curve(iou, label).tolist()) for name, label in lines.items()} for iou in CURVE_IOUS}
+        return {f"IoU {iou}": CurveChart("recall %", "precision %", at, curves) for iou, curves in every.items()}
 
     def _result(self) -> "JudgedImages":
         if self._judged is None:
