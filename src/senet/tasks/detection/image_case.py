@@ -14,7 +14,7 @@ from senet.tasks.detection.outcomes import FOUND, GAINED, LOST, OVERLOOKED, WRON
 from senet.tasks.detection.prediction import PredictedBoxes, class_colours, draw_box
 from senet.tasks.task import ImagePictures
 
-LISTED = 12
+LEGEND_CLASSES = 12
 """Classes up to which the legend lists each; of more, those that are there."""
 
 
@@ -50,7 +50,7 @@ def box_pictures(image: Any, truth: Boxes, predictions: Sequence[PredictedBoxes]
         for one, its in zip(shown, found, strict=True)
     ]
     there = np.unique(np.concatenate([truth.labels, *(one.labels for one in shown)])).tolist()
-    listed = there if len(classes) > LISTED else range(len(classes))
+    listed = there if len(classes) > LEGEND_CLASSES else range(len(classes))
     legend = {f"{classes[label]} ({letters[label]})".removesuffix(" ()"): colours[label] for label in listed}
     kinds = [FOUND, OVERLOOKED, *([GAINED, LOST] if len(predictions) > 1 else ()), WRONG]
     return ImagePictures(
