@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from senet.data.boxes import Boxes, Outlines, box_areas, clipped
+from senet.data.boxes import ARRAY_TURNS, Boxes, Outlines, box_areas, clipped
 
 SQUARE, RUNS = [[1, 1, 4, 1, 4, 3, 1, 3]], {"size": [6, 8], "counts": [0, 6, 42]}
 
@@ -51,3 +51,11 @@ def test_outlines_become_pixels() -> None:
     assert pixels[1, :, 0].all()
     assert not pixels[1, :, 1:].any()
     assert Outlines(()).pixels(6, 8).shape == (0, 6, 8)
+
+
+@pytest.mark.parametrize("orientation", [1, *ARRAY_TURNS])
+def test_outlines_become_run_lengths_of_the_upright_image(orientation: int) -> None:
+    size = (6, 8) if orientation == 1 else (8, 6)
+    outlines = Outlines((SQUARE, RUNS), orientation)
+    assert (Outlines(outlines.runs(*size)).pixels(*size) == outlines.pixels(*size)).all()
+    assert Outlines(()).runs(6, 8) == ()

@@ -139,3 +139,34 @@ def test_a_trained_detector_is_built_again_with_the_stages_frozen_that_were(tmp_
     again = built(as_begun(recipe, loaded.to_dict()["options"]))
     assert config_of(again) == config_of(model)
     assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in model.parameters()]
+
+
+DETECTORS: dict[str, dict[str, Any]] = {
+    "faster_rcnn": {"fpn_channels": 8, "head_width": 8, "proposals_test": 20},
+    "faster_rcnn c4": {"neck": "c4", "proposals_test": 20},
+    "mask_rcnn": {"fpn_channels": 8, "head_width": 8, "mask_width": 8, "proposals_test": 20},
+    "retinanet": {"fpn_channels": 8},
+}
+
+
+@pytest.mark.parametrize("case", DETECTORS)
+def test_detections_of_a_trained_detector_stay_as_they_are(case: str, tmp_path: Path) -> None:
+    options = {"backbone": "cifar_resnet20", "score_threshold": 0.0, "anchor_scale": 2.0} | DETECTORS[case]
+    plain = built(ModelRecipe(case.partition(" ")[0], options=options), seed=1)
+    senet.save_weights(plain, tmp_path / "plain.safetensors")
+    recipe = ModelRecipe(case.partition(" ")[0], "se", options=options, weights=str(tmp_path / "plain.safetensors"), init="identity")
+    model, outline = built(recipe), built(recipe, device="meta")
+    images = [torch.rand(3, 33, 47), torch.rand(3, 40, 32)]
+    with torch.no_grad():
+        before, after = plain.eval()(images), model.eval()(images)
+    assert all(torch.equal(one[key], other[key]) for one, other in zip(before, after, strict=True) for key in one)
+    assert len(before[0]["boxes"]) > 0
+    assert blocks_of(model) == blocks_of(built(ModelRecipe(recipe.name, "se", options=options)))
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert shapes == {name: tuple(value.shape) for name, value in outline.state_dict().items()}
+    again = model_from_config(config_of(model).to_dict())
+    again.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        found = again.eval()(images)
+    assert all(torch.equal(one[key], other[key]) for one, other in zip(found, after, strict=True) for key in one)
+    assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in model.parameters()]

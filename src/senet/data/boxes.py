@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from senet.data.coco.shapes import shape_mask
+from senet.data.coco.shapes import mask_shape, shape_mask
 
 ARRAY_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     5: np.transpose,
@@ -45,9 +45,20 @@ class Outlines:
         Raises:
             ValueError: if an outline is none, or is of another size.
         """
-        turn = ARRAY_TURNS.get(self.orientation)
-        drawn = [shape_mask(shape, height, width) if turn is None else turn(shape_mask(shape, width, height)) for shape in self.shapes]
+        drawn = [self._drawn(shape, height, width) for shape in self.shapes]
         return np.stack(drawn) if drawn else np.zeros((0, height, width), bool)
+
+    def runs(self, height: int, width: int) -> tuple[dict[str, Any], ...]:
+        """Return the run lengths of each object in the upright image, COCO's `segmentation`; the pixels of one at a time are in memory.
+
+        Raises:
+            ValueError: as `pixels` does.
+        """
+        return tuple(mask_shape(self._drawn(shape, height, width)) for shape in self.shapes)
+
+    def _drawn(self, shape: Any, height: int, width: int) -> np.ndarray:
+        turn = ARRAY_TURNS.get(self.orientation)
+        return shape_mask(shape, height, width) if turn is None else turn(shape_mask(shape, width, height))
 
 
 @dataclass(frozen=True)

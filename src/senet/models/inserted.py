@@ -1,7 +1,8 @@
 """Networks of recipes whose blocks are inserted into the plain network: beside trained weights that know of none."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from senet.insertion.apply import apply
 from senet.insertion.history import set_plans
 from senet.insertion.insert import insert
 from senet.insertion.sites import find_sites
+from senet.models.detection.detector import Detector
 from senet.models.foreign import INSERTION_OPTIONS, is_foreign
 from senet.models.registry import family_of, resolve_block, split_name
 from senet.spec import BlockSpec, Recalibration
@@ -60,14 +62,18 @@ class Insertion:
         return cls(host, resolved.block.with_defaults(**defaults), init, resolved.placement, resolved.stages, where)
 
     def into(self, model: nn.Module) -> None:
-        """Put the blocks into the network, in place; one on the meta device gets them without the proof that they are on its path.
+        """Put the blocks into the network, in place.
+
+        One on the meta device gets them without the proof that they are on its path, and so does a detector of this package, whose heads
+        would take a thousand regions for it.
 
         Raises:
             UsageError: as `senet.insert` does.
         """
-        if any(tensor.device.type == "meta" for tensor in model.parameters()):
+        outlined = any(tensor.device.type == "meta" for tensor in model.parameters())
+        if outlined or isinstance(model, Detector):
             plan = find_sites(model, self.block, placement=self.placement, stages=self.stages, **self.where)
-            with torch.device("meta"):
-                set_plans(model, [apply(model, plan, proof=False)])
+            with torch.device("meta") if outlined else nullcontext():
+                set_plans(model, [apply(model, replace(plan, init=self.init), proof=False)])
         else:
             insert(model, self.block, placement=self.placement, stages=self.stages, init=self.init, **self.where)

@@ -8,11 +8,15 @@ import torch
 from torch import nn
 
 from senet.errors import UsageError, choice_error, nearest
+from senet.models.class_layers import renew_class_layers
 from senet.schema import brief
 from senet.userfile import load_function
 
 UNTRAINED = {"googlenet": {"aux_logits": False, "init_weights": True}, "inception_v3": {"aux_logits": False, "init_weights": True}}
 """Options of torchvision without which training returns tuples of logits, and the constructors warn."""
+
+SEVERAL_HEADS = ("torchvision.models.detection", "torchvision.models.segmentation")
+"""Packages whose networks have several layers as wide as there are classes, or convolutions for them."""
 
 UNFETCHED = {"weights": None, "weights_backbone": None, "encoder_weights": None, "pretrained": False, "pretrained_backbone": False}
 """Parameters by which constructors are asked for trained weights, and what they are given for none: defaults fetch some."""
@@ -47,7 +51,10 @@ def from_torchvision(name: str, num_classes: int | None, in_channels: int, optio
             raise choice_error(f"weights of torchvision/{name}", trained, published)
         model = models.get_model(name, weights="DEFAULT" if trained is True else trained, **options)
         _drop_auxiliary(model)
-        if num_classes is not None:
+        if num_classes is not None and (entry.__module__.startswith(SEVERAL_HEADS) or last_linear(model) is None):
+            auxiliary = {"aux_loss": True} if getattr(model, "aux_classifier", None) is not None else {}
+            renew_class_layers(model, models.get_model(name, **(unfetched(entry) | options | auxiliary | {"num_classes": num_classes})))
+        elif num_classes is not None:
             _replace_head(model, num_classes)
     if in_channels != 3:
         _replace_stem(model, in_channels)

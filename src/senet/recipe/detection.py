@@ -18,7 +18,7 @@ class DetectionRecipe:
         eval_shorter_side: pixels of the shorter side in evaluation and prediction; null = the largest of shorter_sides.
         crop_share: smallest share of each side that a random crop of a training image keeps; 1 = no crop.
         photometric: largest relative change of the brightness, the contrast and the saturation of a training image.
-        outlines: give the network the outlines of objects as pixels, which mask_rcnn learns.
+        outlines: give the network the outlines of objects as pixels, which mask_rcnn learns, and judge those that it finds.
         score_threshold: least score of a detection that counts.
         max_detections: most detections of an image that count, those with the highest scores.
         shown_score: least score of a detection that pictures and sentences show.

@@ -201,9 +201,9 @@ def _own_view(opened: OpenedWeights, own: Mapping[str, Tensor], network: nn.Modu
 
 
 def _free_options(model: nn.Module, allowed: Allowed) -> tuple[str, ...]:
-    """Return the options of a configuration that may differ."""
+    """Return the options of a configuration that may differ: what is bridged, and what says nothing about a network's weights."""
     free = {"num_classes": allowed.new_head or hasattr(model, "headless"), "in_channels": allowed.adapt_input is not None}
-    return tuple(name for name, is_free in free.items() if is_free)
+    return (*(name for name, is_free in free.items() if is_free), *getattr(model, "beside_weights", ()))
 
 
 def _is_buffer(network: nn.Module, name: str) -> bool:

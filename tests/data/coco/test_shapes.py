@@ -3,8 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools import mask as cocomask
 
-from senet.data.coco.shapes import polygon_mask, runs_mask, shape_mask, text_runs
+from senet.data.coco.shapes import mask_shape, polygon_mask, runs_mask, shape_mask, text_runs
 
 DRAWN = json.loads((Path(__file__).parent / "drawn_by_cocoapi.json").read_text())
 """Random polygons, and their masks as pycocotools 2.0.11 draws them: `frPyObjects`, and its run lengths as numbers."""
@@ -59,3 +60,20 @@ def test_shapes_that_are_none_are_refused(shape, message):
 
 def test_runs_begin_outside_and_go_down_the_columns():
     assert runs_mask([1, 2, 3], 2, 3).tolist() == [[False, True, False], [True, False, False]]
+
+
+@pytest.mark.parametrize("entry", DRAWN)
+def test_masks_have_the_run_lengths_that_cocos_own_api_writes(entry):
+    height, width = entry["size"]
+    assert mask_shape(runs_mask(entry["runs"], height, width)) == {"size": entry["size"], "counts": entry["counts"]}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.97, 1.0])
+def test_masks_and_run_lengths_say_the_same(share):
+    random = np.random.default_rng(0)
+    for height, width in ((1, 1), (1, 7), (7, 1), (13, 29), (64, 700)):
+        mask = random.random((height, width)) < share
+        shape = mask_shape(mask)
+        assert (shape_mask(shape, height, width) == mask).all()
+        encoded = cocomask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        assert shape == {"size": [height, width], "counts": encoded["counts"].decode()}

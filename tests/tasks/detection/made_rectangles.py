@@ -1,6 +1,6 @@
 """Coloured rectangles on noise with their boxes: a source of a user's own, a small detector, and a recipe that trains it in seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from senet.data.boxes import Boxes, box_areas
+from senet.data.boxes import Boxes, Outlines, box_areas
 from senet.data.source import DataSource, input_spec
 from senet.recipe import DataRecipe, Recipe, build_recipe
 
@@ -59,6 +59,21 @@ def rectangles(sizes: tuple[tuple[int, int], ...], seed: int) -> Rectangles:
 def source(recipe: DataRecipe) -> DataSource:
     spec = input_spec(recipe, size=64, mean=(0.45,) * 3, std=(0.25,) * 3)
     return DataSource("rectangles", rectangles(TRAIN, 0), rectangles(VAL, 1), CLASSES, spec)
+
+
+def outlined_source(recipe: DataRecipe) -> DataSource:
+    return replace(source(recipe), train=outlined(rectangles(TRAIN, 0)), val=outlined(rectangles(VAL, 1)))
+
+
+def outlined(images: Rectangles) -> Rectangles:
+    """Return images whose objects have outlines, their rectangles."""
+    return replace(images, targets=[replace(boxes, masks=Outlines(tuple(map(rectangle, boxes.xyxy.tolist())))) for boxes in images.targets])
+
+
+def rectangle(box: list[float]) -> list[list[float]]:
+    """Return a box as COCO's `segmentation`."""
+    left, top, right, bottom = box
+    return [[left, top, right, top, right, bottom, left, bottom]]
 
 
 class CellDetector(nn.Module):
@@ -116,3 +131,14 @@ def tiny_boxes(**changes: Any) -> Recipe:
         "training": {"epochs": 3},
     }
     return build_recipe(tree, {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def tiny_masks(**changes: Any) -> Recipe:
+    """Return a recipe like `tiny_boxes` of a small mask_rcnn, which learns the outlines of the rectangles too."""
+    options = {
+        "backbone": "preresnet20", "fpn_channels": 8, "mask_width": 8, "head_width": 16, "regions": 32, "proposals_train": 60,
+        "proposals_test": 20, "detections_per_image": 8, "anchor_scale": 4.0, "score_threshold": 0.0,
+    }  # fmt: skip
+    network = {"model__name": "mask_rcnn", "model__block": "se", "model__options": options}
+    learnt = {"data__name": f"{Path(__file__)}:outlined_source", "detection__outlines": True, "detection__score_threshold": 0.0}
+    return tiny_boxes(**(network | learnt | changes))

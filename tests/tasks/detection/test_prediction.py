@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from senet.data.boxes import Outlines
+from senet.data.coco.shapes import mask_shape
 from senet.tasks.detection.prediction import PredictedBoxes, class_colours, draw_box
 
 
@@ -46,6 +48,26 @@ def test_sure_objects_are_drawn_in_the_colour_of_their_class_and_others_are_not(
     assert not np.asarray(image).any()
     nothing = np.asarray(boxes(shown_score=0.95).draw(image))
     assert not nothing.any()
+
+
+def test_outlines_are_data_and_drawn() -> None:
+    masks = np.zeros((3, 48, 64), bool)
+    masks[0, 6:30, 4:20] = masks[1, 15:35, 35:55] = masks[2, 5:12, 5:9] = True
+    outlines = Outlines(tuple(map(mask_shape, masks)))
+    found = boxes(outlines=outlines)
+    assert found.to_dict()["segmentations"] == list(outlines.shapes)
+    rows = found.coco_results(12, [7, 9])
+    assert [row["segmentation"] for row in rows] == list(outlines.shapes)
+    assert rows[0]["bbox"] == [2, 4, 20, 30]
+    assert "segmentation" not in boxes().coco_results(12, [7, 9])[0]
+    drawn = np.asarray(found.draw(Image.new("L", (64, 48), 100))).astype(float)
+    cell, platelet = (np.array(colour) for colour in class_colours(2))
+    assert (drawn[20, 4] == platelet).all(), "its edge"
+    assert drawn[20, 12] == pytest.approx(60 + 0.4 * platelet, abs=0.5), "its inside"
+    assert drawn[30, 45] == pytest.approx(60 + 0.4 * cell, abs=0.5)
+    assert (drawn[34, 45] == cell).all()
+    assert (drawn[44:, :30] == 100).all(), "outside of all"
+    assert not (np.asarray(boxes(outlines=outlines, shown_score=0.95).draw(Image.new("L", (64, 48)))) > 0).any()
 
 
 @pytest.mark.parametrize("box", [(0, 0, 5, 5), (58, 44, 64, 48), (-4, -4, 70, 60), (10, 2, 10, 2)])

@@ -58,6 +58,29 @@ def text_runs(text: str) -> list[int]:
     return runs
 
 
+def mask_shape(mask: np.ndarray) -> dict[str, Any]:
+    """Return the run lengths of a mask, (H, W) bool, with their counts as text, see `shape_mask`."""
+    pixels = np.ascontiguousarray(mask.T).ravel()
+    edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    first = [0, 0] if len(pixels) and pixels[0] else [0]  # the first run is outside
+    return {"size": list(mask.shape), "counts": runs_text(np.diff(np.concatenate([first, edges]), append=len(pixels)))}
+
+
+def runs_text(runs: np.ndarray) -> str:
+    """Return run lengths, (n,) int64, as a text, see `text_runs`."""
+    left = runs.copy()
+    left[3:] -= runs[1:-2]
+    letters, used = [], []
+    more = np.ones(len(left), bool)
+    while more.any():
+        used.append(more)
+        low = left & 31
+        left = left >> 5
+        more = more & (left != np.where(low & 16, -1, 0))
+        letters.append(48 + low + 32 * more)
+    return np.stack(letters, 1)[np.stack(used, 1)].astype(np.uint8).tobytes().decode() if letters else ""
+
+
 def runs_mask(runs: Any, height: int, width: int) -> np.ndarray:
     """Return the mask of run lengths, outside and inside in turn, down the columns: (H, W) bool.
 

@@ -14,6 +14,12 @@ from senet.models.detection.backbone import DetectionBackbone
 from senet.models.detection.freezing import Freezing
 from senet.models.network import Network
 
+BESIDE_WEIGHTS = (
+    *("frozen_stages", "frozen_bn", "frozen_blocks", "proposals_train", "proposals_test", "regions"),
+    *("score_threshold", "nms_threshold", "detections_per_image"),
+)
+"""Options that say how a detector learns or what it keeps of what it finds, whichever weights it has."""
+
 Detections = list[dict[str, Tensor]]
 """Of each image: "boxes" (k, 4) as x1, y1, x2, y2 in its pixels, "scores" (k,), "labels" (k,) from 0; "masks" (k, h, w)."""
 
@@ -36,16 +42,20 @@ class Detector(Network):
     Attributes:
         backbone: the network without its head, and its neck.
         freezing: what of it stands still.
+        masks: whether it finds outlines of objects, and learns them.
+        beside_weights: options in which a file of weights may differ from the network.
         containers: paths of what a reader knows by the layers inside it.
         counted_for: what its costs are counted for, in a sentence, where they depend on what is in an image; "" where they do not.
     """
 
+    beside_weights = BESIDE_WEIGHTS
     containers = ("backbone", "backbone.body", "rpn", "roi_heads", "dense")
     counted_for = ""
 
     backbone: DetectionBackbone
     freezing: Freezing
     classes: int
+    masks: bool = False
 
     @abstractmethod
     def parts(self, num_classes: int) -> dict[str, nn.Module]:
@@ -60,8 +70,8 @@ class Detector(Network):
         """Return what is found in the images of a batch; labels count from 0."""
 
     @abstractmethod
-    def head_pass(self, maps: list[Tensor]) -> None:
-        """Pass maps (N, C, h, w), and as many regions as `counted_for` says, through all layers of the heads."""
+    def head_pass(self, maps: list[Tensor]) -> list[Tensor]:
+        """Pass maps (N, C, h, w), and as many regions as `counted_for` says, through all layers of the heads; return what the last give."""
 
     def nominal_pass(self, x: Tensor) -> None:
         """Pass images (N, in_channels, H, W) through all layers; whatever they show, it does the same work: what it costs is counted."""
@@ -94,8 +104,11 @@ class Detector(Network):
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - boxes are no logits
         self, images: Sequence[Tensor] | Tensor, targets: Sequence[Mapping[str, Tensor]] | None = None
-    ) -> dict[str, Tensor] | Detections | tuple[dict[str, Tensor], Detections]:
+    ) -> dict[str, Tensor] | Detections | tuple[dict[str, Tensor], Detections] | list[Tensor]:
         """Return losses in training, detections in evaluation, and of images with targets in evaluation both.
+
+        On the meta device, where nothing can be found, all layers are called as by `nominal_pass`, and what the last ones give is
+        returned, so that sites of blocks are found there.
 
         Args:
             images: of any sizes, each (in_channels, h, w) and normalised, or one tensor (N, in_channels, H, W).
@@ -107,6 +120,8 @@ class Detector(Network):
         batch = to_batch(images)
         checked = None if targets is None else check_targets(targets, batch.tensors.dtype)
         maps = self.backbone(batch.tensors)
+        if batch.tensors.is_meta:
+            return self.head_pass(list(maps.values()))
         if self.training:
             if checked is None:
                 raise UsageError("a detector in training needs targets: call model(images, targets), or model.eval() first")

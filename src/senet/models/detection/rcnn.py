@@ -156,14 +156,15 @@ class RCNN(Detector):
             return self.counts["regions"], int(POSITIVE_SHARE * self.counts["regions"])
         return self.counts["proposals_test"], self.counts["detections_per_image"]
 
-    def head_pass(self, maps: list[Tensor]) -> None:
-        """Pass the maps through what proposes regions, and the most regions through the heads."""
-        self.rpn.head(maps)
+    def head_pass(self, maps: list[Tensor]) -> list[Tensor]:
+        """Pass the maps through what proposes regions, and the most regions through the heads; return what all of them say."""
+        anchors, offsets = self.rpn.head(maps)
         heads = self.roi_heads
         boxes, masks = self._most_regions(training=self.training)
-        heads.box_predictor(heads.box_head(_pooled(maps[0], boxes, heads.box_roi_pool)))
+        said = [*anchors, *offsets, *heads.box_predictor(heads.box_head(_pooled(maps[0], boxes, heads.box_roi_pool)))]
         if self.masks:
-            heads.mask_predictor(heads.mask_head(_pooled(maps[0], masks, heads.mask_roi_pool)))
+            said.append(heads.mask_predictor(heads.mask_head(_pooled(maps[0], masks, heads.mask_roi_pool))))
+        return said
 
     def losses(self, images: Any, maps: Mapping[str, Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Return the losses of proposals (objectness, boxes) and of heads (classes, boxes, masks)."""

@@ -100,9 +100,9 @@ class RetinaNet(Detector):
         super().replace_head(num_classes)
         self.dense.head.classification_head.num_classes = num_classes
 
-    def head_pass(self, maps: list[Tensor]) -> None:
-        """Pass the maps through the head."""
-        self.dense.head(maps)
+    def head_pass(self, maps: list[Tensor]) -> list[Tensor]:
+        """Pass the maps through the head; return what it says of every anchor."""
+        return list(self.dense.head(maps).values())
 
     def losses(self, images: Any, maps: Mapping[str, Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Return the losses of classes and of boxes."""

@@ -1,10 +1,10 @@
-"""Average precision and recall of boxes as COCO defines them, by faster-coco-eval."""
+"""Average precision and recall of boxes and of outlines as COCO defines them, by faster-coco-eval."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class BoxRows:
         area: (n,) float64, by which ranges tell objects apart.
         crowd: (n,) bool, regions of many objects; None = none is.
         scores: (n,) float64 of detections; None of objects.
+        shapes: outline of each, run lengths as `senet.data.boxes.Outlines.runs` gives them; None = boxes alone are judged.
     """
 
     images: np.ndarray
@@ -45,6 +46,7 @@ class BoxRows:
     area: np.ndarray
     crowd: np.ndarray | None = None
     scores: np.ndarray | None = None
+    shapes: Sequence[Mapping[str, Any]] | None = None
 
     def annotations(self) -> list[dict[str, Any]]:
         """Return the rows as COCO's annotations, whose ids begin at 1: to the evaluator, 0 means that nothing matches."""
@@ -54,7 +56,9 @@ class BoxRows:
         columns = (self.images, self.labels, xywh, self.area, crowd.astype(int), scores)
         names = ("image_id", "category_id", "bbox", "area", "iscrowd", "score")
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [{"id": number, **dict(zip(names, row, strict=True))} for number, row in enumerate(rows, 1)]
+        shapes = [{}] * len(self.labels) if self.shapes is None else [{"segmentation": shape} for shape in self.shapes]
+        pairs = zip(rows, shapes, strict=True)
+        return [{"id": number, **dict(zip(names, row, strict=True)), **shape} for number, (row, shape) in enumerate(pairs, 1)]
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,18 @@ class CocoScoring:
     """Objects and detections of some images, which are judged class by class.
 
     Args:
-        images: how many images there are; rows name them from 0.
+        sizes: (images, 2) int64, height and width of each image; rows name images from 0.
         classes: how many classes there are.
         objects: what there is.
         detections: what is found.
+        overlap: of what: COCO's name of boxes or of outlines.
     """
 
-    images: int
+    sizes: np.ndarray
     classes: int
     objects: BoxRows
     detections: BoxRows
+    overlap: Literal["bbox", "segm"] = "bbox"
 
     def judged(self, ranges: Ranges) -> Precision:
         """Return precision and recall of all objects and of those in ranges of areas.
@@ -120,11 +126,11 @@ class CocoScoring:
             UsageError: if faster-coco-eval is not installed.
         """
         everything = {ANY_AREA: (0.0, 1e10), **ranges}
-        if not self.images or not self.classes:
+        if not len(self.sizes) or not self.classes:
             shape = (len(IOUS), len(RECALLS), self.classes, len(everything))
             return Precision(np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0), tuple(everything))
         library = coco_library()
-        judge = library.COCOeval_faster(*self._sets(library), iouType="bbox", print_function=_silent)
+        judge = library.COCOeval_faster(*self._sets(library), iouType=self.overlap, print_function=_silent)
         judge.params.maxDets = [DETECTIONS]
         judge.params.areaRng, judge.params.areaRngLbl = [list(bounds) for bounds in everything.values()], list(everything)
         judge.evaluate()
@@ -134,12 +140,21 @@ class CocoScoring:
 
     def _sets(self, library: ModuleType) -> tuple[Any, Any]:
         """Return objects and detections as the library has them."""
-        about = {"images": [{"id": number} for number in range(self.images)], "categories": self._categories}
+        images = [{"id": number, "height": height, "width": width} for number, (height, width) in enumerate(self.sizes.tolist())]
+        about = {"images": images, "categories": self._categories}
         return tuple(library.COCO(about | {"annotations": rows.annotations()}) for rows in (self.objects, self.detections))
 
     @cached_property
     def _categories(self) -> list[dict[str, Any]]:
         return [{"id": label, "name": str(label)} for label in range(self.classes)]
+
+
+def outline_areas(shapes: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return the pixels of outlines that are run lengths: (n,) float64."""
+    coco_library()
+    from faster_coco_eval.core import mask
+
+    return np.array(mask.area([dict(shape) for shape in shapes]) if shapes else [], np.float64)
 
 
 def coco_library() -> ModuleType:

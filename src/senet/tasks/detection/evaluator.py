@@ -1,73 +1,61 @@
-"""Evaluator of boxes: AP and AR over all images of all processes, by class, by size, and at the border of images."""
+"""Evaluator of boxes and outlines: AP and AR over all images of all processes, by class, by size, and at the border of images."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric as Pooled
 
 from senet.data.batch import Batch
-from senet.data.boxes import Boxes
+from senet.data.boxes import Boxes, Outlines
+from senet.errors import UsageError
 from senet.results.curves import CurveChart
 from senet.results.metric import Metric
 from senet.results.tables import Tables
-from senet.tasks.detection.average_precision import ANY_AREA, RECALLS, Precision, coco_library
+from senet.tasks.detection.average_precision import ANY_AREA, RECALLS, coco_library
 from senet.tasks.detection.judged_images import OBJECT_SIZES, JudgedImages, judged_images, within
+from senet.tasks.detection.pooled_rows import Rows
 
 BOX_METRICS = (Metric("ap", "AP", "%"), Metric("ap50", "AP50", "%"), Metric("ap75", "AP75", "%"), Metric("ar100", "AR100", "%"))
 """What detections of any data set are judged by."""
+
+MASK_METRICS = (Metric("mask_ap", "mask AP", "%"), Metric("mask_ap50", "mask AP50", "%"), Metric("mask_ap75", "mask AP75", "%"))
+"""What outlines are judged by beside the boxes."""
+
+AP_IOUS = {"ap": None, "ap50": 0.5, "ap75": 0.75}
+"""Name of an average precision -> the overlap from which on a detection is right; None = mean over ten."""
 
 CURVE_IOUS = (0.5, 0.75)
 """Overlaps whose curves of precision over recall are told."""
 
 
-def box_metrics(truths: Sequence[Boxes]) -> tuple[Metric, ...]:
-    """Return what detections of some images are judged by: a size that none of their objects has gives no metric."""
-    areas = np.concatenate([np.zeros(0), *(boxes.objects.area for boxes in truths)])
-    return (
-        *BOX_METRICS,
-        *(Metric(f"ap_{size}", f"AP {size}", "%") for size, bounds in OBJECT_SIZES.items() if within(areas, bounds).any()),
-    )
-
-
-class Rows(Pooled):
-    """Arrays whose rows are collected, over batches and processes.
+def box_metrics(truths: Sequence[Boxes], *, outlines: bool = False) -> tuple[Metric, ...]:
+    """Return what detections of some images are judged by: a size that none of their objects has gives no metric.
 
     Args:
-        empty: name -> an array without rows.
+        truths: the objects of every image.
+        outlines: whether outlines are judged too.
     """
-
-    full_state_update = False
-
-    def __init__(self, empty: Mapping[str, np.ndarray]) -> None:
-        super().__init__()
-        self.names = tuple(empty)
-        for name in empty:
-            self.add_state(name, [], dist_reduce_fx="cat")
-
-    def update(self, **arrays: np.ndarray) -> None:
-        """Add rows by name."""
-        for name, array in arrays.items():
-            getattr(self, name).append(torch.from_numpy(array).to(self.device))
-
-    def compute(self) -> dict[str, np.ndarray]:
-        """Return the rows of all processes by name."""
-        states = {name: getattr(self, name) for name in self.names}
-        return {name: (torch.cat(rows) if isinstance(rows, list) else rows).cpu().numpy() for name, rows in states.items()}
+    areas = np.concatenate([np.zeros(0), *(boxes.objects.area for boxes in truths)])
+    sizes = [size for size, bounds in OBJECT_SIZES.items() if within(areas, bounds).any()]
+    of_boxes = (*BOX_METRICS, *(Metric(f"ap_{size}", f"AP {size}", "%") for size in sizes))
+    of_outlines = (*MASK_METRICS, *(Metric(f"mask_ap_{size}", f"mask AP {size}", "%") for size in sizes))
+    return (*of_boxes, *of_outlines) if outlines else of_boxes
 
 
 class BoxScores:
-    """Evaluator of detections (COCO's AP), and of the mean loss.
+    """Evaluator of detections (COCO's AP of boxes, and of outlines), and of the mean loss.
 
     A batch names its images by their indices. What `average` gives for it is a pair: the losses, name -> scalar, empty where nothing is
     known of them; and for each image {"boxes" (k, 4) left, top, right, bottom in pixels of the image as it is read, "scores" (k,),
-    "labels" (k,) from 0}.
+    "labels" (k,) from 0}, and where outlines are judged "masks", an `Outlines` of run lengths as its `runs` gives them.
 
     Args:
         classes: their names.
         truths: the objects of every image of the set.
         device: where the detections of processes meet.
+        outlines: whether outlines are judged beside the boxes; the truths have them.
 
     Attributes:
         metrics: what the images allow, see `box_metrics`.
@@ -76,26 +64,29 @@ class BoxScores:
         UsageError: if faster-coco-eval is not installed.
     """
 
-    def __init__(self, classes: Sequence[str], truths: Sequence[Boxes], device: torch.device) -> None:
+    def __init__(self, classes: Sequence[str], truths: Sequence[Boxes], device: torch.device, *, outlines: bool = False) -> None:
         coco_library()
-        self._classes, self._truths = tuple(classes), truths
-        self.metrics = box_metrics(truths)
-        self._sizes = [metric.name.removeprefix("ap_") for metric in self.metrics if metric not in BOX_METRICS]
+        self._classes, self._truths, self._outlines = tuple(classes), truths, outlines
+        self.metrics = box_metrics(truths, outlines=outlines)
+        self._sizes = [metric.name.removeprefix("ap_") for metric in self.metrics if metric.name.startswith("ap_")]
         self._empty = {
             "seen": np.zeros(0, np.int64),
             "losses": np.zeros((0, 2)),
             "named": np.zeros((0, 2), np.int64),
             "boxes": np.zeros((0, 5), np.float32),
         }
+        if outlines:  # the bytes of all run lengths, and how many each detection has
+            self._empty |= {"runs": np.zeros(0, np.uint8), "lengths": np.zeros(0, np.int64)}
         self._new = {name: [array] for name, array in self._empty.items()}
         self._pooled = Rows(self._empty).to(device)
         self._judged: JudgedImages | None = None
 
-    def update(self, outputs: tuple[Mapping[str, Tensor], Sequence[Mapping[str, Tensor]]], batch: Batch) -> None:
+    def update(self, outputs: tuple[Mapping[str, Tensor], Sequence[Mapping[str, Any]]], batch: Batch) -> None:
         """Add a batch and what is found in its images.
 
         Raises:
-            ValueError: if the batch does not say which images it holds.
+            ValueError: if the batch does not say which images it holds, or an outline is not of its image's size.
+            UsageError: if outlines are judged, and none are given.
         """
         losses, detections = outputs
         if len(batch.indices) != len(detections):
@@ -108,18 +99,23 @@ class BoxScores:
             labels = found["labels"].to(torch.int64).cpu().numpy()
             new["named"].append(np.stack([np.full(len(labels), index), labels], axis=1))
             new["boxes"].append(torch.cat([found["boxes"].float(), found["scores"].float()[:, None]], dim=1).cpu().numpy())
+            if self._outlines:
+                texts = _run_texts(found.get("masks"), self._truths[index], len(labels))
+                new["runs"].append(np.frombuffer("".join(texts).encode(), np.uint8).copy())
+                new["lengths"].append(np.array([len(text) for text in texts], np.int64))
 
     def compute(self) -> dict[str, float]:
-        """Return the loss, and each of `box_metrics` in percent, over the images of all processes, which meet here."""
+        """Return the loss, and each of `metrics` in percent, over the images of all processes, which meet here."""
         self._pooled.update(**{name: np.concatenate(arrays) for name, arrays in self._new.items()})
         self._new = {name: [array] for name, array in self._empty.items()}
         found = self._pooled.compute()
-        self._judged = judged = judged_images(self._truths, len(self._classes), found["seen"], found["named"], found["boxes"])
+        shapes = self._shapes(found) if self._outlines else None
+        self._judged = judged_images(self._truths, len(self._classes), found["seen"], found["named"], found["boxes"], shapes)
         losses, counts = found["losses"].T
         return {
             "loss": float(losses @ counts / counts.sum()) if len(counts) else np.nan,
-            **_figures(judged.by_size),
-            **{f"ap_{size}": judged.by_size.ap(of=size) for size in self._sizes},
+            **self._figures("by_size"),
+            **{f"{prefix}ap_{size}": judged.by_size.ap(of=size) for prefix, judged in self._kinds.items() for size in self._sizes},
         }
 
     def tables(self) -> Tables:
@@ -130,16 +126,16 @@ class BoxScores:
         judged = self._result()
         return {
             "class": {
-                name: {**_known(_figures(judged.by_size, label=label)), "objects": judged.count(label=label)}
+                name: {**_known(self._figures("by_size", label=label)), "objects": judged.count(label=label)}
                 for label, name in enumerate(self._classes)
             },
             "size": {
-                size: {**_known(_figures(judged.by_size, of=size)), "objects": count}
+                size: {**_known(self._figures("by_size", of=size)), "objects": count}
                 for size, bounds in OBJECT_SIZES.items()
                 if (count := judged.count(bounds))
             },
             "position": {
-                kind: {**_known(_figures(judged.by_border, of=kind)), "objects": count}
+                kind: {**_known(self._figures("by_border", of=kind)), "objects": count}
                 for kind, count in judged.border_counts().items()
                 if count
             },
@@ -149,28 +145,61 @@ class BoxScores:
         """Return curves of precision over recall of the images that `compute` last judged.
 
         Returns:
-            "IoU 0.5" and "IoU 0.75" -> of all classes and of each that has objects the precision at recalls of 0 to 100 %.
+            "IoU 0.5" and "IoU 0.75", and "mask IoU 0.5" and "mask IoU 0.75" where outlines are judged -> of all classes and of each that
+            has objects the precision at recalls of 0 to 100 %.
         """
         judged = self._result()
         lines = {"all classes": None} | {name: label for label, name in enumerate(self._classes) if judged.count(label=label)}
         if len(lines) == 1:
             return {}
         at = tuple(100 * recall for recall in RECALLS)
-        every = {iou: {name: tuple(judged.by_size.curve(iou, label).tolist()) for name, label in lines.items()} for iou in CURVE_IOUS}
-        return {f"IoU {iou}": CurveChart("recall %", "precision %", at, curves) for iou, curves in every.items()}
+        every = {
+            f"{prefix.replace('_', ' ')}IoU {iou}": {name: tuple(kind.by_size.curve(iou, label).tolist()) for name, label in lines.items()}
+            for prefix, kind in self._kinds.items()
+            for iou in CURVE_IOUS
+        }
+        return {name: CurveChart("recall %", "precision %", at, curves) for name, curves in every.items()}
 
-    def _result(self) -> "JudgedImages":
+    def _shapes(self, found: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+        """Return the pooled outlines as COCO has them."""
+        text, ends = found["runs"].tobytes().decode(), np.cumsum([0, *found["lengths"]]).tolist()
+        outlines = zip(found["named"][:, 0].tolist(), ends[:-1], ends[1:], strict=True)
+        return [{"size": list(self._truths[index].size), "counts": text[start:end]} for index, start, end in outlines]
+
+    @property
+    def _kinds(self) -> dict[str, JudgedImages]:
+        """What is judged: prefix of its figures -> the images."""
+        judged = self._result()
+        return {"": judged, "mask_": judged.by_outline} if self._outlines else {"": judged}
+
+    def _figures(self, ranges: str, *, of: str = ANY_AREA, label: int | None = None) -> dict[str, float]:
+        """Return AP, AP50 and AP75 of boxes, their AR100, and the same AP of outlines, by name."""
+        found = {prefix: getattr(judged, ranges) for prefix, judged in self._kinds.items()}
+        figures = {
+            prefix: {f"{prefix}{name}": precision.ap(of=of, iou=iou, label=label) for name, iou in AP_IOUS.items()}
+            for prefix, precision in found.items()
+        }
+        return {**figures.pop(""), "ar100": found[""].recall_of(of=of, label=label), **figures.get("mask_", {})}
+
+    def _result(self) -> JudgedImages:
         if self._judged is None:
             self.compute()
         assert self._judged is not None
         return self._judged
 
 
-def _figures(judged: Precision, *, of: str = ANY_AREA, label: int | None = None) -> dict[str, float]:
-    """Return AP, AP50, AP75 and AR100 by name."""
-    chosen = {"of": of, "label": label}
-    precisions = {name: judged.ap(iou=iou, **chosen) for name, iou in (("ap", None), ("ap50", 0.5), ("ap75", 0.75))}
-    return {**precisions, "ar100": judged.recall_of(**chosen)}
+def _run_texts(outlines: Outlines | None, truth: Boxes, count: int) -> list[str]:
+    """Return the run lengths of an image's detections as texts.
+
+    Raises:
+        ValueError: if there are not as many, or they are not of the image's size.
+        UsageError: if there are none at all.
+    """
+    if outlines is None:
+        raise UsageError('detection.outlines is true, and the network finds no outlines ("masks"); set it to false, or take mask_rcnn')
+    if len(outlines) != count or any(shape["size"] != list(truth.size) for shape in outlines.shapes):
+        raise ValueError(f"image {truth.image_id} of size {truth.size} needs {count} outlines of this size")
+    return [shape["counts"] for shape in outlines.shapes]
 
 
 def _known(figures: Mapping[str, float]) -> dict[str, float | None]:

@@ -73,9 +73,10 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def _shown(prediction: PredictedBoxes) -> PredictedBoxes:
-    """Return the boxes that are shown, the surest first."""
+    """Return the boxes that are shown, the surest first, without outlines."""
     places = prediction.shown[np.argsort(-prediction.scores[prediction.shown], kind="stable")]
-    return replace(prediction, xyxy=prediction.xyxy[places], labels=prediction.labels[places], scores=prediction.scores[places])
+    rows = {name: getattr(prediction, name)[places] for name in ("xyxy", "labels", "scores")}
+    return replace(prediction, **rows, outlines=None)
 
 
 def _outcomes(truth: Boxes, prediction: PredictedBoxes, its: Matches, first: Matches) -> list[tuple[Outcome, np.ndarray]]:

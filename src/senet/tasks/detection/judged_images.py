@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from senet.data.boxes import Boxes, box_areas
-from senet.tasks.detection.average_precision import BoxRows, CocoScoring, Precision
+from senet.tasks.detection.average_precision import BoxRows, CocoScoring, Precision, outline_areas
 from senet.tasks.detection.border import BORDER_RANGES, border_areas
 
 OBJECT_SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
@@ -22,11 +23,16 @@ class JudgedImages:
 
     Args:
         scoring: objects and detections.
-        sizes: (images, 2) height and width of each image.
     """
 
     scoring: CocoScoring
-    sizes: np.ndarray
+
+    @cached_property
+    def by_outline(self) -> "JudgedImages":
+        """The same, judged by outlines instead of boxes; a detection is as large as its outline."""
+        found = self.scoring.detections
+        assert found.shapes is not None
+        return JudgedImages(replace(self.scoring, overlap="segm", detections=replace(found, area=outline_areas(found.shapes))))
 
     @cached_property
     def by_size(self) -> Precision:
@@ -57,10 +63,17 @@ class JudgedImages:
         return np.ones(len(self.scoring.objects.labels), bool) if crowd is None else ~crowd
 
     def _border(self, rows: BoxRows) -> np.ndarray:
-        return border_areas(rows.xyxy, self.sizes[rows.images])
+        return border_areas(rows.xyxy, self.scoring.sizes[rows.images])
 
 
-def judged_images(truths: Sequence[Boxes], classes: int, seen: np.ndarray, named: np.ndarray, boxes: np.ndarray) -> JudgedImages:
+def judged_images(
+    truths: Sequence[Boxes],
+    classes: int,
+    seen: np.ndarray,
+    named: np.ndarray,
+    boxes: np.ndarray,
+    shapes: Sequence[Mapping[str, Any]] | None = None,
+) -> JudgedImages:
     """Return images with what is found in them, in the order of their image_id, whatever the order in which they were seen.
 
     Args:
@@ -69,13 +82,14 @@ def judged_images(truths: Sequence[Boxes], classes: int, seen: np.ndarray, named
         seen: (m,) int64, indices of the images that were looked at.
         named: (n, 2) int64, index of the image and class of each detection, those of an image in one piece.
         boxes: (n, 5), left, top, right, bottom and score of each detection.
+        shapes: outline of each detection as run lengths; None = boxes alone are judged.
     """
     order = sorted(seen.tolist(), key=lambda index: (truths[index].image_id, index))
     there = [truths[index] for index in order]
     numbers = {index: number for number, index in enumerate(order)}
     images = np.array([numbers[index] for index in named[:, 0].tolist()], np.int64)
     xyxy = boxes[:, :4].astype(np.float64)
-    found = BoxRows(images, named[:, 1], xyxy, box_areas(xyxy), scores=boxes[:, 4].astype(np.float64))
+    found = BoxRows(images, named[:, 1], xyxy, box_areas(xyxy), scores=boxes[:, 4].astype(np.float64), shapes=shapes)
     counts = [len(truth) for truth in there]
     objects = BoxRows(
         images=np.repeat(np.arange(len(there)), counts),
@@ -83,9 +97,10 @@ def judged_images(truths: Sequence[Boxes], classes: int, seen: np.ndarray, named
         xyxy=np.concatenate([np.zeros((0, 4)), *(truth.xyxy for truth in there)]).astype(np.float64),
         area=np.concatenate([np.zeros(0), *(truth.area for truth in there)]).astype(np.float64),
         crowd=np.concatenate([np.zeros(0, bool), *(truth.crowd for truth in there)]),
+        shapes=None if shapes is None else [shape for truth in there if truth.masks is not None for shape in truth.masks.runs(*truth.size)],
     )
     sizes = np.array([truth.size for truth in there], np.int64).reshape(-1, 2)
-    return JudgedImages(CocoScoring(len(there), classes, objects, found), sizes)
+    return JudgedImages(CocoScoring(sizes, classes, objects, found))
 
 
 def image_ap(found: Mapping[str, Tensor], truth: Boxes, classes: int) -> float:

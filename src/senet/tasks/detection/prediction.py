@@ -1,4 +1,4 @@
-"""Boxes that are predicted of an image: as a picture, as numbers, as COCO's results."""
+"""Boxes and outlines that are predicted of an image: as a picture, as numbers, as COCO's results."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from senet.data.boxes import Outlines
 from senet.data.masks import Colour
 from senet.data.palettes import voc_palette
+from senet.tasks.segmentation.colours import TINT
 
 LABEL_DARK = 140
 """Brightness of a colour below which a label on it is white."""
@@ -29,6 +31,7 @@ class PredictedBoxes:
         classes: names of the classes.
         size: height and width of the image.
         shown_score: least score of an object that is drawn or told in a sentence.
+        outlines: of the objects, as run lengths in the pixels of the image; None = nothing says them.
     """
 
     xyxy: np.ndarray
@@ -37,6 +40,7 @@ class PredictedBoxes:
     classes: Sequence[str]
     size: tuple[int, int]
     shown_score: float = 0.5
+    outlines: Outlines | None = None
 
     @property
     def shown(self) -> np.ndarray:
@@ -49,7 +53,7 @@ class PredictedBoxes:
         return "  ".join(f"{count} {name}" for name, count in counts.most_common()) or f"nothing of a score of {self.shown_score:g} or more"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, ready for JSON: of all objects the boxes, the names of their classes, and the scores."""
+        """Return plain data, ready for JSON: of all objects the boxes, the names of their classes, the scores, and COCO's outlines."""
         height, width = self.size
         return {
             "height": height,
@@ -57,27 +61,41 @@ class PredictedBoxes:
             "boxes": [[round(float(value), 2) for value in box] for box in self.xyxy],
             "labels": [self.classes[label] for label in self.labels.tolist()],
             "scores": [round(float(score), 5) for score in self.scores],
+            **({} if self.outlines is None else {"segmentations": list(self.outlines.shapes)}),
         }
 
     def coco_results(self, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the objects as COCO's results: "bbox" is left, top, width and height.
+        """Return the objects as COCO's results: "bbox" is left, top, width and height, "segmentation" run lengths if outlines are known.
 
         Args:
             image_id: number of the image.
             category_ids: number of each class.
         """
         sides = np.concatenate([self.xyxy[:, :2], self.xyxy[:, 2:] - self.xyxy[:, :2]], axis=1)
-        rows = zip(sides.tolist(), self.labels.tolist(), self.scores.tolist(), strict=True)
+        outlines = [{}] * len(sides) if self.outlines is None else [{"segmentation": shape} for shape in self.outlines.shapes]
+        rows = zip(sides.tolist(), self.labels.tolist(), self.scores.tolist(), outlines, strict=True)
         return [
-            {"image_id": image_id, "category_id": category_ids[label], "bbox": [round(side, 2) for side in box], "score": round(score, 5)}
-            for box, label, score in rows
+            {
+                "image_id": image_id,
+                "category_id": category_ids[label],
+                "bbox": [round(side, 2) for side in box],
+                "score": round(score, 5),
+                **outline,
+            }
+            for box, label, score, outline in rows
         ]
 
     def draw(self, image: Image.Image) -> Image.Image:
-        """Return the image in RGB with a box around each object that is shown, its class and its score in percent."""
+        """Return the image in RGB with the box, class and score in percent of each object that is shown, and its outline if it is known."""
         colours = class_colours(len(self.classes))
-        drawn = image.convert("RGB").copy()
-        for place in reversed(self.shown.tolist()):  # the surest on top
+        drawn, order = image.convert("RGB").copy(), self.shown.tolist()[::-1]  # the surest on top
+        if self.outlines is not None:
+            pixels = np.array(drawn)
+            for place in order:
+                mask = self.outlines.chosen([place]).pixels(*self.size)[0]
+                draw_outline(pixels, mask, colours[int(self.labels[place])])
+            drawn = Image.fromarray(pixels)
+        for place in order:
             label = int(self.labels[place])
             draw_box(drawn, self.xyxy[place].tolist(), colours[label], f"{self.classes[label]} {100 * self.scores[place]:.0f}")
         return drawn
@@ -86,6 +104,20 @@ class PredictedBoxes:
 def class_colours(count: int) -> tuple[Colour, ...]:
     """Return a colour for each class, PASCAL VOC's from its second on, brightened: none is black."""
     return tuple((red // 2 + 96, green // 2 + 96, blue // 2 + 96) for red, green, blue in voc_palette(count + 1)[1:])
+
+
+def draw_outline(pixels: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
+    """Tint the pixels of an object, and give those at its edge its colour; in place.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        mask: (H, W) bool, the object.
+        colour: of the object.
+    """
+    around = np.pad(mask, 1)
+    inner = mask & around[2:, 1:-1] & around[:-2, 1:-1] & around[1:-1, 2:] & around[1:-1, :-2]
+    pixels[inner] = np.rint(pixels[inner] * (1 - TINT) + np.multiply(colour, TINT)).astype(np.uint8)
+    pixels[mask & ~inner] = colour
 
 
 def draw_box(image: Image.Image, box: Sequence[float], colour: Colour, text: str = "", *, edged: bool = False) -> None:

@@ -22,6 +22,11 @@ from senet.spec import InputSpec
 LEAST_VISIBLE = 1.0
 """Pixels of the width and of the height that a crop must leave of a box, else it is dropped."""
 
+NO_OUTLINES = (
+    "detection.outlines is true, and nothing says the outlines of these boxes; set it to false, or take COCO's outlines or YOLO's polygons"
+)
+"""What is said where outlines are asked for, and a source has boxes alone."""
+
 STANDING = {"crop": "none", "rotation": 0.0, "cutout": 0}
 """Fields of the data that augment images alone, boxes not -> the value at which they do nothing."""
 
@@ -69,7 +74,8 @@ def opened_picture(image: Any, boxes: Boxes, spec: InputSpec, *, outlines: bool)
     """Return an image with its objects, crowd left out.
 
     Raises:
-        UnreadableImageError: if the image is not of the size that its boxes are for, or nothing says which values are black and white.
+        UnreadableImageError: if the image is not of the size that its boxes are for, an outline cannot be drawn, or nothing says which
+            values are black and white.
         UsageError: if outlines are asked for, and are not known.
     """
     from torchvision import tv_tensors
@@ -82,9 +88,13 @@ def opened_picture(image: Any, boxes: Boxes, spec: InputSpec, *, outlines: bool)
         )
     known = None
     if outlines:
-        if objects.masks is None:
-            raise UsageError("detection.outlines is true, and nothing says the outlines of these boxes; set it to false, or take COCO's")
-        known = tv_tensors.Mask(torch.from_numpy(objects.masks.pixels(*size).astype(np.uint8)))
+        if boxes.masks is None:
+            raise UsageError(NO_OUTLINES)
+        try:
+            drawn = boxes.masks.pixels(*size)  # crowd too, by which evaluation judges
+        except ValueError as error:
+            raise UnreadableImageError(f"the outline of an object cannot be drawn: {error}") from error
+        known = tv_tensors.Mask(torch.from_numpy(drawn[~boxes.crowd].astype(np.uint8)))
     rectangles = tv_tensors.BoundingBoxes(torch.from_numpy(objects.xyxy.copy()), format="XYXY", canvas_size=size)  # pyright: ignore
     return Picture(picture, rectangles, torch.from_numpy(objects.labels.copy()), known)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from senet.data.batch import Batch
 from senet.data.boxes import Boxes, box_areas
@@ -15,17 +14,19 @@ from senet.errors import UsageError
 from senet.models.create import model_from_recipe
 from senet.recipe import DataRecipe, ModelRecipe, Recipe
 from senet.tasks.detection.evaluator import BOX_METRICS, BoxScores, box_metrics
+from senet.tasks.detection.found_outlines import found_outlines
 from senet.tasks.detection.image_case import box_pictures
 from senet.tasks.detection.judged_images import image_ap
 from senet.tasks.detection.prediction import PredictedBoxes
-from senet.tasks.detection.preparation import BoxPreparation
+from senet.tasks.detection.preparation import NO_OUTLINES, BoxPreparation
 from senet.tasks.task import ImagePictures
 
 LEARNT = ("boxes", "labels", "masks")
 """What of a target a network is called with."""
 
-Found = tuple[Mapping[str, Tensor], list[dict[str, Tensor]]]
-"""Losses by name, none where boxes are not known; and of each image "boxes", "scores", "labels", "size", and "masks" if they are found."""
+Found = tuple[Mapping[str, Tensor], list[dict[str, Any]]]
+"""Losses by name, none where what is learnt is not known; and of each image tensors "boxes", "scores", "labels" and "size", and if the
+network finds them, `Outlines` as "masks"."""
 
 
 class Detection(BoxPreparation):
@@ -49,7 +50,9 @@ class Detection(BoxPreparation):
                 f"data.name {recipe.name!r} gives no boxes, which detection learns; data.name boxes does, or "
                 "a function of your own whose targets are senet.data.boxes.Boxes"
             )
-        self.metrics = box_metrics(_truths(source))
+        if self.plan.outlines and any(part.targets[0].masks is None for part in (source.train, source.val) if len(part)):
+            raise UsageError(NO_OUTLINES)
+        self.metrics = box_metrics(_truths(source), outlines=self.plan.outlines)
         return source
 
     def build(self, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
@@ -61,8 +64,11 @@ class Detection(BoxPreparation):
         network = model_from_recipe(recipe, num_classes=len(source.classes), in_channels=source.input.channels, device=device)
         if "targets" not in signature(network.forward).parameters:
             raise UsageError(f"model.name {recipe.name!r} finds no boxes; detection needs a detector, such as faster_rcnn or retinanet")
-        if recipe.name.endswith("mask_rcnn") and not self.plan.outlines:
+        finds_outlines = getattr(network, "masks", None)  # None = a network of a user's own, which says nothing of it
+        if finds_outlines and not self.plan.outlines:
             raise UsageError("mask_rcnn learns the outlines of objects: set detection.outlines true, or take faster_rcnn")
+        if finds_outlines is False and self.plan.outlines:
+            raise UsageError(f"model.name {recipe.name!r} finds no outlines of objects: set detection.outlines false, or take mask_rcnn")
         return network
 
     def inputs(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
@@ -102,7 +108,8 @@ class Detection(BoxPreparation):
         targets = targets or [{"size": torch.tensor(image.shape[1:])} for image in images]
         learnt = [{name: target[name] for name in LEARNT if name in target} for target in targets]
         losses: Mapping[str, Tensor] = {}
-        if all("boxes" in target for target in learnt):
+        needed = {"boxes", "masks"} if getattr(models[0], "masks", False) else {"boxes"}
+        if all(needed <= target.keys() for target in learnt):
             losses, found = models[0](images, learnt)
         else:
             found = models[0](images)
@@ -110,7 +117,7 @@ class Detection(BoxPreparation):
 
     def evaluator(self, source: DataSource, device: torch.device) -> BoxScores:
         """Return a fresh evaluator of detections; the task takes the metrics that the source's images allow."""
-        scores = BoxScores(source.classes, _truths(source), device)
+        scores = BoxScores(source.classes, _truths(source), device, outlines=self.plan.outlines)
         self.metrics = scores.metrics
         return scores
 
@@ -128,6 +135,7 @@ class Detection(BoxPreparation):
             classes=tuple(classes) if classes else tuple(map(str, range(count))),
             size=(height, width),
             shown_score=self.plan.shown_score,
+            outlines=found.get("masks"),
         )
 
     def image_scores(self, outputs: Found, batch: Batch, classes: Sequence[str]) -> list[float]:
@@ -156,18 +164,17 @@ class Detection(BoxPreparation):
                 mask[top:bottom, left:right] = 1
         return Batch(images, [target] * count, [])
 
-    def _counted(self, found: Mapping[str, Tensor], image: Tensor, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _counted(self, found: Mapping[str, Tensor], image: Tensor, target: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return the detections that count, in the pixels of the image as it was read."""
         order = found["scores"].argsort(descending=True, stable=True)
         kept = order[found["scores"][order] >= self.plan.score_threshold][: self.plan.max_detections]
         height, width = target["size"].tolist()
         whole = found["boxes"].new_tensor([width, height, width, height])
         seen = found["boxes"].new_tensor([image.shape[2], image.shape[1]] * 2)
-        counted = {name: found[name][kept] for name in ("boxes", "scores", "labels")}
+        counted: dict[str, Any] = {name: found[name][kept] for name in ("boxes", "scores", "labels")}
         counted["boxes"] = (counted["boxes"] * (whole / seen)).clamp_min(0).minimum(whole)
-        if "masks" in found and "boxes" not in target:  # of use to a prediction alone, and as large as its image each
-            masks = found["masks"][kept]
-            counted["masks"] = functional.interpolate(masks[None], (height, width), mode="bilinear")[0] if len(masks) else masks
+        if "masks" in found and (self.plan.outlines or "boxes" not in target):  # else nobody asks for them
+            counted["masks"] = found_outlines(found["masks"], kept, (height, width))
         return {**counted, "size": target["size"]}
 
 
