@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from senet.measuring.numbers import mean_sd
+from senet.recipe.tree import ROOT_DECIDES
 from senet.report.cases import shown_cases
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
@@ -63,6 +65,7 @@ def render(result: Result) -> str:
     gated = [variant for variant in result.variants if variant.excitations]
     return environment.get_template("page.html").render(
         title=title(result),
+        data_title=data_title(result),
         verdict=verdict(result),
         headline=f"{sentence}." if rest else sentence,
         details=rest,
@@ -97,9 +100,15 @@ def render(result: Result) -> str:
 def title(result: Result) -> str:
     """Return the question that the comparison answers."""
     if len(result.variants) == 2 and result.baseline.label == "plain":
-        return f"What does {result.variants[1].label} buy on {result.data.name}?"
+        return f"What does {result.variants[1].label} buy on {data_title(result)}?"
     fields = dict.fromkeys(path.rpartition(".")[2].replace("_", " ") for variant in result.variants for path in variant.changes)
-    return f"What does the choice of {' and '.join(fields)} buy on {result.data.name}?"
+    return f"What does the choice of {' and '.join(fields)} buy on {data_title(result)}?"
+
+
+def data_title(result: Result) -> str:
+    """Return what a reader knows the images by: the data set, or the folder of a source that only says how folders are laid out."""
+    name, root = result.data.name, result.recipe.data.root
+    return Path(root).name.strip(".") or name if root and name in ROOT_DECIDES else name
 
 
 def notes(result: Result) -> list[str]:
