@@ -126,8 +126,8 @@ class BoxScores:
         """Return curves of precision over recall of the images that `compute` last judged.
 
         Returns:
-            "IoU 0.5" and "IoU 0.75", and "IoU 0.5 (masks)" and "IoU 0.75 (masks)" where outlines are judged -> of all classes and of each that
-            has objects the precision at recalls of 0 to 100 %.
+            "IoU 0.5" and "IoU 0.75", and where outlines are judged "IoU 0.5 (masks)" and "IoU 0.75 (masks)" -> of all classes and of each
+            that has objects the precision at recalls of 0 to 100 %.
         """
         judged = self._result()
         lines = {"all classes": None} | {name: label for label, name in enumerate(self._classes) if judged.count(label=label)}
