@@ -20,6 +20,7 @@ from senet.report.differences import difference_chart
 from senet.report.excitations import class_chart, gate_range, spread_chart
 from senet.report.parts import PartTable, part_tables
 from senet.report.svg import Drawing, series
+from senet.report.task_curves import task_charts
 from senet.results.comparison import Result, VariantResult
 from senet.results.summary import interval, verdict
 from senet.results.tables import NONE
@@ -78,6 +79,10 @@ def render(result: Result) -> str:
             _svg(learning_chart(result, "val_loss", "Validation loss", floor=0.0)),
         ],
         costs=_svg(cost_chart(result)),
+        curves=[
+            {"heading": one.heading, "chart": _svg(one.chart), "parts": [_svg(part) for part in one.parts], "left_out": one.left_out}
+            for one in task_charts(result)
+        ],
         parts=[_parts(tables) for tables in part_tables(result)],
         absent=NONE,
         cases=shown_cases(result),

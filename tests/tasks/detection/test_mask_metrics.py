@@ -91,6 +91,10 @@ def test_an_outline_that_is_its_box_is_judged_as_the_box() -> None:
     assert list(tables["position (masks)"]) == list(tables["position"]) == ["touching the border", "inside"]
     for position, row in tables["position (masks)"].items():
         assert row["mask_ap"] == pytest.approx(tables["position"][position]["ap"], abs=1e-10)
+    curves = made.curves()
+    assert list(curves) == ["IoU 0.5", "IoU 0.75", "IoU 0.5 (masks)", "IoU 0.75 (masks)"]
+    for name, line in curves["IoU 0.75"].lines.items():
+        assert curves["IoU 0.75 (masks)"].lines[name] == pytest.approx(line, abs=1e-10)
 
 
 def test_order_of_images_and_batches_changes_nothing() -> None:

@@ -186,6 +186,8 @@ def test_what_is_no_detection_is_refused():
         Detection(DetectionRecipe()).open(DataRecipe(name="digits"))
     with pytest.raises(UsageError, match=r"model\.name 'resnet18' finds no boxes"):
         Detection(DetectionRecipe()).build(ModelRecipe("resnet18"), made)
+    with pytest.raises(UsageError, match=r"counts classes from 1 .* take model\.name faster_rcnn"):
+        Detection(DetectionRecipe()).build(ModelRecipe("torchvision/fasterrcnn_resnet50_fpn"), made)
     with pytest.raises(UsageError, match="returns its losses by name, got Tensor"):
         Detection(DetectionRecipe()).loss(torch.zeros(2), [])  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsageError, match=r"detection\.shorter_sides must be one or several numbers"):

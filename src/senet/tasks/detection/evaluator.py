@@ -10,9 +10,10 @@ from torch import Tensor
 from senet.data.batch import Batch
 from senet.data.boxes import Boxes, Outlines
 from senet.errors import UsageError
+from senet.results.curves import CurveChart
 from senet.results.metric import Metric
 from senet.results.tables import Tables
-from senet.tasks.detection.average_precision import coco_library
+from senet.tasks.detection.average_precision import RECALLS, coco_library
 from senet.tasks.detection.judged_images import OBJECT_SIZES, JudgedImages, judged_images, within
 from senet.tasks.detection.judged_kinds import BOX_KIND, MASK_KIND, JudgedKind
 from senet.tasks.detection.pooled_rows import Rows
@@ -121,16 +122,24 @@ class BoxScores:
         """
         return {f"{name}{kind.of}": rows for kind, judged in self._kinds for name, rows in self._tables(kind, judged).items()}
 
-    def curves(self) -> dict[str, dict[str, list[float]]]:
+    def curves(self) -> dict[str, CurveChart]:
         """Return curves of precision over recall of the images that `compute` last judged.
 
         Returns:
-            "IoU 0.5" and "IoU 0.75" -> "all classes" and each class that has objects -> precision in percent at recalls of 0 to 100 %.
+            "IoU 0.5" and "IoU 0.75", and where outlines are judged "IoU 0.5 (masks)" and "IoU 0.75 (masks)" -> of all classes and of each
+            that has objects the precision at recalls of 0 to 100 %.
         """
         judged = self._result()
         lines = {"all classes": None} | {name: label for label, name in enumerate(self._classes) if judged.count(label=label)}
-        every = {f"IoU {iou}": {name: judged.by_size.curve(iou, label).tolist() for name, label in lines.items()} for iou in CURVE_IOUS}
-        return every if len(lines) > 1 else {}
+        if len(lines) == 1:
+            return {}
+        at = tuple(100 * recall for recall in RECALLS)
+        every = {
+            f"IoU {iou}{kind.of}": {name: tuple(images.by_size.curve(iou, label).tolist()) for name, label in lines.items()}
+            for kind, images in self._kinds
+            for iou in CURVE_IOUS
+        }
+        return {name: CurveChart("recall %", "precision %", at, curves) for name, curves in every.items()}
 
     def _shapes(self, found: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
         """Return the pooled outlines as COCO has them."""

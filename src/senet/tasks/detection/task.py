@@ -61,6 +61,11 @@ class Detection(BoxPreparation):
         Raises:
             UsageError: if it is no detector, or learns outlines that the recipe does not give it.
         """
+        if recipe.name.startswith("torchvision/"):
+            raise UsageError(
+                f"model.name {recipe.name!r} counts classes from 1 and normalises images itself, which detection does not: take model.name "
+                "faster_rcnn, and for torchvision's weights model.weights torchvision/fasterrcnn_resnet50_fpn"
+            )
         network = model_from_recipe(recipe, num_classes=len(source.classes), in_channels=source.input.channels, device=device)
         if "targets" not in signature(network.forward).parameters:
             raise UsageError(f"model.name {recipe.name!r} finds no boxes; detection needs a detector, such as faster_rcnn or retinanet")
