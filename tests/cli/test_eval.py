@@ -56,6 +56,18 @@ def test_what_a_recipe_in_a_file_cannot_say(weights: Path, data: dict[str, objec
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+def test_results_of_coco_are_of_boxes_and_the_first_other_answer_is_refused(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(weights)
+    for name in "ab":
+        Image.new("RGB", (9, 9)).save(weights.parent / f"{name}.png")
+    images, target = [str(weights.parent / f"{name}.png") for name in "ab"], weights.parent / "found.json"
+    assert main(["predict", *images, "--weights", str(weights), "--coco-results", str(target)]) == 2
+    said = capsys.readouterr()
+    assert "a.png has a prediction of another task; leave out --coco-results" in said.err
+    assert "b.png" not in said.out + said.err
+    assert not target.exists()
+
+
 @pytest.mark.parametrize(
     ("channels", "message"),
     [
