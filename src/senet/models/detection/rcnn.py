@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from senet.models.detection.backbone import DetectionBackbone, make_body
 from senet.models.detection.detector import Detections, Detector
+from senet.models.detection.exact_boxes import compute_boxes_exactly
 from senet.models.detection.freezing import Freezing
 from senet.models.detection.necks import feature_pyramid, region_pool
 from senet.models.unit_blocks import UnitBlocks
@@ -136,6 +137,7 @@ class RCNN(Detector):
             heads.mask_roi_pool = region_pool(backbone.strides, 14)
             heads.mask_head = mask_head
             heads.mask_predictor = mask_rcnn.MaskRCNNPredictor(outputs if is_c4 else wide, wide, num_classes + 1)
+        compute_boxes_exactly(anchors, rpn_head, predictor, *([heads.mask_predictor] if self.masks else []))
         pyramid = {} if is_c4 else {"backbone.fpn": feature_pyramid(backbone.inputs, counts["fpn_channels"])}
         return {**pyramid, "rpn": rpn, "roi_heads": heads}
 
