@@ -17,8 +17,10 @@ from senet.models.detection.exact_boxes import HALVES
 def decided(form: str) -> Any:
     """Return a detector in evaluation whose scores are no ties, as those of drawn weights nearly are."""
     model = create(form, score_threshold=0.0).eval()
-    layer = model.get_submodule(model.head)
-    layer.weight.data *= 500 if form == "retinanet" else 5
+    layers = model.dense.head.classification_head.modules() if form == "retinanet" else [model.get_submodule(model.head)]
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.weight.data *= 8
     return model
 
 

@@ -59,8 +59,10 @@ class Detection(BoxPreparation):
         """Return the recipe's network for the source's channels and classes.
 
         Raises:
-            UsageError: if it is no detector, or learns outlines that the recipe does not give it.
+            UsageError: if it is no detector, or learns outlines that the recipe does not give it; if no validation image has an object.
         """
+        if not any((~boxes.crowd).any() for boxes in _truths(source)):
+            raise UsageError(f"no validation image of {source.name} has an object, crowds aside: AP, which chooses the weights, needs one")
         network = model_from_recipe(recipe, num_classes=len(source.classes), in_channels=source.input.channels, device=device)
         if "targets" not in signature(network.forward).parameters:
             raise UsageError(f"model.name {recipe.name!r} finds no boxes; detection needs a detector, such as faster_rcnn or retinanet")
