@@ -143,6 +143,29 @@ def test_what_a_description_says_wrongly_is_said(tmp_path):
     assert read_names(source)["train"] == ["images/train/a.png"]
 
 
+@pytest.mark.parametrize("train", ["images/train", "../outside/images"])
+def test_places_outside_of_the_folder_are_not_read(tmp_path, train):
+    put_images(tmp_path / "outside" / "images", ["x.png"])
+    write_texts(tmp_path / "outside" / "labels", {"x.txt": GOOD})
+    root = write_yolo(tmp_path / "root", {"a": GOOD}, {"c": GOOD}, f"train: {train}\nval: list.txt\nnames: [cat]\n")
+    elsewhere = tmp_path / "outside" / "images" / "x.png"
+    write_texts(root, {"list.txt": f"../outside/images/x.png\n{elsewhere}\n./images/val/c.png\n"})
+    source = opened(root, "yolo")
+    assert read_names(source) == {"train": ["images/train/a.png"], "val": ["images/val/c.png"]}
+    note = (
+        "data.yaml says train"
+        if "outside" in train
+        else f"2 images that val lists are missing, left out: ../outside/images/x.png, {elsewhere}"
+    )
+    assert any(said.startswith(note) for said in notes(source))
+
+
+def test_boxes_that_are_one_in_float32_are_one(tmp_path):
+    source = opened(write_yolo(tmp_path, {"a": GOOD + "0 0.2500000001 0.5 0.3 0.4\n"}, {"c": GOOD}), "yolo")
+    assert len(source.train.targets[0]) == 1
+    assert "train: 1 boxes repeat another of their class, left out: images/train/a.png" in notes(source)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,5 +1,6 @@
 """Networks of recipes that begin from trained weights, and blocks that are inserted into them afterwards."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,24 @@ def test_detections_of_a_trained_detector_stay_as_they_are(case: str, tmp_path: 
         found = again.eval()(images)
     assert all(torch.equal(one[key], other[key]) for one, other in zip(found, after, strict=True) for key in one)
     assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in model.parameters()]
+
+
+def test_weights_with_inserted_blocks_begin_the_same_network_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "arm.safetensors"
+    recipe = ModelRecipe("preresnet20", "se", init="identity")
+    arm = built(recipe, seed=1)
+    senet.save_weights(arm, path)
+    again = built(replace(recipe, weights=str(path)))
+    assert all(torch.equal(one, other) for one, other in zip(arm.parameters(), again.parameters(), strict=True))
+    assert config_of(again) == config_of(arm)
+    built(replace(recipe, weights=str(path)), device="meta")
+    how = r"inserted se blocks begun as identity at 9 sites.* --model\.block se --model\.init identity"
+    for other, message in (
+        (ModelRecipe("preresnet20", weights=str(path)), how),
+        (ModelRecipe("se_preresnet20", weights=str(path)), r"--model\.init identity"),
+        (ModelRecipe("preresnet20", "sse", weights=str(path), init="identity"), "other ones are asked for: inserted sse blocks"),
+        (ModelRecipe("preresnet20", "se", weights=str(path), init="paper"), "inserted se blocks begun as paper"),
+        (ModelRecipe("preresnet20", "se", stages=(2,), weights=str(path), init="identity"), "at 3 sites"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            built(other)

@@ -14,6 +14,7 @@ from senet.errors import UsageError
 from senet.measuring.counting import Cost
 from senet.measuring.timing import Ratio, Timing
 from senet.profiling import Profile, profile, profiler
+from senet.profiling.profiler import total_cost
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,34 @@ def printed(result: Profile, width: int) -> list[str]:
     text = StringIO()
     Console(file=text, width=width).print(result.table())
     return text.getvalue().splitlines()
+
+
+def test_the_cost_of_the_whole_is_counted_alone(se_resnet50):
+    cost = total_cost(create_model("se_resnet50"), (1, 3, 224, 224))
+    assert (cost.params, cost.macs, cost.squeeze_adds) == (se_resnet50.params, se_resnet50.macs, se_resnet50.squeeze_adds)
+    assert cost.activation_bytes == 0
+    with pytest.raises(UsageError, match="cannot run Linear on a batch of images"):
+        total_cost(nn.Linear(3, 2), (1, 3, 8, 8))
+
+
+class OfNumbers(nn.Module):
+    """Network that asks for the values of its images, and in training for targets."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x, targets=None):
+        if self.training:
+            raise ValueError("no targets")
+        return self.inner(x[x.mean((1, 2, 3)) < 9])
+
+
+def test_the_cost_of_the_whole_asks_for_no_training_and_no_meta_device(caplog):
+    network = OfNumbers()
+    assert total_cost(network, (1, 3, 8, 8)) == Cost(16, 3 * 4 * 64)
+    assert network.training
+    assert caplog.records == []
 
 
 def test_se_resnet50_is_the_papers(se_resnet50):

@@ -113,8 +113,7 @@ def test_two_processes_learn_from_the_images_of_both(weights, tmp_path):
     one, two = (RunFolder(tmp_path / name) for name in ("one", "two"))
     assert two.metrics()[0]["step"] == 3
     learnt, together = (load_file(run.weights)["rpn.head.bbox_pred.bias"] for run in (one, two))
-    assert learnt.abs().min() > 0
-    torch.testing.assert_close(together, learnt, rtol=0.01, atol=0)
+    assert (together - learnt).norm() < 0.01 * learnt.norm()
 
 
 def test_arms_of_a_comparison_have_the_weights_of_their_own_network(weights, tmp_path):

@@ -57,7 +57,7 @@ OTHERS = {  # section, field, value
     "cifar10_shake_shake26_2x96d": [*PADDED, ("data", "cutout", 16)],
     "cifar100_shake_even29_2x4x64d": [*PADDED, ("data", "cutout", 8)],
 }
-PAPERS = [name for name in list_recipes() if name != "digits" and load_recipe(name).task == CLASSIFICATION]
+PAPERS = [name for name in list_recipes() if name not in ("digits", "finetune_classification") and load_recipe(name).task == CLASSIFICATION]
 """The recipes of networks that classify; those of masks are tested with their task."""
 FIELDS = {
     "batch": "batch_size",

@@ -8,7 +8,7 @@ import pytest
 
 from made_results import make_result
 from senet.report.costs import cost_chart
-from senet.report.curves import LearningCurve, axis_range, learning_chart, learning_curve
+from senet.report.curves import MeanCurve, axis_range, learning_chart, learning_curve
 from senet.report.differences import difference_chart, lanes
 from senet.report.excitations import class_chart, gate_range, spread_chart
 from senet.report.svg import Drawing
@@ -52,13 +52,13 @@ def test_curves_are_mean_and_range_of_the_seeds_that_got_so_far() -> None:
 
 
 def test_axis_shows_what_follows_the_first_fifth() -> None:
-    flat = LearningCurve(*[(10.0, 20.0, 97.2, 97.4, 97.6, 97.8, 97.9, 97.9, 97.9, 97.9)] * 3)
+    flat = MeanCurve(*[(10.0, 20.0, 97.2, 97.4, 97.6, 97.8, 97.9, 97.9, 97.9, 97.9)] * 3)
     assert axis_range([flat], ceiling=100.0) == pytest.approx((97.2, 98.0))
     assert axis_range([flat], floor=0.0, ceiling=98.0) == (0.0, 98.0)
 
 
 def test_axis_of_a_constant_has_a_height() -> None:
-    perfect = LearningCurve((100.0,), (100.0,), (100.0,))
+    perfect = MeanCurve((100.0,), (100.0,), (100.0,))
     assert axis_range([perfect], ceiling=100.0) == pytest.approx((99.8, 100.0))
 
 
@@ -67,6 +67,18 @@ def test_learning_curve_of_one_epoch_and_one_seed_can_be_drawn() -> None:
     assert parts(drawing, "band") == []
     assert len(parts(drawing, "curve")) == 2
     assert "nan" not in str(drawing)
+    first, second = parts(drawing, "dot")
+    assert first.attrib["cy"] == second.attrib["cy"]
+    assert float(second.attrib["cx"]) - float(first.attrib["cx"]) >= 8, "equal values do not hide each other"
+
+
+def test_several_seeds_of_one_epoch_are_a_dot_and_their_range() -> None:
+    drawing = learning_chart(make_result({"plain": [50.0, 54.0], "SE": [51.0, 51.0]}, epochs=1), "val_top1", "Top-1", ceiling=100.0)
+    (plain, _), (dot, _) = parts(drawing, "stem"), parts(drawing, "dot")
+    ends = sorted((float(plain.attrib["y1"]), float(plain.attrib["y2"])))
+    assert float(dot.attrib["cy"]) == pytest.approx(sum(ends) / 2, abs=0.01)
+    assert ends[1] - ends[0] > 20
+    assert not parts(learning_chart(make_result(TWO), "val_top1", "Top-1", ceiling=100.0), "dot")
 
 
 def test_labels_at_the_end_of_the_curves_do_not_overlap() -> None:

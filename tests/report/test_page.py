@@ -189,6 +189,22 @@ def test_title_asks_what_was_varied() -> None:
     assert title(make_result({"lr 0.1": [1.0], "lr 0.2": [2.0]})) == "What does the choice of block buy on digits?"
 
 
+@pytest.mark.parametrize(
+    ("name", "root", "shown"),
+    [
+        ("cifar10", "downloads", "cifar10"),
+        ("coco_boxes", "scans/blood_cells", "blood_cells"),
+        ("folder", "/photos/", "photos"),
+        ("masks", "..", "masks"),
+        ("mine.py:cells", "scans", "mine.py:cells"),
+    ],
+)
+def test_title_names_the_images_not_how_their_folder_is_laid_out(name: str, root: str, shown: str) -> None:
+    result = RESULTS["two"]
+    recipe = replace(result.recipe, data=replace(result.recipe.data, name=name, root=root))
+    assert title(replace(result, recipe=recipe, data=replace(result.data, name=name))) == f"What does SE buy on {shown}?"
+
+
 def test_notes_tell_the_limits_of_the_numbers() -> None:
     text = " ".join(notes(RESULTS["many"]))
     assert "One validation image is 0.17 points" in text

@@ -14,6 +14,7 @@ from senet.data.batch import Batch, collate
 from senet.data.source import ArrayImages, DataSource
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, ModelRecipe
+from senet.results.curves import CurveChart
 from senet.results.metric import Metric
 from senet.spec import InputSpec
 from senet.tasks.answers import (
@@ -21,6 +22,7 @@ from senet.tasks.answers import (
     average_of_one,
     classes_of,
     counts_of,
+    curves_of,
     evaluator_of,
     inputs_of,
     losses_of,
@@ -74,6 +76,35 @@ def test_tables_of_another_kind_are_refused(answer: Any) -> None:
         UsageError, match=r"Answering's evaluator's tables must return a mapping table -> row -> column -> number or None, "
     ):
         tables_found(answer)
+
+
+def curves_found(answer: Any) -> Any:
+    return curves_of(Answering(None), SimpleNamespace(curves=lambda: answer))  # pyright: ignore[reportArgumentType] - only what is used
+
+
+def test_curves_are_taken_as_they_are() -> None:
+    assert curves_of(Answering(None), SimpleNamespace()) == {}  # pyright: ignore[reportArgumentType] - only what is used
+    given = {"IoU 0.5": CurveChart("recall %", "precision %", (0.0, 100.0), {"all": (1.0, 0.5)})}
+    assert curves_found(given) is given
+    assert curves_found({}) == {}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [1.0],
+        {"a": [1.0, 2.0]},
+        {"a": CurveChart("x", "y", (0.0, 1.0), {"all": (float("nan"), 1.0)})},
+        {3: CurveChart("x", "y", (0.0, 1.0), {"all": (1.0, 1.0)})},
+        {"a": CurveChart("x", "y", (0.0,), {"all": (1.0,)})},
+    ],
+)
+def test_curves_of_another_kind_are_refused(answer: Any) -> None:
+    with pytest.raises(
+        UsageError, match=r"^Answering's evaluator's curves must return a mapping chart -> CurveChart of finite numbers, got "
+    ):
+        curves_found(answer)
 
 
 def test_a_source_that_is_none_is_refused() -> None:

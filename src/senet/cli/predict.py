@@ -1,11 +1,20 @@
 """`senet predict`: what trained weights say of images."""
 
 from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from senet.cli.arguments import CommandParser, add_code, add_json, add_reading, check_folder, device_of, reading_of
+from senet.cli.arguments import CommandParser, add_code, add_json, add_reading, check_folder, check_free, device_of, reading_of
 from senet.errors import UsageError
+from senet.file_kind import user_path
 from senet.spec import block_class
 from senet.streams import say
+
+if TYPE_CHECKING:
+    from senet.tasks.detection.coco_results import CocoNumbers
+
+BOXES_OF_COCO = ("boxes", "coco_boxes")
+"""Sources whose folder may hold files of COCO that number images and classes."""
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -20,6 +29,14 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="write predictions there: masks as PNG, volumes as .nii.gz, other answers as JSON")
     parser.add_argument("--overlay", metavar="DIR", help="write a picture of each image there that shows what is predicted of it")
     parser.add_argument("--gates", metavar="DIR", help="write the gates of sSE and scSE blocks over each image there, as one picture")
+    parser.add_argument("--coco-results", metavar="FILE", help="write the boxes of all images there, as one file of COCO's results")
+    parser.add_argument(
+        "--coco-ids",
+        metavar="FILE",
+        action="append",
+        help="a JSON file of COCO that numbers images and classes; default: those in the data.root that the weights were trained on; "
+        "without any they are numbered from 1, and FILE_images.json says how",
+    )
     parser.add_argument("--force", action="store_true", help="write over files that are there")
     add_reading(parser)
     add_code(parser)
@@ -34,6 +51,9 @@ def run(args: Namespace) -> int:
         raise UsageError("give --weights: a weights file, or the folder of a run")
     for folder in filter(None, (args.out, args.overlay, args.gates)):
         check_folder(folder, folder)
+    if args.coco_ids and args.coco_results is None:
+        raise UsageError("--coco-ids says how the results of --coco-results FILE are numbered; give that, too")
+    numbers = None if args.coco_results is None else _numbers(args)
     from senet.training.predict import predict
     from senet.training.prediction_files import PredictionFiles
 
@@ -41,7 +61,7 @@ def run(args: Namespace) -> int:
     if args.block is not None:
         block_class(args.block)
     failed = False
-    found = []
+    found, boxes = [], {}
     for prediction in predict(
         args.weights,
         args.images,
@@ -56,11 +76,40 @@ def run(args: Namespace) -> int:
         if prediction.error is not None:
             failed = True
             say(f"cannot read {prediction.error}", error=True)
+        elif numbers is not None:
+            boxes[prediction.image] = prediction.prediction
         found.append(prediction.to_dict())
         if not args.json and prediction.error is None:
             say(f"{prediction.image}: {prediction.prediction}")
+    results = {} if numbers is None else {"coco_results": _written(args, boxes, numbers)}
     if args.json:
         from senet.jsontext import json_text
 
-        print(json_text({"predictions": found}))
+        print(json_text({"predictions": found, **results}))
     return 1 if failed else 0
+
+
+def _numbers(args: Namespace) -> "CocoNumbers":
+    """Return the numbers of images and classes, and see that the results can be written."""
+    from senet.results.run_folder import RunFolder
+    from senet.tasks.detection.coco_results import CocoNumbers, images_file, listed_numbers
+    from senet.weights.store import read_metadata
+
+    target = Path(args.coco_results)
+    for path in (target, images_file(target)):
+        check_free(str(path), force=args.force)
+    if args.coco_ids:
+        return CocoNumbers.of([user_path(path) for path in args.coco_ids])
+    weights = Path(RunFolder.weights_of(args.weights[0]))
+    said = (read_metadata(weights).recipe or {}).get("data", {}) if weights.is_file() else {}
+    return listed_numbers(said.get("root") if said.get("name") in BOXES_OF_COCO else None)
+
+
+def _written(args: Namespace, boxes: dict[str, Any], numbers: "CocoNumbers") -> dict[str, Any]:
+    """Write the results, and say how images and classes are numbered."""
+    from senet.tasks.detection.coco_results import write_results
+
+    notes = write_results(Path(args.coco_results), boxes, numbers)
+    for note in () if args.json else notes:
+        say(f"{args.coco_results}: {note}")
+    return {"file": args.coco_results, "notes": list(notes)}

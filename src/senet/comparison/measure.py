@@ -16,7 +16,7 @@ from senet.data.loaders import eval_loader
 from senet.measuring.steps import AUTOCAST, InferenceStep, TrainingStep
 from senet.measuring.timing import interleave, ratio
 from senet.models.create import from_pretrained
-from senet.profiling import profile
+from senet.profiling.profiler import total_cost
 from senet.results.cost import Duration, VariantCost
 from senet.tasks.answers import classes_of, inputs_of, losses_of, noise_of
 from senet.tasks.task import Task
@@ -42,7 +42,7 @@ def measure_costs(prepared: Sequence[PreparedVariant], weights: Sequence[Path]) 
     networks = [from_pretrained(path, device=device) for path in weights]
     noise = [noise_of(one.task, one.source, 1).to(device).images for one in prepared]
     images = [image if isinstance(image, Tensor) else torch.stack(image) for image in noise]
-    counted = [profile(network, tuple(image.shape), latency=False) for network, image in zip(networks, images, strict=True)]
+    counted = [total_cost(network, tuple(image.shape)) for network, image in zip(networks, images, strict=True)]
     forwards = [InferenceStep(network.eval(), (image,)) for network, image in zip(networks, images, strict=True)]
     pixels = max(image.shape[2] * image.shape[3] for image in images)
     with limited_threads(pixels):

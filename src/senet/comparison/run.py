@@ -10,6 +10,7 @@ from typing import Any
 
 from senet.atomic import write_text
 from senet.comparison.cases import measure_cases
+from senet.comparison.curves import tells_curves, with_curves
 from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
 from senet.comparison.picture_folder import PictureFolder
@@ -94,6 +95,12 @@ def compare(
         costs = measure_costs(prepared, first)
         shown.print("recording excitations")
         panels = [measure_excitations(*entry) for entry in zip(prepared, first, strict=True)]
+        if tells_curves(prepared[0]):
+            shown.print("evaluating every run for its curves")
+            found = {
+                one.variant.label: with_curves(one, found[one.variant.label], [run.weights for run in runs[one.variant.label]])
+                for one in prepared
+            }
         if pictured(prepared[0].task):
             shown.print("choosing images to show")
         pictures = PictureFolder(folder / f"pictures{name_ending(variants)}")

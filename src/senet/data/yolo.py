@@ -37,7 +37,7 @@ def has_yolo_boxes(root: Path) -> bool:
         described = find_description(root)
     except UsageError:  # whoever reads the boxes says so
         described = YoloDescription(None)
-    return any((root / label_path(image)).is_file() for images in _listed(root, described).values() for image in images)
+    return any(_is_there(root, label_path(image)) for images in _listed(root, described).values() for image in images)
 
 
 def find_yolo_boxes(root: Path, reading: ImageReading) -> FoundBoxes:
@@ -95,6 +95,11 @@ def _below(root: Path, folder: Path, line: str) -> str:
     return line if found is None else os.path.relpath(found, root)
 
 
+def _is_there(root: Path, path: str) -> bool:
+    """Return whether a file is there below the root, and none that a list names elsewhere."""
+    return not PurePath(path).is_absolute() and ".." not in PurePath(path).parts and (root / path).is_file()
+
+
 def label_path(image: str) -> str:
     """Return where the text file of an image is: in "labels" where the image is in "images", else beside it."""
     path = PurePath(image)
@@ -119,7 +124,7 @@ def _texts(root: Path, folder: str) -> Iterator[str]:
 
 def _paired(root: Path, lists: Mapping[str, Sequence[str]]) -> PairedFiles:
     """Return the images in the folders of those that are listed, and their text files, each by the path of the image."""
-    there = {image for images in lists.values() for image in images if (root / image).is_file()}
+    there = {image for images in lists.values() for image in images if _is_there(root, image)}
     folders = sorted({PurePath(image).parent for image in there})
     outer = [folder for folder in folders if not any(other in folder.parents for other in folders)]
     beside = {os.path.relpath(path, root) for folder in outer for path in image_files(root / folder, LeftOut())}

@@ -102,6 +102,8 @@ def _place(root: Path, base: Any, said: Any) -> str | None:
 def meant_paths(root: Path, base: Any, said: Any) -> Iterator[Path]:
     """Yield paths below the root that may be meant: files may say those of another machine, or from the folder of the training code.
 
+    Of those, two last parts or more count: a folder that is only called "images" is anybody's.
+
     Args:
         root: the folder.
         base: the path below it from which relative ones begin; anything else counts as none.
@@ -115,4 +117,4 @@ def meant_paths(root: Path, base: Any, said: Any) -> Iterator[Path]:
         path = Path(os.path.normpath(root / start / said))
         if path.is_relative_to(root) and path != root:
             yield path
-    yield from (root.joinpath(*inner[place:]) for place in range(len(inner)))
+    yield from (root.joinpath(*inner[place:]) for place in range(len(inner) - 1))

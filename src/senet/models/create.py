@@ -14,7 +14,7 @@ from senet.models.backbone_request import WHERE_TRAINED, BackboneRequest, is_det
 from senet.models.encoder_request import take_encoder
 from senet.models.features import FeatureMaps
 from senet.models.foreign import PRETRAINED, create_foreign, foreign_from_config, inserted, is_foreign
-from senet.models.inserted import Insertion
+from senet.models.inserted import Insertion, refuse_blocks
 from senet.models.library_weights import LibraryWeights
 from senet.models.network import ModelConfig, Network
 from senet.models.registry import build_model, split_name
@@ -139,6 +139,12 @@ def create_recalibrated(
     if request is not None and request.trained:
         request.load(model.get_submodule("encoder"), adapt_input)
     model = model if finish is None else finish(model)
+    held = () if opened is None or opened.metadata.config is None else opened.metadata.config["options"].get("inserted", ())
+    if opened is not None and insertion is None:
+        refuse_blocks(held, opened.source.text)
+    elif opened is not None and insertion is not None and held:
+        insertion.as_before(model, held, opened.source.text)
+        insertion = None
     allowed = Allowed(options.get("num_classes") is not None, adapt_input)
     loaded: LoadedWeights | None = None
     if opened is not None and outlined:

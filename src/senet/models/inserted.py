@@ -1,6 +1,6 @@
 """Networks of recipes whose blocks are inserted into the plain network: beside trained weights that know of none."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,11 +12,13 @@ from senet.errors import UsageError
 from senet.insertion.apply import apply
 from senet.insertion.history import set_plans
 from senet.insertion.insert import insert
+from senet.insertion.plan import InsertPlan
 from senet.insertion.sites import find_sites
 from senet.models.detection.detector import Detector
-from senet.models.foreign import INSERTION_OPTIONS, is_foreign
+from senet.models.foreign import INSERTION_OPTIONS, inserted, is_foreign
 from senet.models.registry import family_of, resolve_block, split_name
 from senet.spec import BlockSpec, Recalibration
+from senet.weights.check import MisfitError
 
 
 @dataclass(frozen=True)
@@ -77,3 +79,40 @@ class Insertion:
                 set_plans(model, [apply(model, replace(plan, init=self.init), proof=False)])
         else:
             insert(model, self.block, placement=self.placement, stages=self.stages, init=self.init, **self.where)
+
+    def as_before(self, model: nn.Module, plans: Sequence[Mapping[str, Any]], source: str) -> None:
+        """Put in the blocks that trained weights hold already, by the plans that they were inserted by; the weights follow.
+
+        Raises:
+            UsageError: if these plans are not what is asked for.
+        """
+        asked = find_sites(model, self.block, placement=self.placement, stages=self.stages, **self.where)
+        held = [InsertPlan.from_dict(plan) for plan in plans]
+        if len(held) != 1 or held[0].init != self.init or _places(held[0]) != _places(asked):
+            raise MisfitError(f"{source} {_held(held)}, and other ones are asked for: {_named(replace(asked, init=self.init))}")
+        inserted(model, plans)
+
+
+def refuse_blocks(plans: Sequence[Mapping[str, Any]], source: str) -> None:
+    """Raise UsageError if weights for a network without inserted blocks hold some."""
+    if plans:
+        held = [InsertPlan.from_dict(plan) for plan in plans]
+        kind, init = held[0].sites[0].block.kind, held[0].init
+        raise UsageError(
+            f"{source} {_held(held)}: a recipe asks for them by --model.block {kind} --model.init {init}, senet.from_pretrained builds the "
+            "network with them, and senet.remove takes them out of it"
+        )
+
+
+def _places(plan: InsertPlan) -> list[tuple[str, str, BlockSpec]]:
+    return [(site.path, site.position, site.block) for site in plan]
+
+
+def _held(plans: Sequence[InsertPlan]) -> str:
+    """Return in words what was inserted."""
+    return f"holds {' and '.join(map(_named, plans))}"
+
+
+def _named(plan: InsertPlan) -> str:
+    first = plan.sites[0]
+    return f"inserted {first.block.kind} blocks begun as {plan.init} at {len(plan)} sites, first at {first.path}"

@@ -14,7 +14,7 @@ from senet.insertion.gated import Gated
 from senet.insertion.remove import remove
 from senet.insertion.rewrite import Rewritten
 from senet.measuring.attribution import growth_by_part, record_readings
-from senet.measuring.counting import Cost, count
+from senet.measuring.counting import Cost, count, operations
 from senet.measuring.device import synchronize
 from senet.measuring.numbers import plural
 from senet.measuring.parts import block_paths, owner, unit_paths
@@ -75,6 +75,26 @@ def profile(
         status("measuring the parts")
         plain = None if twin is None else _profile(twin, x, timings.get("plain"))
         return replace(_profile(network, x, timings.get("model")), plain=plain)
+
+
+def total_cost(model: nn.Module, input_size: Sequence[int]) -> Cost:
+    """Count the parameters, MACs and squeeze additions of a network as a whole, as `profile` does, and not what training keeps in memory.
+
+    Args:
+        model: any network that takes a batch of images; it is not changed.
+        input_size: (N, C, H, W) of the batch.
+
+    Raises:
+        UsageError: if it cannot be run on such images.
+    """
+    network, size = duplicate(model).eval(), tuple(input_size)
+    x = _placed_like(model, torch.randn(size, generator=torch.Generator().manual_seed(0)))
+    with _runnable(model, size):
+        try:
+            macs, adds = operations(duplicate(network).to("meta"), x.to("meta"))
+        except Exception:  # a forward may make tensors of its own, or ask for their values
+            macs, adds = operations(network, x)
+    return Cost(sum(parameter.numel() for parameter in model.parameters()), macs[""], adds[""])
 
 
 @contextmanager

@@ -14,22 +14,26 @@ LABEL_LETTERS = 18
 
 
 @dataclass(frozen=True)
-class LearningCurve:
-    """One quantity of one variant over epochs: its mean and its extremes over the seeds that reached the epoch."""
+class MeanCurve:
+    """One quantity of one variant, such as over epochs: its mean and extremes over seeds, at each place over those that reached it."""
 
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
 
 
-def learning_curve(variant: VariantResult, column: str) -> LearningCurve:
+def mean_curve(runs: Sequence[Sequence[float]]) -> MeanCurve:
+    """Summarise the values of runs, one sequence each, place by place."""
+    places = [[values[place] for values in runs if place < len(values)] for place in range(max(map(len, runs)))]
+    return MeanCurve(tuple(map(fmean, places)), tuple(map(min, places)), tuple(map(max, places)))
+
+
+def learning_curve(variant: VariantResult, column: str) -> MeanCurve:
     """Summarise a column of the runs' metrics epoch by epoch."""
-    histories = [run.history[column] for run in variant.runs]
-    epochs = [[values[epoch] for values in histories if epoch < len(values)] for epoch in range(max(map(len, histories)))]
-    return LearningCurve(tuple(map(fmean, epochs)), tuple(map(min, epochs)), tuple(map(max, epochs)))
+    return mean_curve([run.history[column] for run in variant.runs])
 
 
-def axis_range(curves: Sequence[LearningCurve], *, floor: float | None = None, ceiling: float = math.inf) -> tuple[float, float]:
+def axis_range(curves: Sequence[MeanCurve], *, floor: float | None = None, ceiling: float = math.inf) -> tuple[float, float]:
     """Return a range for the axis that shows what happens after the first fifth of the training.
 
     Accuracies that begin at chance and end within a point of each other would be one line on an axis that holds both.
@@ -78,6 +82,11 @@ def learning_chart(result: Result, column: str, title: str, *, floor: float | No
     for place, c in enumerate(curves.values()):
         drawing.path([(x(epoch), y(value)) for epoch, value in enumerate(c.mean, 1)], class_=f"curve {series(place)}")
     drawing.end_window()
+    for place, c in enumerate(curves.values()):
+        if len(c.mean) == 1:  # a line of one point cannot be seen, nor a band
+            at = x(1) + 10.0 * place
+            drawing.line((at, y(max(c.low[0], low))), (at, y(min(c.high[0], high))), class_=f"stem {series(place)}")
+            drawing.add("circle", tip=f"{c.mean[0]:.3g}", cx=at, cy=y(min(max(c.mean[0], low), high)), r=4.0, class_=f"dot {series(place)}")
 
     wanted = [y(min(max(c.mean[-1], low), high)) for c in curves.values()]
     gap = 16.0 * max(len(lines) for lines in labels.values())

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from senet.measuring.numbers import mean_sd
+from senet.recipe.tree import ROOT_DECIDES
 from senet.report.cases import shown_cases
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
@@ -18,6 +20,7 @@ from senet.report.differences import difference_chart
 from senet.report.excitations import class_chart, gate_range, spread_chart
 from senet.report.parts import PartTable, part_tables
 from senet.report.svg import Drawing, series
+from senet.report.task_curves import task_charts
 from senet.results.comparison import Result, VariantResult
 from senet.results.summary import interval, verdict
 from senet.results.tables import NONE
@@ -62,6 +65,7 @@ def render(result: Result) -> str:
     gated = [variant for variant in result.variants if variant.excitations]
     return environment.get_template("page.html").render(
         title=title(result),
+        data_title=data_title(result),
         verdict=verdict(result),
         headline=f"{sentence}." if rest else sentence,
         details=rest,
@@ -75,6 +79,10 @@ def render(result: Result) -> str:
             _svg(learning_chart(result, "val_loss", "Validation loss", floor=0.0)),
         ],
         costs=_svg(cost_chart(result)),
+        curves=[
+            {"heading": one.heading, "chart": _svg(one.chart), "parts": [_svg(part) for part in one.parts], "left_out": one.left_out}
+            for one in task_charts(result)
+        ],
         parts=[_parts(tables) for tables in part_tables(result)],
         absent=NONE,
         cases=shown_cases(result),
@@ -92,9 +100,15 @@ def render(result: Result) -> str:
 def title(result: Result) -> str:
     """Return the question that the comparison answers."""
     if len(result.variants) == 2 and result.baseline.label == "plain":
-        return f"What does {result.variants[1].label} buy on {result.data.name}?"
+        return f"What does {result.variants[1].label} buy on {data_title(result)}?"
     fields = dict.fromkeys(path.rpartition(".")[2].replace("_", " ") for variant in result.variants for path in variant.changes)
-    return f"What does the choice of {' and '.join(fields)} buy on {result.data.name}?"
+    return f"What does the choice of {' and '.join(fields)} buy on {data_title(result)}?"
+
+
+def data_title(result: Result) -> str:
+    """Return what a reader knows the images by: the data set, or the folder of a source that only says how folders are laid out."""
+    name, root = result.data.name, result.recipe.data.root
+    return Path(root).name.strip(".") or name if root and name in ROOT_DECIDES else name
 
 
 def notes(result: Result) -> list[str]:

@@ -11,6 +11,8 @@ from senet.results.tables import Cell, cells_of, columns_of, difference_words, h
 
 VARIANT_LINE = 15.0
 """Height of a variant's line in the chart."""
+LABEL_WIDTH = 190.0
+"""Pixels that the names of rows may take in the chart."""
 CHARTED = 40
 """Rows up to which a chart can be taken in; of more the table tells."""
 
@@ -57,7 +59,7 @@ def part_chart(result: Result, cells: Sequence[Cell], metric: Metric, name: str)
     found = {(cell.row, label): cell.difference(label, base) for cell in cells for label in labels[1:]}
     ends = [0.0, *(end for d in found.values() if d for end in (d.mean, d.low, d.high) if end is not None)]
     words = "; ".join(f"{row}, {label}: {difference_words(d, metric)}" for (row, label), d in found.items() if d)
-    margin = min(150.0, 10 + LETTER * max(len(cell.row) for cell in cells))
+    margin = min(LABEL_WIDTH, 10 + LETTER * max(len(cell.row) for cell in cells))
     block = 10 + VARIANT_LINE * (len(labels) - 1)
     drawing = Drawing(460, 26 + block * len(cells) + 40, f"Difference in {metric.title} to {base} by {name}. {words}.")
     pad = max(10.0 ** (1 - metric.decimals), 0.06 * (max(ends) - min(ends)))

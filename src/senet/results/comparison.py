@@ -10,6 +10,7 @@ from senet.errors import UsageError
 from senet.measuring.paired import Difference, paired_difference
 from senet.results.cases import Cases
 from senet.results.cost import VariantCost
+from senet.results.curves import Curves
 from senet.results.metric import Metric
 from senet.results.tables import Tables, compared_tables
 from senet.schema import read_json
@@ -30,12 +31,14 @@ class SeedRun:
         folder: its run folder.
         history: column of metrics.csv -> one value an epoch; those named train_... and val_...
         tables: what the task told of parts of the validation images after the last epoch.
+        curves: what it tells of them in curves with the run's best weights.
     """
 
     seed: int
     folder: str
     history: Mapping[str, tuple[float, ...]]
     tables: Tables = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
 
     def last(self, column: str) -> float:
         """Return a column's value after the last epoch: no epoch was picked by looking at it."""

@@ -13,6 +13,7 @@ from senet.recipe import build_recipe
 from senet.results.cases import CASES, Cases
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.cost import VariantCost
+from senet.results.curves import CURVES, plain_curves, read_curves
 from senet.results.metric import ACCURACIES, METRIC, Metric
 from senet.results.tables import TABLES
 from senet.schema import FLAG, Requirement, finite, integer, items, plain_data, record, table, text
@@ -53,7 +54,7 @@ _PANEL = record(
     needed=("name", "path", "channels", "classes", "overall"),
 )
 _RUN = record(
-    {"seed": _SEED, "folder": text(10_000), "history": table(text(200), items(_HISTORY, 1, 10**6)), "tables": TABLES},
+    {"seed": _SEED, "folder": text(10_000), "history": table(text(200), items(_HISTORY, 1, 10**6)), "tables": TABLES, "curves": CURVES},
     needed=("seed", "folder", "history"),
 )
 _VARIANT = record(
@@ -186,12 +187,13 @@ def _read_variant(tree: Mapping[str, Any]) -> VariantResult:
 
 def _run_tree(run: SeedRun) -> dict[str, Any]:
     tables = {"tables": run.tables} if run.tables else {}
-    return {"seed": run.seed, "folder": run.folder, "history": dict(run.history), **tables}
+    curves = {"curves": plain_curves(run.curves)} if run.curves else {}
+    return {"seed": run.seed, "folder": run.folder, "history": dict(run.history), **tables, **curves}
 
 
 def _read_run(tree: Mapping[str, Any]) -> SeedRun:
     history = {column: tuple(values) for column, values in tree["history"].items()}
-    return SeedRun(tree["seed"], tree["folder"], history, tree.get("tables", {}))
+    return SeedRun(tree["seed"], tree["folder"], history, tree.get("tables", {}), read_curves(tree.get("curves", {})))
 
 
 def _panel_tree(panel: "Panel") -> dict[str, Any]:

@@ -93,7 +93,7 @@ class RunResult:
         return table
 
 
-RESERVED_METRICS = frozenset(RunResult.__dataclass_fields__) | {"images", "corrupt", "tables"}
+RESERVED_METRICS = frozenset(RunResult.__dataclass_fields__) | {"images", "corrupt", "tables", "curves"}
 """Names that a metric cannot have: they mean something else in the plain data of a run or an evaluation."""
 
 RUN_RESULT = record(

@@ -15,6 +15,7 @@ from senet.data.batch import Batch, Sample
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, ModelRecipe
+from senet.results.curves import CURVES, CurveChart, Curves, plain_curves
 from senet.results.tables import TABLES, Tables
 from senet.tasks.task import Evaluator, Prediction, Task, WithTargets
 from senet.text import printable
@@ -215,6 +216,26 @@ def tables_of(task: Task, evaluator: Evaluator) -> Tables:
     except UsageError as error:
         raise wrong_answer(task, "evaluator's tables", wanted, str(error)) from error
     return plain
+
+
+def curves_of(task: Task, evaluator: Evaluator) -> Curves:
+    """Return the curves of an evaluator, empty if it has none.
+
+    Raises:
+        UsageError: if they are something else, or not finite.
+    """
+    curves = getattr(evaluator, "curves", None)
+    if curves is None:
+        return {}
+    found: Any = curves()
+    wanted = "a mapping chart -> CurveChart of finite numbers"
+    if not isinstance(found, Mapping) or not all(isinstance(chart, CurveChart) for chart in found.values()):
+        raise wrong_answer(task, "evaluator's curves", wanted, described(found))
+    try:
+        CURVES.check(plain_curves(found), "curves")
+    except UsageError as error:
+        raise wrong_answer(task, "evaluator's curves", wanted, str(error)) from error
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from senet.data.batch import Batch as Batch
 from senet.data.preparation import Preparation
 from senet.data.source import DataSource
 from senet.recipe import DataRecipe, ModelRecipe
+from senet.results.curves import Curves
 from senet.results.metric import Metric as Metric
 from senet.results.tables import Tables as Tables
 
@@ -37,6 +38,17 @@ class Tabulated(Protocol):
 
         It is called once, in every process, after `compute`. An int counts something of the images, a float is what predictions reach, None
         says that there is nothing to measure; a column that is called like a metric is shown in its unit.
+        """
+        ...
+
+
+class Curved(Protocol):
+    """Further part of an evaluator that tells curves, such as precision over recall; one without it tells none."""
+
+    def curves(self) -> Curves:
+        """Return the curves of the images of all processes: name of a chart -> its curves, see `senet.results.curves.CurveChart`.
+
+        It is called once, in every process, after `compute`.
         """
         ...
 

@@ -14,10 +14,11 @@ from senet.data.loaders import CorruptLog, DataError, eval_loader
 from senet.data.source import DataSource
 from senet.data.views import Views
 from senet.recipe import DataRecipe
+from senet.results.curves import Curves, plain_curves
 from senet.results.metric import Metric
 from senet.results.tables import Tables, terminal_tables
 from senet.surgery.preserve import evaluating
-from senet.tasks.answers import average_of, evaluator_of, metrics_of, open_source, tables_of
+from senet.tasks.answers import average_of, curves_of, evaluator_of, metrics_of, open_source, tables_of
 from senet.tasks.task import Evaluator, Task
 from senet.training.members import Networks, check_classes, choose_device, common_input, common_task, load_members
 
@@ -35,6 +36,7 @@ class Evaluation:
         corrupt: names of those that could not be read.
         about: the metrics of the task; the first one is primary.
         tables: what the task tells of parts of the images, see `senet.results.tables.Tables`.
+        curves: what it tells in curves, see `senet.results.curves.CurveChart`.
     """
 
     metrics: dict[str, float]
@@ -42,11 +44,13 @@ class Evaluation:
     corrupt: tuple[str, ...]
     about: tuple[Metric, ...]
     tables: Tables = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON; the metrics stand beside the other fields."""
         tables = {"tables": self.tables} if self.tables else {}
-        return {**self.metrics, "images": self.images, "corrupt": list(self.corrupt), **tables}
+        curves = {"curves": plain_curves(self.curves)} if self.curves else {}
+        return {**self.metrics, "images": self.images, "corrupt": list(self.corrupt), **tables, **curves}
 
     def part_tables(self) -> "list[Table]":
         """Return what the task tells of parts of the images, as rich tables; mostly none."""
@@ -154,4 +158,4 @@ def score(
     if not (seen := int(images.compute())):
         raise DataError("not one validation image can be read, so that nothing can be measured; `senet doctor --data-root DIR` says why")
     metrics = metrics_of(task, evaluator)
-    return Evaluation(metrics, seen, tuple(sorted(corrupt.names)), task.metrics, tables_of(task, evaluator))
+    return Evaluation(metrics, seen, tuple(sorted(corrupt.names)), task.metrics, tables_of(task, evaluator), curves_of(task, evaluator))

@@ -124,9 +124,9 @@ def _is_derived(name: str, tensor: Tensor) -> bool:
 
 
 def _kept_head(network: nn.Module, tensors: Tensors, wanted: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return the names of the head's tensors if the file has none, or one for other classes."""
-    heads = _heads_in(wanted, network)
-    names = tuple(name for name in wanted if heads and name.startswith(f"{heads[0]}."))
+    """Return the names of the head's tensors if the file has none, or one for other classes; a detector says which layers that are."""
+    heads = [*getattr(network, "class_layers", ())] or _heads_in(wanted, network)[:1]
+    names = tuple(name for name in wanted if name.startswith(tuple(f"{head}." for head in heads)))
     return names if any(name not in tensors or tensors[name].shape != wanted[name].shape for name in names) else ()
 
 

@@ -102,7 +102,8 @@ def load_opened(
     metadata = replace(found.metadata, classes=None) if head else found.metadata
     metadata = _adapted(metadata, bridged, allowed)
     model.weights_metadata = network.weights_metadata = metadata  # pyright: ignore[reportArgumentType] - modules take any attribute
-    for remark in _remarks(text, found.view, bridged, own, head, allowed):
+    classes = config.options.get("num_classes") if config else len(own[head[0]]) if head else None
+    for remark in _remarks(text, found.view, bridged, classes, head, allowed):
         log.warning("%s: %s", config.name if config else type(network).__name__, printable(remark, 1000))
     if input is not None:
         change_input(network, input)
@@ -218,7 +219,7 @@ def _adapted(metadata: WeightsMetadata, bridged: Bridged, allowed: Allowed) -> W
 
 
 def _remarks(
-    text: str, view: OpenedWeights, bridged: Bridged, own: Mapping[str, Tensor], head: tuple[str, ...], allowed: Allowed
+    text: str, view: OpenedWeights, bridged: Bridged, classes: int | None, head: tuple[str, ...], allowed: Allowed
 ) -> Iterator[str]:
     """Yield a line for everything in which a file and its network differ."""
     if view.beside:
@@ -231,4 +232,4 @@ def _remarks(
         old, new = bridged.channels
         yield f"{bridged.stem} is spread from {old} to {new} channels (adapt_input={allowed.adapt_input!r})"
     if head:
-        yield f"the head is new, for {len(own[head[0]])} classes; all else is loaded from {text}"
+        yield f"the head is new, for {classes} classes; all else is loaded from {text}"

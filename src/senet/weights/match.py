@@ -61,9 +61,9 @@ class Match:
 
     @property
     def num_classes(self) -> int:
-        """Width of the file's head; 0 if it has none."""
+        """Classes of the file's head; 0 if it has none."""
         weight = self.tensors.get(f"{self.head}.weight")
-        return 0 if weight is None else weight.shape[0]
+        return 0 if weight is None else weight.shape[0] - getattr(self.like, "background", 0)
 
     @property
     def in_channels(self) -> int:
@@ -155,7 +155,7 @@ def check_options(text: str, match: Match, model: nn.Module) -> None:
         _check_block(text, match, model)
         return
     needed, own = config.options, find_config(model).options
-    differ = differences(needed, own, (*TRAINING_ONLY, "block"))
+    differ = differences(needed, own, (*TRAINING_ONLY, *getattr(model, "beside_weights", ()), "block"))
     same_blocks = _behaviour(needed["block"]) == _behaviour(own["block"]) and _block_shapes(match.like) == _block_shapes(model)
     if needed["block"] != own["block"] and not same_blocks:
         differ.append("block")

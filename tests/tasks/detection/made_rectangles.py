@@ -91,7 +91,9 @@ class CellDetector(nn.Module):
         learnt, found = [], []
         for place, image in enumerate(images):
             values = self.body(image[None])[0].flatten(1).T  # of each cell: a score of each class, and four distances
-            rows, columns = torch.meshgrid(*(torch.arange(-(-side // 4)) * 4 + 2 for side in image.shape[1:]), indexing="ij")
+            rows, columns = torch.meshgrid(
+                *(torch.arange(-(-side // 4), device=values.device) * 4 + 2 for side in image.shape[1:]), indexing="ij"
+            )
             centres = torch.stack([columns, rows], -1).reshape(-1, 2).float()
             logits, sides = values[:, : self.classes], values[:, self.classes :].clamp(max=5).exp()
             boxes = torch.cat([centres - sides[:, :2], centres + sides[:, 2:]], 1)

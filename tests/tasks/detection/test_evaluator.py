@@ -13,6 +13,7 @@ from torch.multiprocessing import start_processes
 
 from senet.data.batch import Batch
 from senet.data.boxes import Boxes
+from senet.results.curves import plain_curves
 from senet.tasks.detection.border import touches_border
 from senet.tasks.detection.evaluator import BOX_METRICS, BoxScores, box_metrics
 from senet.tasks.detection.judged_images import OBJECT_SIZES, image_ap
@@ -60,14 +61,14 @@ def assert_same(truths: Sequence[Boxes], founds: Sequence[Found]) -> None:
         of_class = precision[:, :, label, 0].mean(1)
         wanted = {"ap": of_class.mean(), "ap50": of_class[0], "ap75": of_class[5], "ar100": recall[:, label, 0].mean()}
         assert row == pytest.approx({**{column: 100 * value for column, value in wanted.items()}, "objects": row["objects"]}, abs=1e-10)
-        assert curves["IoU 0.75"][name] == pytest.approx(100 * precision[5, :, label, 0], abs=1e-10)
+        assert curves["IoU 0.75"].lines[name] == pytest.approx(100 * precision[5, :, label, 0], abs=1e-10)
     for place, (size, row) in enumerate(tables["size"].items(), 1):
         assert size == list(OBJECT_SIZES)[place - 1]
         there = precision[:, :, :, place]
         assert row["ap"] == pytest.approx(100 * there[there > -1].mean(), abs=1e-10)
         assert row["ar100"] == pytest.approx(100 * theirs.stats[8 + place], abs=1e-10)
     there = precision[0, :, :, 0]
-    assert curves["IoU 0.5"]["all classes"] == pytest.approx(100 * there[:, there[0] > -1].mean(1), abs=1e-10)
+    assert curves["IoU 0.5"].lines["all classes"] == pytest.approx(100 * there[:, there[0] > -1].mean(1), abs=1e-10)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -191,7 +192,7 @@ def test_processes_reach_the_figures_of_one(tmp_path):
     truths, founds = made_images(9)
     start_processes(judge_share, (str(tmp_path), truths, founds), nprocs=2, start_method="fork")
     wanted = scores(truths, founds)
-    wanted = (wanted.compute() | {"loss": 2.0}, wanted.tables(), wanted.curves())
+    wanted = (wanted.compute() | {"loss": 2.0}, wanted.tables(), plain_curves(wanted.curves()))
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == [wanted, wanted]
 
@@ -203,6 +204,6 @@ def judge_share(rank: int, folder: str, truths: list[Boxes], founds: list[Found]
         made = BoxScores(CLASSES, truths, CPU)
         for index in shares[rank]:
             made.update(({"loss": torch.tensor(2.0)}, [founds[index]]), Batch(None, None, [], [index]))
-        told.append((made.compute(), made.tables(), made.curves()))
+        told.append((made.compute(), made.tables(), plain_curves(made.curves())))
     torch.save(told, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()

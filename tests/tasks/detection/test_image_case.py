@@ -93,6 +93,9 @@ def test_the_legend_says_what_can_be_seen() -> None:
     assert list(drawn().legend) == ["cell (c)", "platelet (p)", *(kind.meaning for kind in (FOUND, OVERLOOKED, GAINED, LOST, WRONG))]
     alone = box_pictures(Image.new("L", SIZE[::-1]), truth(), [found([0], [0.9])], CLASSES, 100)
     assert list(alone.legend) == ["cell (c)", "platelet (p)", *(kind.meaning for kind in (FOUND, OVERLOOKED, WRONG))]
+    many = tuple(f"class {number}" for number in range(20))
+    named = box_pictures(Image.new("L", SIZE[::-1]), truth(), [found([0], [0.9], classes=many)], many, 100).legend
+    assert [name for name in named if name.startswith("class")] == ["class 0 (class 0)", "class 1 (class 1)"]
     single = truth().chosen(np.array([0]))
     only = box_pictures(Image.new("L", SIZE[::-1]), single, [found([0], [0.9], classes=CLASSES[:1])], CLASSES[:1], 100)
     assert next(iter(only.legend)) == "cell"

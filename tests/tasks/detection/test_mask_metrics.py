@@ -37,7 +37,8 @@ def test_figures_are_those_of_pycocotools(seed: int) -> None:
     assert 5 < found["mask_ap"] < 95
     precision = theirs.eval["precision"][..., -1]
     for label, name in enumerate(CLASSES):
-        row = {column: value for column, value in tables["class"][name].items() if column.startswith("mask_")}
+        row = {column: value for column, value in tables["class (masks)"][name].items() if column != "objects"}
+        assert tables["class (masks)"][name]["objects"] == tables["class"][name]["objects"]
         of_class = 100 * precision[:, :, label, 0].mean(1)
         if tables["class"][name]["objects"]:
             assert row == pytest.approx({"mask_ap": of_class.mean(), "mask_ap50": of_class[0], "mask_ap75": of_class[5]}, abs=1e-10)
@@ -45,7 +46,7 @@ def test_figures_are_those_of_pycocotools(seed: int) -> None:
             assert row == {"mask_ap": None, "mask_ap50": None, "mask_ap75": None}
     for place, size in enumerate(("small", "medium", "large"), 1):
         there = precision[:, :, :, place]
-        assert tables["size"][size]["mask_ap"] == pytest.approx(100 * there[there > -1].mean(), abs=1e-10)
+        assert tables["size (masks)"][size]["mask_ap"] == pytest.approx(100 * there[there > -1].mean(), abs=1e-10)
 
 
 def test_boxes_are_judged_as_without_outlines() -> None:
@@ -56,10 +57,8 @@ def test_boxes_are_judged_as_without_outlines() -> None:
     assert {name: found[name] for name in alone} == pytest.approx(alone, nan_ok=True, abs=0)
     assert {name for name in found if name not in alone} == {metric.name for metric in made.metrics[len(plain.metrics) :]}
     assert all(name.startswith("mask_") for name in found if name not in alone)
-    assert plain.tables().keys() == made.tables().keys()
-    for table, rows in plain.tables().items():
-        for row, figures in rows.items():
-            assert {column: made.tables()[table][row][column] for column in figures} == figures
+    assert {table: rows for table, rows in made.tables().items() if "(masks)" not in table} == plain.tables()
+    assert list(made.tables())[3:] == [f"{table} (masks)" for table in plain.tables()]
 
 
 def test_an_outline_that_is_its_box_is_judged_as_the_box() -> None:
@@ -88,8 +87,14 @@ def test_an_outline_that_is_its_box_is_judged_as_the_box() -> None:
     for name, value in figures.items():
         if name.startswith("mask_"):
             assert value == pytest.approx(figures[name.removeprefix("mask_")], abs=1e-10), name
-    for row in made.tables()["position"].values():
-        assert row["mask_ap"] == pytest.approx(row["ap"], abs=1e-10)
+    tables = made.tables()
+    assert list(tables["position (masks)"]) == list(tables["position"]) == ["touching the border", "inside"]
+    for position, row in tables["position (masks)"].items():
+        assert row["mask_ap"] == pytest.approx(tables["position"][position]["ap"], abs=1e-10)
+    curves = made.curves()
+    assert list(curves) == ["IoU 0.5", "IoU 0.75", "IoU 0.5 (masks)", "IoU 0.75 (masks)"]
+    for name, line in curves["IoU 0.75"].lines.items():
+        assert curves["IoU 0.75 (masks)"].lines[name] == pytest.approx(line, abs=1e-10)
 
 
 def test_order_of_images_and_batches_changes_nothing() -> None:

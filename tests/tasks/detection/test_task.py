@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools.coco import COCO
 
+from data.coco.made_coco import put_json
 from made_runs import assert_same_run, train_by_two, train_until
 from senet.cli.main import main
 from senet.data.batch import Batch
@@ -184,6 +186,8 @@ def test_what_is_no_detection_is_refused():
         Detection(DetectionRecipe()).open(DataRecipe(name="digits"))
     with pytest.raises(UsageError, match=r"model\.name 'resnet18' finds no boxes"):
         Detection(DetectionRecipe()).build(ModelRecipe("resnet18"), made)
+    with pytest.raises(UsageError, match=r"counts classes from 1 .* take model\.name faster_rcnn"):
+        Detection(DetectionRecipe()).build(ModelRecipe("torchvision/fasterrcnn_resnet50_fpn"), made)
     with pytest.raises(UsageError, match="returns its losses by name, got Tensor"):
         Detection(DetectionRecipe()).loss(torch.zeros(2), [])  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsageError, match=r"detection\.shorter_sides must be one or several numbers"):
@@ -200,3 +204,31 @@ def test_what_is_no_detection_is_refused():
 def test_recipes_of_other_tasks_have_the_digests_they_had():
     assert Recipe().digest() == Recipe(detection=DetectionRecipe()).digest()
     assert Recipe().digest() != Recipe(detection=DetectionRecipe(longest_side=1000)).digest()
+
+
+def test_boxes_of_a_folder_are_one_file_of_cocos_results(run, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(rectangles(VAL, 5).images):
+        Image.fromarray(image).save(tmp_path / "images" / f"{number}.png")
+    code = str(Path(tiny_boxes().model.name.rpartition(":")[0]).parent)
+    words = ["predict", str(tmp_path / "images"), "--weights", str(run), "--score_threshold", "0", "--allow-code", code]
+    target = tmp_path / "found.json"
+    assert main([*words, "--coco-results", str(target), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["coco_results"]["file"] == str(target)
+    assert said["coco_results"]["notes"][0].startswith("5 images are numbered from 1 in their order, see found_images.json: ")
+    read = COCO(str(tmp_path / "found_images.json")).loadRes(str(target))
+    assert sorted(read.imgs) == [1, 2, 3, 4, 5]
+    assert [[box["score"] for box in read.imgToAnns[number]] for number in sorted(read.imgs)] == [
+        one["scores"] for one in said["predictions"]
+    ]
+    capsys.readouterr()
+    listed = [{"id": 10 - number, "file_name": f"{number}.png"} for number in range(5)]
+    put_json(tmp_path / "v.json", images=listed, annotations=[], categories=[{"id": 5, "name": "blue"}, {"id": 9, "name": "red"}])
+    ids = ["--coco-ids", str(tmp_path / "v.json")]
+    assert main([*words, *ids]) == main([*words, *ids, "--coco-results", str(target)]) == 2, "ids of nothing; a file that is there"
+    assert main([*words, *ids, "--coco-results", str(target), "--force"]) == 0
+    assert f"{target}: images and classes are numbered as in v.json" in capsys.readouterr().out
+    rows = json.loads(target.read_text())
+    assert list(dict.fromkeys(row["image_id"] for row in rows)) == [10, 9, 8, 7, 6]
+    assert {row["category_id"] for row in rows} <= {5, 9}

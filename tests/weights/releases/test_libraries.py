@@ -16,13 +16,18 @@ from oracles.libraries import MAKERS, SELayer, assert_equal_networks, oracle, sa
 from oracles.weights import draw
 from senet import ChannelSE, ChannelSpatialSE, SpatialSE, create_model, from_pretrained, load_weights
 from senet.errors import UsageError
+from senet.models.backbone_request import DETECTORS
 from senet.models.registry import PLAIN, split_name
 from senet.weights.releases.libraries import PUBLISHERS
 from senet.weights.releases.library import Library, Release, no_conversion
 from senet.weights.store import metadata_of
 
 NETWORKS = [
-    (library, release) for library in PUBLISHERS.values() if library.name in MAKERS for release in library.releases if release.model
+    (library, release)
+    for library in PUBLISHERS.values()
+    if library.name in MAKERS
+    for release in library.releases
+    if release.model and release.model not in DETECTORS
 ]
 BY_HAND = {("cadene", "bninception"), ("cadene", "inceptionresnetv2")}
 """Releases under names that no library here has; the tests of their family write them."""
@@ -102,7 +107,7 @@ def same_address(first: str, second: str) -> bool:
 
 def test_addresses_and_images_are_those_of_torchvision() -> None:
     for release in PUBLISHERS["torchvision"].releases:
-        if release.model:
+        if release.model and release.model not in DETECTORS:
             (weights,) = [weights for weights in get_model_weights(release.name) if weights.url == release.url]
             images = weights.transforms()
             assert_images(release, images.mean, images.std, images.crop_size[0], images.resize_size[0])

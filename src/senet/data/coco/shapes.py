@@ -92,6 +92,13 @@ def runs_mask(runs: Any, height: int, width: int) -> np.ndarray:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
+def mask_runs(mask: np.ndarray) -> list[int]:
+    """Return the run lengths of a mask, (H, W) bool: pixels outside and inside in turn, down the columns."""
+    flat = mask.T.ravel()
+    ends = np.flatnonzero(np.diff(flat, prepend=False, append=~flat[-1:]))
+    return np.diff(ends, prepend=0).tolist()
+
+
 def polygon_mask(polygon: Any, height: int, width: int) -> np.ndarray:
     """Return the pixels of a polygon: (H, W) bool.
 

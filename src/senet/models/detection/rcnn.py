@@ -67,6 +67,8 @@ class RCNN(Detector):
     """
 
     head = "roi_heads.box_predictor.cls_score"
+    background = 1
+    """Outputs of the head beside those of the classes."""
 
     def __init__(
         self,

@@ -10,20 +10,19 @@ from torch import Tensor
 from senet.data.batch import Batch
 from senet.data.boxes import Boxes, Outlines
 from senet.errors import UsageError
+from senet.results.curves import CurveChart
 from senet.results.metric import Metric
 from senet.results.tables import Tables
-from senet.tasks.detection.average_precision import ANY_AREA, coco_library
+from senet.tasks.detection.average_precision import RECALLS, coco_library
 from senet.tasks.detection.judged_images import OBJECT_SIZES, JudgedImages, judged_images, within
+from senet.tasks.detection.judged_kinds import BOX_KIND, MASK_KIND, JudgedKind
 from senet.tasks.detection.pooled_rows import Rows
 
-BOX_METRICS = (Metric("ap", "AP", "%"), Metric("ap50", "AP50", "%"), Metric("ap75", "AP75", "%"), Metric("ar100", "AR100", "%"))
+BOX_METRICS = BOX_KIND.metrics
 """What detections of any data set are judged by."""
 
-MASK_METRICS = (Metric("mask_ap", "mask AP", "%"), Metric("mask_ap50", "mask AP50", "%"), Metric("mask_ap75", "mask AP75", "%"))
+MASK_METRICS = MASK_KIND.metrics
 """What outlines are judged by beside the boxes."""
-
-AP_IOUS = {"ap": None, "ap50": 0.5, "ap75": 0.75}
-"""Name of an average precision -> the overlap from which on a detection is right; None = mean over ten."""
 
 CURVE_IOUS = (0.5, 0.75)
 """Overlaps whose curves of precision over recall are told."""
@@ -38,9 +37,9 @@ def box_metrics(truths: Sequence[Boxes], *, outlines: bool = False) -> tuple[Met
     """
     areas = np.concatenate([np.zeros(0), *(boxes.objects.area for boxes in truths)])
     sizes = [size for size, bounds in OBJECT_SIZES.items() if within(areas, bounds).any()]
-    of_boxes = (*BOX_METRICS, *(Metric(f"ap_{size}", f"AP {size}", "%") for size in sizes))
-    of_outlines = (*MASK_METRICS, *(Metric(f"mask_ap_{size}", f"mask AP {size}", "%") for size in sizes))
-    return (*of_boxes, *of_outlines) if outlines else of_boxes
+    return tuple(
+        metric for kind in ([BOX_KIND, MASK_KIND] if outlines else [BOX_KIND]) for metric in (*kind.metrics, *kind.of_sizes(sizes))
+    )
 
 
 class BoxScores:
@@ -113,43 +112,34 @@ class BoxScores:
         losses, counts = found["losses"].T
         return {
             "loss": float(losses @ counts / counts.sum()) if len(counts) else np.nan,
-            **self._figures("by_size"),
-            **{f"{prefix}ap_{size}": judged.by_size.ap(of=size) for prefix, judged in self._kinds.items() for size in self._sizes},
+            **{name: value for kind, judged in self._kinds for name, value in self._metrics(kind, judged).items()},
         }
 
     def tables(self) -> Tables:
         """Return tables of the images that `compute` last judged: "class", "size" by COCO's areas, and "position" in the image.
 
-        A size or a position that no object has gives no row.
+        A size or a position that no object has gives no row. Where outlines are judged, they have tables of their own: "class (masks)".
         """
-        judged = self._result()
-        return {
-            "class": {
-                name: {**_known(self._figures("by_size", label=label)), "objects": judged.count(label=label)}
-                for label, name in enumerate(self._classes)
-            },
-            "size": {
-                size: {**_known(self._figures("by_size", of=size)), "objects": count}
-                for size, bounds in OBJECT_SIZES.items()
-                if (count := judged.count(bounds))
-            },
-            "position": {
-                kind: {**_known(self._figures("by_border", of=kind)), "objects": count}
-                for kind, count in judged.border_counts().items()
-                if count
-            },
-        }
+        return {f"{name}{kind.of}": rows for kind, judged in self._kinds for name, rows in self._tables(kind, judged).items()}
 
-    def curves(self) -> dict[str, dict[str, list[float]]]:
+    def curves(self) -> dict[str, CurveChart]:
         """Return curves of precision over recall of the images that `compute` last judged.
 
         Returns:
-            "IoU 0.5" and "IoU 0.75" -> "all classes" and each class that has objects -> precision in percent at recalls of 0 to 100 %.
+            "IoU 0.5" and "IoU 0.75", and where outlines are judged "IoU 0.5 (masks)" and "IoU 0.75 (masks)" -> of all classes and of each
+            that has objects the precision at recalls of 0 to 100 %.
         """
         judged = self._result()
         lines = {"all classes": None} | {name: label for label, name in enumerate(self._classes) if judged.count(label=label)}
-        every = {f"IoU {iou}": {name: judged.by_size.curve(iou, label).tolist() for name, label in lines.items()} for iou in CURVE_IOUS}
-        return every if len(lines) > 1 else {}
+        if len(lines) == 1:
+            return {}
+        at = tuple(100 * recall for recall in RECALLS)
+        every = {
+            f"IoU {iou}{kind.of}": {name: tuple(images.by_size.curve(iou, label).tolist()) for name, label in lines.items()}
+            for kind, images in self._kinds
+            for iou in CURVE_IOUS
+        }
+        return {name: CurveChart("recall %", "precision %", at, curves) for name, curves in every.items()}
 
     def _shapes(self, found: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
         """Return the pooled outlines as COCO has them."""
@@ -158,19 +148,32 @@ class BoxScores:
         return [{"size": list(self._truths[index].size), "counts": text[start:end]} for index, start, end in outlines]
 
     @property
-    def _kinds(self) -> dict[str, JudgedImages]:
-        """What is judged: prefix of its figures -> the images."""
+    def _kinds(self) -> list[tuple[JudgedKind, JudgedImages]]:
+        """What is judged, and the images."""
         judged = self._result()
-        return {"": judged, "mask_": judged.by_outline} if self._outlines else {"": judged}
+        return [(BOX_KIND, judged), (MASK_KIND, judged.by_outline)] if self._outlines else [(BOX_KIND, judged)]
 
-    def _figures(self, ranges: str, *, of: str = ANY_AREA, label: int | None = None) -> dict[str, float]:
-        """Return AP, AP50 and AP75 of boxes, their AR100, and the same AP of outlines, by name."""
-        found = {prefix: getattr(judged, ranges) for prefix, judged in self._kinds.items()}
-        figures = {
-            prefix: {f"{prefix}{name}": precision.ap(of=of, iou=iou, label=label) for name, iou in AP_IOUS.items()}
-            for prefix, precision in found.items()
+    def _metrics(self, kind: JudgedKind, judged: JudgedImages) -> dict[str, float]:
+        sizes = {f"{kind.prefix}ap_{size}": judged.by_size.ap(of=size) for size in self._sizes}
+        return kind.figures(judged.by_size) | sizes
+
+    def _tables(self, kind: JudgedKind, judged: JudgedImages) -> Tables:
+        return {
+            "class": {
+                name: {**_known(kind.figures(judged.by_size, label=label)), "objects": judged.count(label=label)}
+                for label, name in enumerate(self._classes)
+            },
+            "size": {
+                size: {**_known(kind.figures(judged.by_size, of=size)), "objects": count}
+                for size, bounds in OBJECT_SIZES.items()
+                if (count := judged.count(bounds))
+            },
+            "position": {
+                position: {**_known(kind.figures(judged.by_border, of=position)), "objects": count}
+                for position, count in judged.border_counts().items()
+                if count
+            },
         }
-        return {**figures.pop(""), "ar100": found[""].recall_of(of=of, label=label), **figures.get("mask_", {})}
 
     def _result(self) -> JudgedImages:
         if self._judged is None:

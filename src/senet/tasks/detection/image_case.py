@@ -14,6 +14,9 @@ from senet.tasks.detection.outcomes import FOUND, GAINED, LOST, OVERLOOKED, WRON
 from senet.tasks.detection.prediction import PredictedBoxes, class_colours, draw_box
 from senet.tasks.task import ImagePictures
 
+LEGEND_CLASSES = 12
+"""Classes up to which the legend lists each; of more, those that are there."""
+
 
 def box_pictures(image: Any, truth: Boxes, predictions: Sequence[PredictedBoxes], classes: Sequence[str], side: int) -> ImagePictures:
     """Return the image and its objects in it, and of each network its boxes, and which objects they match.
@@ -30,7 +33,6 @@ def box_pictures(image: Any, truth: Boxes, predictions: Sequence[PredictedBoxes]
     picture = preview(image, side)
     scale = picture.width / truth.size[1]
     shown = [_shown(one) for one in predictions]
-    there = np.unique(np.concatenate([truth.labels, *(one.labels for one in shown)])).tolist()
     letters, colours = short_names(classes), class_colours(len(classes))
 
     def drawn(xyxy: np.ndarray, labels: np.ndarray, ends: Sequence[str]) -> Image.Image:
@@ -47,7 +49,9 @@ def box_pictures(image: Any, truth: Boxes, predictions: Sequence[PredictedBoxes]
         }
         for one, its in zip(shown, found, strict=True)
     ]
-    legend = {f"{classes[label]} ({letters[label]})".removesuffix(" ()"): colours[label] for label in there}
+    there = np.unique(np.concatenate([truth.labels, *(one.labels for one in shown)])).tolist()
+    listed = there if len(classes) > LEGEND_CLASSES else range(len(classes))
+    legend = {f"{classes[label]} ({letters[label]})".removesuffix(" ()"): colours[label] for label in listed}
     kinds = [FOUND, OVERLOOKED, *([GAINED, LOST] if len(predictions) > 1 else ()), WRONG]
     return ImagePictures(
         {"image": picture, "truth": drawn(truth.xyxy, truth.labels, ["crowd" if crowd else "" for crowd in truth.crowd])},
@@ -69,9 +73,10 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def _shown(prediction: PredictedBoxes) -> PredictedBoxes:
-    """Return the boxes that are shown, the surest first."""
+    """Return the boxes that are shown, the surest first, without outlines."""
     places = prediction.shown[np.argsort(-prediction.scores[prediction.shown], kind="stable")]
-    return replace(prediction, xyxy=prediction.xyxy[places], labels=prediction.labels[places], scores=prediction.scores[places])
+    rows = {name: getattr(prediction, name)[places] for name in ("xyxy", "labels", "scores")}
+    return replace(prediction, **rows, outlines=None)
 
 
 def _outcomes(truth: Boxes, prediction: PredictedBoxes, its: Matches, first: Matches) -> list[tuple[Outcome, np.ndarray]]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from senet.data.batch import Batch, Sample, indices_of
 from senet.data.boxes import Boxes
@@ -51,6 +52,22 @@ class Picture:
         """Return what a function of torchvision.transforms.v2.functional makes of image, boxes and outlines."""
         outlines = None if self.outlines is None else function(self.outlines, *values, **options)
         return Picture(function(self.image, *values, **options), function(self.boxes, *values, **options), self.labels, outlines)
+
+    def resized(self, size: tuple[int, int]) -> "Picture":
+        """Return image, boxes and outlines at a height and width.
+
+        A pixel of an outline is the one that its middle lies in: torchvision's v2 takes the one of its upper left corner, by which outlines
+        lie up to a pixel beside their boxes.
+        """
+        from torchvision import tv_tensors
+        from torchvision.transforms.v2 import functional
+
+        picture = replace(self, outlines=None).moved(functional.resize, list(size), antialias=True)
+        if self.outlines is None:
+            return picture
+        masks = torch.as_tensor(self.outlines)
+        scaled = interpolate(masks[None], size, mode="nearest-exact")[0] if len(masks) else masks.new_zeros(0, *size)
+        return replace(picture, outlines=tv_tensors.Mask(scaled))
 
     def chosen(self, which: Tensor) -> "Picture":
         """Return the image with some of its objects: (n,) bool."""
@@ -149,7 +166,7 @@ class BoxTransform:
         shorter = plan.shorter_sides[int(random.integers(len(plan.shorter_sides)))]
         size = resized_size(picture.image.height, picture.image.width, shorter, plan.longest_side)
         if size != (picture.image.height, picture.image.width):
-            picture = picture.moved(functional.resize, list(size), antialias=True)
+            picture = picture.resized(size)
         if self.data.flip and random.random() < 0.5:
             picture = picture.moved(functional.horizontal_flip)
         if plan.photometric:
@@ -185,7 +202,7 @@ class ResizedImage:
         target = {}
         if boxes is not None:
             opened = opened_picture(picture, boxes, self.spec, outlines=self.plan.outlines)
-            opened = opened if same else opened.moved(functional.resize, list(size), antialias=True)
+            opened = opened if same else opened.resized(size)
             truth = {"boxes": boxes.xyxy, "labels": boxes.labels, "crowd": boxes.crowd}
             picture, target = opened.image, {**opened.target(), "truth": {name: torch.tensor(value) for name, value in truth.items()}}
         elif not same:

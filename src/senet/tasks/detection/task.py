@@ -63,6 +63,11 @@ class Detection(BoxPreparation):
         """
         if not any((~boxes.crowd).any() for boxes in _truths(source)):
             raise UsageError(f"no validation image of {source.name} has an object, crowds aside: AP, which chooses the weights, needs one")
+        if recipe.name.startswith("torchvision/"):
+            raise UsageError(
+                f"model.name {recipe.name!r} counts classes from 1 and normalises images itself, which detection does not: take model.name "
+                "faster_rcnn, and for torchvision's weights model.weights torchvision/fasterrcnn_resnet50_fpn"
+            )
         network = model_from_recipe(recipe, num_classes=len(source.classes), in_channels=source.input.channels, device=device)
         if "targets" not in signature(network.forward).parameters:
             raise UsageError(f"model.name {recipe.name!r} finds no boxes; detection needs a detector, such as faster_rcnn or retinanet")
