@@ -13,7 +13,7 @@ KEPT = sorted(path.parent for path in EVIDENCE.glob("*/result.json"))
 
 
 def test_comparisons_are_kept() -> None:
-    assert "nuclei" in [folder.name for folder in KEPT]
+    assert {"nuclei", "bccd", "bccd_finetuned"} <= {folder.name for folder in KEPT}
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
@@ -45,3 +45,11 @@ def test_small_nuclei_are_told_as_the_tables_of_the_runs_have_them() -> None:
     for label in small.values:
         for words in filter(None, small.words(label, "plain", result.primary)):
             assert words in text
+
+
+def test_parts_of_blood_cells_are_told_as_the_tables_of_the_runs_have_them() -> None:
+    result, text = Result.read(EVIDENCE / "bccd" / "result.json"), (EVIDENCE / "bccd" / "README.md").read_text()
+    for part in ("class", "size", "position"):
+        for cell in cells_of(result.tables, part, "ap"):
+            for words in filter(None, cell.words("SE", "plain", result.primary)[1:]):
+                assert words in text

@@ -11,6 +11,7 @@ from torch import nn
 import senet
 from senet.blocks.kinds import is_block
 from senet.errors import UsageError
+from senet.models import libraries
 from senet.models.create import as_begun, config_of, model_from_config, model_from_recipe
 from senet.recipe import ModelRecipe
 from senet.weights.loaded import fingerprint_of_file, loaded_into
@@ -192,3 +193,56 @@ def test_weights_with_inserted_blocks_begin_the_same_network_and_no_other(tmp_pa
     ):
         with pytest.raises(UsageError, match=message):
             built(other)
+
+
+def rebuilt(recipe: ModelRecipe) -> tuple[nn.Module, nn.Module]:
+    """Return the network that a run begins with, and the one that it goes on with, by what its folder says of the weights."""
+    model = built(recipe)
+    loaded = loaded_into(model)
+    assert loaded is not None
+    return model, built(as_begun(recipe, loaded.to_dict()["options"]), seed=1)
+
+
+def assert_goes_on(model: nn.Module, again: nn.Module) -> None:
+    """Assert that two networks are the same but for their numbers: tensors, what trains, and what comes out of equal numbers."""
+    assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in model.parameters()]
+    again.load_state_dict(model.state_dict())
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert str(again.eval()(images)) == str(model.eval()(images))
+
+
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "unet": ("encoder_weights", {"encoder": "se_preresnet20", "widths": [4, 4, 4]}),
+    "faster_rcnn": ("backbone_weights", {"backbone": "se_preresnet20", "fpn_channels": 8, "head_width": 8, "proposals_test": 10}),
+    "se_retinanet": ("backbone_weights", {"backbone": "preresnet20", "fpn_channels": 8}),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_weights_of_a_part_are_read_once_and_told_from_others(name: str, tmp_path: Path) -> None:
+    option, options = PARTS[name]
+    path = tmp_path / "part.safetensors"
+    senet.save_weights(built(ModelRecipe("se_preresnet20"), classes=7), path)
+    recipe = ModelRecipe(name, options=options | {option: str(path)})
+    loaded = loaded_into(built(recipe))
+    assert loaded is not None
+    assert (loaded.source, loaded.fingerprint) == (str(path), fingerprint_of_file(path))
+    assert recipe.trained == str(path)
+    model = built(recipe)
+    path.unlink()
+    assert_goes_on(model, built(as_begun(recipe, loaded.to_dict()["options"]), seed=1))
+
+
+def test_weights_of_a_library_are_fetched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = dict(libraries.LIBRARIES)
+    asked: list[object] = []
+
+    def trained(name: str, num_classes: int | None, in_channels: int, options: dict[str, object]) -> nn.Module:
+        asked.append(options.get("pretrained"))
+        return made["timm"](name, num_classes, in_channels, {key: value for key, value in options.items() if key != "pretrained"})
+
+    monkeypatch.setitem(libraries.LIBRARIES, "timm", trained)
+    model, again = rebuilt(ModelRecipe("timm/resnet10t", "se", options={"pretrained": True}))
+    assert asked == [True, None]
+    assert_goes_on(model, again)

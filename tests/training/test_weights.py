@@ -10,7 +10,7 @@ import torch
 from made_runs import assert_same_run, tiny
 from senet.errors import UsageError
 from senet.models import create
-from senet.recipe import Recipe, override
+from senet.recipe import ModelRecipe, Recipe, override
 from senet.results.origin import facts_of, origin_differences, origin_of, read_origin
 from senet.results.run_folder import RunFolder
 from senet.tasks.classification import Classification
@@ -116,3 +116,15 @@ def test_a_task_that_leaves_the_weights_out_is_refused(trained: Path, monkeypatc
     monkeypatch.setattr(Classification, "build", without)
     with pytest.raises(UsageError, match=r"Classification's build leaves model\.weights .* out"):
         prepare(tiny(model__weights=str(trained), model__init="identity"))
+
+
+@pytest.mark.parametrize("option", ["encoder_weights", "backbone_weights", "weights"])
+def test_another_file_for_a_part_is_another_origin(option: str, tmp_path: Path) -> None:
+    path = tmp_path / "part.safetensors"
+    path.write_bytes(b"one")
+    recipe = Recipe(model=ModelRecipe("unet", options={option: str(path)}))
+    facts = {"classes": [], "images": {}}
+    before = origin_of(recipe, facts)
+    assert before["weights"]["source"] == str(path)
+    path.write_bytes(b"other")
+    assert origin_differences(before, origin_of(recipe, facts)) == [f"the weights {path} are others"]

@@ -11,9 +11,10 @@ from senet.models.encoder_request import CLASSIFIERS
 from senet.models.foreign import is_foreign
 from senet.models.registry import PLAIN, split_name
 from senet.models.released import needed_options
-from senet.spec import Recalibration
+from senet.spec import BlockSpec, Recalibration
 from senet.weights.bridge import Allowed
 from senet.weights.load import load_opened
+from senet.weights.loaded import LoadedWeights
 from senet.weights.source import OpenedWeights, Source
 
 WHERE_TRAINED = {"frozen_stages": 2, "frozen_bn": True}
@@ -83,6 +84,15 @@ class BackboneRequest:
         """Load the trained weights, if there are any, into the backbone of a detector."""
         if self.trained is not None:
             load_opened(backbone, self.trained, Allowed(adapt_input=adapt_input))
+
+    def loaded(self) -> LoadedWeights | None:
+        """Return what the backbone begins from; its options, and what stands still of it, are then those that it needs."""
+        if self.trained is None:
+            return None
+        needed = {name: self.options[name] for name in ("backbone_options", *WHERE_TRAINED)}
+        if isinstance(self.recalibration.block, BlockSpec):  # which its name says too where it has one of its own
+            needed |= {"backbone": self.options["backbone"], "block": self.recalibration.block}
+        return LoadedWeights(self.trained.source.text, self.trained.fingerprint(), options=needed)
 
 
 def is_detector(name: str) -> bool:

@@ -11,17 +11,18 @@ from torch import nn
 
 from senet.errors import UsageError
 from senet.models.backbone_request import WHERE_TRAINED, BackboneRequest, is_detector
-from senet.models.encoder_request import take_encoder
+from senet.models.encoder_request import EncoderRequest, take_encoder
 from senet.models.features import FeatureMaps
 from senet.models.foreign import PRETRAINED, create_foreign, foreign_from_config, inserted, is_foreign
 from senet.models.inserted import Insertion, refuse_blocks
-from senet.models.library_weights import LibraryWeights
+from senet.models.library_weights import LibraryWeights, loaded_by_library
 from senet.models.network import ModelConfig, Network
 from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
 from senet.models.written import build_written
-from senet.recipe import ModelRecipe
+from senet.recipe import WEIGHTS_OPTIONS, ModelRecipe
 from senet.spec import BlockRule, BlockSpec, Recalibration, counts_by_stage
+from senet.userfile import in_user_file
 from senet.weights.bridge import Allowed
 from senet.weights.check import MisfitError
 from senet.weights.load import fit_weights, load_opened
@@ -138,6 +139,7 @@ def create_recalibrated(
         detector.load(model.get_submodule("backbone"), adapt_input)
     if request is not None and request.trained:
         request.load(model.get_submodule("encoder"), adapt_input)
+    loaded = None if outlined or published is not None else _loaded_part(name, model, request, detector, options)
     model = model if finish is None else finish(model)
     held = () if opened is None or opened.metadata.config is None else opened.metadata.config["options"].get("inserted", ())
     if opened is not None and insertion is None:
@@ -146,7 +148,6 @@ def create_recalibrated(
         insertion.as_before(model, held, opened.source.text)
         insertion = None
     allowed = Allowed(options.get("num_classes") is not None, adapt_input)
-    loaded: LoadedWeights | None = None
     if opened is not None and outlined:
         fit_weights(model, opened, allowed)
     elif opened is not None:
@@ -159,6 +160,17 @@ def create_recalibrated(
     if loaded is not None:
         model.loaded_weights = loaded  # pyright: ignore[reportArgumentType] - modules take any attribute
     return model
+
+
+def _loaded_part(
+    name: str, model: nn.Module, encoder: EncoderRequest | None, detector: BackboneRequest | None, options: Mapping[str, Any]
+) -> LoadedWeights | None:
+    """Return what a part of a network, or a library, was asked to begin from."""
+    if encoder is not None:
+        return encoder.loaded(model.get_submodule("encoder"))
+    if detector is not None:
+        return detector.loaded()
+    return loaded_by_library(model, options) if options.get(PRETRAINED) and not in_user_file(name) else None
 
 
 def model_from_config(config: Mapping[str, Any], *, device: torch.device | str | None = None, plain: bool = False) -> nn.Module:
@@ -207,7 +219,9 @@ def as_begun(recipe: ModelRecipe, needed: Mapping[str, Any]) -> ModelRecipe:
     """
     others = {name: value for name, value in needed.items() if name != "block"}
     named = {"name": split_name(recipe.name)[1], "block": BlockSpec.from_saved(needed["block"])} if "block" in needed else {}
-    return replace(recipe, weights=None, options=dict(recipe.options) | others, **named)
+    dropped = ("weights",) if in_user_file(recipe.name) else WEIGHTS_OPTIONS  # in a user's file the others may mean anything
+    kept = {name: value for name, value in recipe.options.items() if name not in dropped}
+    return replace(recipe, weights=None, options=kept | others, **named)
 
 
 def config_of(model: nn.Module) -> ModelConfig:

@@ -17,7 +17,9 @@ from senet.models.released import needed_options
 from senet.spec import BlockSpec, Recalibration, counts_by_stage
 from senet.weights.bridge import Allowed
 from senet.weights.load import load_opened
+from senet.weights.loaded import LoadedWeights
 from senet.weights.source import OpenedWeights, Source
+from senet.weights.tensor_fingerprint import fingerprint_of_tensors
 
 RECALIBRATION = ("block", "placement", "stages", "reduction")
 
@@ -80,6 +82,14 @@ class EncoderRequest:
                 encoder.load_trained(adapt_input)
         elif isinstance(self.trained, OpenedWeights):
             load_opened(encoder, self.trained, Allowed(adapt_input=adapt_input))
+
+    def loaded(self, encoder: nn.Module) -> LoadedWeights | None:
+        """Return what the encoder began from, once it is loaded; its options are then those that it needs."""
+        if self.trained is True:
+            return LoadedWeights(self.name, fingerprint_of_tensors(encoder.state_dict()), options=self.to_options())
+        if isinstance(self.trained, OpenedWeights):
+            return LoadedWeights(self.trained.source.text, self.trained.fingerprint(), options=self.to_options())
+        return None
 
 
 def take_encoder(options: dict[str, Any]) -> EncoderRequest | None:

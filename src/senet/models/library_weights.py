@@ -1,11 +1,13 @@
 """Trained weights that timm and torchvision have for their own networks, by name: timm/NAME.TAG, torchvision/NAME.WEIGHTS."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from senet.blocks.kinds import modules_of_blocks
 from senet.errors import UsageError
 from senet.file_kind import file_kind, user_path
 from senet.models.libraries import LIBRARIES
@@ -65,3 +67,18 @@ class LibraryWeights:
             log.warning("%s: the head is new, for %s classes; all else is loaded from %s", self.network, num_classes, self.text)
         kept = {name: tensor for name, tensor in state.items() if name not in fresh}
         return LoadedWeights(self.text, fingerprint_of_tensors(kept), fresh)
+
+
+def loaded_by_library(model: nn.Module, options: Mapping[str, Any]) -> LoadedWeights:
+    """Return what a network began from whose option `pretrained` asked its library for weights.
+
+    Its own blocks, which the fingerprint leaves out, begin then as the identity unless told otherwise, and what the library sets for these
+    weights belongs to the network.
+    """
+    config: Any = model.config
+    blocks = modules_of_blocks(model)
+    paths = {path for path, module in model.named_modules() if module in blocks}
+    kept = {name: tensor for name, tensor in model.state_dict().items() if name.rpartition(".")[0] not in paths}
+    needed = {name: config.options[name] for name in ("transform_input",) if name in config.options}
+    needed |= {"init": "identity"} if config.options.get("block") is not None and "init" not in options else {}
+    return LoadedWeights(f"{config.name}, pretrained {options['pretrained']}", fingerprint_of_tensors(kept), options=needed)

@@ -4,7 +4,7 @@ from senet.recipe.build import build_recipe, check_tree, override
 from senet.recipe.code import code_of
 from senet.recipe.detection import DetectionRecipe
 from senet.recipe.files import RecipeFile, annotated_recipe, check_code_of, list_recipes, load_recipe, read_recipe_text, recipe_files
-from senet.recipe.model import ModelRecipe
+from senet.recipe.model import WEIGHTS_OPTIONS, ModelRecipe
 from senet.recipe.optim import OptimRecipe, PartEpochs, PartRates
 from senet.recipe.paths import field_path, field_paths
 from senet.recipe.segmentation import SegmentationRecipe
@@ -26,6 +26,7 @@ __all__ = [
     "CLASSIFICATION",
     "NO_EFFECT",
     "RANGES",
+    "WEIGHTS_OPTIONS",
     "DataRecipe",
     "DetectionRecipe",
     "ModelRecipe",

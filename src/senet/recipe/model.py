@@ -7,6 +7,9 @@ from senet.errors import UsageError
 from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
 
+WEIGHTS_OPTIONS = ("weights", "encoder_weights", "backbone_weights", "pretrained")
+"""Options of a network that name trained weights for it or for a part of it."""
+
 
 @dataclass(frozen=True)
 class ModelRecipe:
@@ -41,6 +44,12 @@ class ModelRecipe:
         for name in ("weights", "init"):
             if getattr(self, name) is not None and name in self.options:
                 raise UsageError(f"model.{name} is given twice: leave out model.options.{name}")
+
+    @property
+    def trained(self) -> str | None:
+        """What names trained weights, of the network or of a part of it; None if nothing does, or they are a library's own."""
+        named = (self.weights, *(self.options.get(name) for name in WEIGHTS_OPTIONS[:-1]))
+        return next((name for name in named if isinstance(name, str)), None)
 
     @property
     def recalibration(self) -> Recalibration:

@@ -138,7 +138,7 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
 
 def _weights_today(recipe: Recipe) -> dict[str, Any] | None:
     """Return what is known of the weights that a recipe names without loading them."""
-    source = recipe.model.weights
+    source = recipe.model.trained
     found = None if source is None else fingerprint_at_hand(source)
     return None if source is None or found is None else LoadedWeights(source, found).to_dict()
 
