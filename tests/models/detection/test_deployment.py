@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import senet
 from models.detection.test_contract import FORMS, batch, create, equal
 from senet.errors import UsageError
-from senet.models.detection.exact_boxes import HALVES
+from senet.models.detection.exact_boxes import HALF_PRECISION
 
 
 def decided(form: str) -> Any:
@@ -146,4 +146,4 @@ def test_boxes_are_exact_where_maps_are_rounded(form: str, as_weights: bool) -> 
     model = model.to(half) if as_weights else model
     with torch.autocast("cpu", half, enabled=not as_weights):
         losses = model.train()([image.to(half) for image in images] if as_weights else images, targets)
-    assert all(loss.isfinite() and loss.dtype not in HALVES for loss in losses.values())
+    assert all(loss.isfinite() and loss.dtype not in HALF_PRECISION for loss in losses.values())

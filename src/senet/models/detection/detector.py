@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from senet.errors import UsageError
 from senet.models.detection.backbone import DetectionBackbone
-from senet.models.detection.exact_boxes import HALVES, autocast_of
+from senet.models.detection.exact_boxes import HALF_PRECISION, autocast_of
 from senet.models.detection.freezing import Freezing
 from senet.models.network import Network
 
@@ -187,7 +187,9 @@ def check_targets(targets: Sequence[Mapping[str, Tensor]], dtype: torch.dtype) -
     Raises:
         UsageError: for a box whose right or lower side is not beyond its left or upper one.
     """
-    checked = [{**target, "boxes": target["boxes"].reshape(-1, 4).to(torch.float32 if dtype in HALVES else dtype)} for target in targets]
+    checked = [
+        {**target, "boxes": target["boxes"].reshape(-1, 4).to(torch.float32 if dtype in HALF_PRECISION else dtype)} for target in targets
+    ]
     for index, target in enumerate(checked):
         empty = (target["boxes"][:, 2:] <= target["boxes"][:, :2]).any(1)
         if empty.any():

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-HALVES = (torch.bfloat16, torch.float16)
+HALF_PRECISION = (torch.bfloat16, torch.float16)
 
 
 def compute_boxes_exactly(anchors: nn.Module, *heads: nn.Module) -> None:
@@ -24,13 +24,13 @@ def compute_boxes_exactly(anchors: nn.Module, *heads: nn.Module) -> None:
 
 def autocast_of(images: Tensor) -> AbstractContextManager[Any]:
     """Return autocast in the type of images of half precision, by which exact boxes meet weights of that type."""
-    return torch.autocast(images.device.type, images.dtype) if images.dtype in HALVES else nullcontext()
+    return torch.autocast(images.device.type, images.dtype) if images.dtype in HALF_PRECISION else nullcontext()
 
 
 def exact(value: Any) -> Any:
     """Return tensors, and lists and mappings of them, in float32 where they have half precision."""
     if isinstance(value, Tensor):
-        return value.float() if value.dtype in HALVES else value
+        return value.float() if value.dtype in HALF_PRECISION else value
     if isinstance(value, Mapping):
         return {name: exact(one) for name, one in value.items()}
     return type(value)(exact(one) for one in value)
@@ -38,7 +38,7 @@ def exact(value: Any) -> Any:
 
 def _exact_inputs(module: nn.Module, inputs: tuple[Any, list[Tensor]]) -> tuple[Any, list[Tensor]]:
     images, maps = inputs
-    return images, [one.new_zeros(1, dtype=torch.float32).expand(one.shape) if one.dtype in HALVES else one for one in maps]
+    return images, [one.new_zeros(1, dtype=torch.float32).expand(one.shape) if one.dtype in HALF_PRECISION else one for one in maps]
 
 
 def _exact_output(module: nn.Module, inputs: Any, output: Any) -> Any:
