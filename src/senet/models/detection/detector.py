@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from senet.errors import UsageError
 from senet.models.detection.backbone import DetectionBackbone
+from senet.models.detection.exact_boxes import HALF_PRECISION, autocast_of
 from senet.models.detection.freezing import Freezing
 from senet.models.network import Network
 
@@ -118,6 +119,13 @@ class Detector(Network):
             UsageError: in training without targets, or for a box without area.
         """
         batch = to_batch(images)
+        with autocast_of(batch.tensors):
+            return self._found(batch, targets)
+
+    def _found(
+        self, batch: Any, targets: Sequence[Mapping[str, Tensor]] | None
+    ) -> dict[str, Tensor] | Detections | tuple[dict[str, Tensor], Detections] | list[Tensor]:
+        """Return what `forward` does, of a batch."""
         checked = None if targets is None else check_targets(targets, batch.tensors.dtype)
         maps = self.backbone(batch.tensors)
         if batch.tensors.is_meta:
@@ -174,12 +182,14 @@ def to_batch(images: Sequence[Tensor] | Tensor) -> Any:
 
 
 def check_targets(targets: Sequence[Mapping[str, Tensor]], dtype: torch.dtype) -> list[dict[str, Tensor]]:
-    """Return targets with boxes of a type.
+    """Return targets with boxes of a type, float32 instead of half precision.
 
     Raises:
         UsageError: for a box whose right or lower side is not beyond its left or upper one.
     """
-    checked = [{**target, "boxes": target["boxes"].reshape(-1, 4).to(dtype)} for target in targets]
+    checked = [
+        {**target, "boxes": target["boxes"].reshape(-1, 4).to(torch.float32 if dtype in HALF_PRECISION else dtype)} for target in targets
+    ]
     for index, target in enumerate(checked):
         empty = (target["boxes"][:, 2:] <= target["boxes"][:, :2]).any(1)
         if empty.any():

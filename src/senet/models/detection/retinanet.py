@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from senet.models.detection.backbone import DetectionBackbone, make_body
 from senet.models.detection.detector import Detections, Detector
+from senet.models.detection.exact_boxes import compute_boxes_exactly
 from senet.models.detection.freezing import Freezing
 from senet.models.detection.necks import extended_pyramid
 from senet.models.detection.rcnn import RATIOS
@@ -93,6 +94,7 @@ class RetinaNet(Detector):
         elsewhere.out_channels = channels
         anchors = AnchorGenerator(sizes, (RATIOS,) * len(sizes))
         dense = retinanet.RetinaNet(elsewhere, num_classes, anchor_generator=anchors, **self.limits)
+        compute_boxes_exactly(anchors, dense.head)
         return {"backbone.fpn": extended_pyramid(self.backbone.inputs, channels), "dense": dense}
 
     def replace_head(self, num_classes: int) -> None:
