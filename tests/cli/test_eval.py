@@ -10,6 +10,7 @@ from PIL import Image
 import senet
 from senet.cli.main import main
 from senet.spec import InputSpec
+from senet.tasks.detection import coco_results
 
 DIGITS = [str(number) for number in range(10)]
 
@@ -66,6 +67,18 @@ def test_results_of_coco_are_of_boxes_and_the_first_other_answer_is_refused(weig
     assert "a.png has a prediction of another task; leave out --coco-results" in said.err
     assert "b.png" not in said.out + said.err
     assert not target.exists()
+
+
+def test_weights_outside_a_run_choose_no_files_of_coco(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(coco_results, "listed_numbers", lambda root: asked.append(root) or coco_results.CocoNumbers({}, {}))
+    write(weights, name="coco_boxes", root="/somewhere")
+    Image.new("RGB", (9, 9)).save(weights.parent / "a.png")
+    words = ["predict", str(weights.parent / "a.png"), "--weights", str(weights), "--coco-results", str(weights.parent / "found.json")]
+    assert main(words) == 2
+    (weights.parent / "recipe.yaml").write_text("name: mine\n")
+    assert main(words) == 2
+    assert asked == [None, "/somewhere"]
 
 
 @pytest.mark.parametrize(

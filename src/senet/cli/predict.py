@@ -34,7 +34,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--coco-ids",
         metavar="FILE",
         action="append",
-        help="a JSON file of COCO that numbers images and classes; default: those in the data.root that the weights were trained on; "
+        help="a JSON file of COCO that numbers images and classes; default: those in the data.root that a run's weights were trained on; "
         "without any they are numbered from 1, and FILE_images.json says how",
     )
     parser.add_argument("--force", action="store_true", help="write over files that are there")
@@ -109,7 +109,8 @@ def _numbers(args: Namespace) -> "CocoNumbers":
     if args.coco_ids:
         return CocoNumbers.of([user_path(path) for path in args.coco_ids])
     weights = Path(RunFolder.weights_of(args.weights[0]))
-    said = (read_metadata(weights).recipe or {}).get("data", {}) if weights.is_file() else {}
+    trusted = weights.is_file() and RunFolder(weights.parent).exists  # others do not choose what is opened
+    said = (read_metadata(weights).recipe or {}).get("data", {}) if trusted else {}
     return listed_numbers(said.get("root") if said.get("name") in BOXES_OF_COCO else None)
 
 
