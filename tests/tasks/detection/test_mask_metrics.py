@@ -10,7 +10,8 @@ from torch.multiprocessing import start_processes
 from senet.data.batch import Batch
 from senet.data.boxes import Boxes, Outlines
 from senet.errors import UsageError
-from senet.tasks.detection.evaluator import BOX_METRICS, MASK_METRICS, BoxScores, box_metrics
+from senet.tasks.detection.evaluator import BOX_METRICS, BoxScores, box_metrics
+from senet.tasks.detection.judged_kinds import MASK_KIND
 from tasks.detection.made_detections import CLASSES, Found
 from tasks.detection.made_outlines import judged_outlines, made_outlines, turned
 
@@ -119,7 +120,7 @@ def test_outlines_that_are_missing_or_of_another_size_are_refused() -> None:
 
 def test_without_objects_there_is_no_figure() -> None:
     empty = Boxes(np.zeros((0, 4), "f4"), np.zeros(0, "i8"), np.zeros(0, bool), np.zeros(0, "f4"), 1, (200, 300), Outlines(()))
-    assert box_metrics([empty], outlines=True) == (*BOX_METRICS, *MASK_METRICS)
+    assert box_metrics([empty], outlines=True) == (*BOX_METRICS, *MASK_KIND.metrics)
     _, founds = made_outlines(1)
     for made in (scores([empty], founds[:1]), scores([empty], founds[3:4]), scores([], [])):
         assert all(np.isnan(value) for value in made.compute().values())

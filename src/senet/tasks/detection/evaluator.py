@@ -21,9 +21,6 @@ from senet.tasks.detection.pooled_rows import Rows
 BOX_METRICS = BOX_KIND.metrics
 """What detections of any data set are judged by."""
 
-MASK_METRICS = MASK_KIND.metrics
-"""What outlines are judged by beside the boxes."""
-
 CURVE_IOUS = (0.5, 0.75)
 """Overlaps whose curves of precision over recall are told."""
 
