@@ -39,6 +39,11 @@ def test_files_are_written_and_what_was_dropped_is_counted(root: Path, capsys: p
     assert len(COCO(str(root / "instances_train.json")).anns) == 3
 
 
+def test_a_folder_that_is_not_there_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["coco", str(root / "nowhere")]) == 2
+    assert "nowhere is not a folder; name the folder of images and boxes" in capsys.readouterr().err
+
+
 def test_a_table_says_the_same(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["coco", str(root), "--to", str(root / "coco")]) == 0
     assert "3 images, 3 boxes" in " ".join(capsys.readouterr().out.split())

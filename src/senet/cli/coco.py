@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from senet.cli.arguments import CommandParser, add_json, check_free
 from senet.errors import UsageError, choice_error
 from senet.measuring.numbers import plural
+from senet.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +86,7 @@ def _targets(args: Namespace) -> dict[str, Path]:
     """Return split -> the file to write.
 
     Raises:
-        UsageError: if it is there and may not be written over, or is what is to be read.
+        UsageError: if there is no folder to read, or a file is there that may not be written over or is what is to be read.
     """
     from senet.data.box_folder import BOXES, box_format
     from senet.data.coco.boxes import BOX_FILES
@@ -95,9 +96,11 @@ def _targets(args: Namespace) -> dict[str, Path]:
     if args.data_name not in BOXES:
         raise choice_error("--data-name", args.data_name, BOXES)
     root = user_path(args.root)
+    if not root.is_dir():
+        raise UsageError(f"{printable(args.root)} is not a folder; name the folder of images and boxes")
     folder = root if args.to is None else user_path(args.to)
     targets = {split: folder / f"instances_{split}.json" for split in ("train", "val")}
-    if root.is_dir() and "coco_boxes" in (args.data_name, args.data_name == "boxes" and box_format(root)):
+    if "coco_boxes" in (args.data_name, args.data_name == "boxes" and box_format(root)):
         read = {path.resolve() for paths in find_listings(root, BOX_FILES).values() for path in paths}
         if same := [path for path in targets.values() if path.resolve() in read]:
             raise UsageError(
