@@ -17,6 +17,7 @@ from senet.deploy.formats import WRITERS, output_names
 from senet.deploy.lengths import AXES, Lengths, find_lengths
 from senet.deploy.optimize import optimize as optimized
 from senet.errors import UsageError, choice_error
+from senet.models.detection.detector import Detector
 from senet.surgery.duplicate import duplicate
 from senet.surgery.wrappers import unwrap
 from senet.weights.store import metadata_of
@@ -89,12 +90,18 @@ def export(
         fixed_size: take images of the example's size only, which some engines compute faster.
 
     Raises:
-        UsageError: for another suffix, a network that does not say its input size or refuses the example, or a library that is missing.
+        UsageError: for another suffix, a detector, a network that does not say its input size or refuses the example, or a library that
+            is missing.
         RuntimeError: if the network cannot be exported, the file cannot be run, or the outputs differ; nothing is written then.
     """
     model, path = unwrap(model), Path(path)
     if path.suffix.lower() not in WRITERS:
         raise choice_error("format of a file", path.suffix, WRITERS)
+    if isinstance(model, Detector):
+        raise UsageError(
+            "a detector is not exported as a whole, as what it finds differs in number from image to image; its backbone is: "
+            f"senet.deploy.export.export(model.backbone, {str(path)!r}, torch.randn(2, 3, 320, 320))"
+        )
     example = _example(model, example_input)
     reference = duplicate(model).eval()
     wanted = outputs_of(reference, example)
