@@ -4,7 +4,6 @@ What a kind of block is stands in its class alone: its options are the parameter
 a class is imported when its options are asked for.
 """
 
-import math
 import operator
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, fields, replace
@@ -78,18 +77,6 @@ def check_positive(what: str, value: object) -> int:
     number = whole(value)
     if number is None or number < 1:
         raise UsageError(f"{what} must be an integer of at least 1, got {value!r}")
-    return number
-
-
-def check_number(what: str, value: object, highest: float = math.inf, *, above_zero: bool = False) -> float:
-    """Return a number as Python's; raise UsageError unless it is finite, from 0, or above it, up to `highest`."""
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)  # pyright: ignore[reportArgumentType] - which is the question
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 <= number <= highest or number == math.inf or (above_zero and not number):
-        allowed = "above 0" if above_zero else "of at least 0"
-        raise UsageError(f"{what} must be a number {allowed if highest == math.inf else f'from 0 to {highest:g}'}, got {value!r}")
     return number
 
 

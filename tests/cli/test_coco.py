@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pycocotools.coco import COCO
 
-from data.made_boxes import voc_object, write_voc
+from data.made_boxes import voc_object, write_voc, write_yolo
 from senet.cli.main import main
 
 CAT = voc_object("cat", (3, 4, 7, 7))
@@ -43,6 +43,14 @@ def test_a_table_says_the_same(root: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["coco", str(root), "--to", str(root / "coco")]) == 0
     assert "3 images, 3 boxes" in " ".join(capsys.readouterr().out.split())
     assert sorted(path.name for path in (root / "coco").iterdir()) == ["instances_train.json", "instances_val.json"]
+
+
+def test_an_image_of_unknown_size_is_said_to_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "0 0.25 0.5 0.3 0.4\n"
+    write_yolo(tmp_path, {"a": line, "b": line}, {"c": line})
+    (tmp_path / "images" / "train" / "b.png").write_bytes(b"damaged")
+    assert main(["coco", str(tmp_path)]) == 0
+    assert "1 image of unknown size: images/train/b.png" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_is_there_is_written_over_if_asked(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 import senet
 from senet.cli.main import main
 from senet.spec import InputSpec
+from senet.tasks.detection import coco_results
 
 DIGITS = [str(number) for number in range(10)]
 
@@ -54,6 +55,30 @@ def test_what_a_recipe_in_a_file_cannot_say(weights: Path, data: dict[str, objec
     write(weights, **data)
     assert main(["eval", str(weights), "--quiet"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_results_of_coco_are_of_boxes_and_the_first_other_answer_is_refused(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(weights)
+    for name in "ab":
+        Image.new("RGB", (9, 9)).save(weights.parent / f"{name}.png")
+    images, target = [str(weights.parent / f"{name}.png") for name in "ab"], weights.parent / "found.json"
+    assert main(["predict", *images, "--weights", str(weights), "--coco-results", str(target)]) == 2
+    said = capsys.readouterr()
+    assert "a.png has a prediction of another task; leave out --coco-results" in said.err
+    assert "b.png" not in said.out + said.err
+    assert not target.exists()
+
+
+def test_weights_outside_a_run_choose_no_files_of_coco(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(coco_results, "listed_numbers", lambda root: asked.append(root) or coco_results.CocoNumbers({}, {}))
+    write(weights, name="coco_boxes", root="/somewhere")
+    Image.new("RGB", (9, 9)).save(weights.parent / "a.png")
+    words = ["predict", str(weights.parent / "a.png"), "--weights", str(weights), "--coco-results", str(weights.parent / "found.json")]
+    assert main(words) == 2
+    (weights.parent / "recipe.yaml").write_text("name: mine\n")
+    assert main(words) == 2
+    assert asked == [None, "/somewhere"]
 
 
 @pytest.mark.parametrize(

@@ -128,13 +128,3 @@ def test_the_command_compares_on_photographs(tmp_path: Path, capsys: pytest.Capt
     monkeypatch.setattr("senet.deploy.export.export", lambda *args, **options: reports[-1])
     assert main([*words, "--force"]) == 0
     assert "optimised for inference" in capsys.readouterr().out
-
-
-def test_a_detector_is_refused_in_one_line_and_its_backbone_exported(tmp_path: Path) -> None:
-    detector = senet.create_model("se_faster_rcnn", num_classes=2, backbone="preresnet20", fpn_channels=8, head_width=8)
-    with pytest.raises(UsageError, match=r"its backbone is: .*model\.backbone") as refused:
-        export(detector, tmp_path / "whole.onnx")
-    assert "\n" not in str(refused.value)
-    report = export(detector.get_submodule("backbone"), tmp_path / "backbone.onnx", torch.randn(2, 3, 32, 48))
-    assert report.checks[0].error < 1e-5
-    assert [path.name for path in tmp_path.iterdir()] == ["backbone.onnx"]

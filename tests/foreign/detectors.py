@@ -70,7 +70,10 @@ DETECTORS = {
     detector.name: detector
     for detector in (
         *(Detector(f"fasterrcnn_resnet50_{end}", RESIDUAL, TWO_STAGES) for end in ("fpn", "fpn_v2")),
-        Detector("fasterrcnn_mobilenet_v3_large_fpn", under("backbone.body"), TWO_STAGES | {"rpn_score_thresh": 0.0}, recalibrated=8),
+        *(
+            Detector(f"fasterrcnn_mobilenet_v3_large_{end}", under("backbone.body"), TWO_STAGES | {"rpn_score_thresh": 0.0}, recalibrated=8)
+            for end in ("fpn", "320_fpn")
+        ),
         *(Detector(f"maskrcnn_resnet50_{end}", RESIDUAL, TWO_STAGES) for end in ("fpn", "fpn_v2")),
         Detector("keypointrcnn_resnet50_fpn", RESIDUAL, TWO_STAGES),
         *(Detector(f"retinanet_resnet50_{end}", RESIDUAL, ONE_STAGE) for end in ("fpn", "fpn_v2")),

@@ -11,7 +11,6 @@ from torchvision.models import WeightsEnum
 from foreign.detectors import DETECTORS, images, targets
 from senet import create_model
 
-NAMES = ("fasterrcnn_mobilenet_v3_large_320_fpn", *DETECTORS)
 QUICK = ("fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large")
 
 
@@ -26,7 +25,7 @@ def shapes(model: nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in model.state_dict().items() if not name.endswith("num_batches_tracked")}
 
 
-@pytest.mark.parametrize("name", [*NAMES, "fcn_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large", "squeezenet1_1"])
+@pytest.mark.parametrize("name", [*DETECTORS, "fcn_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large", "squeezenet1_1"])
 def test_shapes_are_those_of_a_network_for_these_classes(name: str) -> None:
     with torch.device("meta"):
         auxiliary = {"aux_loss": True} if "fcn" in name or "deeplab" in name else {}
@@ -35,11 +34,10 @@ def test_shapes_are_those_of_a_network_for_these_classes(name: str) -> None:
         assert shapes(create_model(f"torchvision/{name}", pretrained=True, num_classes=4)) == wanted
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NAMES])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in DETECTORS])
 def test_a_trained_detector_learns_other_classes(name: str) -> None:
     torch.manual_seed(0)
-    small = DETECTORS[name].options if name in DETECTORS else {}
-    model: Any = create_model(f"torchvision/{name}", pretrained=True, num_classes=4, **small)
+    model: Any = create_model(f"torchvision/{name}", pretrained=True, num_classes=4, **DETECTORS[name].options)
     wanted = targets(name)
     wanted[0]["labels"] = torch.tensor([1, 3])
     losses = model.train()(images(), wanted)

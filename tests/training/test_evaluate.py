@@ -14,8 +14,9 @@ from senet.data.transforms import eval_transform
 from senet.errors import UsageError
 from senet.models.create import create_model
 from senet.recipe import DataRecipe
+from senet.results.metric import Metric
 from senet.training.batchnorm import freeze_batchnorm
-from senet.training.evaluate import evaluate
+from senet.training.evaluate import Evaluation, evaluate
 from senet.weights.store import save_weights
 
 DIGITS = DataRecipe(name="digits", batch_size=100)
@@ -150,3 +151,17 @@ def test_the_result_is_plain_data(source: DataSource) -> None:
     found = evaluate(network(0), source)
     assert found.to_dict() == {**found.metrics, "images": len(source.val), "corrupt": []}
     assert list(found.table().columns[1].cells) == [f"{found.metrics['top1']:.2f}"]
+
+
+@pytest.mark.parametrize(("count", "below"), [(8, False), (9, True)])
+def test_many_figures_stand_below_each_other(count: int, below: bool) -> None:
+    about = tuple(Metric(f"m{place}", f"M{place}", "%") for place in range(count))
+    found = Evaluation({metric.name: 1.5 for metric in about} | {"loss": 0.25}, 7, (), about).table()
+    headings = [str(column.header) for column in found.columns]
+    names = ["images", *(f"M{place} %" for place in range(count)), "loss"]
+    if below:
+        assert headings == ["metric", "value"]
+        assert [list(column.cells) for column in found.columns] == [names, ["7", *["1.50"] * count, "0.2500"]]
+    else:
+        assert headings == names
+        assert found.row_count == 1

@@ -28,10 +28,14 @@ class WrittenBoxes:
         """Return a table for the terminal."""
         from rich.table import Table
 
+        from senet.data.image_tree import few
+
         table = Table(box=None, show_header=False, pad_edge=False)
         for path, counts in self.files.items():
             crowd = f", {plural(counts.crowd, 'region')} of many objects or difficult ones" if counts.crowd else ""
             table.add_row("written", path, f"{plural(counts.images, 'image')}, {counts.boxes} boxes{crowd}")
+            if counts.unreadable:
+                table.add_row("left out", path, f"{plural(len(counts.unreadable), 'image')} of unknown size: {few(counts.unreadable)}")
         table.add_row("classes", f"{len(self.classes)}", ", ".join(self.classes))
         for note in self.notes:
             table.add_row("note", "", note)

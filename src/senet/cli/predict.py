@@ -34,7 +34,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--coco-ids",
         metavar="FILE",
         action="append",
-        help="a JSON file of COCO that numbers images and classes; default: those in the data.root that the weights were trained on; "
+        help="a JSON file of COCO that numbers images and classes; default: those in the data.root that a run's weights were trained on; "
         "without any they are numbered from 1, and FILE_images.json says how",
     )
     parser.add_argument("--force", action="store_true", help="write over files that are there")
@@ -47,12 +47,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print what is predicted of each image; return 1 if one could not be read."""
-    if not args.weights:
-        raise UsageError("give --weights: a weights file, or the folder of a run")
-    for folder in filter(None, (args.out, args.overlay, args.gates)):
-        check_folder(folder, folder)
-    if args.coco_ids and args.coco_results is None:
-        raise UsageError("--coco-ids says how the results of --coco-results FILE are numbered; give that, too")
+    _check(args)
     numbers = None if args.coco_results is None else _numbers(args)
     from senet.training.predict import predict
     from senet.training.prediction_files import PredictionFiles
@@ -77,7 +72,10 @@ def run(args: Namespace) -> int:
             failed = True
             say(f"cannot read {prediction.error}", error=True)
         elif numbers is not None:
+            from senet.tasks.detection.coco_results import check_boxes
+
             boxes[prediction.image] = prediction.prediction
+            check_boxes({prediction.image: prediction.prediction})  # not after an hour, when all are there
         found.append(prediction.to_dict())
         if not args.json and prediction.error is None:
             say(f"{prediction.image}: {prediction.prediction}")
@@ -87,6 +85,16 @@ def run(args: Namespace) -> int:
 
         print(json_text({"predictions": found, **results}))
     return 1 if failed else 0
+
+
+def _check(args: Namespace) -> None:
+    """Raise UsageError if options do not go together, or a folder can hold nothing."""
+    if not args.weights:
+        raise UsageError("give --weights: a weights file, or the folder of a run")
+    for folder in filter(None, (args.out, args.overlay, args.gates)):
+        check_folder(folder, folder)
+    if args.coco_ids and args.coco_results is None:
+        raise UsageError("--coco-ids says how the results of --coco-results FILE are numbered; give that, too")
 
 
 def _numbers(args: Namespace) -> "CocoNumbers":
@@ -101,7 +109,8 @@ def _numbers(args: Namespace) -> "CocoNumbers":
     if args.coco_ids:
         return CocoNumbers.of([user_path(path) for path in args.coco_ids])
     weights = Path(RunFolder.weights_of(args.weights[0]))
-    said = (read_metadata(weights).recipe or {}).get("data", {}) if weights.is_file() else {}
+    trusted = weights.is_file() and RunFolder(weights.parent).exists  # others do not choose what is opened
+    said = (read_metadata(weights).recipe or {}).get("data", {}) if trusted else {}
     return listed_numbers(said.get("root") if said.get("name") in BOXES_OF_COCO else None)
 
 

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from senet.data.box_checks import remark
 from senet.data.box_marks import Annotated, Mark, Marks
 from senet.data.folder import ImageFiles
 from senet.data.image_file import ImageReading
+from senet.data.image_lists import without_suffix
 from senet.data.image_tree import LeftOut, files_with, image_files
 from senet.data.mask_layout import SPLIT_NAMES
 from senet.data.mask_scan import each_answer
@@ -63,7 +64,7 @@ class Contents(Generic[Content]):
     notes: tuple[str, ...]
 
 
-def paired_files(root: Path, images: str, texts: str, suffix: str, others: Sequence[str] = ()) -> PairedFiles:
+def paired_files(root: Path, images: str, texts: str, suffix: str) -> PairedFiles:
     """Return the images in and below a folder and the files of boxes in and below another, by their names.
 
     Args:
@@ -71,10 +72,9 @@ def paired_files(root: Path, images: str, texts: str, suffix: str, others: Seque
         images: folder of the images.
         texts: folder of the files of boxes.
         suffix: theirs.
-        others: names of files there that say something else.
     """
     pictures, repeated = _by_name(image_files(root / images, LeftOut()), root, images)
-    found, _ = _by_name((path for path in files_with(root / texts, suffix) if PurePath(path).name not in others), root, texts)
+    found, _ = _by_name(files_with(root / texts, suffix), root, texts)
     notes = [
         *remark(repeated, "images have the name of another, whose file of boxes cannot be for both, left out"),
         *remark([path for name, path in found.items() if name not in pictures], "files of boxes are of no image that is there"),
@@ -87,7 +87,7 @@ def _by_name(paths: Iterable[str], root: Path, folder: str) -> tuple[dict[str, s
     found: dict[str, str] = {}
     repeated = []
     for path in paths:
-        name = PurePath(os.path.relpath(path, root / folder)).with_suffix("").as_posix()
+        name = without_suffix(os.path.relpath(path, root / folder))
         if found.setdefault(name, os.path.relpath(path, root)) != os.path.relpath(path, root):
             repeated.append(os.path.relpath(path, root))
     return found, repeated

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from senet.data.image_lists import listed_lines
+from senet.data.image_lists import listed_lines, without_suffix
 from senet.data.image_tree import LeftOut, few, image_files, sub_folders
 from senet.errors import UsageError
 from senet.measuring.numbers import plural
@@ -140,7 +140,7 @@ def _by_name(folder: Path, left_out: LeftOut) -> dict[str, str]:
     """Return name (path below the folder without suffix) -> path of each image in a folder."""
     found: dict[str, str] = {}
     for path in image_files(folder, left_out):
-        name = PurePath(os.path.relpath(path, folder)).with_suffix("").as_posix()
+        name = without_suffix(os.path.relpath(path, folder))
         if name in found:
             raise UsageError(
                 f"{printable(found[name])} and {printable(path)} have the same name, and one mask cannot be for both; rename one"
@@ -194,7 +194,7 @@ def _list(root: Path, split: str) -> Path | None:
 def _listed(path: Path, places: Mapping[str, int]) -> list[int]:
     """Return the places of the images that a file lists, one name a line, with or without suffix."""
     lines = listed_lines(path)
-    found = [places.get(line, places.get(PurePath(line).with_suffix("").as_posix())) for line in lines]
+    found = [places.get(line, places.get(without_suffix(line))) for line in lines]
     if missing := [line for line, place in zip(lines, found, strict=True) if place is None]:
         raise UsageError(f"{path}: {len(missing)} of {len(lines)} images that it lists are not there: {few(missing)}")
     return list(dict.fromkeys(place for place in found if place is not None))

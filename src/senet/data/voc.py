@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from senet.data.box_checks import remark
 from senet.data.box_marks import UNLISTED, Annotated, FoundBoxes, Mark
 from senet.data.box_pairs import LIST_NAMES, UNSPLIT, Contents, annotated_images, by_lists, numbered, paired_files, read_contents
 from senet.data.image_file import ImageReading
-from senet.data.image_lists import listed_lines
+from senet.data.image_lists import listed_lines, without_suffix
 from senet.data.image_tree import files_with, sub_folders
 from senet.data.mask_classes import file_classes
 from senet.data.mask_layout import SPLIT_NAMES, first_folders
@@ -73,11 +73,7 @@ def _lists(root: Path, images: Collection[str]) -> dict[str, list[str]]:
     if folder is None:
         return {}
     paths = [path for path in sorted((root / folder[0]).iterdir()) if path.suffix == ".txt" and path.stem.lower() in LIST_NAMES]
-    return {path.stem.lower(): [_name(line, images) for line in listed_lines(path)] for path in paths}
-
-
-def _name(line: str, images: Collection[str]) -> str:
-    return line if line in images else PurePath(line).with_suffix("").as_posix()
+    return {path.stem.lower(): [line if line in images else without_suffix(line) for line in listed_lines(path)] for path in paths}
 
 
 def _annotated(

@@ -16,6 +16,7 @@ from senet.data.mask_layout import SPLIT_NAMES, first_folders
 from senet.data.yolo_description import MOST_CLASSES, YoloDescription, find_description, meant_paths
 from senet.data.yolo_file import YoloFile, read_yolo
 from senet.errors import UsageError
+from senet.file_kind import file_kind
 
 YOLO_LAYOUT = "with DIR/images/train, DIR/labels/train/*.txt, the same of val, and DIR/data.yaml"
 
@@ -37,7 +38,9 @@ def has_yolo_boxes(root: Path) -> bool:
         described = find_description(root)
     except UsageError:  # whoever reads the boxes says so
         described = YoloDescription(None)
-    return any(_is_there(root, label_path(image)) for images in _listed(root, described).values() for image in images)
+    return any(
+        _is_there(root, image) and _is_there(root, label_path(image)) for images in _listed(root, described).values() for image in images
+    )
 
 
 def find_yolo_boxes(root: Path, reading: ImageReading) -> FoundBoxes:
@@ -91,13 +94,13 @@ def _images(root: Path, entry: str) -> list[str]:
 
 def _below(root: Path, folder: Path, line: str) -> str:
     """Return the path below the root of an image that a list in a folder names; the line itself if there is none."""
-    found = next((path for path in meant_paths(root, os.path.relpath(folder, root), line) if path.is_file()), None)
+    found = next((path for path in meant_paths(root, os.path.relpath(folder, root), line) if file_kind(path) == "file"), None)
     return line if found is None else os.path.relpath(found, root)
 
 
 def _is_there(root: Path, path: str) -> bool:
     """Return whether a file is there below the root, and none that a list names elsewhere."""
-    return not PurePath(path).is_absolute() and ".." not in PurePath(path).parts and (root / path).is_file()
+    return not PurePath(path).is_absolute() and ".." not in PurePath(path).parts and file_kind(root / path) == "file"
 
 
 def label_path(image: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from senet.data.mask_classes import file_classes
 from senet.data.mask_layout import SPLIT_NAMES
 from senet.errors import UsageError
+from senet.file_kind import file_kind
 from senet.recipe.yaml_text import parse_yaml, read_yaml_file
 from senet.text import printable
 
@@ -96,7 +97,7 @@ def _names(path: Path, said: Any) -> dict[int, str] | None:
 
 def _place(root: Path, base: Any, said: Any) -> str | None:
     """Return a file or folder below the root that is meant by what is said; None = there is none."""
-    return next((os.path.relpath(path, root) for path in meant_paths(root, base, said) if path.exists()), None)
+    return next((os.path.relpath(path, root) for path in meant_paths(root, base, said) if file_kind(path) is not None), None)
 
 
 def meant_paths(root: Path, base: Any, said: Any) -> Iterator[Path]:

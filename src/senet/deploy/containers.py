@@ -46,6 +46,10 @@ def graphs_of(model: nn.Module) -> tuple[list[ModuleGraph], dict[str, tuple[str,
             visit(f"{path}.{name}" if path else name, child)
 
     visit("", model)
+    called = {graph.called(node) for graph in graphs for node in graph.nodes if node.op == "call_module"}
+    for path, module in model.named_modules():  # what other methods than a forward call, as the last stage that every region goes through
+        if not seen.union(called).intersection(module.modules()):
+            visit(path, module)
     return graphs, untraced
 
 

@@ -90,8 +90,8 @@ def export(
         fixed_size: take images of the example's size only, which some engines compute faster.
 
     Raises:
-        UsageError: for another suffix, a detector, a network that does not say its input size or refuses the example, or a library that
-            is missing.
+        UsageError: for another suffix, a detector, a network that does not say its input size or refuses the example, or a library that is
+            missing.
         RuntimeError: if the network cannot be exported, the file cannot be run, or the outputs differ; nothing is written then.
     """
     model, path = unwrap(model), Path(path)
@@ -99,8 +99,8 @@ def export(
         raise choice_error("format of a file", path.suffix, WRITERS)
     if isinstance(model, Detector):
         raise UsageError(
-            "a detector is not exported as a whole, as what it finds differs in number from image to image; its backbone is: "
-            f"senet.deploy.export.export(model.backbone, {str(path)!r}, torch.randn(2, 3, 320, 320))"
+            f"{model.config.name} finds as many boxes as an image shows, which torch.export does not follow: for images of one size "
+            "torch.onnx.export(..., dynamo=False) writes it, see docs/models.md"
         )
     example = _example(model, example_input)
     reference = duplicate(model).eval()

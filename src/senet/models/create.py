@@ -139,7 +139,8 @@ def create_recalibrated(
         detector.load(model.get_submodule("backbone"), adapt_input)
     if request is not None and request.trained:
         request.load(model.get_submodule("encoder"), adapt_input)
-    loaded = None if outlined or published is not None else _loaded_part(name, model, request, detector, options)
+    has_numbers = not any(tensor.is_meta for tensor in model.parameters())
+    loaded = _loaded_part(name, model, request, detector, options) if has_numbers and published is None else None
     model = model if finish is None else finish(model)
     held = () if opened is None or opened.metadata.config is None else opened.metadata.config["options"].get("inserted", ())
     if opened is not None and insertion is None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from time import perf_counter, process_time
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from senet.surgery.wrappers import unwrap
 from senet.text import printable
 
 Placed = TypeVar("Placed", Tensor, nn.Module)
+Counts = TypeVar("Counts")
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Axes of a weight -> the memory format in which its channels come last."""
 
@@ -90,10 +92,7 @@ def total_cost(model: nn.Module, input_size: Sequence[int]) -> Cost:
     network, size = duplicate(model).eval(), tuple(input_size)
     x = _placed_like(model, torch.randn(size, generator=torch.Generator().manual_seed(0)))
     with _runnable(model, size):
-        try:
-            macs, adds = operations(duplicate(network).to("meta"), x.to("meta"))
-        except Exception:  # a forward may make tensors of its own, or ask for their values
-            macs, adds = operations(network, x)
+        macs, adds = _counted(operations, network, x)
     return Cost(sum(parameter.numel() for parameter in model.parameters()), macs[""], adds[""])
 
 
@@ -148,7 +147,7 @@ def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
     units, blocks = unit_paths(model), block_paths(model)
     parts = list(dict.fromkeys([*units, *blocks]))
     passes = [] if timing is None else _timed_passes(model, x, parts, timing)
-    costs = _costs(model, x, parts)
+    costs = _counted(partial(count, paths=parts), model, x)
     rows = []
     for unit in [*units, ""]:
         inside = [path for path in costs if owner(path, units) == unit]
@@ -163,12 +162,12 @@ def _profile(model: nn.Module, x: Tensor, timing: Timing | None) -> Profile:
     return Profile(name, tuple(x.shape), device, str(x.dtype).removeprefix("torch."), tuple(rows), timing, counted_for=counted_for)
 
 
-def _costs(model: nn.Module, x: Tensor, parts: Collection[str]) -> dict[str, Cost]:
+def _counted(counter: Callable[[nn.Module, Tensor], Counts], model: nn.Module, x: Tensor) -> Counts:
     """Count on the meta device, where the maps of large images take no memory; on the model's own if the network needs numbers."""
     try:
-        return count(duplicate(model).to("meta"), x.to("meta"), parts)
+        return counter(duplicate(model).to("meta"), x.to("meta"))
     except Exception:  # a forward may make tensors of its own, or ask for their values
-        return count(model, x, parts)
+        return counter(model, x)
 
 
 def _timed_passes(model: nn.Module, x: Tensor, parts: Collection[str], timing: Timing) -> list[Seconds]:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+MOST_COLUMNS = 10
+"""Figures that stand beside each other in a terminal of 80 columns; more stand below each other."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Outcome of an evaluation.
@@ -67,9 +71,15 @@ class Evaluation:
         if primary.accuracy:
             cells[f"{primary.title} error {primary.unit}"] = f"{100 - self.metrics[primary.name]:.{primary.decimals}f}"
         cells["loss"] = f"{self.metrics['loss']:.4f}"
-        for heading in cells:
-            table.add_column(heading, justify="right")
-        table.add_row(*cells.values())
+        if len(cells) > MOST_COLUMNS:
+            table.add_column("metric")
+            table.add_column("value", justify="right")
+            for heading, value in cells.items():
+                table.add_row(heading, value)
+        else:
+            for heading in cells:
+                table.add_column(heading, justify="right")
+            table.add_row(*cells.values())
         table.caption = f"{len(self.corrupt)} images could not be read: {', '.join(self.corrupt)}" if self.corrupt else None
         return table
 

@@ -144,6 +144,13 @@ def test_images_that_no_file_lists_and_classes_without_a_box_are_named(tmp_path)
     assert "train: 1 classes without a box: dog" in notes(source)
 
 
+def test_a_name_that_no_file_can_have_is_missing(tmp_path):
+    root = write(tmp_path, [GOOD], images=(listed(7, file_name="x" * 300), 1), there=(1,))
+    put_json(root / "instances_test.json", images=[listed(4, file_name="y" * 300)], annotations=[], categories=CATEGORIES)
+    said = notes(opened(root))
+    assert any(note.startswith("train: 1 images that instances_train.json lists are missing, left out: xxx") for note in said)
+
+
 def test_images_of_a_file_that_is_not_used_are_in_a_list(tmp_path):
     root = write(tmp_path, [GOOD], images=(1,), there=(1, 4, 5))
     put_json(root / "instances_test.json", images=[listed(4), listed(6)], annotations=[], categories=CATEGORIES)

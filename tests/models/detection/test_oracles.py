@@ -1,16 +1,21 @@
 """Detectors against torchvision's own, with the same weights: detections, losses and every gradient."""
 
+import re
+from collections import OrderedDict
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision import models
 from torchvision.models import detection, resnet50
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.retinanet import _default_anchorgen
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from senet import backend, create_model
@@ -103,6 +108,95 @@ def test_equals_torchvision_bit_for_bit(name: str) -> None:
     torch.stack(list(expected.values())).sum().backward()
     torch.stack(list(losses.values())).sum().backward()
     gradients = {key: p.grad for key, p in theirs.named_parameters()}
+    assert gradients.keys() == dict(ours.named_parameters()).keys()
+    for key, parameter in ours.named_parameters():
+        assert torch.equal(parameter.grad, gradients[key]), key
+
+
+class LastStage(nn.Module):
+    """torchvision's last stage as the head of every region; its map for masks, the mean over it for boxes."""
+
+    def __init__(self, stage: nn.Module, *, mean: bool) -> None:
+        super().__init__()
+        self.stage, self.mean = stage, mean
+
+    def forward(self, regions: Tensor) -> Tensor:
+        found = self.stage(regions)
+        return found.mean((2, 3)) if self.mean else found
+
+
+def c4_pair(name: str, network: str) -> tuple[Any, Any, dict[str, str]]:
+    """Return torchvision's generic detector around its ResNet up to layer3, ours with its weights, and our names of theirs."""
+    torch.manual_seed(1)
+    trunk: Any = models.get_model(network, weights=None)
+    body: Any = nn.Sequential(
+        OrderedDict((part, module) for part, module in trunk.named_children() if part not in ("layer4", "avgpool", "fc"))
+    )
+    outputs, last = trunk.fc.in_features, trunk.layer4
+    body.out_channels = outputs // 2
+    of_rpn = {f"rpn_pre_nms_top_n_{mode}": 6 * count for mode, count in (("train", 30), ("test", 12))}
+    of_rpn |= {"rpn_post_nms_top_n_train": 30, "rpn_post_nms_top_n_test": 12}
+    pool = MultiScaleRoIAlign(["0"], 14, 2)
+    masks = {"mask_roi_pool": pool, "mask_head": LastStage(last, mean=False), "mask_predictor": MaskRCNNPredictor(outputs, 8, 4)}
+    theirs: Any = SMALL[name](
+        body,
+        rpn_anchor_generator=AnchorGenerator(((32, 64, 128, 256, 512),), ((0.5, 1.0, 2.0),)),
+        box_roi_pool=pool,
+        box_head=LastStage(last, mean=True),
+        box_predictor=FastRCNNPredictor(outputs, 4),
+        box_batch_size_per_image=8,
+        box_detections_per_img=6,
+        **of_rpn,
+        **(masks if name == "mask_rcnn" else {}),
+    )
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.3, 0.7)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    theirs.roi_heads.box_predictor.cls_score.weight.data *= 20
+    theirs.transform = Untouched(800, 1333, [0.0], [1.0])
+    options: dict[str, Any] = {"backbone": network, "backbone_options": {"stem_pool": "pad"}, "neck": "c4", "num_classes": 3}
+    options["backbone_options"] |= {"v1_5": True} if network == "resnet50" else {}
+    options |= {"regions": 8, "detections_per_image": 6, "proposals_train": 30, "proposals_test": 12}
+    ours: Any = create_model(name, **options, **({"mask_width": 8} if name == "mask_rcnn" else {}))
+    names = {}
+    for key in theirs.state_dict():
+        own = re.sub(r"^roi_heads\.(box|mask)_head\.stage\.", "backbone.body.layer4.", key)
+        names[key] = own if own.startswith(("rpn", "roi_heads", "backbone.body")) else own.replace("backbone.", "backbone.body.", 1)
+    ours.load_state_dict({names[key]: tensor for key, tensor in theirs.state_dict().items()})
+    return theirs, ours, names
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("faster_rcnn", "resnet18"),
+        ("mask_rcnn", "resnet18"),
+        pytest.param("faster_rcnn", "resnet50", marks=pytest.mark.slow),
+        pytest.param("mask_rcnn", "resnet50", marks=pytest.mark.slow),
+    ],
+)
+def test_c4_equals_torchvisions_generic_detector_bit_for_bit(name: str, network: str) -> None:
+    theirs, ours, names = c4_pair(name, network)
+    images, targets = batch()
+    shifted = [{**target, "labels": target["labels"] + 1} for target in targets]
+    with torch.no_grad(), backend("reference"):
+        expected, found = theirs.eval()(images), ours.eval()(images)
+    for a, b in zip(expected, found, strict=True):
+        assert len(a["boxes"]) > 3
+        assert torch.equal(a["boxes"], b["boxes"])
+        assert torch.equal(a["scores"], b["scores"])
+        assert torch.equal(a["labels"] - 1, b["labels"])
+        assert "masks" not in a or torch.equal(a["masks"][:, 0], b["masks"])
+    torch.manual_seed(3)
+    expected = theirs.train()(images, shifted)
+    torch.manual_seed(3)
+    with backend("reference"):
+        losses = ours.train()(images, targets)
+    assert {name: loss.item() for name, loss in expected.items()} == {name: loss.item() for name, loss in losses.items()}
+    torch.stack(list(expected.values())).sum().backward()
+    torch.stack(list(losses.values())).sum().backward()
+    gradients = {names[key]: p.grad for key, p in theirs.named_parameters()}
     assert gradients.keys() == dict(ours.named_parameters()).keys()
     for key, parameter in ours.named_parameters():
         assert torch.equal(parameter.grad, gradients[key]), key

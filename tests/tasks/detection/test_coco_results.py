@@ -91,10 +91,19 @@ def test_two_files_of_one_image_and_other_predictions_are_refused(tmp_path):
     assert not (tmp_path / "found.json").exists()
 
 
+def test_a_category_that_a_file_repeats_is_known(tmp_path):
+    known = listing(tmp_path / "v.json", {3: "b.png"}, [*CATEGORIES, CATEGORIES[0]])
+    assert CocoNumbers.of([known]).categories == {"cat": 3, "dog": 7}
+
+
 def test_a_folder_gives_the_numbers_of_all_its_files(tmp_path):
     for number, split in enumerate(("train", "val", "test"), 1):
         listing(tmp_path / f"instances_{split}.json", {number: f"{split}.png"})
     numbers = listed_numbers(str(tmp_path))
     assert [numbers.image(f"{split}.png") for split in ("train", "val", "test")] == [1, 2, 3]
     (tmp_path / "instances_test.json").write_text("damaged")
+    listing(tmp_path / "valid_more.json", {4: "more.png"})
+    known = listed_numbers(str(tmp_path))
+    assert [known.image(f"{split}.png") for split in ("train", "val", "test", "more")] == [1, 2, None, 4]
+    (tmp_path / "instances_val.json").write_text("damaged")
     assert listed_numbers(str(tmp_path)).files == listed_numbers(None).files == listed_numbers(str(tmp_path / "nowhere")).files == ()

@@ -16,6 +16,8 @@ from pycocotools.cocoeval import COCOeval
 
 from made_runs import assert_same_run, train_by_two, train_until
 from senet.cli.main import main
+from senet.comparison import measure
+from senet.comparison.run import compare
 from senet.data.boxes import Boxes, Outlines
 from senet.data.loaders import eval_loader
 from senet.errors import UsageError
@@ -163,6 +165,17 @@ def test_one_image_of_boxes_alone_among_others_is_told(run: Path) -> None:
     mixed = replace(made, val=replace(images, images=[*images.images, image], targets=[*images.targets, alone]))
     with pytest.raises(UsageError, match="nothing says the outlines of these boxes"):
         evaluate(run, mixed, workers=0)
+
+
+def test_a_comparison_tells_outlines_by_class_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "ROUNDS", 3)
+    result = compare(tiny_masks(training__epochs=1), seeds=1, out=tmp_path, progress=False)
+    assert [metric.name for metric in result.metrics][-len(MASKS) :] == list(MASKS)
+    for tables in result.tables.values():
+        assert set(tables[0]["class (masks)"]) == set(CLASSES)
+        assert set(tables[0]["size (masks)"]) == {"small"}
+    (page,) = tmp_path.rglob("report.html")
+    assert all(f"Mask AP % by {name} (masks)" in page.read_text() for name in ("class", "size", "position"))
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Images and boxes move together, whatever is drawn; sizes are Detectron's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +95,26 @@ def test_boxes_outside_a_crop_are_dropped_and_others_cut() -> None:
     labels = [transform(image, boxes, np.random.default_rng(seed))[1]["labels"].tolist() for seed in range(40)]
     assert all(1 in found for found in labels)
     assert {(0 in found, 2 in found) for found in labels} == {(True, True), (True, False), (False, True), (False, False)}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_object_that_is_cut_has_the_box_of_what_is_left_of_its_outline(seed: int) -> None:
+    """Of angles, whose outline fills less than their box where they are cut."""
+    image, boxes = made(60, 80, (2, 2, 40, 40), (30, 25, 78, 58))
+    shapes = tuple(
+        [[left, top, right, top, right, top + 4, left + 4, top + 4, left + 4, bottom, left, bottom]]
+        for left, top, right, bottom in boxes.xyxy.tolist()
+    )
+    plan = DetectionRecipe(shorter_sides=(60, 90), longest_side=200, crop_share=0.5, outlines=True)
+    transform = BoxPreparation(plan).train_transform(DataRecipe(flip=True), SPEC)
+    _, target = transform(image, replace(boxes, masks=Outlines(shapes)), np.random.default_rng(seed))
+    whole = BoxPreparation(replace(plan, outlines=False)).train_transform(DataRecipe(flip=True), SPEC)
+    _, plain = whole(image, boxes, np.random.default_rng(seed))
+    assert set(target["labels"].tolist()) <= set(plain["labels"].tolist())
+    assert len(target["labels"])
+    for box, mask in zip(target["boxes"], target["masks"], strict=True):
+        assert mask.any()
+        assert (box - torch.tensor(seen_box(mask))).abs().max() <= 0.501
 
 
 def test_crowd_is_not_learnt_and_an_image_may_be_empty() -> None:

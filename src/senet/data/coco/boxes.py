@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import isfinite, nan
 from pathlib import Path
@@ -17,6 +18,7 @@ from senet.data.folder import ImageFiles
 from senet.data.image_file import ImageReading
 from senet.data.mask_layout import SPLIT_NAMES
 from senet.errors import UsageError
+from senet.file_kind import file_kind
 from senet.text import printable
 
 BOX_FILES = ("instances",)
@@ -45,9 +47,7 @@ def find_coco_boxes(root: Path, reading: ImageReading) -> FoundBoxes:
     Raises:
         UsageError: for a missing file or folder of images, or a file that says something else.
     """
-    listings = {
-        split: _single_categories(read_listing(paths[0], FILE_OF_ANY_SIZE, ())) for split, paths in find_listings(root, BOX_FILES).items()
-    }
+    listings = {split: box_listing(paths[0]) for split, paths in find_listings(root, BOX_FILES).items()}
     categories = joined_categories(list(listings.values()))
     numbers = [category.id for category in categories]
     places = {number: place for place, number in enumerate(numbers)}
@@ -69,18 +69,28 @@ def find_coco_boxes(root: Path, reading: ImageReading) -> FoundBoxes:
 def _unused(root: Path, folder: Path, used: Sequence[Path]) -> dict[Path, list[bytes]]:
     """Return file -> paths below the root of the images in a folder that it lists, for files beside those that are used."""
     found = {}
-    for path in sorted(used[0].parent.glob("*.json")):
-        if path not in used and path.stem.lower().startswith((*BOX_FILES, *SPLIT_NAMES["val"])):
-            try:
-                names = [entry["file_name"].replace("\\", "/") for entry in read_listing(path, FILE_OF_ANY_SIZE, ()).images]
-            except UsageError:  # anybody's file
-                continue
-            found[path] = [os.fsencode(os.path.relpath(folder / name, root)) for name in names if (folder / name).is_file()]
+    for listing in further_listings(used):
+        names = [entry["file_name"].replace("\\", "/") for entry in listing.images]
+        there = [folder / name for name in names if file_kind(folder / name) == "file"]
+        found[listing.path] = [os.fsencode(os.path.relpath(path, root)) for path in there]
     return {path: paths for path, paths in found.items() if paths}
 
 
-def _single_categories(listing: Listing) -> Listing:
-    """Return a file's contents with each category once, if those of one number have one name."""
+def further_listings(used: Sequence[Path]) -> Iterator[Listing]:
+    """Yield what other JSON files list beside those that are used, such as that of a test; what is of another form is anybody's."""
+    for path in sorted(used[0].parent.glob("*.json")):
+        if path not in used and path.stem.lower().startswith((*BOX_FILES, *SPLIT_NAMES["val"])):
+            with suppress(UsageError):
+                yield box_listing(path)
+
+
+def box_listing(path: Path) -> Listing:
+    """Read a file's images and annotations, and each category once.
+
+    Raises:
+        UsageError: if it says something else, or a category has two names.
+    """
+    listing = read_listing(path, FILE_OF_ANY_SIZE, ())
     found: dict[int, Category] = {}
     for category in listing.categories:
         if found.setdefault(category.id, category).name != category.name:
@@ -92,7 +102,7 @@ def _single_categories(listing: Listing) -> Listing:
 def _annotated(root: Path, listing: Listing, places: Mapping[int, int], reading: ImageReading) -> tuple[Annotated, Path]:
     """Return the images of a file that are there, with their objects, and the folder of the images."""
     folder, names = image_folder(root, listing, BOX_FILES, tried=len(listing.images))
-    there = {name: (folder / name).is_file() for name in dict.fromkeys(names)}
+    there = {name: file_kind(folder / name) == "file" for name in dict.fromkeys(names)}
     files_of: dict[int, set[str]] = {}
     for image, name in zip(listing.images, names, strict=True):
         files_of.setdefault(image["id"], set()).add(name)

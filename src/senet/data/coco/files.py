@@ -13,6 +13,7 @@ from senet.data.image_tree import few, sub_folders
 from senet.data.mask_layout import SPLIT_NAMES
 from senet.data.masks import Colour
 from senet.errors import UsageError
+from senet.file_kind import file_kind
 from senet.schema import Requirement, integer, items, optional, read_json, record, text
 from senet.text import printable
 
@@ -159,7 +160,7 @@ def image_paths(root: Path, listing: Listing, kinds: Sequence[str]) -> np.ndarra
         UsageError: as `image_folder` does, and if images are missing.
     """
     folder, names = image_folder(root, listing, kinds)
-    if missing := [name for name in names if not (folder / name).is_file()]:
+    if missing := [name for name in names if file_kind(folder / name) != "file"]:
         raise UsageError(f"{folder}: {len(missing)} of {len(names)} images that {listing.path.name} lists are missing: {few(missing)}")
     return np.array([os.fsencode(os.path.relpath(folder / name, root)) for name in names])
 
@@ -180,7 +181,7 @@ def image_folder(root: Path, listing: Listing, kinds: Sequence[str], tried: int 
     split = stem.rstrip("0123456789_-")
     places = list(dict.fromkeys([stem, f"images/{stem}", split, f"images/{split}", "images"]))
     folders = [*(root / place for place in places), listing.path.parent, root]
-    folder = next((folder for folder in folders if any((folder / name).is_file() for name in names[:tried])), None)
+    folder = next((folder for folder in folders if any(file_kind(folder / name) == "file" for name in names[:tried])), None)
     if folder is None:
         raise UsageError(
             f"{root}: {printable(names[0])}, which {listing.path.name} lists, is in none of {', '.join(places)} or the folder itself"

@@ -19,6 +19,7 @@ from senet.data.mask_scan import file_states, header_size
 from senet.data.masks import distinct, translate
 from senet.data.source import DataSource, UnreadableImageError
 from senet.errors import UsageError, reason_of
+from senet.file_kind import file_kind
 from senet.recipe import DataRecipe
 from senet.text import printable
 
@@ -116,7 +117,7 @@ def _masks(files: Sequence[Listing], chosen: np.ndarray, unsaid: int, max_pixels
     folder = listing.path.with_suffix("")
     if not folder.is_dir():
         raise UsageError(f"{listing.path}: the folder {folder.name} of its PNG files is not beside it")
-    if missing := [name for name in names if not (folder / name).is_file()]:
+    if missing := [name for name in names if file_kind(folder / name) != "file"]:
         raise UsageError(f"{folder}: {len(missing)} of {len(names)} masks that {listing.path.name} lists are missing: {few(missing)}")
     state = file_states(listing.path.parent, np.array([os.fsencode(listing.path.name)]))
     return SegmentMasks(folder, names, Entries(segments), unsaid, max_pixels, state)

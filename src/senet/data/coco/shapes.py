@@ -60,10 +60,7 @@ def text_runs(text: str) -> list[int]:
 
 def mask_shape(mask: np.ndarray) -> dict[str, Any]:
     """Return the run lengths of a mask, (H, W) bool, with their counts as text, see `shape_mask`."""
-    pixels = np.ascontiguousarray(mask.T).ravel()
-    edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    first = [0, 0] if len(pixels) and pixels[0] else [0]  # the first run is outside
-    return {"size": list(mask.shape), "counts": runs_text(np.diff(np.concatenate([first, edges]), append=len(pixels)))}
+    return {"size": list(mask.shape), "counts": runs_text(np.array(mask_runs(mask), np.int64))}
 
 
 def runs_text(runs: np.ndarray) -> str:

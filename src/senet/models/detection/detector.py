@@ -1,5 +1,6 @@
 """What every detector is: a backbone, and heads of torchvision that find boxes in its maps."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from senet.errors import UsageError
 from senet.models.detection.backbone import DetectionBackbone
+from senet.models.detection.exact_boxes import HALF_PRECISION, autocast_of
 from senet.models.detection.freezing import Freezing
 from senet.models.network import Network
 
@@ -118,6 +120,13 @@ class Detector(Network):
             UsageError: in training without targets, or for a box without area.
         """
         batch = to_batch(images)
+        with autocast_of(batch.tensors):
+            return self._found(batch, targets)
+
+    def _found(
+        self, batch: Any, targets: Sequence[Mapping[str, Tensor]] | None
+    ) -> dict[str, Tensor] | Detections | tuple[dict[str, Tensor], Detections] | list[Tensor]:
+        """Return what `forward` does, of a batch."""
         checked = None if targets is None else check_targets(targets, batch.tensors.dtype)
         maps = self.backbone(batch.tensors)
         if batch.tensors.is_meta:
@@ -174,18 +183,32 @@ def to_batch(images: Sequence[Tensor] | Tensor) -> Any:
 
 
 def check_targets(targets: Sequence[Mapping[str, Tensor]], dtype: torch.dtype) -> list[dict[str, Tensor]]:
-    """Return targets with boxes of a type.
+    """Return targets with boxes of a type, float32 instead of half precision.
 
     Raises:
         UsageError: for a box whose right or lower side is not beyond its left or upper one.
     """
-    checked = [{**target, "boxes": target["boxes"].reshape(-1, 4).to(dtype)} for target in targets]
+    checked = [
+        {**target, "boxes": target["boxes"].reshape(-1, 4).to(torch.float32 if dtype in HALF_PRECISION else dtype)} for target in targets
+    ]
     for index, target in enumerate(checked):
         empty = (target["boxes"][:, 2:] <= target["boxes"][:, :2]).any(1)
         if empty.any():
             box = target["boxes"][empty][0].tolist()
             raise UsageError(f"target {index} has a box without area, {box} as x1, y1, x2, y2: leave it out")
     return checked
+
+
+def check_number(what: str, value: object, highest: float = math.inf, *, above_zero: bool = False) -> float:
+    """Return a number as Python's; raise UsageError unless it is finite, from 0, or above it, up to `highest`."""
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)  # pyright: ignore[reportArgumentType] - which is the question
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= highest or number == math.inf or (above_zero and not number):
+        allowed = "above 0" if above_zero else "of at least 0"
+        raise UsageError(f"{what} must be a number {allowed if highest == math.inf else f'from 0 to {highest:g}'}, got {value!r}")
+    return number
 
 
 @contextmanager

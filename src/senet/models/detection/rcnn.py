@@ -7,11 +7,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from senet.models.detection.backbone import DetectionBackbone, make_body
-from senet.models.detection.detector import Detections, Detector
+from senet.models.detection.detector import Detections, Detector, check_number
+from senet.models.detection.exact_boxes import compute_boxes_exactly
 from senet.models.detection.freezing import Freezing
 from senet.models.detection.necks import feature_pyramid, region_pool
 from senet.models.unit_blocks import UnitBlocks
-from senet.spec import check_number, check_positive
+from senet.spec import check_positive
 
 VARIANTS = {"faster_rcnn": False}
 """Name -> whether it finds masks."""
@@ -132,6 +133,7 @@ class RCNN(Detector):
         pool = region_pool(backbone.strides, 14 if is_c4 else 7)
         head: Any = self.pooled_stage if is_c4 else faster_rcnn.TwoMLPHead(channels * 7**2, width)
         predictor = faster_rcnn.FastRCNNPredictor(outputs if is_c4 else width, num_classes + 1)
+        exact: list[nn.Module] = [rpn_head, predictor]
         limits = (self.thresholds["box_score_thresh"], self.thresholds["box_nms_thresh"], counts["detections_per_image"])
         heads = RoIHeads(pool, head, predictor, 0.5, 0.5, counts["regions"], POSITIVE_SHARE, None, *limits)
         if self.masks:
@@ -139,7 +141,10 @@ class RCNN(Detector):
             mask_head: Any = backbone.last_stage if is_c4 else mask_rcnn.MaskRCNNHeads(channels, (wide,) * 4, 1)
             heads.mask_roi_pool = region_pool(backbone.strides, 14)
             heads.mask_head = mask_head
-            heads.mask_predictor = mask_rcnn.MaskRCNNPredictor(outputs if is_c4 else wide, wide, num_classes + 1)
+            mask_predictor = mask_rcnn.MaskRCNNPredictor(outputs if is_c4 else wide, wide, num_classes + 1)
+            heads.mask_predictor = mask_predictor
+            exact.append(mask_predictor)
+        compute_boxes_exactly(anchors, *exact)
         pyramid = {} if is_c4 else {"backbone.fpn": feature_pyramid(backbone.inputs, counts["fpn_channels"])}
         return {**pyramid, "rpn": rpn, "roi_heads": heads}
 

@@ -6,12 +6,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from senet.models.detection.backbone import DetectionBackbone, make_body
-from senet.models.detection.detector import Detections, Detector
+from senet.models.detection.detector import Detections, Detector, check_number
+from senet.models.detection.exact_boxes import compute_boxes_exactly
 from senet.models.detection.freezing import Freezing
 from senet.models.detection.necks import extended_pyramid
 from senet.models.detection.rcnn import RATIOS
 from senet.models.unit_blocks import UnitBlocks
-from senet.spec import check_number, check_positive
+from senet.spec import check_positive
 
 DENSE_VARIANTS = {"retinanet": None}
 """Names of detectors of one stage; there is nothing that distinguishes them."""
@@ -95,6 +96,7 @@ class RetinaNet(Detector):
         elsewhere.out_channels = channels
         anchors = AnchorGenerator(sizes, (RATIOS,) * len(sizes))
         dense = retinanet.RetinaNet(elsewhere, num_classes, anchor_generator=anchors, **self.limits)
+        compute_boxes_exactly(anchors, dense.head)
         return {"backbone.fpn": extended_pyramid(self.backbone.inputs, channels), "dense": dense}
 
     def replace_head(self, num_classes: int) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from senet.atomic import replacing
-from senet.data.coco.boxes import BOX_FILES
-from senet.data.coco.files import FILE_OF_ANY_SIZE, find_listings, joined_categories, read_listing
+from senet.data.coco.boxes import BOX_FILES, box_listing, further_listings
+from senet.data.coco.files import Listing, find_listings, joined_categories
 from senet.data.image_tree import few
 from senet.errors import UsageError
 from senet.file_kind import user_path
@@ -37,14 +37,22 @@ class CocoNumbers:
         Raises:
             UsageError: if one cannot be read, or they contradict each other.
         """
-        listings = [read_listing(path, FILE_OF_ANY_SIZE) for path in paths]
+        return cls.listed([box_listing(path) for path in paths])
+
+    @classmethod
+    def listed(cls, listings: Sequence[Listing]) -> "CocoNumbers":
+        """Return what the contents of files say.
+
+        Raises:
+            UsageError: if they contradict each other.
+        """
         images: dict[str, list[int]] = {}
         for listing in listings:
             for entry in listing.images:
                 known = images.setdefault(entry["file_name"].replace("\\", "/"), [])
                 known += [entry["id"]] if entry["id"] not in known else []
-        names = {category.name: category.id for category in joined_categories(listings)} if listings else {}
-        return cls(images, names, tuple(path.name for path in paths))
+        names = {category.name: category.id for category in joined_categories(listings)}
+        return cls(images, names, tuple(listing.path.name for listing in listings))
 
     def image(self, path: str) -> int | None:
         """Return the number of an image: that of the longest name with which its path ends; None if no file knows it.
@@ -69,8 +77,7 @@ def listed_numbers(root: str | None) -> CocoNumbers:
         if root is None or not user_path(root).is_dir():
             return CocoNumbers({}, {})
         used = [path for paths in find_listings(user_path(root), BOX_FILES).values() for path in paths]
-        beside = [path for path in sorted(used[0].parent.glob("*.json")) if path not in used and path.stem.startswith(BOX_FILES)]
-        return CocoNumbers.of([*used, *beside])
+        return CocoNumbers.listed([*map(box_listing, used), *further_listings(used)])
     except UsageError:  # of another form, or damaged: it knows no numbers
         return CocoNumbers({}, {})
 
@@ -78,6 +85,14 @@ def listed_numbers(root: str | None) -> CocoNumbers:
 def images_file(path: Path) -> Path:
     """Return the file beside results that lists images and classes which no other file knows."""
     return path.with_name(f"{path.stem}_images.json")
+
+
+def check_boxes(predictions: Mapping[str, Any]) -> None:
+    """Raise UsageError if what is predicted of an image is not boxes."""
+    if other := next((image for image, found in predictions.items() if not isinstance(found, PredictedBoxes)), None):
+        raise UsageError(
+            f"COCO's results are of boxes, and {printable(other, None)} has a prediction of another task; leave out --coco-results"
+        )
 
 
 def write_results(path: Path, predictions: Mapping[str, PredictedBoxes], numbers: CocoNumbers) -> tuple[str, ...]:
@@ -94,8 +109,7 @@ def write_results(path: Path, predictions: Mapping[str, PredictedBoxes], numbers
     Raises:
         UsageError: if two images have one number, or a prediction is not of boxes.
     """
-    if other := next((image for image, found in predictions.items() if not isinstance(found, PredictedBoxes)), None):
-        raise UsageError(f"COCO's results are of boxes, and {printable(other, None)} has a prediction of another task")
+    check_boxes(predictions)
     said = {image: numbers.image(image) for image in predictions}
     images = _completed(said, max((number for found in numbers.images.values() for number in found), default=0))
     of_number: dict[int, str] = {}
@@ -120,14 +134,14 @@ def write_results(path: Path, predictions: Mapping[str, PredictedBoxes], numbers
     }
     if any(strangers.values()):
         _write_images(images_file(path), predictions, images, categories)
-        start = "on from the largest number" if numbers.files else "from 1 in their order"
-        known = f"which {', '.join(numbers.files)} does not know " if numbers.files else ""
-        notes += [
-            f"{len(names)} {what} {known}are numbered {start}, see {images_file(path).name}: {few(names)}"
-            for what, names in strangers.items()
-            if names
-        ]
-    return tuple(notes)
+    return (*notes, *_said(strangers, numbers.files, images_file(path).name))
+
+
+def _said(strangers: Mapping[str, Sequence[str]], files: Sequence[str], beside: str) -> list[str]:
+    """Return how what no file knows is numbered, one line for images and one for classes."""
+    start = "on from the largest number" if files else "from 1 in their order"
+    known = f"which {', '.join(files)} does not know " if files else ""
+    return [f"{len(names)} {what} {known}are numbered {start}, see {beside}: {few(names)}" for what, names in strangers.items() if names]
 
 
 def _completed(said: Mapping[str, int | None], largest: int) -> dict[str, int]:

@@ -252,14 +252,39 @@ class BoxPreparation:
 
 
 def random_crop(picture: Picture, least: float, random: np.random.Generator) -> Picture:
-    """Cut a window with a random share of each side, from `least` to 1, at a random place; boxes are cut at its edges, or dropped."""
+    """Cut a window with a random share of each side, from `least` to 1, at a random place; boxes are cut at its edges, or dropped.
+
+    Where outlines are known, an object that is cut gets the box around what is left of its outline, as in Detectron2.
+    """
     from torchvision.transforms.v2 import functional
 
     height, width = (max(1, round(side * random.uniform(least, 1))) for side in (picture.image.height, picture.image.width))
     top, left = int(random.integers(picture.image.height - height + 1)), int(random.integers(picture.image.width - width + 1))
+    whole = torch.as_tensor(picture.boxes)
+    cut = (whole < whole.new_tensor([left, top, 0, 0])).any(1) | (whole[:, 2:] > whole.new_tensor([left + width, top + height])).any(1)
     picture = picture.moved(functional.crop, top, left, height, width)
     boxes = functional.clamp_bounding_boxes(picture.boxes)
+    if picture.outlines is not None:
+        boxes[cut] = shrunk(boxes[cut], torch.as_tensor(picture.outlines)[cut])
     return replace(picture, boxes=boxes).chosen((boxes[:, 2:] - boxes[:, :2] >= LEAST_VISIBLE).all(1))
+
+
+def shrunk(boxes: Tensor, masks: Tensor) -> Tensor:
+    """Return the part of boxes that holds their outlines: (n, 4), without width and height where there is none.
+
+    Args:
+        boxes: (n, 4) left, top, right, bottom.
+        masks: (n, H, W) uint8.
+    """
+    sides = []
+    for dim, first, second in ((1, boxes[:, 0], boxes[:, 2]), (2, boxes[:, 1], boxes[:, 3])):
+        there = masks.amax(dim).bool()
+        places = torch.arange(there.shape[1], dtype=boxes.dtype)
+        low = torch.where(there, places, float(there.shape[1])).amin(1).maximum(first)
+        high = torch.where(there, places + 1, 0.0).amax(1).minimum(second)
+        sides.append((low, high.maximum(low)))
+    (left, right), (top, bottom) = sides
+    return torch.stack([left, top, right, bottom], 1)
 
 
 def recoloured(image: Image.Image, most: float, random: np.random.Generator) -> Image.Image:

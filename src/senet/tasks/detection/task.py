@@ -59,8 +59,10 @@ class Detection(BoxPreparation):
         """Return the recipe's network for the source's channels and classes.
 
         Raises:
-            UsageError: if it is no detector, or learns outlines that the recipe does not give it.
+            UsageError: if it is no detector, or learns outlines that the recipe does not give it; if no validation image has an object.
         """
+        if not any((~boxes.crowd).any() for boxes in _truths(source)):
+            raise UsageError(f"no validation image of {source.name} has an object, crowds aside: AP, which chooses the weights, needs one")
         if recipe.name.startswith("torchvision/"):
             raise UsageError(
                 f"model.name {recipe.name!r} counts classes from 1 and normalises images itself, which detection does not: take model.name "
