@@ -89,7 +89,7 @@ def _data(args: Namespace) -> "DataRecipe":
     recipe = metadata.recipe or {}
     if metadata.recipe is None and "data.name" not in args.changes:
         raise UsageError(f"{metadata.source!r} does not say what it was trained on: give --data.name and --data.root")
-    if source.path is None or not RunFolder(source.path.parent).exists:
+    if source.path is None or not RunFolder(source.path.parent).exists():
         said = recipe.get("data", {})
         if said.get("root") is not None and not {"data.name", "data.root"} & args.changes.keys():
             raise UsageError(

@@ -109,7 +109,7 @@ def _numbers(args: Namespace) -> "CocoNumbers":
     if args.coco_ids:
         return CocoNumbers.of([user_path(path) for path in args.coco_ids])
     weights = Path(RunFolder.weights_of(args.weights[0]))
-    trusted = weights.is_file() and RunFolder(weights.parent).exists  # others do not choose what is opened
+    trusted = weights.is_file() and RunFolder(weights.parent).exists()  # others do not choose what is opened
     said = (read_metadata(weights).recipe or {}).get("data", {}) if trusted else {}
     return listed_numbers(said.get("root") if said.get("name") in BOXES_OF_COCO else None)
 
