@@ -235,7 +235,7 @@ def test_classes_are_chosen_by_name(tmp_path):
         ),
         ({"annotations": [box(2, 1, [2, 3, 5, 4], iscrowd=1)]}, "no box is left for train; 1 regions of many objects"),
         ({"annotations": [GOOD], "images": (listed(1, width=5),)}, "no box is left for train; 1 images of another size than the file says"),
-        ({"annotations": [GOOD], "there": ()}, "1.png, which instances_train.json lists, is in none of"),
+        ({"annotations": [GOOD], "there": ()}, "lists, is in none of train, images/train, images or the folder itself"),
         ({"annotations": [GOOD], "categories": [{"id": 3, "name": "cat"}, {"id": 3, "name": "cow"}]}, "category 3 is 'cat' and 'cow'"),
         ({"annotations": [GOOD], "images": (listed(1, file_name="../1.png"),)}, "lead out of their folder"),
         ({"annotations": [GOOD], "images": ()}, "images: expected a list of 1 to"),

@@ -216,11 +216,27 @@ def test_other_backbones(backbone: str) -> None:
         ({"regions": 0}, "regions"),
         ({"stages": (7,), "block": "se"}, "no stage 7"),
         ({"bakbone": "resnet18"}, "backbone"),
+        ({"anchor_scale": 0}, "anchor_scale must be a number above 0, got 0"),
+        ({"anchor_scale": -1.0}, "anchor_scale"),
+        ({"anchor_scale": float("nan")}, "anchor_scale"),
+        ({"anchor_scale": float("inf")}, "anchor_scale"),
+        ({"anchor_scale": "big"}, "anchor_scale"),
+        ({"score_threshold": 7}, "score_threshold must be a number from 0 to 1, got 7"),
+        ({"nms_threshold": -0.5}, "nms_threshold"),
+        ({"nms_threshold": "high"}, "nms_threshold"),
+        ({"frozen_bn": "fales"}, "frozen_bn must be true or false, got 'fales'"),
+        ({"frozen_blocks": 2}, "frozen_blocks"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         create_model("faster_rcnn", **(SMALL | options), device="meta")
+
+
+@pytest.mark.parametrize("option", [{"anchor_scale": 0}, {"score_threshold": 1.1}, {"nms_threshold": None}, {"frozen_bn": "no"}])
+def test_wrong_options_of_one_stage_are_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(option))} must be"):
+        create_model("retinanet", backbone="preresnet20", **option, device="meta")
 
 
 def test_wrong_calls_are_refused() -> None:

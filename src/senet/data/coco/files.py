@@ -178,7 +178,8 @@ def image_folder(root: Path, listing: Listing, kinds: Sequence[str], tried: int 
     if leading := [name for name in names if PurePath(name).is_absolute() or ".." in PurePath(name).parts or "\0" in name]:
         raise UsageError(f"{listing.path}: {len(leading)} names of images lead out of their folder, such as {printable(leading[0])}")
     stem = next((listing.path.stem[len(kind) + 1 :] for kind in kinds if listing.path.stem.startswith(f"{kind}_")), listing.path.stem)
-    places = [stem, f"images/{stem}", stem.rstrip("0123456789_-"), f"images/{stem.rstrip('0123456789_-')}", "images"]
+    split = stem.rstrip("0123456789_-")
+    places = list(dict.fromkeys([stem, f"images/{stem}", split, f"images/{split}", "images"]))
     folders = [*(root / place for place in places), listing.path.parent, root]
     folder = next((folder for folder in folders if any(file_kind(folder / name) == "file" for name in names[:tried])), None)
     if folder is None:

@@ -1,5 +1,6 @@
 """What every detector is: a backbone, and heads of torchvision that find boxes in its maps."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -196,6 +197,18 @@ def check_targets(targets: Sequence[Mapping[str, Tensor]], dtype: torch.dtype) -
             box = target["boxes"][empty][0].tolist()
             raise UsageError(f"target {index} has a box without area, {box} as x1, y1, x2, y2: leave it out")
     return checked
+
+
+def check_number(what: str, value: object, highest: float = math.inf, *, above_zero: bool = False) -> float:
+    """Return a number as Python's; raise UsageError unless it is finite, from 0, or above it, up to `highest`."""
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)  # pyright: ignore[reportArgumentType] - which is the question
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= highest or number == math.inf or (above_zero and not number):
+        allowed = "above 0" if above_zero else "of at least 0"
+        raise UsageError(f"{what} must be a number {allowed if highest == math.inf else f'from 0 to {highest:g}'}, got {value!r}")
+    return number
 
 
 @contextmanager

@@ -30,8 +30,11 @@ class Freezing:
         """Take what stands still out of training.
 
         Raises:
-            UsageError: for a stage that the network does not have.
+            UsageError: for a stage that the network does not have, or a switch that is neither true nor false.
         """
+        for name, switch in (("frozen_bn", self.norms), ("frozen_blocks", self.blocks)):
+            if switch not in (True, False):
+                raise UsageError(f"{name} must be true or false, got {switch!r}")
         known = list(body.stages)
         if whole(self.stages) not in (0, *range(min(known) - 1, max(known) + 1)):
             raise UsageError(

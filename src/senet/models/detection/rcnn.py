@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from senet.models.detection.backbone import DetectionBackbone, make_body
-from senet.models.detection.detector import Detections, Detector
+from senet.models.detection.detector import Detections, Detector, check_number
 from senet.models.detection.exact_boxes import compute_boxes_exactly
 from senet.models.detection.freezing import Freezing
 from senet.models.detection.necks import feature_pyramid, region_pool
@@ -63,7 +63,8 @@ class RCNN(Detector):
         detections_per_image: the best that are kept.
 
     Raises:
-        UsageError: for an unknown backbone or neck, a stage that is not there, or a count below 1; where torchvision is not installed.
+        UsageError: for an unknown backbone or neck, a stage that is not there, a count below 1, or a number that is out of range; where
+            torchvision is not installed.
     """
 
     head = "roi_heads.box_predictor.cls_score"
@@ -98,8 +99,9 @@ class RCNN(Detector):
         counts = {"fpn_channels": fpn_channels, "head_width": head_width, "mask_width": mask_width, "regions": regions}
         counts |= {"proposals_train": proposals_train, "proposals_test": proposals_test, "detections_per_image": detections_per_image}
         self.counts = {name: check_positive(name, count) for name, count in counts.items()}
-        self.masks, self.classes, self.anchor_scale = masks, num_classes, anchor_scale
-        self.thresholds = {"box_score_thresh": score_threshold, "box_nms_thresh": nms_threshold}
+        self.masks, self.classes, self.anchor_scale = masks, num_classes, check_number("anchor_scale", anchor_scale, above_zero=True)
+        least, overlap = check_number("score_threshold", score_threshold, 1), check_number("nms_threshold", nms_threshold, 1)
+        self.thresholds = {"box_score_thresh": least, "box_nms_thresh": overlap}
         body = make_body(backbone, in_channels, blocks, backbone_options or {})
         self.freezing = Freezing(frozen_stages, frozen_bn, frozen_blocks)
         self.backbone = DetectionBackbone(body, neck, feature_pyramid, channels=fpn_channels)

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from senet.models.detection.backbone import DetectionBackbone, make_body
-from senet.models.detection.detector import Detections, Detector
+from senet.models.detection.detector import Detections, Detector, check_number
 from senet.models.detection.exact_boxes import compute_boxes_exactly
 from senet.models.detection.freezing import Freezing
 from senet.models.detection.necks import extended_pyramid
@@ -44,7 +44,8 @@ class RetinaNet(Detector):
         detections_per_image: the best that are kept.
 
     Raises:
-        UsageError: for an unknown backbone, a stage that is not there, or a count below 1; where torchvision is not installed.
+        UsageError: for an unknown backbone, a stage that is not there, a count below 1, or a number that is out of range; where
+            torchvision is not installed.
     """
 
     head = "dense.head.classification_head.cls_logits"
@@ -70,10 +71,11 @@ class RetinaNet(Detector):
         detections_per_image: int = 300,
     ) -> None:
         super().__init__()
-        self.classes, self.anchor_scale = num_classes, anchor_scale
+        self.classes, self.anchor_scale = num_classes, check_number("anchor_scale", anchor_scale, above_zero=True)
         check_positive("fpn_channels", fpn_channels)
         kept = check_positive("detections_per_image", detections_per_image)
-        self.limits = {"score_thresh": score_threshold, "nms_thresh": nms_threshold, "detections_per_img": kept}
+        least, overlap = check_number("score_threshold", score_threshold, 1), check_number("nms_threshold", nms_threshold, 1)
+        self.limits = {"score_thresh": least, "nms_thresh": overlap, "detections_per_img": kept}
         body = make_body(backbone, in_channels, blocks, backbone_options or {})
         self.freezing = Freezing(frozen_stages, frozen_bn, frozen_blocks)
         self.backbone = DetectionBackbone(body, "fpn", extended_pyramid, channels=fpn_channels, extra_levels=2, finest=8)
