@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from senet import userfile
 from senet.errors import UsageError
 from senet.userfile import load_function, place_in_user_file, was_loaded
 
@@ -49,6 +50,19 @@ def test_a_file_runs_once_whatever_its_name(file: Path, monkeypatch: pytest.Monk
 def test_what_it_makes_can_be_sent_to_worker_processes(file: Path) -> None:
     pair = load_function(f"{file}:make", "pair")()
     assert pickle.loads(pickle.dumps(pair)) == pair
+
+
+def test_a_file_that_is_gone_holds_up_no_other_process(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_function(f"{file}:make", "network")
+    other = tmp_path / "other.py"
+    other.write_text("def make():\n    return 1\n")
+    load_function(f"{other}:make", "network")
+    file.unlink()
+    monkeypatch.setattr(userfile, "_modules", {place: module for place, module in userfile._modules.items() if place.parent == tmp_path})
+    sent = pickle.dumps(userfile.UserFiles())
+    monkeypatch.setattr(userfile, "_modules", {})  # as in a process that has run nothing yet
+    pickle.loads(sent)
+    assert list(userfile._modules) == [other.resolve()]
 
 
 def test_files_of_one_name_are_told_apart(file: Path, tmp_path: Path) -> None:

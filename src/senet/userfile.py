@@ -120,10 +120,13 @@ def with_place(text: str, error: BaseException) -> str:
 
 
 class UserFiles:
-    """The user's files that this process has run; unpickled in another process, they run there, so that what they define is found."""
+    """The user's files that this process has run; unpickled in another process, they run there, so that what they define is found.
+
+    A file that is gone by then is left out: whoever needs it says so, and nobody else has to.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _run_again, (sorted(_modules),)
+        return _run_again, (sorted(path for path in _modules if path.is_file()),)
 
 
 def _run_again(paths: list[Path]) -> "UserFiles":

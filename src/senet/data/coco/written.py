@@ -1,6 +1,5 @@
 """Boxes of any source as COCO's instances JSON."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from senet.data.box_files import BoxedImages
 from senet.data.boxes import Boxes
 from senet.data.coco.shapes import mask_runs
+from senet.jsontext import json_text
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ def write_coco(path: Path, images: BoxedImages, classes: Sequence[str], places: 
             for annotation in annotations(boxes):
                 number += 1
                 objects, crowd = objects + (not annotation["iscrowd"]), crowd + annotation["iscrowd"]
-                file.write(("," if number > 1 else "") + "\n" + json.dumps({"id": number, **annotation}))
+                file.write(("," if number > 1 else "") + "\n" + json_text({"id": number, **annotation}, indent=None))
         categories = [{"id": label + 1, "name": name} for label, name in enumerate(classes)]
         file.write(f'\n],\n"images": [{_lines(entries)}\n],\n"categories": [{_lines(categories)}\n]}}\n')
     return CocoCounts(len(entries), objects, crowd, tuple(unreadable))
 
 
 def _lines(entries: Iterable[dict[str, Any]]) -> str:
-    return ",".join(f"\n{json.dumps(entry)}" for entry in entries)
+    return ",".join(f"\n{json_text(entry, indent=None)}" for entry in entries)
 
 
 def annotations(boxes: Boxes) -> Iterator[dict[str, Any]]:

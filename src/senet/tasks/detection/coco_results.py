@@ -1,6 +1,5 @@
 """One file of COCO's results for the boxes that are predicted of many images."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from senet.data.coco.files import Listing, find_listings, joined_categories
 from senet.data.image_tree import few
 from senet.errors import UsageError
 from senet.file_kind import user_path
+from senet.jsontext import json_text
 from senet.tasks.detection.prediction import PredictedBoxes
 from senet.text import printable
 
@@ -122,7 +122,7 @@ def write_results(path: Path, predictions: Mapping[str, PredictedBoxes], numbers
     categories = _completed({name: numbers.categories.get(name) for name in classes}, max(numbers.categories.values(), default=0))
     ids = [categories[name] for name in classes]
     with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
-        rows = (json.dumps(row) for image, found in predictions.items() for row in found.coco_results(images[image], ids))
+        rows = (json_text(row, indent=None) for image, found in predictions.items() for row in found.coco_results(images[image], ids))
         file.write("[")
         for place, row in enumerate(rows):
             file.write((",\n" if place else "\n") + row)
@@ -162,4 +162,4 @@ def _write_images(path: Path, predictions: Mapping[str, PredictedBoxes], images:
         "categories": [{"id": number, "name": name} for name, number in categories.items()],
     }
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(tree), encoding="ascii")
+        temporary.write_text(json_text(tree, indent=None), encoding="ascii")
