@@ -5,6 +5,11 @@ import torch
 from senet.errors import UsageError
 
 
+def default_device() -> torch.device:
+    """Return a GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def available_device(name: str | torch.device) -> torch.device:
     """Return a device that can compute here.
 

@@ -22,6 +22,7 @@ from senet.data.loaders import DataError, EvalSamples, eval_loader
 from senet.data.preview import preview
 from senet.data.source import ImageSet
 from senet.data.views import Views
+from senet.devices import default_device
 from senet.models.create import from_pretrained
 from senet.results.cases import CASE_RANKS, Cases, ImageCase, PictureFile, VariantCase
 from senet.surgery.preserve import evaluating
@@ -104,7 +105,7 @@ def measure_cases(prepared: Sequence[PreparedVariant], weights: Sequence[Path], 
     tasks = [pictured(one.task) for one in prepared]
     if None in tasks or not _have_same_images(prepared):
         return None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     trained = [
         TrainedVariant(one, task, from_pretrained(path, device=device))
         for one, task, path in zip(prepared, tasks, weights, strict=True)

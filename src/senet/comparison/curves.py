@@ -9,6 +9,7 @@ import torch
 
 from senet.comparison.prepare import PreparedVariant
 from senet.data.loaders import CorruptLog, eval_loader
+from senet.devices import default_device
 from senet.models.create import from_pretrained
 from senet.results.comparison import SeedRun
 from senet.results.curves import Curves
@@ -28,7 +29,7 @@ def with_curves(prepared: PreparedVariant, runs: Sequence[SeedRun], weights: Seq
 
 def measure_curves(prepared: PreparedVariant, weights: Path) -> Curves:
     """Return the curves of trained weights on the validation images of a variant."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     task, source, data = prepared.task, prepared.source, prepared.variant.recipe.data
     network, corrupt = from_pretrained(weights, device=device), CorruptLog(data.max_corrupt, len(source.val))
     with closing(eval_loader(source, data, task)) as batches:

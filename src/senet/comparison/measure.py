@@ -13,6 +13,7 @@ from senet.analysis.record import gate_paths, record_excitations
 from senet.comparison.prepare import PreparedVariant
 from senet.data.batch import Batch
 from senet.data.loaders import eval_loader
+from senet.devices import default_device
 from senet.measuring.steps import AUTOCAST, InferenceStep, TrainingStep
 from senet.measuring.timing import interleave, ratio
 from senet.models.create import from_pretrained
@@ -37,7 +38,7 @@ def measure_costs(prepared: Sequence[PreparedVariant], weights: Sequence[Path]) 
         prepared: what to measure; the first is the baseline. Only the size of the images counts: timing uses the task's noise.
         weights: trained weights of each.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     labels = [one.variant.label for one in prepared]
     networks = [from_pretrained(path, device=device) for path in weights]
     noise = [noise_of(one.task, one.source, 1).to(device).images for one in prepared]
@@ -66,7 +67,7 @@ def measure_costs(prepared: Sequence[PreparedVariant], weights: Sequence[Path]) 
 
 def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel, ...]:
     """Record the gates on all validation images, by class where images have some; a network without channel gates gives nothing."""
-    network = from_pretrained(weights, device="cuda" if torch.cuda.is_available() else "cpu")
+    network = from_pretrained(weights, device=default_device())
     if not gate_paths(network):
         return ()
     with closing(eval_loader(prepared.source, prepared.variant.recipe.data, prepared.task)) as batches:

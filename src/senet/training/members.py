@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from senet.devices import available_device
+from senet.devices import available_device, default_device
 from senet.errors import UsageError
 from senet.models.create import from_pretrained
 from senet.recipe import CLASSIFICATION, Recipe, build_recipe, field_path
@@ -67,7 +67,7 @@ def choose_device(models: Networks, device: torch.device | str | None) -> torch.
         return available_device(device)
     if isinstance(models, nn.Module):
         device = next((tensor.device for tensor in models.parameters()), None)
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return default_device() if device is None else torch.device(device)
 
 
 def load_members(models: Networks, device: torch.device) -> list[Member]:
