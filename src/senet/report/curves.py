@@ -73,15 +73,7 @@ def learning_chart(result: Result, column: str, title: str, *, floor: float | No
     drawing.text((x.end, 297), "epoch", class_="tick end")
     drawing.text((0, 12), title, class_="heading")
 
-    drawing.window(x, y)
-    for place, c in enumerate(curves.values()):
-        upper = [(x(epoch), y(value)) for epoch, value in enumerate(c.high, 1)]
-        lower = [(x(epoch), y(value)) for epoch, value in enumerate(c.low, 1)]
-        if len(result.seeds) > 1:
-            drawing.path([*upper, *reversed(lower)], closed=True, class_=f"band {series(place)}")
-    for place, c in enumerate(curves.values()):
-        drawing.path([(x(epoch), y(value)) for epoch, value in enumerate(c.mean, 1)], class_=f"curve {series(place)}")
-    drawing.end_window()
+    draw_mean_curves(drawing, x, y, range(1, epochs + 1), list(curves.values()), bands=len(result.seeds) > 1)
     for place, c in enumerate(curves.values()):
         if len(c.mean) == 1:  # a line of one point cannot be seen, nor a band
             at = x(1) + 10.0 * place
@@ -94,3 +86,17 @@ def learning_chart(result: Result, column: str, title: str, *, floor: float | No
         for line, words in enumerate(labels[label]):
             drawing.text((x.end + 10, at + 4 + 14 * line), words, class_=f"label {series(place)}")
     return drawing
+
+
+def draw_mean_curves(drawing: Drawing, x: Scale, y: Scale, at: Sequence[float], curves: Sequence[MeanCurve], *, bands: bool) -> None:
+    """Draw curves over the first places that each has, and behind all of them, if asked for, from the lowest to the highest as bands."""
+
+    def points(values: Sequence[float]) -> list[tuple[float, float]]:
+        return [(x(place), y(value)) for place, value in zip(at, values, strict=False)]
+
+    drawing.window(x, y)
+    for number, curve in enumerate(curves if bands else ()):
+        drawing.path([*points(curve.high), *reversed(points(curve.low))], closed=True, class_=f"band {series(number)}")
+    for number, curve in enumerate(curves):
+        drawing.path(points(curve.mean), class_=f"curve {series(number)}")
+    drawing.end_window()

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from senet.report.curves import MeanCurve, mean_curve
-from senet.report.svg import Drawing, Scale, series, tick_label, tick_step
+from senet.report.curves import MeanCurve, draw_mean_curves, mean_curve
+from senet.report.svg import Drawing, Scale, tick_label, tick_step
 from senet.results.comparison import Result, VariantResult
 from senet.results.curves import CurveChart
 
@@ -63,15 +63,7 @@ def task_chart(result: Result, name: str, line: str) -> Drawing:
         drawing.text((x(tick), 280), tick_label(tick, steps), class_="tick middle")
     drawing.text((x.end, 297), chart.x, class_="tick end")
     drawing.text((0, 12), f"{chart.y}: {line}", class_="heading")
-    drawing.window(x, y)
-    places = [x(value) for value in chart.at]
-    for place, curve in enumerate(curves.values()):
-        upper, lower = (list(zip(places, map(y, values), strict=True)) for values in (curve.high, curve.low))
-        if len(result.seeds) > 1:
-            drawing.path([*upper, *reversed(lower)], closed=True, class_=f"band {series(place)}")
-    for place, curve in enumerate(curves.values()):
-        drawing.path(list(zip(places, map(y, curve.mean), strict=True)), class_=f"curve {series(place)}")
-    drawing.end_window()
+    draw_mean_curves(drawing, x, y, chart.at, list(curves.values()), bands=len(result.seeds) > 1)
     return drawing
 
 
