@@ -60,7 +60,8 @@ def find_yolo_boxes(root: Path, reading: ImageReading) -> FoundBoxes:
     contents = {split: read_contents(root, files, names[split], read, bare=True) for split in names}
     numbers, classes, named = _classes(described, contents.values())
     labels = {number: label for label, number in enumerate(numbers)}
-    notes = (f"boxes by text files in {', '.join(_label_folders([list(files.images)]))}", *described.notes, *named, *files.notes, *said)
+    where = ", ".join(_outer_folders(map(label_path, files.images)))
+    notes = (f"boxes by text files in {where}", *described.notes, *named, *files.notes, *said)
     return FoundBoxes({split: _annotated(root, part, labels, reading, ids) for split, part in contents.items()}, classes, notes)
 
 
@@ -113,9 +114,9 @@ def label_path(image: str) -> str:
     return PurePath(*parts).as_posix()
 
 
-def _label_folders(lists: Iterable[Sequence[str]]) -> list[str]:
-    """Return the folders of the text files of images, of those that lie in each other the outer one."""
-    folders = sorted({PurePath(label_path(image)).parent for images in lists for image in images})
+def _outer_folders(paths: Iterable[str]) -> list[str]:
+    """Return the folders of files, sorted, of those that lie in each other the outer one."""
+    folders = sorted({PurePath(path).parent for path in paths})
     return [str(folder) for folder in folders if not any(outer in folder.parents for outer in folders)]
 
 
@@ -128,11 +129,9 @@ def _texts(root: Path, folder: str) -> Iterator[str]:
 def _paired(root: Path, lists: Mapping[str, Sequence[str]]) -> PairedFiles:
     """Return the images in the folders of those that are listed, and their text files, each by the path of the image."""
     there = {image for images in lists.values() for image in images if _is_there(root, image)}
-    folders = sorted({PurePath(image).parent for image in there})
-    outer = [folder for folder in folders if not any(other in folder.parents for other in folders)]
-    beside = {os.path.relpath(path, root) for folder in outer for path in image_files(root / folder, LeftOut())}
+    beside = {os.path.relpath(path, root) for folder in _outer_folders(there) for path in image_files(root / folder, LeftOut())}
     images = sorted(there | beside)
-    texts = {text for folder in _label_folders([images]) for text in _texts(root, folder)}
+    texts = {text for folder in _outer_folders(map(label_path, images)) for text in _texts(root, folder)}
     alone = [text for text in sorted(texts - set(map(label_path, images))) if PurePath(text).name.lower() not in OTHER_TEXTS]
     notes = remark(alone, "files of boxes are of no image that is there")
     return PairedFiles(
