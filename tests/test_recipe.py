@@ -272,6 +272,7 @@ def test_digest_changes_with_every_other_field(path):
         "data.volumes.slices": 3,
         "data.volumes.val": ["a"],
         "data.volumes.patch": [8, 16, 16],
+        "model.compress": "gate0.7",
         "data.mean": [0.123],
         "data.std": [0.123],
         "data.range": [0, 4095],
