@@ -2,7 +2,7 @@ import pytest
 
 from senet.errors import UsageError
 from senet.recipe import ModelRecipe, Recipe, build_recipe, override
-from senet.recipe.compress import COSTS, RANKS, Compression, parse_compress
+from senet.recipe.compress import LEFT_OF, CHANNEL_RANKS, Compression, parse_compress
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_what_cannot_be_is_refused_with_what_can(text, told):
 
 
 def test_every_ranking_and_cost_can_be_said():
-    for rank in RANKS:
-        for cost in COSTS:
+    for rank in CHANNEL_RANKS:
+        for cost in LEFT_OF:
             assert parse_compress(f"{rank}_0.5@{cost}") == Compression(rank, 0.5, cost)
 
 

@@ -29,7 +29,7 @@ LONGEST_SLUG = 100
 TOGETHER = "+"
 """Between fields that change together: "block+groups.host", each of whose values is a list of one value a field."""
 
-SAME = {("model.block", "none"): None, (COMPRESS, None): UNCOMPRESSED}
+RESOLVED = {("model.block", "none"): None, (COMPRESS, None): UNCOMPRESSED}
 """Field and value -> the value that the recipe has for it."""
 
 OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.reduction": None, "model.init": None}
@@ -91,7 +91,10 @@ def _choices(name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
                 f"each value of {TOGETHER.join(paths)} is a list of {len(paths)} values, one a field, such as [none, 1]; got {row!r}"
             )
     return [
-        {path: SAME.get((path, value), value) if isinstance(value, str | None) else value for path, value in zip(paths, row, strict=True)}
+        {
+            path: RESOLVED.get((path, value), value) if isinstance(value, str | None) else value
+            for path, value in zip(paths, row, strict=True)
+        }
         for row in rows
     ]
 

@@ -11,18 +11,18 @@ UNCOMPRESSED, FOLD = "none", "fold"
 GATE_RANKS = ("gate", "gate_spread", "gate_activation")
 """Rankings of channels that ask the network's blocks."""
 
-RANKS = (*GATE_RANKS, "l1", "l2", "taylor", "random")
+CHANNEL_RANKS = (*GATE_RANKS, "l1", "l2", "taylor", "random")
 """By what channels can be ranked, see `senet.prune`."""
 
-COSTS = {"macs": "MACs", "params": "parameters", "memory": "memory", "latency": "latency"}
+LEFT_OF = {"macs": "MACs", "params": "parameters", "memory": "memory", "latency": "latency"}
 """What a pruned network can have a share of -> how people read it; the first is meant where none is named."""
 
-TOLERANCE = 0.1
+FOLD_TOLERANCE = 0.1
 """Points of the primary metric that folding may cost where nothing is said."""
 
-EXAMPLES = "none, fold, fold0.5, gate0.7, l1_0.7, taylor0.5@latency"
+COMPRESS_EXAMPLES = "none, fold, fold0.5, gate0.7, l1_0.7, taylor0.5@latency"
 
-_RANK = "|".join(sorted(RANKS, key=len, reverse=True))  # l1 of l1_0.7 is a rank, gate of gate_spread0.7 is not
+_RANK = "|".join(sorted(CHANNEL_RANKS, key=len, reverse=True))  # l1 of l1_0.7 is a rank, gate of gate_spread0.7 is not
 _FOLD = re.compile(FOLD + r"_?(?P<amount>\d{1,3}(\.\d{1,9})?)?")
 _PRUNE = re.compile(f"(?P<rank>{_RANK})" + r"_?(?P<amount>0\.\d{1,9})(@(?P<cost>\w+))?")
 
@@ -32,14 +32,14 @@ class Compression:
     """Way to make a trained network smaller.
 
     Args:
-        rank: by what channels are ranked, one of `RANKS`; None = no channel goes, gates are folded.
+        rank: by what channels are ranked, one of `CHANNEL_RANKS`; None = no channel goes, gates are folded.
         amount: share of the cost that is left; of folding, the points of the primary metric that it may cost.
-        cost: what that is a share of, one of `COSTS`.
+        cost: what that is a share of, one of `LEFT_OF`.
     """
 
     rank: str | None
     amount: float
-    cost: str = next(iter(COSTS))
+    cost: str = next(iter(LEFT_OF))
 
     @property
     def needs_gates(self) -> bool:
@@ -49,7 +49,7 @@ class Compression:
     @property
     def label(self) -> str:
         """What tables and charts call it: "folded 0.1", "gate 0.7 of MACs"."""
-        return f"folded {self.amount:g}" if self.rank is None else f"{self.rank} {self.amount:g} of {COSTS[self.cost]}"
+        return f"folded {self.amount:g}" if self.rank is None else f"{self.rank} {self.amount:g} of {LEFT_OF[self.cost]}"
 
 
 def parse_compress(text: str) -> Compression | None:
@@ -64,18 +64,18 @@ def parse_compress(text: str) -> Compression | None:
     if text == UNCOMPRESSED:
         return None
     if found := _FOLD.fullmatch(text):
-        return Compression(None, TOLERANCE if found["amount"] is None else float(found["amount"]))
+        return Compression(None, FOLD_TOLERANCE if found["amount"] is None else float(found["amount"]))
     found = _PRUNE.fullmatch(text)
-    if found and found["cost"] in (None, *COSTS) and 0 < float(found["amount"]) < 1:
-        return Compression(found["rank"], float(found["amount"]), found["cost"] or next(iter(COSTS)))
-    raise UsageError(f"model.compress must be such as {EXAMPLES}, got {brief(text)}{_fix(text)}")
+    if found and found["cost"] in (None, *LEFT_OF) and 0 < float(found["amount"]) < 1:
+        return Compression(found["rank"], float(found["amount"]), found["cost"] or next(iter(LEFT_OF)))
+    raise UsageError(f"model.compress must be such as {COMPRESS_EXAMPLES}, got {brief(text)}{_fix(text)}")
 
 
 def _fix(text: str) -> str:
     """Return what is wrong with a text that is no compression, as far as that can be told."""
     name, _, cost = text.partition("@")
-    if cost and cost not in COSTS:
-        return f": a share of {brief(cost)} is unknown{nearest(cost, COSTS)}; allowed: {', '.join(COSTS)}"
+    if cost and cost not in LEFT_OF:
+        return f": a share of {brief(cost)} is unknown{nearest(cost, LEFT_OF)}; allowed: {', '.join(LEFT_OF)}"
     if re.fullmatch(f"({_RANK})[_0-9.]*", name):
         return ": a ranking has the share that is left, above 0 and below 1, behind it"
-    return f"{nearest(name.rstrip('_.0123456789'), (*RANKS, FOLD, UNCOMPRESSED))}; rankings: {', '.join(RANKS)}"
+    return f"{nearest(name.rstrip('_.0123456789'), (*CHANNEL_RANKS, FOLD, UNCOMPRESSED))}; rankings: {', '.join(CHANNEL_RANKS)}"
