@@ -2,7 +2,7 @@ import pytest
 
 from senet.errors import UsageError
 from senet.recipe import ModelRecipe, Recipe, build_recipe, override
-from senet.recipe.compress import LEFT_OF, CHANNEL_RANKS, Compression, parse_compress
+from senet.recipe.compress import CHANNEL_RANKS, LEFT_OF, Compression, parse_compress
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ from senet.recipe.compress import LEFT_OF, CHANNEL_RANKS, Compression, parse_com
         ("l2_0.5@latency", Compression("l2", 0.5, "latency")),
         ("taylor0.5@memory", Compression("taylor", 0.5, "memory")),
         ("random0.05", Compression("random", 0.05, "macs")),
+        ("l1_0.7:layer", Compression("l1", 0.7, "macs", "layer")),
+        ("gate0.7@latency:global", Compression("gate", 0.7, "latency", "global")),
     ],
 )
 def test_what_is_said_is_read(text, wanted):
@@ -40,6 +42,7 @@ def test_what_is_said_is_read(text, wanted):
         ("l1_70", "the share that is left, above 0 and below 1"),
         ("gate0.7@latencie", "did you mean 'latency'"),
         ("gate0.7@flops", "allowed: macs, params, memory, latency"),
+        ("gate0.7:layr", "did you mean 'layer'"),
         ("", "rankings: gate, "),
         ("fold-1", "must be such as none, fold"),
         ("fold1e9", "must be such as none, fold"),

@@ -14,6 +14,8 @@ GATE_RANKS = ("gate", "gate_spread", "gate_activation")
 CHANNEL_RANKS = (*GATE_RANKS, "l1", "l2", "taylor", "random")
 """By what channels can be ranked, see `senet.prune`."""
 
+SCOPES_OF_CUTS = ("global", "layer")
+
 LEFT_OF = {"macs": "MACs", "params": "parameters", "memory": "memory", "latency": "latency"}
 """What a pruned network can have a share of -> how people read it; the first is meant where none is named."""
 
@@ -24,7 +26,7 @@ COMPRESS_EXAMPLES = "none, fold, fold0.5, gate0.7, l1_0.7, taylor0.5@latency"
 
 _RANK = "|".join(sorted(CHANNEL_RANKS, key=len, reverse=True))  # l1 of l1_0.7 is a rank, gate of gate_spread0.7 is not
 _FOLD = re.compile(FOLD + r"_?(?P<amount>\d{1,3}(\.\d{1,9})?)?")
-_PRUNE = re.compile(f"(?P<rank>{_RANK})" + r"_?(?P<amount>0\.\d{1,9})(@(?P<cost>\w+))?")
+_PRUNE = re.compile(f"(?P<rank>{_RANK})" + r"_?(?P<amount>0\.\d{1,9})(@(?P<cost>\w+))?(:(?P<scope>\w+))?")
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class Compression:
         rank: by what channels are ranked, one of `CHANNEL_RANKS`; None = no channel goes, gates are folded.
         amount: share of the cost that is left; of folding, the points of the primary metric that it may cost.
         cost: what that is a share of, one of `LEFT_OF`.
+        scope: one of `SCOPES_OF_CUTS`: "global", the least important channels of the network go, or "layer", as many of every layer.
     """
 
     rank: str | None
     amount: float
     cost: str = next(iter(LEFT_OF))
+    scope: str = "global"
 
     @property
     def needs_gates(self) -> bool:
@@ -49,14 +53,16 @@ class Compression:
     @property
     def label(self) -> str:
         """What tables and charts call it: "folded 0.1", "gate 0.7 of MACs"."""
-        return f"folded {self.amount:g}" if self.rank is None else f"{self.rank} {self.amount:g} of {LEFT_OF[self.cost]}"
+        by_layer = " by layer" if self.scope == "layer" else ""
+        return f"folded {self.amount:g}" if self.rank is None else f"{self.rank} {self.amount:g} of {LEFT_OF[self.cost]}{by_layer}"
 
 
 def parse_compress(text: str) -> Compression | None:
     """Return what `model.compress` says; None for "none".
 
     "fold" folds gates as long as that costs 0.1 points, "fold0.5" half a point. "gate0.7" ranks channels by gates and prunes until 0.7 of
-    the MACs are left; "l1_0.7@latency" ranks them by their weights, until 0.7 of the measured latency is left.
+    the MACs are left; "l1_0.7@latency" ranks them by their weights, until 0.7 of the measured latency is left; "l1_0.7:layer" takes the
+    same share of the channels of every layer.
 
     Raises:
         UsageError: if it says something else; the nearest ranking or cost is named.
@@ -66,14 +72,17 @@ def parse_compress(text: str) -> Compression | None:
     if found := _FOLD.fullmatch(text):
         return Compression(None, FOLD_TOLERANCE if found["amount"] is None else float(found["amount"]))
     found = _PRUNE.fullmatch(text)
-    if found and found["cost"] in (None, *LEFT_OF) and 0 < float(found["amount"]) < 1:
-        return Compression(found["rank"], float(found["amount"]), found["cost"] or next(iter(LEFT_OF)))
+    if found and found["cost"] in (None, *LEFT_OF) and found["scope"] in (None, *SCOPES_OF_CUTS) and 0 < float(found["amount"]) < 1:
+        return Compression(found["rank"], float(found["amount"]), found["cost"] or next(iter(LEFT_OF)), found["scope"] or "global")
     raise UsageError(f"model.compress must be such as {COMPRESS_EXAMPLES}, got {brief(text)}{_fix(text)}")
 
 
 def _fix(text: str) -> str:
     """Return what is wrong with a text that is no compression, as far as that can be told."""
-    name, _, cost = text.partition("@")
+    whole, _, scope = text.partition(":")
+    name, _, cost = whole.partition("@")
+    if scope and scope not in SCOPES_OF_CUTS:
+        return f": channels cannot go by {brief(scope)}{nearest(scope, SCOPES_OF_CUTS)}; allowed: {', '.join(SCOPES_OF_CUTS)}"
     if cost and cost not in LEFT_OF:
         return f": a share of {brief(cost)} is unknown{nearest(cost, LEFT_OF)}; allowed: {', '.join(LEFT_OF)}"
     if re.fullmatch(f"({_RANK})[_0-9.]*", name):

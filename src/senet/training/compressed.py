@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from senet.compression.pruning.prune import prune
 from senet.compression.pruning.target import Target
+
 from senet.compression.tolerance import compress_within
 from senet.data.source import DataSource
 from senet.errors import UsageError
@@ -164,6 +165,7 @@ def _pruned(model: nn.Module, compression: Compression, images: ValidationSet, s
         target=Target(compression.cost, compression.amount),
         batches=Pairs(images, targets=rank == "taylor"),
         loss=loss,
+        scope=compression.scope,
         seed=seed,
     )
     found = pruned.to_dict()
