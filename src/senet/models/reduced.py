@@ -13,16 +13,16 @@ from senet.models.network import ModelConfig
 from senet.schema import FLAG, integer, items, record, table
 from senet.surgery.channel_scale import ChannelScale, PassThrough
 from senet.surgery.replace import replace_modules
-from senet.surgery.widths import MOST_CHANNELS, Widths, has_widths, resize_, widths_of
+from senet.surgery.widths import WIDEST_LAYER, Widths, has_widths, resize_, widths_of
 
 REDUCED = "reduced"
 """Option of a network's configuration that holds the steps."""
 
-_COUNT = integer(1, MOST_CHANNELS)
+_COUNT = integer(1, WIDEST_LAYER)
 WRITTEN_STEP = record(
     {
         "folded": items(record({"path": PATH, "channels": _COUNT, "scale": FLAG}, needed=("path", "channels", "scale")), high=10_000),
-        "widths": table(PATH, items(integer(0, MOST_CHANNELS), 3, 3), high=100_000),
+        "widths": table(PATH, items(integer(0, WIDEST_LAYER), 3, 3), high=100_000),
     }
 )
 """A step as `ReducedStep.to_dict` writes it."""
