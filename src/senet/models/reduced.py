@@ -45,7 +45,7 @@ class FoldedBlock:
 
 @dataclass(frozen=True)
 class ReducedStep:
-    """What one step took away from a network.
+    """Step that took something away from a network.
 
     Args:
         folded: blocks that became constants.
