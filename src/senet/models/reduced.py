@@ -111,13 +111,13 @@ def fold_away(model: nn.Module, block: FoldedBlock) -> None:
         replace_modules(model, {found: ChannelScale(block.channels).to(next(model.parameters()).device)})
         return
     parent_path, _, name = block.path.rpartition(".")
-    parent = module_at(model, parent_path) if parent_path else model
+    parent: Any = module_at(model, parent_path) if parent_path else model
     if isinstance(parent, Gated) and parent is not model:
         replace_modules(model, {parent: parent.host})
     elif name == "se" and type(parent).__module__.startswith("senet.models."):
-        parent.se = None  # pyright: ignore[reportArgumentType] - what units without a block have
+        parent.se = None  # what units without a block have
         if hasattr(parent, "sees_shortcut"):
-            parent.sees_shortcut = False  # pyright: ignore[reportArgumentType] - a plain attribute
+            parent.sees_shortcut = False
     else:
         replace_modules(model, {found: PassThrough()})
 
