@@ -111,15 +111,20 @@ def fold_away(model: nn.Module, block: FoldedBlock) -> None:
         replace_modules(model, {found: ChannelScale(block.channels).to(next(model.parameters()).device)})
         return
     parent_path, _, name = block.path.rpartition(".")
-    parent: Any = module_at(model, parent_path) if parent_path else model
+    parent = module_at(model, parent_path) if parent_path else model
     if isinstance(parent, Gated) and parent is not model:
         replace_modules(model, {parent: parent.host})
     elif name == "se" and type(parent).__module__.startswith("senet.models."):
-        parent.se = None  # what units without a block have
-        if hasattr(parent, "sees_shortcut"):
-            parent.sees_shortcut = False
+        _without_block(parent)
     else:
         replace_modules(model, {found: PassThrough()})
+
+
+def _without_block(unit: Any) -> None:
+    """Take the block out of a unit of this package, as its constructor leaves one without."""
+    unit.se = None
+    if hasattr(unit, "sees_shortcut"):
+        unit.sees_shortcut = False
 
 
 def reduce_network(model: nn.Module, steps: Iterable[Mapping[str, Any]], *, plain: bool = False) -> nn.Module:
