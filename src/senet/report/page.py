@@ -129,7 +129,7 @@ def notes(result: Result) -> list[str]:
         )
     if any(variant.changes.get("model.compress", "none") != "none" for variant in result.variants):
         said.append(
-            "Networks are compressed by training images, none of which is augmented, and never by validation images; each begins from the best "
+            "Networks are compressed by training images without augmentation, and never by validation images; each begins from the best "
             "weights of the network that the same seed trained uncompressed, or from the trained weights that the recipe names. The epochs "
             "that each was fine-tuned are those of its curve."
         )
