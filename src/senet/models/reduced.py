@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from senet.errors import UsageError
@@ -14,16 +13,16 @@ from senet.models.network import ModelConfig
 from senet.schema import FLAG, integer, items, record, table
 from senet.surgery.channel_scale import ChannelScale, PassThrough
 from senet.surgery.replace import replace_modules
-from senet.surgery.widths import WIDEST, Widths, has_widths, resize_, widths_of
+from senet.surgery.widths import WIDEST_LAYER, Widths, has_widths, resize_, widths_of
 
 REDUCED = "reduced"
 """Option of a network's configuration that holds the steps."""
 
-_COUNT = integer(1, WIDEST)
+_COUNT = integer(1, WIDEST_LAYER)
 WRITTEN_STEP = record(
     {
         "folded": items(record({"path": PATH, "channels": _COUNT, "scale": FLAG}, needed=("path", "channels", "scale")), high=10_000),
-        "widths": table(PATH, items(integer(0, WIDEST), 3, 3), high=100_000),
+        "widths": table(PATH, items(integer(0, WIDEST_LAYER), 3, 3), high=100_000),
     }
 )
 """A step as `ReducedStep.to_dict` writes it."""
@@ -109,7 +108,7 @@ def fold_away(model: nn.Module, block: FoldedBlock) -> None:
     """
     found = module_at(model, block.path)
     if block.scale:
-        replace_modules(model, {found: ChannelScale(block.channels).to(device_of(model))})
+        replace_modules(model, {found: ChannelScale(block.channels).to(next(model.parameters()).device)})
         return
     parent_path, _, name = block.path.rpartition(".")
     parent = module_at(model, parent_path) if parent_path else model
@@ -166,11 +165,6 @@ def module_at(model: nn.Module, path: str) -> nn.Module:
     if found is None or not path:
         raise UsageError(f"the network has no {path!r}, which is to be reduced in it: these steps are another network's")
     return found
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return the device of a network's first parameter."""
-    return next(model.parameters()).device
 
 
 def _changes(before: Widths, after: Widths) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from senet.errors import UsageError
 
-WIDEST = 2**20
+WIDEST_LAYER = 2**20
 """More channels than any layer has."""
 
 
@@ -29,7 +29,7 @@ class Widths:
     groups: int = 1
 
     def __post_init__(self) -> None:
-        if not all(type(value) is int and 1 <= value <= WIDEST for value in astuple(self)):
+        if not all(type(value) is int and 1 <= value <= WIDEST_LAYER for value in astuple(self)):
             raise UsageError(f"the widths of a layer are three integers of at least 1, got {astuple(self)}")
         if self.inputs % self.groups or self.outputs % self.groups:
             raise UsageError(f"{self.inputs} inputs and {self.outputs} outputs are not {self.groups} equal groups")
