@@ -96,7 +96,7 @@ def test_training_begins_from_reduced_weights_of_other_classes(tmp_path: Path) -
     senet.save_weights(model, tmp_path / "small.safetensors")
     recipe = ModelRecipe("se_preresnet20", weights=str(tmp_path / "small.safetensors"))
     begun = model_from_recipe(recipe, num_classes=7, in_channels=3)
-    assert begun.get_submodule("layer1.0.conv1").weight.shape[0] == 8
+    assert begun.get_submodule("layer1.0.conv1").get_parameter("weight").shape[0] == 8
     assert begun(torch.randn(2, 3, 32, 32)).shape == (2, 7)
     assert torch.equal(begun.state_dict()["layer3.2.conv2.weight"], model.state_dict()["layer3.2.conv2.weight"])
 
@@ -126,6 +126,6 @@ def test_steps_of_another_network_are_refused(step: dict[str, Any], message: str
 
 
 def test_a_path_is_looked_up_by_any_of_its_names() -> None:
-    model = nn.ModuleDict({"a": nn.ReLU()})
-    model["b"] = model["a"]
-    assert module_at(model, "b") is model["a"]
+    model = nn.Module()
+    model.a = model.b = nn.ReLU()
+    assert module_at(model, "b") is model.a

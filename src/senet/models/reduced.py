@@ -45,7 +45,7 @@ class FoldedBlock:
 
 @dataclass(frozen=True)
 class ReducedStep:
-    """What one step took away from a network.
+    """Step that took something away from a network.
 
     Args:
         folded: blocks that became constants.
@@ -115,11 +115,16 @@ def fold_away(model: nn.Module, block: FoldedBlock) -> None:
     if isinstance(parent, Gated) and parent is not model:
         replace_modules(model, {parent: parent.host})
     elif name == "se" and type(parent).__module__.startswith("senet.models."):
-        parent.se = None  # pyright: ignore[reportArgumentType] - what units without a block have
-        if hasattr(parent, "sees_shortcut"):
-            parent.sees_shortcut = False  # pyright: ignore[reportArgumentType] - a plain attribute
+        _without_block(parent)
     else:
         replace_modules(model, {found: PassThrough()})
+
+
+def _without_block(unit: Any) -> None:
+    """Take the block out of a unit of this package, as its constructor leaves one without."""
+    unit.se = None
+    if hasattr(unit, "sees_shortcut"):
+        unit.sees_shortcut = False
 
 
 def reduce_network(model: nn.Module, steps: Iterable[Mapping[str, Any]], *, plain: bool = False) -> nn.Module:

@@ -37,7 +37,7 @@ class Widths:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How layers of one kind hold their widths.
+    """Way in which layers of one kind hold their widths.
 
     Args:
         read: layer -> widths.
