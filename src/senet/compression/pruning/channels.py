@@ -1,21 +1,21 @@
 """Channels of a network that are interchangeable, and all places in its layers that go when one of them goes."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
-
-from senet.blocks.kinds import is_block
 
 Side = Literal["inputs", "outputs"]
 CONVOLUTION = nn.modules.conv._ConvNd
 NORMALISATION = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 CUT_LAYERS = (CONVOLUTION, nn.Linear, *NORMALISATION, nn.PReLU)
 """Layers that keep their channels apart, or sum over them: without some of them they compute what they did with these at zero."""
+
+HIDDEN_UNITS = "hidden units of a block"
+"""Why those are left whole: `senet allocate` cuts them."""
 
 
 class Axis(NamedTuple):
@@ -30,7 +30,7 @@ class Channels:
     """Interchangeable channels of a network: the unit whose width is chosen.
 
     Args:
-        name: path of the first layer that gives them, in the order of the network's modules.
+        name: path of the first convolution or linear layer that gives them, of those outside of blocks if there is one.
         places: axis -> (count, k) the indices on this axis that go with each channel: k = 1 but for groups and flattened maps.
         original: how many there were before anything was cut.
         fixed: why they are left whole; "" where they can be cut.
@@ -113,8 +113,12 @@ class Couplings:
         for index in indices:
             self._fixed.setdefault(self.start[axis] + index, reason)
 
-    def channels(self) -> list[Channels]:
-        """Return all that layers give and something reads, set by set, in the order of the network's modules."""
+    def channels(self, givers: Collection[str]) -> list[Channels]:
+        """Return all that layers give and something reads, set by set, in the order of the network's modules.
+
+        Args:
+            givers: paths of the layers that sets are named after, where one gives them.
+        """
         members: dict[int, dict[Axis, list[int]]] = defaultdict(dict)
         for axis, start in self.start.items():
             for index in range(self.sizes[axis]):
@@ -132,7 +136,8 @@ class Couplings:
                 continue  # images, or outputs of the network
             places = {axis: torch.tensor([members[root][axis] for root in roots]) for axis, _ in shape}
             fixed = next((reasons[root] for root in roots if root in reasons), "")
-            found.append(Channels(given[0], places, len(roots), fixed))
+            name = next((path for path in given if path in givers), given[0])
+            found.append(Channels(name, places, len(roots), fixed))
         return found
 
     def _root(self, element: int) -> int:

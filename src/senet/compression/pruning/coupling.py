@@ -1,6 +1,7 @@
 """Which channels of a network go together, as Torch-Pruning's dependency graph says: the only module that knows that library."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,13 +14,11 @@ from torch.utils._pytree import tree_leaves
 from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.kinds import modules_of_blocks
 from senet.blocks.spatial import SpatialSE
-from senet.compression.pruning.channels import CONVOLUTION, Axis, Channels, Couplings, axis_sizes, is_depthwise
+from senet.compression.pruning.channels import CONVOLUTION, HIDDEN_UNITS, Axis, Channels, Couplings, axis_sizes, is_depthwise
 from senet.errors import UsageError, first_line_of
 from senet.ops.backend import REFERENCE, backend
 from senet.surgery.duplicate import duplicate
 from senet.text import printable
-
-BlockAxes = Callable[[Any], Mapping[str, tuple[str, int]]]
 
 
 def _pair_axes(block: CompetitiveSE) -> dict[Axis, int]:
@@ -34,7 +33,10 @@ BLOCK_AXES: dict[type[nn.Module], Callable[[Any], dict[Axis, int]]] = {
     SpatialSE: lambda block: {Axis("conv", "inputs"): 1},
     CompetitiveSE: _pair_axes,
 }
-"""Blocks inside which Torch-Pruning does not follow the channels -> the axes that go with them: indices a channel; none = they cannot be cut."""
+"""Blocks inside which Torch-Pruning does not follow the channels -> the axes that go with them, and how many indices of each channel.
+
+Of a block without such axes none can be cut.
+"""
 
 
 def couple(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) -> list[Channels]:
@@ -66,21 +68,32 @@ def couple(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) -> l
         if isinstance(layer, CONVOLUTION) and layer.groups > 1 and not is_depthwise(layer):
             couplings.join_groups(path, layer.groups)
     inside = {names[module] for module in modules_of_blocks(traced)}
-    computed = {path for path, module in traced.named_modules() if is_parametrized(module) or module._forward_pre_hooks}
-    return [_with_reason(channels, inside, computed, ignored) for channels in couplings.channels()]
+    givers = {path for path, layer in traced.named_modules() if isinstance(layer, (CONVOLUTION, nn.Linear)) and path not in inside}
+    hindered = _hindered(traced)
+    return [_with_reason(channels, inside, hindered, ignored) for channels in couplings.channels(givers)]
 
 
-def _with_reason(channels: Channels, inside: Collection[str], computed: Collection[str], ignored: Collection[str]) -> Channels:
+def _hindered(model: nn.Module) -> dict[str, str]:
+    """Return the paths of layers whose weights are not theirs alone, and why."""
+    times = Counter(id(weight) for module in model.modules() for weight in module.parameters(recurse=False))
+    reasons = {}
+    for path, module in model.named_modules():
+        if is_parametrized(module) or module._forward_pre_hooks:
+            reasons[path] = f"{path} computes its weights from other tensors, or has hooks"
+        elif any(times[id(weight)] > 1 for weight in module.parameters(recurse=False)):
+            reasons[path] = f"{path} shares its weights with another layer"
+    return reasons
+
+
+def _with_reason(channels: Channels, inside: Collection[str], hindered: Mapping[str, str], ignored: Collection[str]) -> Channels:
     paths = [axis.path for axis in channels.places]
     if channels.fixed:
         return channels
     if all(path in inside for path in paths):
-        return replace(channels, fixed="hidden units of a block")
+        return replace(channels, fixed=HIDDEN_UNITS)
     if named := [root for root in ignored if any(path == root or path.startswith(f"{root}.") for path in paths)]:
         return replace(channels, fixed=f"{named[0]} is ignored")
-    if held := [path for path in paths if path in computed]:
-        return replace(channels, fixed=f"{held[0]} computes its weights from other tensors, or has hooks")
-    return channels
+    return replace(channels, fixed=next((hindered[path] for path in paths if path in hindered), ""))
 
 
 def _follow(model: nn.Module, images: Tensor, names: Mapping[nn.Module, str], couplings: Couplings) -> None:
