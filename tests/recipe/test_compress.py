@@ -28,6 +28,7 @@ from senet.recipe.compress import CHANNEL_RANKS, LEFT_OF, Compression, parse_com
 def test_what_is_said_is_read(text, wanted):
     assert parse_compress(text) == wanted
     assert ModelRecipe(compress=text).compression == wanted
+    assert wanted is None or parse_compress(wanted.text) == wanted
 
 
 @pytest.mark.parametrize(

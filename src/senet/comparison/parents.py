@@ -31,6 +31,17 @@ def with_parents(variants: Sequence[Variant], given: Collection[str] = ()) -> li
     return [variant if variant.recipe.model.compression is None else _child(variant, variants, given) for variant in variants]
 
 
+def with_ancestors(variants: Sequence[Variant]) -> list[Variant]:
+    """Return variants, and behind them those that they begin from and that are not among them."""
+    found = {variant.label: variant for variant in variants}
+    for variant in variants:
+        ancestor = variant.parent
+        while ancestor is not None:
+            found.setdefault(ancestor.label, ancestor)
+            ancestor = ancestor.parent
+    return list(found.values())
+
+
 def fine_tuning(recipe: Recipe, epochs: int | None = None) -> dict[str, Any]:
     """Return the fields by which a recipe of training becomes one of fine-tuning: fewer epochs at a lower rate, all else in proportion.
 

@@ -13,7 +13,7 @@ from senet.comparison.cases import measure_cases
 from senet.comparison.curves import tells_curves, with_curves
 from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
-from senet.comparison.parents import with_parents
+from senet.comparison.parents import with_ancestors, with_parents
 from senet.comparison.picture_folder import PictureFolder
 from senet.comparison.prepare import prepare_variants
 from senet.comparison.reuse import check_found, recipes_of, run_folders
@@ -110,13 +110,15 @@ def carry_out(plan: Plan, *, jobs: int = 1, report: bool = True, progress: bool 
     recipe, variants, seeds, folder, jobs = plan.recipe, plan.variants, plan.seeds, plan.folder, check_positive("jobs", jobs)
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
-    prepared = prepare_variants(variants)
+    trained = with_ancestors(variants)
+    prepared = prepare_variants(trained)
     numbers = tuple(range(recipe.seed, recipe.seed + seeds))
-    runs = run_folders(variants, numbers, folder)
+    runs = run_folders(trained, numbers, folder)
     check_found(prepared, numbers, runs, folder)
 
-    with Progress(len(variants) * seeds, enabled=progress) as shown:
-        train_missing(orders_of(variants, numbers, folder, shown), shown, jobs=jobs)
+    with Progress(len(trained) * seeds, enabled=progress) as shown:
+        train_missing(orders_of(trained, numbers, folder, shown), shown, jobs=jobs)
+        prepared = prepared[: len(variants)]
         found = {variant.label: tuple(map(seed_run, numbers, runs[variant.label])) for variant in variants}
         check_finite(found, prepared[0].task.metrics)
         first = [runs[variant.label][0].weights for variant in variants]
@@ -157,17 +159,17 @@ def orders_of(variants: Sequence[Variant], seeds: Sequence[int], folder: Path, p
     """Return the runs that are not finished, seed by seed, so that an early end leaves whole pairs; finished ones are shown as skipped.
 
     Returns:
-        Two lists: what begins from its recipe, and what begins from a run of the first.
+        First what begins from its recipe, then what begins from a run of that, and so on.
     """
+    orders: dict[int, list[RunOrder]] = {generation: [] for generation in range(1 + max(variant.generation for variant in variants))}
     runs = run_folders(variants, seeds, folder)
-    orders: list[list[RunOrder]] = [[], []]
     for place, variant in product(range(len(seeds)), variants):
         run, label = runs[variant.label][place], f"{variant.label}, seed {place + 1}/{len(seeds)}"
         if run.is_finished():
             progress.skip(label)
         else:
-            orders[variant.parent is not None].append(RunOrder(label, recipes_of(variant, seeds, folder)[place], run))
-    return orders
+            orders[variant.generation].append(RunOrder(label, recipes_of(variant, seeds, folder)[place], run))
+    return list(orders.values())
 
 
 def train_missing(orders: Sequence[Sequence[RunOrder]], progress: Progress, *, jobs: int = 1) -> None:

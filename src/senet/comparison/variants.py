@@ -56,6 +56,11 @@ class Variant:
     parent: "Variant | None" = None
 
     @property
+    def generation(self) -> int:
+        """How many runs lie between its recipe and it."""
+        return 0 if self.parent is None else 1 + self.parent.generation
+
+    @property
     def slug(self) -> str:
         """The label as part of a folder's name."""
         return re.sub(r"[^a-z0-9.]+", "-", self.label.lower()).strip("-.")[:LONGEST_SLUG].rstrip("-.")

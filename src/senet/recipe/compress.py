@@ -51,6 +51,13 @@ class Compression:
         return self.rank is None or self.rank in GATE_RANKS
 
     @property
+    def text(self) -> str:
+        """What a recipe says for it."""
+        if self.rank is None:
+            return f"{FOLD}{_decimal(self.amount)}"
+        return f"{self.rank}_{_decimal(self.amount)}@{self.cost}{'' if self.scope == 'global' else f':{self.scope}'}"
+
+    @property
     def label(self) -> str:
         """What tables and charts call it: "folded 0.1", "gate 0.7 of MACs"."""
         by_layer = " by layer" if self.scope == "layer" else ""
@@ -75,6 +82,10 @@ def parse_compress(text: str) -> Compression | None:
     if found and found["cost"] in (None, *LEFT_OF) and found["scope"] in (None, *SCOPES_OF_CUTS) and 0 < float(found["amount"]) < 1:
         return Compression(found["rank"], float(found["amount"]), found["cost"] or next(iter(LEFT_OF)), found["scope"] or "global")
     raise UsageError(f"model.compress must be such as {COMPRESS_EXAMPLES}, got {brief(text)}{_fix(text)}")
+
+
+def _decimal(amount: float) -> str:
+    return f"{amount:.9f}".rstrip("0").rstrip(".")
 
 
 def _fix(text: str) -> str:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from senet.compression.pruning.prune import prune
 from senet.compression.pruning.target import Target
-
 from senet.compression.tolerance import compress_within
 from senet.data.source import DataSource
 from senet.errors import UsageError
