@@ -37,7 +37,7 @@ class Importance:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What channels are judged by.
+    """Images, loss and seed that channels are judged by.
 
     Args:
         batches: tuples that begin with images and what is known of them, on any device; None = there are none.
