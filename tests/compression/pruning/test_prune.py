@@ -13,6 +13,7 @@ from senet.compression.pruning.prune import prune
 from senet.compression.pruning.target import Target
 from senet.errors import UsageError
 from senet.measuring.timing import Ratio
+from senet.weights.store import find_config
 
 pytest.importorskip("torch_pruning", reason="Torch-Pruning is not installed: pip install torch-pruning")
 
@@ -151,7 +152,7 @@ def test_steps_train_in_between_and_are_repeated_by_their_ratios() -> None:
     assert pruned.shares["macs"] <= 0.5
     again = prune(model, IMAGES, rank="taylor", ratio=pruned.ratios, batches=BATCHES, steps=3, between=train)
     assert equal_states(pruned.model, again.model)
-    assert len(pruned.model.config.options["reduced"]) == 3
+    assert len(find_config(pruned.model).options["reduced"]) == 3
     assert widths(senet.create_model("se_preresnet20", num_classes=4)) != widths(pruned.model)
 
 
@@ -168,7 +169,7 @@ def test_a_network_that_was_pruned_is_pruned_further(tmp_path: Any) -> None:
 def test_the_original_keeps_its_mode_gradients_and_frozen_weights() -> None:
     model = network().train()
     senet.freeze_host(model)
-    model.layer2.train()
+    model.get_submodule("layer2").train()
     before = copy.deepcopy(model)
     pruned = prune(model, IMAGES, rank="gate", ratio=0.3, batches=BATCHES)
     for other in (model, pruned.model):

@@ -1,4 +1,7 @@
-"""Channels of a network that are interchangeable, and all places in its layers that go when one of them goes."""
+"""Channels of a network that are interchangeable, and all places in its layers that go when one of them goes.
+
+The layers here keep their channels apart or sum over them: without some they compute what they did with these at zero.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -9,10 +12,8 @@ import torch
 from torch import Tensor, nn
 
 Side = Literal["inputs", "outputs"]
-CONVOLUTION = nn.modules.conv._ConvNd
+ANY_CONVOLUTION = nn.modules.conv._ConvNd
 NORMALISATION = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
-CUT_LAYERS = (CONVOLUTION, nn.Linear, *NORMALISATION, nn.PReLU)
-"""Layers that keep their channels apart, or sum over them: without some of them they compute what they did with these at zero."""
 
 HIDDEN_UNITS = "hidden units of a block"
 """Why those are left whole: `senet allocate` cuts them."""
@@ -52,18 +53,18 @@ class Channels:
         return self.places[Axis(self.name, "outputs")].shape[1]
 
 
-def is_depthwise(layer: nn.Module) -> bool:
+def is_one_to_one(layer: nn.Module) -> bool:
     """Return whether a layer is a convolution that reads one channel for each that it gives."""
-    return isinstance(layer, CONVOLUTION) and layer.groups == layer.in_channels == layer.out_channels > 1
+    return isinstance(layer, ANY_CONVOLUTION) and layer.groups == layer.in_channels == layer.out_channels > 1
 
 
 def axis_sizes(model: nn.Module) -> dict[Axis, int]:
     """Return how many channels each side of the layers of a network has, in the order of its modules."""
     sizes: dict[Axis, int] = {}
     for path, layer in model.named_modules():
-        if isinstance(layer, CONVOLUTION):
+        if isinstance(layer, ANY_CONVOLUTION):
             sizes[Axis(path, "outputs")] = layer.out_channels
-            if not is_depthwise(layer):
+            if not is_one_to_one(layer):
                 sizes[Axis(path, "inputs")] = layer.in_channels
         elif isinstance(layer, nn.Linear):
             sizes |= {Axis(path, "outputs"): layer.out_features, Axis(path, "inputs"): layer.in_features}

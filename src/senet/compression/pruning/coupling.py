@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.kinds import modules_of_blocks
 from senet.blocks.spatial import SpatialSE
-from senet.compression.pruning.channels import CONVOLUTION, HIDDEN_UNITS, Axis, Channels, Couplings, axis_sizes, is_depthwise
+from senet.compression.pruning.channels import ANY_CONVOLUTION, HIDDEN_UNITS, Axis, Channels, Couplings, axis_sizes, is_one_to_one
 from senet.errors import UsageError, first_line_of
 from senet.ops.backend import REFERENCE, backend
 from senet.surgery.duplicate import duplicate
@@ -65,10 +65,10 @@ def couple(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) -> l
             f"Torch-Pruning cannot follow the channels of {type(model).__name__} ({reason}): prune the part of it that maps images to maps"
         ) from error
     for path, layer in traced.named_modules():
-        if isinstance(layer, CONVOLUTION) and layer.groups > 1 and not is_depthwise(layer):
+        if isinstance(layer, ANY_CONVOLUTION) and layer.groups > 1 and not is_one_to_one(layer):
             couplings.join_groups(path, layer.groups)
     inside = {names[module] for module in modules_of_blocks(traced)}
-    givers = {path for path, layer in traced.named_modules() if isinstance(layer, (CONVOLUTION, nn.Linear)) and path not in inside}
+    givers = {path for path, layer in traced.named_modules() if isinstance(layer, (ANY_CONVOLUTION, nn.Linear)) and path not in inside}
     hindered = _hindered(traced)
     return [_with_reason(channels, inside, hindered, ignored) for channels in couplings.channels(givers)]
 
@@ -102,7 +102,7 @@ def _follow(model: nn.Module, images: Tensor, names: Mapping[nn.Module, str], co
     followed: set[tuple[Axis, int]] = set()
     for module in list(graph.module2node):
         axis = Axis(names.get(module, ""), "outputs")
-        if not isinstance(module, (CONVOLUTION, nn.Linear)) or axis not in couplings:
+        if not isinstance(module, (ANY_CONVOLUTION, nn.Linear)) or axis not in couplings:
             continue
         size = couplings.sizes[axis]
         if all((axis, index) in followed for index in range(size)):

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.utils._pytree import tree_leaves
 
-from senet.compression.pruning.channels import CONVOLUTION, Axis, Channels, Side, axis_sizes, is_depthwise
+from senet.compression.pruning.channels import ANY_CONVOLUTION, Axis, Channels, Side, axis_sizes, is_one_to_one
 from senet.errors import first_line_of
 from senet.ops.backend import REFERENCE, backend
 from senet.surgery.duplicate import duplicate
 from senet.surgery.widths import Widths, resize_, widths_of
 from senet.text import printable
 
-SIDES: tuple[Side, Side] = ("outputs", "inputs")
+BOTH_SIDES: tuple[Side, Side] = ("outputs", "inputs")
 STATISTICS = ("running_mean", "running_var")
 
 Kept = Mapping[Axis, Tensor]
@@ -64,7 +64,7 @@ def cut_(model: nn.Module, places: Kept) -> None:
     """
     for path in dict.fromkeys(axis.path for axis in places):
         layer = model.get_submodule(path)
-        sides: dict[Side, Tensor] = {side: places[Axis(path, side)] for side in SIDES if Axis(path, side) in places}
+        sides: dict[Side, Tensor] = {side: places[Axis(path, side)] for side in BOTH_SIDES if Axis(path, side) in places}
         tensors = {name: tensor.detach().clone() for name, tensor in _tensors(layer).items()}
         for name, tensor in tensors.items():
             for side, dim in _dims(layer, name).items():
@@ -132,7 +132,7 @@ def _tensors(layer: nn.Module) -> dict[str, Tensor]:
 
 def _dims(layer: nn.Module, name: str) -> dict[Side, int]:
     """Return along which dimension of a tensor each side of its layer lies; of groups it may hold the channels of one."""
-    if name != "weight" or not isinstance(layer, (CONVOLUTION, nn.Linear)) or is_depthwise(layer):
+    if name != "weight" or not isinstance(layer, (ANY_CONVOLUTION, nn.Linear)) or is_one_to_one(layer):
         return {"outputs": 0}
     return {"inputs": 0, "outputs": 1} if isinstance(layer, _ConvTransposeNd) else {"outputs": 0, "inputs": 1}
 
@@ -144,7 +144,7 @@ def _within(indices: Tensor, size: int) -> Tensor:
 
 def _narrowed(layer: nn.Module, counts: Mapping[Side, int]) -> Widths:
     old = widths_of(layer)
-    if isinstance(layer, (CONVOLUTION, nn.Linear)) and not is_depthwise(layer):
+    if isinstance(layer, (ANY_CONVOLUTION, nn.Linear)) and not is_one_to_one(layer):
         return Widths(counts.get("inputs", old.inputs), counts.get("outputs", old.outputs), old.groups)
     count = counts["outputs"]
-    return Widths(count, count, count if is_depthwise(layer) else 1)
+    return Widths(count, count, count if is_one_to_one(layer) else 1)

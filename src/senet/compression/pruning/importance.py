@@ -11,13 +11,13 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from senet.analysis.record import Excitations, gate_paths, record_excitations
 from senet.blocks.kinds import modules_of_blocks
-from senet.compression.pruning.channels import CONVOLUTION, Axis, Channels, axis_sizes
+from senet.compression.pruning.channels import ANY_CONVOLUTION, Axis, Channels, axis_sizes
 from senet.errors import UsageError
 from senet.surgery.duplicate import duplicate
 from senet.surgery.hooks import hooked
 from senet.surgery.preserve import evaluating
 
-Batches = Iterable[Sequence[Any]]
+LabelledBatches = Iterable[Sequence[Any]]
 ByLayer = Mapping[str, Tensor]
 """Path of a layer -> a score of each of its outputs, float64."""
 
@@ -37,7 +37,7 @@ class Importance:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What channels are judged by.
+    """Images, loss and seed that channels are judged by.
 
     Args:
         batches: tuples that begin with images and what is known of them, on any device; None = there are none.
@@ -45,11 +45,11 @@ class Evidence:
         seed: of the random rank.
     """
 
-    batches: Batches | None = None
+    batches: LabelledBatches | None = None
     loss: Callable[[Any, Any], Tensor] | None = None
     seed: int = 0
 
-    def needed_by(self, rank: str) -> Batches:
+    def needed_by(self, rank: str) -> LabelledBatches:
         """Return the batches.
 
         Raises:
@@ -70,13 +70,13 @@ def importance(model: nn.Module, channels: Sequence[Channels], rank: str, eviden
     Args:
         model: the network; it is not changed.
         channels: its channels.
-        rank: one of `RANKS`.
+        rank: one of `CHANNEL_RANKS`.
         evidence: what the rank needs.
 
     Raises:
         UsageError: if the rank needs batches that are not given, or gates that the network has not.
     """
-    found = _of_sets(channels, RANKS[rank](model, channels, evidence), rank)
+    found = _of_sets(channels, CHANNEL_RANKS[rank](model, channels, evidence), rank)
     if all(own.fixed or score is not None for own, score in zip(channels, found, strict=True)):
         return found
     others = _of_sets(channels, _l1(model, channels, evidence), "l1")
@@ -192,7 +192,7 @@ def _random(model: nn.Module, channels: Sequence[Channels], evidence: Evidence) 
 def _givers(model: nn.Module) -> dict[str, Any]:
     """Return the convolutions and linear layers outside of blocks, by path."""
     inside = modules_of_blocks(model)
-    return {path: layer for path, layer in model.named_modules() if isinstance(layer, (CONVOLUTION, nn.Linear)) and layer not in inside}
+    return {path: layer for path, layer in model.named_modules() if isinstance(layer, (ANY_CONVOLUTION, nn.Linear)) and layer not in inside}
 
 
 def _by_output(layer: nn.Module, values: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ def _by_output(layer: nn.Module, values: Tensor) -> Tensor:
     return values.flatten(1).sum(1).cpu()
 
 
-RANKS: dict[str, Callable[[nn.Module, Sequence[Channels], Evidence], ByLayer]] = {
+CHANNEL_RANKS: dict[str, Callable[[nn.Module, Sequence[Channels], Evidence], ByLayer]] = {
     "gate": _gate,
     "gate_spread": _gate_spread,
     "gate_activation": _gate_activation,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from senet.compression.pruning.channels import Axis, Channels, axis_sizes
 from senet.compression.pruning.cut import after, cut_, difference, kept_places
-from senet.compression.pruning.importance import RANKS, Batches, Evidence, importance
+from senet.compression.pruning.importance import CHANNEL_RANKS, Evidence, LabelledBatches, importance
 from senet.compression.pruning.proof import provable
 from senet.compression.pruning.result import Pruned, SetRow
 from senet.compression.pruning.selection import SCOPES, Ranked, select
@@ -28,7 +28,7 @@ def prune(
     rank: str = "gate",
     ratio: float | Sequence[float] | None = None,
     target: Target | None = None,
-    batches: Batches | None = None,
+    batches: LabelledBatches | None = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
     scope: str = "global",
     round_to: int = 8,
@@ -64,7 +64,7 @@ def prune(
         UsageError: if Torch-Pruning is not installed or cannot follow the network, nothing can be cut, the target cannot be reached, or
             what the rank needs is missing.
     """
-    check_choice("rank", rank, tuple(RANKS))
+    check_choice("rank", rank, tuple(CHANNEL_RANKS))
     check_choice("scope", scope, tuple(SCOPES))
     round_to = check_positive("round_to", round_to)
     ratios = _ratios(ratio, target, check_positive("steps", steps))

@@ -18,7 +18,7 @@ FIGURES = {"params": ("params", lambda value: f"{value:,}"), "macs": ("MACs", co
 
 @dataclass(frozen=True)
 class SetRow:
-    """What became of a set of interchangeable channels.
+    """Fate of a set of interchangeable channels.
 
     Args:
         name: path of the layer that gives them.

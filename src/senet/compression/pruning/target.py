@@ -15,8 +15,8 @@ from senet.surgery.duplicate import duplicate
 COUNTED = {"macs": "macs", "params": "params", "memory": "activation_bytes"}
 TARGETS = ("latency", *COUNTED)
 FINENESS = {"latency": 1 / 64}
-"""Kind of target -> how closely its ratio is looked for, where that is not `CLOSE`: every step is measured."""
-CLOSE = 1 / 4096
+"""Kind of target -> how closely its ratio is looked for, where that is not `FINEST`: every step is measured."""
+FINEST = 1 / 4096
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def find_ratio(
             f"the {target.kind} cannot come to {target.share:g} of what it was: with every width at its least it is {most.share:.2f} "
             f"(MACs {most.macs:.2f}); a smaller round_to, or fewer ignored layers, lets widths go further"
         )
-    while high - low > FINENESS.get(target.kind, CLOSE):
+    while high - low > FINENESS.get(target.kind, FINEST):
         middle = (low + high) / 2
         low, high = (low, middle) if tried(middle).share <= target.share else (middle, high)
     return high, tuple(trials.values())
