@@ -87,7 +87,7 @@ def test_half_precision_is_rounded_once():
         (nn.BatchNorm2d(3), "inputs", [0, 0.5, 1], "here is given channels times 0 or less"),
         (nn.BatchNorm2d(3, eps=1.0), "inputs", [5, 5, 5], "the variances of here cannot make up for the factors"),
         (nn.BatchNorm2d(3), "inputs", [1e-30, 1, 1], "the variances of here cannot make up for the factors"),
-        (nn.LayerNorm((2, 3)), "outputs", [1, 2, 3], "here normalises several axes"),
+        (nn.LayerNorm([2, 3]), "outputs", [1, 2, 3], "here normalises several axes"),
         (nn.Conv2d(3, 4, 1), "outputs", [1, 2, 3], "here has 4 channels where the block has 3"),
         (nn.LazyConv2d(4, 1), "outputs", [1, 2, 3], "here is more than its weight and bias"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1)), "outputs", [1, 2, 3], "here is more than its weight and bias"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,8 @@ def drawn_gates(model: nn.Module, low: float = 0.1, high: float = 0.9) -> dict[s
     """Return a gate for each of our blocks that lies in no other, (C,) float64, all different."""
     generator = torch.Generator().manual_seed(2)
     outer: dict[str, Tensor] = {}
-    for path, block in model.named_modules():
+    blocks: list[tuple[str, Any]] = list(model.named_modules())
+    for path, block in blocks:
         if is_block(block) and not any(path.startswith(f"{other}.") for other in outer):
             outer[path] = low + (high - low) * torch.rand(block.channels, generator=generator, dtype=torch.float64)
     return outer
