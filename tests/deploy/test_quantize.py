@@ -70,7 +70,7 @@ def test_the_file_gives_nearly_what_the_network_does(made, model: nn.Module, bat
     report, _, path = made
     run, name = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]), "x"
     want = np.concatenate([model(batch).detach().numpy() for batch in batches]).astype(np.float64)
-    got = np.concatenate([run.run(None, {name: batch.numpy()})[0] for batch in batches]).astype(np.float64)
+    got = np.concatenate([np.asarray(run.run(None, {name: batch.numpy()})[0]) for batch in batches]).astype(np.float64)
     assert report.error == pytest.approx(np.sqrt(np.square(got - want).sum() / np.square(want).sum()), rel=1e-9)
     assert report.agreement == np.mean(got.argmax(1) == want.argmax(1))
     assert 1e-5 < report.error < 0.02
@@ -85,7 +85,7 @@ def test_weights_of_gates_are_within_half_a_step(made, model: nn.Module) -> None
         return
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for layer in ("fc1", "fc2"):
-        name, want = f"conv2.late_gate.{layer}.weight", model.get_submodule("se").get_submodule(layer).weight.detach().numpy()
+        name, want = f"conv2.late_gate.{layer}.weight", model.state_dict()[f"se.{layer}.weight"].numpy()
         steps, scale = values[f"{name}_quantized"], values[f"{name}_scale"]
         rows = len(scale) == len(steps)
         scales = scale[:, None] if rows else scale[None]

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 SQUEEZES = frozenset(("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceSum", "ReduceL2"))
 """Operations after which a value is no map: means of its positions, or of its channels."""
 
-LAYERS = frozenset(("Conv", "Gemm", "MatMul"))
+WEIGHTED = frozenset(("Conv", "Gemm", "MatMul"))
 """Operations with weights."""
 
-ACTIVATIONS = frozenset(("Sigmoid", "HardSigmoid", "Tanh", "Relu", "Clip", "Softmax"))
+GATE_ENDS = frozenset(("Sigmoid", "HardSigmoid", "Tanh", "Relu", "Clip", "Softmax"))
 """Operations in which a gate may end."""
 
-RESHAPES = frozenset(("Reshape", "Unsqueeze", "Squeeze", "Flatten", "Transpose", "Cast", "Expand", "Identity"))
+SAME_VALUES = frozenset(("Reshape", "Unsqueeze", "Squeeze", "Flatten", "Transpose", "Cast", "Expand", "Identity"))
 """Operations that give the same values another shape or type."""
 
 SHAPES = frozenset(("Shape", "Size", "Constant", "ConstantOfShape", "Range"))
@@ -79,7 +79,7 @@ class _Flow:
                 continue
             inside = self._before(value, self.squeezed) if value in self.squeezed else self._between(other, value)
             nodes = [node for node in self.nodes if inside.intersection(node.output)]
-            layers = [node.name for node in nodes if node.op_type in LAYERS]
+            layers = [node.name for node in nodes if node.op_type in WEIGHTED]
             if layers:
                 return OnnxGate(scale.name, tuple(node.name for node in nodes), tuple(layers))
         return None
@@ -87,9 +87,9 @@ class _Flow:
     def _ends_in_activation(self, value: str) -> bool:
         """Return whether a value is the output of an activation, reshaped and times constants or not."""
         node = self.maker.get(value)
-        while node is not None and (node.op_type in RESHAPES or (node.op_type == "Mul" and len(self.values(node)) == 1)):
+        while node is not None and (node.op_type in SAME_VALUES or (node.op_type == "Mul" and len(self.values(node)) == 1)):
             node = self.maker.get(next(iter(self.values(node)), ""))
-        return node is not None and node.op_type in ACTIVATIONS
+        return node is not None and node.op_type in GATE_ENDS
 
     def _before(self, value: str, among: set[str]) -> set[str]:
         """Return a value and those of some values that it is computed from."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from senet.deploy.onnx_gates import LAYERS, OnnxGate, find_gates
+from senet.deploy.onnx_gates import WEIGHTED, OnnxGate, find_gates
 from senet.deploy.quantization_report import QuantizedNode
 from senet.errors import UsageError
 
@@ -137,11 +138,11 @@ def _quantize_weights(graph: "GraphProto", names: set[str]) -> None:
             node.input[1] = widened[name]
         nodes.append(node)
     used = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    for field, values in ((graph.node, nodes), (graph.initializer, kept)):
-        copies = [type(value).FromString(value.SerializeToString()) for value in values]
-        del field[:]
-        field.extend(copies)
+    kept = [deepcopy(tensor) for tensor in graph.initializer if tensor.name in used]
+    nodes = [deepcopy(node) for node in nodes]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
 
 
 def _output_axis(node: "NodeProto") -> int:
@@ -157,7 +158,7 @@ def _rows(graph: "GraphProto", gates: Sequence[OnnxGate], reason: str) -> Iterat
     widened = {name: node for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     layers, scales = {name for gate in gates for name in gate.layers}, {gate.scale for gate in gates}
     for node in graph.node:
-        if node.op_type not in LAYERS and node.name not in scales:
+        if node.op_type not in WEIGHTED and node.name not in scales:
             continue
         part = "scaling" if node.name in scales else "gate" if node.name in layers else "network"
         narrow = [name in widened for name in node.input[:2]]

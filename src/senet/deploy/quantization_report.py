@@ -70,7 +70,7 @@ class QuantizationReport:
         table.add_row("ranges", f"{self.calibration}, of {self.images} images")
         counts = Counter((row.part, row.precision, row.reason) for row in self.rows)
         for (part, precision, reason), number in counts.items():
-            table.add_row(PARTS[part], f"{number} {precision}" + (f": {reason}" if reason else ""))
+            table.add_row(PART_TITLES[part], f"{number} {precision}" + (f": {reason}" if reason else ""))
         table.add_row("differs", f"by {self.error:.1e} of the network's outputs (root mean square, on these images)")
         if self.agreement is not None:
             table.add_row("agrees", f"on {100 * self.agreement:.1f} % of what these images show")
@@ -84,5 +84,5 @@ class QuantizationReport:
         return as_text(self.table(), 160)
 
 
-PARTS = {"network": "layers", "gate": "gates' layers", "scaling": "gates' scaling"}
+PART_TITLES = {"network": "layers", "gate": "gates' layers", "scaling": "gates' scaling"}
 """Part of a network -> what a table calls its operations."""
