@@ -11,7 +11,7 @@ from PIL import Image
 from senet.data.batch import Batch
 from senet.errors import UsageError
 from senet.tasks.classification import Classification
-from senet.tasks.pictured import pictured, pictures_of, scores_of
+from senet.tasks.pictured import pictured, pictures_of, scored, scores_of
 from senet.tasks.task import ImagePictures
 
 BATCH = Batch(torch.zeros(2, 1, 4, 4), torch.zeros(2), [], [5, 3])
@@ -42,10 +42,15 @@ def test_a_task_shows_single_images_if_it_has_both_methods() -> None:
     assert pictured(Classification()) is None
 
 
-@pytest.mark.parametrize(("given", "lacking"), [("image_scores", "pictures"), ("pictures", "image_scores")])
-def test_a_task_with_one_of_the_methods_is_told_of_the_other(given: str, lacking: str) -> None:
-    with pytest.raises(UsageError, match=f"^SimpleNamespace has {given} and no {lacking}: "):
-        pictured(SimpleNamespace(**{given: print}))  # pyright: ignore[reportArgumentType] - only what is used
+def test_a_task_that_draws_images_and_does_not_score_them_is_told() -> None:
+    with pytest.raises(UsageError, match=r"^SimpleNamespace has pictures and no image_scores: "):
+        pictured(SimpleNamespace(pictures=print))  # pyright: ignore[reportArgumentType] - only what is used
+
+
+def test_a_task_may_score_images_without_drawing_them() -> None:
+    judge, blind = SimpleNamespace(image_scores=print), SimpleNamespace()
+    assert scored(judge) is judge  # pyright: ignore[reportArgumentType] - only what is used
+    assert (pictured(judge), pictured(blind), scored(blind)) == (None, None, None)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("answer", [[1.0, float("nan")], (1, np.float32("nan")), torch.tensor([1.0, torch.nan]), np.array([1.0, np.nan])])

@@ -1,6 +1,6 @@
 """What the trained variants cost, timed in turn, and what their gates do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from senet.analysis.excitation import Panel, excitation_curves
 from senet.analysis.record import gate_paths, record_excitations
 from senet.comparison.prepare import PreparedVariant
-from senet.data.batch import Batch
 from senet.data.loaders import eval_loader
 from senet.devices import default_device
 from senet.measuring.steps import AUTOCAST, InferenceStep, TrainingStep
@@ -19,8 +18,8 @@ from senet.measuring.timing import interleave, ratio
 from senet.models.create import from_pretrained
 from senet.profiling.profiler import total_cost
 from senet.results.cost import Duration, VariantCost
-from senet.tasks.answers import classes_of, inputs_of, losses_of, noise_of
-from senet.tasks.task import Task
+from senet.tasks.answers import inputs_of, losses_of, noise_of
+from senet.tasks.labelled import labelled_images
 from senet.training.job import layout_of
 from senet.training.optim import build_optimizer
 from senet.training.processes import limited_threads
@@ -71,24 +70,7 @@ def measure_excitations(prepared: PreparedVariant, weights: Path) -> tuple[Panel
     if not gate_paths(network):
         return ()
     with closing(eval_loader(prepared.source, prepared.variant.recipe.data, prepared.task)) as batches:
-        readable = (batch for batch in batches if len(batch.images))
-        return excitation_curves(record_excitations(network, (pair for batch in readable for pair in _of_one_size(prepared.task, batch))))
-
-
-def _of_one_size(task: Task, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the images of a batch, all together or, where they are not of one size, each by itself, with their classes."""
-    groups = _groups(task, batch)
-    if isinstance(batch.images, Tensor):
-        yield batch.images, groups
-        return
-    for image, group in zip(batch.images, groups, strict=True):
-        yield image[None], group[None]
-
-
-def _groups(task: Task, batch: Batch) -> Tensor:
-    """Return the class of each image of a batch, or what each holds of every class; images without classes are one group."""
-    classes = classes_of(task, batch)
-    return torch.zeros(len(batch.images), dtype=torch.int64) if classes is None else classes
+        return excitation_curves(record_excitations(network, labelled_images(prepared.task, batches)))
 
 
 def _training_step(network: nn.Module, prepared: PreparedVariant, device: torch.device) -> TrainingStep:

@@ -147,6 +147,7 @@ def eval_loader(
     views: Views = Views(),  # noqa: B008 - frozen
     rank: int = 0,
     world: int = 1,
+    chosen: Sequence[int] | None = None,
 ) -> BatchLoader:
     """Return the loader of a source's validation images, in order; it can be iterated again and again.
 
@@ -157,9 +158,10 @@ def eval_loader(
         views: which views of an image; more than one give images of (N, views, C, H, W).
         rank: this process.
         world: number of processes; each gets every `world`-th image.
+        chosen: indices of the images to take; None = all.
     """
     images, size = source.val, recipe.eval_batch_size or recipe.batch_size
-    indices = list(range(rank, len(images), world))
+    indices = list((range(len(images)) if chosen is None else chosen)[rank::world])
     batches = [indices[first : first + size] for first in range(0, len(indices), size)]
     samples = EvalSamples(images, preparation.eval_transform(source.input, views))
     values = min(size, len(indices)) * views.values(source.input)

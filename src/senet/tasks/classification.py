@@ -87,6 +87,10 @@ class Classification(ImageTask):
         """Return a fresh evaluator of log-probabilities."""
         return Accuracies(len(source.classes), device)
 
+    def image_scores(self, outputs: Tensor, batch: Batch, classes: Sequence[str]) -> list[float]:
+        """Return 100 for each image whose class comes first, else 0: their mean is the top-1 accuracy in percent."""
+        return [100.0 * hit for hit in (outputs.argmax(1) == batch.targets).tolist()]
+
     def predict(self, outputs: Tensor, classes: Sequence[str] | None, *, top_k: int = 5) -> "TopClasses":
         """Return the likeliest classes of one image, from its log-probabilities (1, classes); unnamed classes are numbered."""
         probabilities = outputs[0].exp()

@@ -1,4 +1,4 @@
-"""A task's pictures of single images, checked where they are used: a user's task may return anything."""
+"""A task's scores and pictures of single images, checked where they are used: a user's task may return anything."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
@@ -13,24 +13,29 @@ from senet.errors import UsageError
 from senet.measuring.numbers import plural
 from senet.results.cases import LEGEND
 from senet.tasks.answers import described, kind_of, wrong_answer
-from senet.tasks.task import ImagePictures, Pictured, Prediction, Task
+from senet.tasks.task import ImagePictures, Pictured, Prediction, ScoredByImage, Task
 from senet.text import printable
+
+
+def scored(task: Task) -> ScoredByImage | None:
+    """Return a task as one that scores single images; None if it does not."""
+    return cast(ScoredByImage, task) if callable(getattr(task, "image_scores", None)) else None
 
 
 def pictured(task: Task) -> Pictured | None:
     """Return a task as one that shows single images; None if it does not.
 
     Raises:
-        UsageError: if it has one of the two methods without the other.
+        UsageError: if it draws images that it does not score, so that none can be chosen.
     """
-    has = {name: callable(getattr(task, name, None)) for name in ("image_scores", "pictures")}
-    given, lacking = ([name for name, there in has.items() if there is wanted] for wanted in (True, False))
-    if given and lacking:
-        raise UsageError(f"{type(task).__name__} has {given[0]} and no {lacking[0]}: single images are shown by a task with both")
-    return cast(Pictured, task) if given else None
+    if not callable(getattr(task, "pictures", None)):
+        return None
+    if scored(task) is None:
+        raise UsageError(f"{type(task).__name__} has pictures and no image_scores: single images are shown by a task with both")
+    return cast(Pictured, task)
 
 
-def scores_of(task: Pictured, outputs: Any, batch: Batch, classes: Sequence[str]) -> dict[int, float]:
+def scores_of(task: ScoredByImage, outputs: Any, batch: Batch, classes: Sequence[str]) -> dict[int, float]:
     """Return a task's score of each image of a batch, by the image's index in its set.
 
     Raises:

@@ -108,8 +108,8 @@ class WithTargets(Protocol):
         ...
 
 
-class Pictured(Protocol):
-    """Further part of a task that shows single images: the best, the median and the worst in a comparison; a task without it shows none."""
+class ScoredByImage(Protocol):
+    """Further part of a task that judges single images; one without it judges none, and its metrics have no interval over images."""
 
     def image_scores(self, outputs: Any, batch: Batch, classes: Sequence[str]) -> Sequence[float]:
         """Return the primary metric of each image of a batch by itself; NaN where an image has nothing to judge.
@@ -120,6 +120,10 @@ class Pictured(Protocol):
             classes: names of the source's classes.
         """
         ...
+
+
+class Pictured(ScoredByImage, Protocol):
+    """Further part of a task that shows single images: the best, the median and the worst in a comparison; a task without it shows none."""
 
     def pictures(self, image: Any, batch: Batch, predictions: Sequence[Any], classes: Sequence[str], *, side: int) -> ImagePictures:
         """Return pictures of one image: of the truth, and of what each network predicts.
