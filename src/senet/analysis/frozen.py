@@ -18,18 +18,18 @@ from senet.measuring.scores import Loss, Measure, Scores, points_lost
 from senet.ops import reference
 from senet.spec import check_choice
 
-Constant = Tensor | float | None
+GateConstant = Tensor | float | None
 """What a gate is replaced by: (C,) one number a channel; one number; or None, that the block changes nothing."""
 
-METHODS = ("forward", "gate", "tail_gates")
+_METHODS = ("forward", "gate", "tail_gates")
 """What a frozen block does in another way than its class says."""
 
-MODES = {"channel": "each channel's mean gate", "mean": "one number, the mean gate", "none": "nothing: the block is left out"}
+FREEZE_MODES = {"channel": "each channel's mean gate", "mean": "one number, the mean gate", "none": "nothing: the block is left out"}
 """What a block's gates are replaced by."""
 
 
 @contextmanager
-def frozen_gates(model: nn.Module, constants: Mapping[str, Constant]) -> Iterator[None]:
+def frozen_gates(model: nn.Module, constants: Mapping[str, GateConstant]) -> Iterator[None]:
     """Replace the gates of blocks by constants while a block of code runs: each returns its first input times its constant.
 
     A constant factor behind an inserted block stays behind it; with None it does not count, and the host is as it was before the insertion.
@@ -46,7 +46,7 @@ def frozen_gates(model: nn.Module, constants: Mapping[str, Constant]) -> Iterato
     """
     blocks = {path: _block_at(model, path) for path in constants}
     behind = gains(model)
-    own = {block: {name: vars(block)[name] for name in METHODS if name in vars(block)} for block in blocks.values()}
+    own = {block: {name: vars(block)[name] for name in _METHODS if name in vars(block)} for block in blocks.values()}
     try:
         for path, block in blocks.items():
             constant = constants[path]
@@ -54,7 +54,7 @@ def frozen_gates(model: nn.Module, constants: Mapping[str, Constant]) -> Iterato
         yield
     finally:
         for block, methods in own.items():
-            for name in METHODS:
+            for name in _METHODS:
                 vars(block).pop(name, None)
             vars(block).update(methods)
 
@@ -98,7 +98,7 @@ class BlockEffect:
     Args:
         path: path of the block; of scSE the whole, whose halves are frozen together.
         name: its name SE_<stage>_<unit>, or its path.
-        losses: mode out of `MODES` -> what the metric loses.
+        losses: mode out of `FREEZE_MODES` -> what the metric loses.
     """
 
     path: str
@@ -115,7 +115,7 @@ def block_effects(
     measure: Measure,
     statistics: GateStatistics,
     *,
-    modes: Sequence[str] = tuple(MODES),
+    modes: Sequence[str] = tuple(FREEZE_MODES),
     before: Scores | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> tuple[BlockEffect, ...]:
@@ -125,7 +125,7 @@ def block_effects(
         model: the network.
         measure: what scores it; it is called once a block and mode, on a network in the mode in which this one is.
         statistics: what `record_gates` returned for the network; the constants are its means, those of sSE over positions too.
-        modes: what replaces gates, see `MODES`.
+        modes: what replaces gates, see `FREEZE_MODES`.
         before: scores of the network as it is; None = they are measured first.
         progress: called with how many measurements are done, and how many there are.
 
@@ -136,7 +136,7 @@ def block_effects(
         UsageError: for an unknown mode, or statistics of another network.
     """
     for mode in modes:
-        check_choice("mode", mode, tuple(MODES))
+        check_choice("mode", mode, tuple(FREEZE_MODES))
     network = with_own_blocks(model)
     before = measure(network) if before is None else before
     names = {block.block: block.name for block in reversed(statistics.blocks)}
@@ -144,24 +144,24 @@ def block_effects(
     losses: dict[str, dict[str, Loss]] = {path: {} for path in paths}
     for done, (path, mode) in enumerate(product(paths, modes)):
         progress(done, len(paths) * len(modes))
-        losses[path][mode] = loss_when_frozen(network, measure, constants(statistics, [path], mode), before)
+        losses[path][mode] = loss_when_frozen(network, measure, frozen_constants(statistics, [path], mode), before)
     progress(len(paths) * len(modes), len(paths) * len(modes))
     return tuple(BlockEffect(path, names[path], losses[path]) for path in paths)
 
 
-def loss_when_frozen(model: nn.Module, measure: Measure, frozen: Mapping[str, Constant], before: Scores) -> Loss:
+def loss_when_frozen(model: nn.Module, measure: Measure, frozen: Mapping[str, GateConstant], before: Scores) -> Loss:
     """Return what a network's metric loses when these gates are constant together."""
     with frozen_gates(model, frozen):
         return points_lost(before, measure(model))
 
 
-def constants(statistics: GateStatistics, paths: Collection[str], mode: str) -> dict[str, Constant]:
+def frozen_constants(statistics: GateStatistics, paths: Collection[str], mode: str) -> dict[str, GateConstant]:
     """Return what replaces the gates of blocks.
 
     Args:
         statistics: what `record_gates` returned.
         paths: paths of outermost blocks.
-        mode: how, see `MODES`.
+        mode: how, see `FREEZE_MODES`.
     """
     if mode == "none":
         return dict.fromkeys(paths)

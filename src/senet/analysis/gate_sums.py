@@ -72,6 +72,8 @@ class Firing:
         self._counts[index] += len(fires)
 
     @property
-    def shares(self) -> Tensor:
-        """Share of each unit over images and positions, (hidden,)."""
+    def shares(self) -> Tensor | None:
+        """Share of each unit over images and positions, (hidden,); None if a layer did not run."""
+        if not all(self._counts):
+            return None
         return torch.cat([torch.as_tensor(total) / count for total, count in zip(self._sums, self._counts, strict=True)])
