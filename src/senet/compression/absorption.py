@@ -17,7 +17,7 @@ from senet.surgery import roles
 from senet.surgery.channel_scale import ChannelScale, PassThrough
 from senet.surgery.layer_graph import LayerGraph
 
-WEIGHTED = (*roles.CONVS, *roles.NORMS, nn.Linear)
+FACTORED = (*roles.CONVS, *roles.NORMS, nn.Linear)
 LINEAR_MODULES = (
     *(dropout._DropoutNd, pooling._AvgPoolNd, pooling._AdaptiveAvgPoolNd, upsampling.Upsample),
     *(padding._ReflectionPadNd, padding._ReplicationPadNd, padding.ZeroPad1d, padding.ZeroPad2d, padding.ZeroPad3d),
@@ -86,7 +86,7 @@ class Absorption:
         if node.op == "placeholder":
             raise CannotFoldError(f"what makes it lies outside {self.graph.container.path or 'the network'}")
         module, name = self.graph.module(node), self.graph.name(node)
-        if isinstance(module, WEIGHTED):
+        if isinstance(module, FACTORED):
             return [self._uptake(node, module, "outputs", factors, axis)]
         if name in roles.ADD and len(_operands(node)) == len(node.args) == 2:
             parts = [(value, factors) for value in _operands(node)]
@@ -106,7 +106,7 @@ class Absorption:
             module, name = self.graph.module(reader), self.graph.name(reader)
             if reader.op == "output":
                 raise CannotFoldError(f"{self.graph.container.path or 'the network'} returns it")
-            if isinstance(module, WEIGHTED) and _operands(reader) == [node]:
+            if isinstance(module, FACTORED) and _operands(reader) == [node]:
                 found.append(self._uptake(reader, module, "inputs", factors, axis))
             elif name in roles.CONCATENATE and axis == _concatenated_along(reader):
                 found += self._read(reader, self._padded(reader, node, factors), axis)
@@ -212,7 +212,7 @@ class Absorption:
     def _width(self, node: fx.Node) -> int:
         """Return how many channels a map has."""
         module: Any = self.graph.module(node)
-        if isinstance(module, WEIGHTED):
+        if isinstance(module, FACTORED):
             for name in ("out_channels", "num_features", "num_channels"):
                 if (width := getattr(module, name, None)) is not None:
                     return width

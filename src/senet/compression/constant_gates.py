@@ -1,7 +1,6 @@
 """Constant gates of blocks, by the blocks' paths: as they are given, and as means over images."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,7 @@ from torch import Tensor, nn
 from senet.blocks.channel_spatial import ChannelSpatialSE
 from senet.blocks.precision import precise
 from senet.errors import UsageError, nearest
-from senet.insertion.adopt import adopt
 from senet.measuring.parts import block_paths
-from senet.surgery.duplicate import duplicate
 
 BOTH_HALVES = ("cse", "sse")
 """Names of the two blocks in an scSE block."""
@@ -44,14 +41,6 @@ class ConstantGate:
     def depends_on_sign(self) -> bool:
         """Whether negative numbers are multiplied by something else."""
         return self.negative is not None and not torch.equal(self.negative, self.factors)
-
-
-def with_own_blocks(model: nn.Module) -> nn.Module:
-    """Return a copy of a network in which blocks of other libraries are replaced by this package's, at the same paths."""
-    copied = duplicate(model)
-    with suppress(UsageError):  # it has none
-        adopt(copied)
-    return copied
 
 
 def constant_gates(model: nn.Module, gates: Mapping[str, Tensor | float]) -> list[ConstantGate]:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from senet.blocks.kinds import is_block
 from senet.compression.absorption import Absorption, CannotFoldError, is_not_negative
-from senet.compression.constant_gates import ConstantGate, constant_gates, with_own_blocks
+from senet.compression.constant_gates import ConstantGate, constant_gates
 from senet.compression.scaled_layers import Uptake
 from senet.errors import UsageError
+from senet.insertion.adopt import with_own_blocks
 from senet.insertion.gated import Gated
 from senet.models.reduced import FoldedBlock, ReducedStep, fold_away, module_at, record_step
 from senet.surgery.channel_scale import ChannelScale, PassThrough
