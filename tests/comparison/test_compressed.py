@@ -12,13 +12,13 @@ from senet.comparison import compare
 from senet.comparison.compress import compare_compressed, fine_tuning_of
 from senet.comparison.parents import fine_tuning, with_ancestors, with_parents
 from senet.comparison.run import orders_of
-from senet.comparison.variants import COMPRESS, Variant, expand, joined_with
+from senet.comparison.variants import Variant, expand, joined_with
 from senet.compression.pruning import prune as pruning, target
 from senet.errors import UsageError
 from senet.measuring.timing import Ratio
 from senet.models.create import from_pretrained
 from senet.recipe import override
-from senet.recipe.compress import parse_compress
+from senet.recipe.compress import COMPRESS, parse_compress
 from senet.results.origin import read_origin
 from senet.results.run_folder import RunFolder
 from senet.training.loop import train
@@ -30,7 +30,7 @@ from senet.weights.loaded import fingerprint_of_file
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setattr(measure, "ROUNDS", 3)
-    monkeypatch.setattr(target, "CLOSE", 1 / 16)
+    monkeypatch.setattr(target, "FINEST", 1 / 16)
     monkeypatch.setattr(pruning, "latency_ratio", lambda *_, **__: Ratio(0.75, 0.75, 0.75, 0.75))
 
 
@@ -39,12 +39,12 @@ def planned(vary: dict, **changes) -> list[Variant]:
 
 
 def test_a_compressed_variant_begins_from_the_one_without_and_trains_an_eighth() -> None:
-    whole, folded, pruned = planned({"compress": ["none", "fold", "l1_0.7@latency"]}, training__epochs=17, schedule__warmup_steps=16)
-    assert [one.label for one in (whole, folded, pruned)] == ["uncompressed", "folded 0.1", "l1 0.7 of latency"]
+    whole, folded, pruned = planned({"compress": ["none", "random0.5", "l1_0.7@latency"]}, training__epochs=17, schedule__warmup_steps=16)
+    assert [one.label for one in (whole, folded, pruned)] == ["uncompressed", "random 0.5 of MACs", "l1 0.7 of latency"]
     assert whole.parent is None
     assert folded.parent == pruned.parent == whole
     assert whole.recipe == tiny(training__epochs=17, schedule__warmup_steps=16)
-    assert folded.recipe == tiny(model__compress="fold", training__epochs=2, optim__lr=0.01, schedule__warmup_steps=1)
+    assert folded.recipe == tiny(model__compress="random0.5", training__epochs=2, optim__lr=0.01, schedule__warmup_steps=1)
 
 
 def test_each_begins_from_its_own_block_and_plain_networks_have_no_gates() -> None:
@@ -74,9 +74,9 @@ def test_a_schedule_shrinks_in_proportion() -> None:
 
 
 def test_without_anything_to_begin_from_it_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"there is none to begin from: .* --vary compress=none,fold, or name trained weights"):
-        planned({"compress": ["fold", "l1_0.7"]})
-    given = planned({"compress": ["fold", "l1_0.7"]}, model__weights="run")
+    with pytest.raises(UsageError, match=r"there is none to begin from: .* --vary compress=none,random0.5, or name trained weights"):
+        planned({"compress": ["random0.5", "l1_0.7"]})
+    given = planned({"compress": ["random0.5", "l1_0.7"]}, model__weights="run")
     assert [(one.parent, one.recipe.training.epochs) for one in given] == [(None, 3), (None, 3)]
 
 

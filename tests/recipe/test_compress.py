@@ -2,17 +2,13 @@ import pytest
 
 from senet.errors import UsageError
 from senet.recipe import ModelRecipe, Recipe, build_recipe, override
-from senet.recipe.compress import CHANNEL_RANKS, LEFT_OF, Compression, parse_compress
+from senet.recipe.compress import LEFT_OF, RANK_NAMES, SCOPES_OF_CUTS, Compression, parse_compress
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
         ("none", None),
-        ("fold", Compression(None, 0.1)),
-        ("fold0.5", Compression(None, 0.5)),
-        ("fold_2", Compression(None, 2.0)),
-        ("fold0", Compression(None, 0.0)),
         ("gate0.7", Compression("gate", 0.7, "macs")),
         ("gate_spread0.7", Compression("gate_spread", 0.7, "macs")),
         ("gate_activation_0.25@params", Compression("gate_activation", 0.25, "params")),
@@ -36,7 +32,6 @@ def test_what_is_said_is_read(text, wanted):
     [
         ("gates0.7", "did you mean 'gate'"),
         ("tailor0.5", "did you mean 'taylor'"),
-        ("foldd", "did you mean 'fold'"),
         ("gate", "the share that is left, above 0 and below 1"),
         ("gate1.0", "the share that is left, above 0 and below 1"),
         ("gate0.0", "the share that is left, above 0 and below 1"),
@@ -45,8 +40,6 @@ def test_what_is_said_is_read(text, wanted):
         ("gate0.7@flops", "allowed: macs, params, memory, latency"),
         ("gate0.7:layr", "did you mean 'layer'"),
         ("", "rankings: gate, "),
-        ("fold-1", "must be such as none, fold"),
-        ("fold1e9", "must be such as none, fold"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(text, told):
@@ -57,16 +50,15 @@ def test_what_cannot_be_is_refused_with_what_can(text, told):
 
 
 def test_every_ranking_and_cost_can_be_said():
-    for rank in CHANNEL_RANKS:
+    for rank in RANK_NAMES:
         for cost in LEFT_OF:
             assert parse_compress(f"{rank}_0.5@{cost}") == Compression(rank, 0.5, cost)
 
 
 def test_labels_and_what_needs_gates():
-    labels = [Compression(None, 0.1).label, Compression("gate", 0.7).label, Compression("l1", 0.5, "latency").label]
-    assert labels == ["folded 0.1", "gate 0.7 of MACs", "l1 0.5 of latency"]
-    assert [Compression(rank, 0.5).needs_gates for rank in (None, "gate", "gate_spread", "l1", "random")] == [
-        True,
+    labels = [Compression("gate", 0.7).label, Compression("l1", 0.5, "latency").label]
+    assert labels == ["gate 0.7 of MACs", "l1 0.5 of latency"]
+    assert [Compression(rank, 0.5).needs_gates for rank in ("gate", "gate_spread", "l1", "random")] == [
         True,
         True,
         False,
@@ -76,5 +68,15 @@ def test_labels_and_what_needs_gates():
 
 def test_a_recipe_without_compression_has_the_digest_it_had():
     assert Recipe().digest() == override(Recipe(), {"compress": "none"}).digest()
-    assert Recipe().digest() != override(Recipe(), {"compress": "fold"}).digest()
+    assert Recipe().digest() != override(Recipe(), {"compress": "random0.5"}).digest()
     assert build_recipe({"model": {"compress": "l1_0.7"}}).to_dict()["model"]["compress"] == "l1_0.7"
+
+
+def test_rankings_are_those_of_pruning():
+    from senet.compression.pruning.importance import CHANNEL_RANKS
+    from senet.compression.pruning.selection import SCOPES
+    from senet.compression.pruning.target import TARGETS
+
+    assert set(RANK_NAMES) == CHANNEL_RANKS.keys()
+    assert set(LEFT_OF) == set(TARGETS)
+    assert tuple(SCOPES) == SCOPES_OF_CUTS

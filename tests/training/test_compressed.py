@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _quick_and_steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target, "CLOSE", 1 / 16)
+    monkeypatch.setattr(target, "FINEST", 1 / 16)
     monkeypatch.setattr(pruning, "latency_ratio", lambda *_, **__: Ratio(0.75, 0.75, 0.75, 0.75))
 
 

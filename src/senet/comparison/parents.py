@@ -4,9 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from senet.comparison.variants import COMPRESS, Variant
+from senet.comparison.variants import Variant
 from senet.errors import UsageError
 from senet.recipe import Recipe, override
+from senet.recipe.compress import COMPRESS
 
 SHORTER = 8
 """How many times fewer epochs a compressed network is fine-tuned than the network that it was made of was trained."""

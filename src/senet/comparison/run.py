@@ -18,12 +18,13 @@ from senet.comparison.picture_folder import PictureFolder
 from senet.comparison.prepare import prepare_variants
 from senet.comparison.reuse import check_found, recipes_of, run_folders
 from senet.comparison.side_by_side import GO_ON, train_side_by_side
-from senet.comparison.variants import COMPRESS, Variant, command_line, expand, joined_with
+from senet.comparison.variants import Variant, command_line, expand, joined_with
 from senet.comparison.worker import RunOrder
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.jsontext import json_text
 from senet.recipe import Recipe, load_recipe
+from senet.recipe.compress import COMPRESS
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from senet.errors import UsageError
-from senet.recipe.compress import UNCOMPRESSED, Compression, parse_compress
+from senet.recipe.compress import WHOLE, Compression, parse_compress
 from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
 from senet.unit_values import by_place
@@ -28,9 +28,8 @@ class ModelRecipe:
             torchvision/NAME); a head for other classes is drawn anew. null = all is drawn.
         init: how blocks begin that the weights do not hold: they are inserted into the plain network, and "identity" leaves its outputs as
             they are, "paper" draws them as for training from scratch; null = blocks are the network's own, and in its weights.
-        compress: how the network that begins from `weights` is made smaller before it trains: "fold" (constant gates become scales of the
-            layers before them, for 0.1 points; fold0.5: for 0.5), or a ranking of channels and the share of the MACs, params, memory or
-            latency that is left: gate0.7, l1_0.7, taylor0.5@latency.
+        compress: how the network that begins from `weights` is made smaller before it trains: a ranking of channels and the share of the
+            MACs, params, memory or latency that is left: gate0.7, l1_0.7, taylor0.5@latency; "none" = as it is.
     """
 
     name: str = "preresnet20"
@@ -41,7 +40,7 @@ class ModelRecipe:
     options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     init: Literal["identity", "paper"] | None = None
-    compress: str = UNCOMPRESSED
+    compress: str = WHOLE
 
     def __post_init__(self) -> None:
         parse_compress(self.compress)

@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from itertools import product
 
 from senet.measuring.paired import paired_difference
-from senet.recipe.compress import GATE_RANKS, LEFT_OF, Compression, parse_compress
+from senet.recipe.compress import COMPRESS, GATE_RANKS, LEFT_OF, Compression, parse_compress
 from senet.results.comparison import Result, VariantResult
 from senet.results.metric import Metric
 
-COMPRESS = "model.compress"
-
-Ranked = Mapping[str, VariantResult]
+ByRanking = Mapping[str, VariantResult]
 """Ranking -> the variant whose channels were chosen by it."""
 
 
@@ -21,7 +19,7 @@ def ranking_sentences(result: Result) -> list[str]:
     amounts: dict[tuple[str, ...], Compression] = {}
     for variant in result.variants:
         compression = parse_compress(str(variant.changes.get(COMPRESS, "none")))
-        if compression is not None and compression.rank is not None:
+        if compression is not None:
             others = (f"{path}={value}" for path, value in sorted(variant.changes.items()) if path != COMPRESS)
             group = (f"{compression.amount}", compression.cost, compression.scope, *others)
             groups[group][compression.rank] = variant
@@ -33,7 +31,7 @@ def ranking_sentences(result: Result) -> list[str]:
     ]
 
 
-def _sentence(result: Result, compression: Compression, ranked: Ranked) -> str:
+def _sentence(result: Result, compression: Compression, ranked: ByRanking) -> str:
     metric = result.primary
     simple = {rank: variant for rank, variant in ranked.items() if rank not in GATE_RANKS}
     gates = [gate for gate in GATE_RANKS if gate in ranked]
@@ -42,6 +40,8 @@ def _sentence(result: Result, compression: Compression, ranked: Ranked) -> str:
     )
     won = [gate for gate in gates if all(_wins(ranked[gate], other, metric) for other in simple.values())]
     at = f"At {compression.amount:g} of the {LEFT_OF[compression.cost]} ({_costs(result, ranked)})"
+    if len(result.seeds) == 1:
+        return f"{at}, one seed does not say which ranking wins in {metric.title}{metric.direction}: {told}."
     if won:
         return f"{at}, {' and '.join(won)} beats every simpler ranking in {metric.title}{metric.direction}: {told}."
     return f"{at}, gates do not win here, in {metric.title}{metric.direction}: {told}."
@@ -60,7 +60,7 @@ def _compared(gate: VariantResult, other: VariantResult, metric: Metric) -> str:
     return f"{metric.signed(difference.mean)} ({metric.signed(difference.low)} to {metric.signed(difference.high)})"
 
 
-def _costs(result: Result, ranked: Ranked) -> str:
+def _costs(result: Result, ranked: ByRanking) -> str:
     """Return what the networks really have of each cost of the baseline, the least and the most of them."""
     base = result.baseline.cost
     shares = {

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from senet.compression.pruning.prune import prune
 from senet.compression.pruning.target import Target
-from senet.compression.tolerance import compress_within
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.models.reduced import REDUCED, reduce_network
@@ -42,7 +41,7 @@ class Smaller:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ImagePairs:
     """Images with their classes, or with what the task predicts of them, as often as they are asked for.
 
     Args:
@@ -77,13 +76,13 @@ def make_smaller(model: nn.Module, compression: Compression, images: ValidationS
     Args:
         model: a trained network, on the device of the images.
         compression: how.
-        images: what is measured on; folding decides by one half of them and stops by what that half says.
+        images: what is measured on.
         seed: of the ranking "random".
 
     Raises:
         UsageError: if the network cannot be made smaller so.
     """
-    return _folded(model, compression, images) if compression.rank is None else _pruned(model, compression, images, seed)
+    return _pruned(model, compression, images, seed)
 
 
 def begin_compressed(
@@ -141,17 +140,10 @@ def _steps(model: nn.Module) -> list[Mapping[str, Any]]:
     return list(config.options.get(REDUCED, ()))
 
 
-def _folded(model: nn.Module, compression: Compression, images: ValidationSet) -> Smaller:
-    decision, held_out = images.halves()
-    report = compress_within(model, decision.measure, held_out.measure, decision.labelled(), compression.amount)
-    return Smaller(report.model, "", report.to_dict())
-
-
 def _pruned(model: nn.Module, compression: Compression, images: ValidationSet, seed: int) -> Smaller:
     task, rank = images.task, compression.rank
     if rank == "taylor" and takes_targets(task):
         raise UsageError("'taylor' calls a network with images alone, and this task's wants more: rank by 'l1'")
-    assert rank is not None
 
     def loss(outputs: Any, targets: Any) -> Tensor:
         return losses_of(task, outputs, targets)["loss"]
@@ -162,7 +154,7 @@ def _pruned(model: nn.Module, compression: Compression, images: ValidationSet, s
         example,
         rank=rank,
         target=Target(compression.cost, compression.amount),
-        batches=Pairs(images, targets=rank == "taylor"),
+        batches=ImagePairs(images, targets=rank == "taylor"),
         loss=loss,
         scope=compression.scope,
         seed=seed,
