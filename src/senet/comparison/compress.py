@@ -9,7 +9,7 @@ from senet.comparison.run import Plan, carry_out
 from senet.comparison.variants import Variant, expand
 from senet.errors import UsageError
 from senet.recipe import Recipe, build_recipe, code_of, override
-from senet.recipe.compress import COMPRESS, WHOLE, Compression
+from senet.recipe.compress import AS_IT_IS, COMPRESS, Compression
 from senet.results.comparison import Result
 from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
@@ -50,7 +50,7 @@ def compare_compressed(
     Raises:
         UsageError: as `senet.compare` does.
     """
-    whole, *others = expand(recipe, {COMPRESS: [WHOLE, *(way.text for way in ways)]})
+    whole, *others = expand(recipe, {COMPRESS: [AS_IT_IS, *(way.text for way in ways)]})
     variants = [whole, *(_in_steps(variant, check_positive("steps", steps)) for variant in others)]
     plan = Plan(recipe, tuple(variants), check_positive("seeds", seeds), Path(out) / f"compress-{recipe.name}", command)
     return carry_out(plan, jobs=jobs, report=report, progress=progress)
@@ -84,7 +84,7 @@ def fine_tuning_of(weights: str | Path, recipe: Recipe, changes: Mapping[str, An
                 f"{metadata.source!r} names code in {', '.join(code)}, and a file of weights is no reason to run it: name a run"
             )
     data = EvaluationRequest.of(weights, {path: value for path, value in changes.items() if path.startswith("data.")}).data
-    model = replace(own.model, weights=str(weights), compress=WHOLE)
+    model = replace(own.model, weights=str(weights), compress=AS_IT_IS)
     tuned = replace(own, seed=recipe.seed, model=model, data=data, optim=recipe.optim, schedule=recipe.schedule, training=recipe.training)
     return override(tuned, {path: value for path, value in changes.items() if not path.startswith("data.")})
 

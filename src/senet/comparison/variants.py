@@ -10,7 +10,7 @@ from typing import Any
 
 from senet.errors import UsageError
 from senet.recipe import Recipe, field_path, list_recipes, load_recipe, override, parse_yaml
-from senet.recipe.compress import COMPRESS, WHOLE, parse_compress
+from senet.recipe.compress import AS_IT_IS, COMPRESS, parse_compress
 from senet.spec import KINDS, block_class
 from senet.text import printable
 from senet.userfile import in_user_file
@@ -29,7 +29,7 @@ MOST_SHOWN = 4
 TOGETHER = "+"
 """Between fields that change together: "block+groups.host", each of whose values is a list of one value a field."""
 
-RESOLVED = {("model.block", "none"): None, (COMPRESS, None): WHOLE}
+RESOLVED = {("model.block", "none"): None, (COMPRESS, None): AS_IT_IS}
 """Field and value -> the value that the recipe has for it."""
 
 OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.reduction": None, "model.init": None}
@@ -175,9 +175,9 @@ def command_line(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None, seeds
 def make_variant(recipe: Recipe, changes: dict[str, Any]) -> Variant:
     """Apply the changes to the recipe and name the outcome."""
     plain = changes["model.block"] is None if "model.block" in changes else is_plain(recipe)
-    compression = parse_compress(str(changes.get(COMPRESS, WHOLE)))
+    compression = parse_compress(str(changes.get(COMPRESS, AS_IT_IS)))
     if plain and compression is not None and compression.needs_gates:
-        changes = changes | {COMPRESS: WHOLE}
+        changes = changes | {COMPRESS: AS_IT_IS}
     if plain:
         changes = {path: value for path, value in changes.items() if not is_block_field(path)}
     changed = override(recipe, changes | OF_THE_BLOCK if plain else changes)  # what cannot be is refused before it is described

@@ -9,7 +9,7 @@ from senet.schema import brief
 COMPRESS = "model.compress"
 """The field of what a trained network is made of before it is trained on."""
 
-WHOLE = "none"
+AS_IT_IS = "none"
 
 GATE_RANKS = ("gate", "gate_spread", "gate_activation")
 """Rankings of channels that ask the network's blocks."""
@@ -70,7 +70,7 @@ def parse_compress(text: str) -> Compression | None:
     Raises:
         UsageError: if it says something else; the nearest ranking or cost is named.
     """
-    if text == WHOLE:
+    if text == AS_IT_IS:
         return None
     found = _PRUNE.fullmatch(text)
     if found and found["cost"] in (None, *LEFT_OF) and found["scope"] in (None, *SCOPES_OF_CUTS) and 0 < float(found["amount"]) < 1:
@@ -92,4 +92,4 @@ def _fix(text: str) -> str:
         return f": a share of {brief(cost)} is unknown{nearest(cost, LEFT_OF)}; allowed: {', '.join(LEFT_OF)}"
     if re.fullmatch(f"({_RANK})[_0-9.]*", name):
         return ": a ranking has the share that is left, above 0 and below 1, behind it"
-    return f"{nearest(name.rstrip('_.0123456789'), (*RANK_NAMES, WHOLE))}; rankings: {', '.join(RANK_NAMES)}"
+    return f"{nearest(name.rstrip('_.0123456789'), (*RANK_NAMES, AS_IT_IS))}; rankings: {', '.join(RANK_NAMES)}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from senet.errors import UsageError
-from senet.recipe.compress import WHOLE, Compression, parse_compress
+from senet.recipe.compress import AS_IT_IS, Compression, parse_compress
 from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
 from senet.unit_values import by_place
@@ -40,7 +40,7 @@ class ModelRecipe:
     options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     init: Literal["identity", "paper"] | None = None
-    compress: str = WHOLE
+    compress: str = AS_IT_IS
 
     def __post_init__(self) -> None:
         parse_compress(self.compress)
