@@ -24,6 +24,7 @@ from senet.results.run_folder import RunFolder
 from senet.training.loop import train
 from senet.training.progress import Progress
 from senet.weights.loaded import fingerprint_of_file
+from senet.weights.store import find_config
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +122,7 @@ def test_a_trained_run_is_compressed_in_steps_and_compared_with_itself_fine_tune
     whole, pruned = result.variants
     assert pruned.cost.macs <= 0.5 * whole.cost.macs
     folder = RunFolder(Path(pruned.runs[0].folder))
-    assert len(from_pretrained(folder.weights).config.options["reduced"]) == 2  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(find_config(from_pretrained(folder.weights)).options["reduced"]) == 2
     assert [RunFolder(Path(run.folder)).recipe().model.weights for run in whole.runs] == [str(tmp_path / "run")]
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     assert result.command == "senet compress run"
