@@ -86,9 +86,9 @@ def test_unknown_fields_are_named() -> None:
 
 def test_stages_are_resolved() -> None:
     spec = BlockSpec("cmpe_se", hidden={1: 2, 3: 8}, bias=True)
-    assert spec.at_stage(3) == BlockSpec("cmpe_se", hidden=8, bias=True)
+    assert spec.at_unit(3, 1) == BlockSpec("cmpe_se", hidden=8, bias=True)
     with pytest.raises(UsageError, match="nothing about stage 2; it names stages 1, 3"):
-        spec.at_stage(2)
+        spec.at_unit(2, 1)
 
 
 def test_defaults_fill_what_the_block_has_and_nobody_set() -> None:

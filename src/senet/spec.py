@@ -4,8 +4,7 @@ What a kind of block is stands in its class alone: its options are the parameter
 a class is imported when its options are asked for.
 """
 
-import operator
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import import_module
@@ -16,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from senet.errors import UsageError, choice_error
 from senet.schema import FLAG, NULL, either, finite, integer, items, one_of, optional, record, table, text
 from senet.text import printable
+from senet.unit_values import WRITTEN_PLACE, by_place, counts_by_place, value_at, whole
 from senet.userfile import in_user_file, may_run, was_loaded
 
 Placement = Literal["standard", "pre", "post", "identity", "inner"]
@@ -34,8 +34,7 @@ KINDS: dict[str, Any] = {
 
 _SINGLE = either(NULL, FLAG, finite(), text(1000))
 _OPTION = either(_SINGLE, items(_SINGLE, high=100))
-_STAGE = either(integer(0, 1000), text(4, low=1, pattern=r"\d+", what="a stage"))
-WRITTEN_BLOCK = record({"kind": text(1000)}, others=either(_OPTION, table(_STAGE, _OPTION)))
+WRITTEN_BLOCK = record({"kind": text(1000)}, others=either(_OPTION, table(WRITTEN_PLACE, _OPTION)))
 """A block as `BlockSpec.to_dict` writes it into JSON; what its options may be is the kind's to say."""
 
 LARGEST_SIDE = 4096
@@ -62,33 +61,12 @@ def check_choice(what: str, value: object, allowed: tuple[str, ...]) -> None:
         raise choice_error(what, value, allowed)
 
 
-def whole(value: object) -> int | None:
-    """Return an integer of Python, NumPy or torch as one of Python; None for all else, fractions and truth values among it."""
-    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")) or getattr(value, "ndim", 0):
-        return None
-    try:
-        return operator.index(value)  # pyright: ignore[reportArgumentType] - which is the question
-    except TypeError:
-        return None
-
-
 def check_positive(what: str, value: object) -> int:
     """Return an integer as Python's; raise UsageError unless it is at least 1."""
     number = whole(value)
     if number is None or number < 1:
         raise UsageError(f"{what} must be an integer of at least 1, got {value!r}")
     return number
-
-
-def counts_by_stage(value: object) -> object:
-    """Return an integer, a collection of them or `{stage: integer}` with integers of Python; what is something else stays for a check."""
-    value = value.tolist() if getattr(value, "ndim", 0) else value  # pyright: ignore[reportAttributeAccessIssue] - of arrays and tensors
-    if isinstance(value, Mapping):
-        return {counts_by_stage(stage): counts_by_stage(count) for stage, count in value.items()}
-    if isinstance(value, list | tuple | Set | range):
-        return tuple(counts_by_stage(entry) for entry in value)
-    number = whole(value)
-    return value if number is None else number
 
 
 def check_kind(kind: object) -> None:
@@ -130,7 +108,7 @@ class Option:
     Args:
         default: what the block takes where nothing is given.
         names: the names that it allows; none = another type.
-        is_count: whether it is an integer of at least 1, which may differ by stage.
+        is_count: whether it is an integer of at least 1, which may differ by stage or unit.
         is_flag: whether it is true or false.
     """
 
@@ -140,8 +118,8 @@ class Option:
     is_flag: bool = False
 
     def check(self, name: str, value: object) -> Any:
-        """Return a value, or `{stage: value}`, with integers of Python; raise UsageError unless it is taken."""
-        value = counts_by_stage(value) if self.is_count else value
+        """Return a value, or `{stage or unit: value}`, with integers of Python; raise UsageError unless it is taken."""
+        value = counts_by_place(value) if self.is_count else value
         for single in value.values() if isinstance(value, Mapping) else (value,):
             if self.names:
                 check_choice(name, single, self.names)
@@ -185,18 +163,12 @@ def hidden_width(channels: int, reduction: int) -> int:
     return max(1, channels // check_positive("reduction", reduction))
 
 
-def _stage(option: str, stage: object) -> int:
-    if isinstance(stage, int) or (isinstance(stage, str) and stage.isdecimal() and len(stage) < 10):
-        return int(stage)
-    raise UsageError(f"{option} differs by stage, and {str(stage)[:100]!r} is no number of a stage, as in {option}: {{3: 8, 4: 16}}")
-
-
 @dataclass(frozen=True, init=False, repr=False)
 class BlockSpec:
     """Kind of a block and its options: `BlockSpec("se", reduction=8, gate="tanh")`.
 
-    Options that are left out, or None, have the block's own defaults; `spec.gate` is None then. Counts may differ by stage:
-    `reduction={3: 8, 4: 16}`.
+    Options that are left out, or None, have the block's own defaults; `spec.gate` is None then. Counts may differ by stage,
+    `reduction={3: 8, 4: 16}`, and by unit of a stage, `hidden={3: 8, "3_4": 16}`: what is said of a unit wins.
 
     Args:
         kind: which recalibration, one of `KINDS`; or path/to/file.py:Class, whose options are checked when the first such block is built.
@@ -212,7 +184,7 @@ class BlockSpec:
 
     def __init__(self, kind: str = "se", **options: Any) -> None:
         check_kind(kind)
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: by_place(name, value) for name, value in options.items() if value is not None}
         known = known_options(kind) if given else {}
         if known is not None:
             for name, value in given.items():
@@ -240,7 +212,7 @@ class BlockSpec:
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> "BlockSpec":
-        """Build a spec from plain data, where the keys of per-stage options may be strings.
+        """Build a spec from plain data, where stages as keys may be strings.
 
         Raises:
             UsageError: for an unknown option (the nearest is named) or as the constructor does.
@@ -251,11 +223,7 @@ class BlockSpec:
         if len(tree) > ("kind" in tree) and (known := known_options(kind)) is not None:
             for name in tree:
                 check_choice("field of a block", name, ("kind", *known))
-        values: dict[str, Any] = dict(tree)
-        for name, value in tree.items():
-            if isinstance(value, Mapping):
-                values[name] = {_stage(name, stage): width for stage, width in value.items()}
-        return cls(**values)
+        return cls(**tree)
 
     @classmethod
     def from_saved(cls, tree: Mapping[str, Any]) -> "BlockSpec":
@@ -276,20 +244,13 @@ class BlockSpec:
         """Return the spec with these options set, beside or in the place of its own."""
         return BlockSpec(self.kind, **{**self.options, **options})
 
-    def at_stage(self, stage: int) -> "BlockSpec":
-        """Resolve `{stage: value}` options for one stage.
+    def at_unit(self, stage: int, index: int) -> "BlockSpec":
+        """Resolve options that differ by stage or unit for unit `index`, from 1, of a stage.
 
         Raises:
-            UsageError: if such an option says nothing about this stage.
+            UsageError: if such an option says nothing about this unit, nor about its stage.
         """
-        resolved: dict[str, Any] = {}
-        for name, value in self.options.items():
-            if isinstance(value, Mapping):
-                if stage not in value:
-                    raise UsageError(f"{name} says nothing about stage {stage}; it names stages {', '.join(map(str, value))}")
-                value = value[stage]
-            resolved[name] = value
-        return BlockSpec(self.kind, **resolved)
+        return BlockSpec(self.kind, **{name: value_at(name, value, stage, index) for name, value in self.options.items()})
 
     def with_defaults(self, **defaults: Any) -> "BlockSpec":
         """Set those options that are not set and that the block has, as far as they go with those that are set."""
@@ -313,17 +274,17 @@ class Recalibration:
         block: "auto" = what the network's name says; None = nothing; a kind of block; a BlockSpec; or a rule.
         placement: where the block sits in its residual unit.
         stages: the stages that get a block, in the paper's numbering; None = all.
-        reduction: the block's reduction ratio, one number or `{stage: ratio}`; None = what the block says.
+        reduction: the block's reduction ratio, one number or `{stage or unit: ratio}`; None = what the block says.
     """
 
     block: str | BlockSpec | BlockRule | None = "auto"
     placement: str = "standard"
     stages: tuple[int, ...] | None = None
-    reduction: int | dict[int, int] | None = None
+    reduction: int | dict[int | str, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("stages", "reduction"):
-            object.__setattr__(self, name, counts_by_stage(getattr(self, name)))
+            object.__setattr__(self, name, by_place(name, counts_by_place(getattr(self, name))))
         if self.stages is not None and not isinstance(self.stages, tuple):
             raise UsageError(f"stages are the numbers of stages, such as (3, 4), got {self.stages!r}")
         if self.block is None:

@@ -21,4 +21,4 @@ def test_values_per_stage_must_be_resolved_first() -> None:
     spec = BlockSpec("scse", reduction={1: 2, 2: 4})
     with pytest.raises(UsageError, match="resolve it first"):
         build_block(spec, 32)
-    assert build_block(spec.at_stage(2), 32).cse.hidden == 8
+    assert build_block(spec.at_unit(2, 1), 32).cse.hidden == 8

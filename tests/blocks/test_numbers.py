@@ -33,7 +33,7 @@ TAKERS: dict[str, Callable[[Any], Any]] = {
     "CompetitiveSE fold_size": lambda n: senet.CompetitiveSE(64, variant="folded_3x3", fold_size=n),
     "build_block": lambda n: senet.build_block(senet.BlockSpec("se", reduction=n), 64),
     "build_block channels": lambda n: senet.build_block(senet.BlockSpec("se"), n),
-    "per stage": lambda n: senet.build_block(senet.BlockSpec("se", reduction={8: n}).at_stage(8), 64),
+    "per stage": lambda n: senet.build_block(senet.BlockSpec("se", reduction={8: n}).at_unit(8, 1), 64),
     "create_model num_classes": lambda n: senet.create_model("se_preresnet20", num_classes=n, device="meta"),
     "create_model in_channels": lambda n: senet.create_model("se_preresnet20", in_channels=n, device="meta"),
     "create_model reduction": lambda n: senet.create_model("preresnet20", block="se", reduction=n, device="meta"),

@@ -166,3 +166,9 @@ def test_how_blocks_begin_is_nothing_to_the_plain_network(digits: Recipe) -> Non
 def test_values_of_joined_fields_that_do_not_fit_are_refused(digits: Recipe, values: list) -> None:
     with pytest.raises(UsageError, match="is a list of 2 values"):
         expand(digits, {"block+groups.host": values})
+
+
+def test_a_label_shows_the_range_of_many_values(digits: Recipe) -> None:
+    widths = {f"{stage}_{index}": 2 * stage + index for stage in (1, 2, 3) for index in (1, 2, 3)}
+    variants = expand(digits, {"model.block": [{"kind": "se"}, {"kind": "se", "hidden": widths}]})
+    assert [variant.label for variant in variants] == ["SE", "SE hidden=3..9 by unit"]

@@ -20,7 +20,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("model", help="a name of `senet models`, timm/NAME, torchvision/NAME, or path/to/file.py:factory (runs that file)")
     parser.add_argument("--block", default="se", help=f"kind of block: {', '.join(KINDS)}; or '{{kind: scse, combine: max}}'")
     parser.add_argument("--placement", default="standard", choices=PLACEMENTS, help="where the block sits in its unit")
-    parser.add_argument("--reduction", help="reduction ratio, one number or '{3: 8, 4: 16}' by stage")
+    parser.add_argument("--reduction", help="reduction ratio, one number or '{3: 8, 3_4: 16}' by stage or unit")
     parser.add_argument("--stages", help="keep the sites of these stages, such as 4,5")
     parser.add_argument("--paths", help="keep the sites whose path this regular expression finds")
     parser.add_argument("--limit", type=int, help="keep the first so many sites")

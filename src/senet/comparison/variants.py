@@ -22,6 +22,9 @@ RATES = "optim.groups."
 LONGEST_SLUG = 100
 """Characters of a variant in a folder's name; the digest beside them tells those apart that begin alike."""
 
+MOST_SHOWN = 4
+"""Values of an option by stage or unit that a label shows."""
+
 TOGETHER = "+"
 """Between fields that change together: "block+groups.host", each of whose values is a list of one value a field."""
 
@@ -161,12 +164,19 @@ def describe_change(path: str, value: Any) -> str:
     """Return how a changed field reads in a label: "plain", "SE", "reduction 8"."""
     if path == "model.block":
         if isinstance(value, Mapping):
-            options = " ".join(f"{name}={option}" for name, option in value.items() if name != "kind")
+            options = " ".join(f"{name}={_short(option)}" for name, option in value.items() if name != "kind")
             return f"{describe_change(path, value.get('kind', 'se'))} {options}".strip()
         return "plain" if value is None else block_class(value).title if value in KINDS or in_user_file(str(value)) else str(value)
     if path.startswith(RATES):
         return f"{path.removeprefix(RATES)} {'frozen' if value == 0 else f'rate x {value}'}"
     return f"{path.rpartition('.')[2].replace('_', ' ')} {'none' if value is None else value}"
+
+
+def _short(option: Any) -> Any:
+    """Return an option as labels show it: of many values by unit, the range."""
+    if not isinstance(option, Mapping) or len(option) <= MOST_SHOWN:
+        return option
+    return f"{min(option.values())}..{max(option.values())} by unit"
 
 
 def is_block_field(path: str) -> bool:

@@ -7,6 +7,7 @@ from senet.insertion.patterns import close_matches, compile_pattern
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.request import Request
 from senet.insertion.stages import stage_numbers, stride_of
+from senet.insertion.unit_numbers import resolved_at_units
 from senet.surgery.probe import Probe
 
 
@@ -30,7 +31,7 @@ def plan_named(request: Request, at: str | type[nn.Module]) -> InsertPlan:
     wanted = [(path, stage) for path, stage in zip(meant, stages, strict=True) if request.includes(stage)]
     if not wanted:
         raise UsageError(request.only_elsewhere(stages))
-    return InsertPlan(request.name, tuple(_site(request, path, stage, *maps[path]) for path, stage in wanted))
+    return InsertPlan(request.name, resolved_at_units([_site(request, path, stage, *maps[path]) for path, stage in wanted]))
 
 
 def _site(request: Request, path: str, stage: int, shape: tuple[int, ...], axis: int) -> Site:
@@ -46,7 +47,7 @@ def _site(request: Request, path: str, stage: int, shape: tuple[int, ...], axis:
         placement=request.placement,
         stage=stage,
         channels=shape[axis],
-        block=request.block.at_stage(stage),
+        block=request.block,
         container=container,
         axis=axis,
         aliases=tuple(alias for alias in request.paths[module] if alias != path),

@@ -12,6 +12,7 @@ from senet.insertion.places import PlacementError, choose_place
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.request import Request
 from senet.insertion.stages import stage_numbers, stride_of
+from senet.insertion.unit_numbers import resolved_at_units
 from senet.insertion.units.find import Survey, survey
 from senet.insertion.units.parts import NETWORK_PARTS
 from senet.insertion.units.residual import branch_width
@@ -145,7 +146,7 @@ def _plan_units(request: Request, existing: str) -> InsertPlan:
             sites.append(replace(site, existing=index in found.recalibrated))
     if not sites:
         raise UsageError(_no_site_reason(request, found, existing, faults, stages))
-    return InsertPlan(request.name, tuple(_once(sites)), notes=_notes(found, existing, faults))
+    return InsertPlan(request.name, resolved_at_units(_once(sites)), notes=_notes(found, existing, faults))
 
 
 def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) -> Site:
@@ -177,7 +178,7 @@ def _site(request: Request, unit: Unit, stage: int, others: Collection[Site]) ->
         placement=request.placement,
         stage=stage,
         channels=shape[axis],
-        block=_block(request, unit, stage),
+        block=_block(request, unit),
         container=container.path,
         axis=axis,
         aliases=tuple(path for path in request.paths[module] if path != chosen.path),
@@ -200,11 +201,10 @@ def _stride(request: Request, unit: Unit) -> float:
     return stride_of(request, request.seen.shape(unit.flow, unit.value), axis)
 
 
-def _block(request: Request, unit: Unit, stage: int) -> BlockSpec:
+def _block(request: Request, unit: Unit) -> BlockSpec:
     """Return the block of one unit; CMPE-SE counts its maps by the width of the branch, as in the papers' networks."""
     width = branch_width(unit.flow, unit)
-    spec = request.block.at_stage(stage)
-    return spec if width is None else spec.with_defaults(maps=max(1, width // 16))
+    return request.block if width is None else request.block.with_defaults(maps=max(1, width // 16))
 
 
 def _no_site_reason(request: Request, found: Survey, existing: str, faults: list[str], stages: list[int]) -> str:

@@ -21,7 +21,8 @@ from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
 from senet.models.written import build_written
 from senet.recipe import WEIGHTS_OPTIONS, ModelRecipe
-from senet.spec import BlockRule, BlockSpec, Recalibration, counts_by_stage
+from senet.spec import BlockRule, BlockSpec, Recalibration
+from senet.unit_values import counts_by_place
 from senet.userfile import in_user_file
 from senet.weights.bridge import Allowed
 from senet.weights.check import MisfitError
@@ -39,7 +40,7 @@ def create_model(
     block: str | BlockSpec | BlockRule | None = "auto",
     placement: str = "standard",
     stages: tuple[int, ...] | None = None,
-    reduction: int | dict[int, int] | None = None,
+    reduction: int | dict[int | str, int] | None = None,
     omitted: Collection[tuple[int, int]] = (),
     weights: str | Path | Mapping[str, Any] | None = None,
     adapt_input: Literal["repeat", "mean"] | None = "repeat",
@@ -78,7 +79,7 @@ def create_model(
         UsageError: for an unknown name or option (the nearest is named), an impossible value, options that contradict each other, or
             weights that do not fit.
     """
-    omitted = counts_by_stage(omitted)  # pyright: ignore[reportAssignmentType] - of arrays, tuples
+    omitted = counts_by_place(omitted)  # pyright: ignore[reportAssignmentType] - of arrays, tuples
     if is_foreign(name) and (features_only or omitted or callable(block)):
         raise UsageError(f"{name} is not of this package: it takes no features_only, no omitted, and a block must be a kind or a BlockSpec")
     options |= {"omitted": omitted} if omitted else {}
@@ -108,7 +109,7 @@ def create_recalibrated(
     nothing is fetched. The network's `loaded_weights` say what was loaded.
     """
     check_spread(adapt_input)
-    options |= {name: counts_by_stage(options[name]) for name in ("num_classes", "in_channels") if name in options}
+    options |= {name: counts_by_place(options[name]) for name in ("num_classes", "in_channels") if name in options}
     insertion = None if insert_init is None else Insertion.take(name, recalibration, insert_init, options)
     if insertion is not None:
         name, recalibration = insertion.host, Recalibration(None)

@@ -14,7 +14,8 @@ from senet.models.library_maps import LibraryMaps
 from senet.models.pyramid import Pyramid
 from senet.models.registry import PLAIN, build_model, resolve_block, split_name
 from senet.models.released import needed_options
-from senet.spec import BlockSpec, Recalibration, counts_by_stage
+from senet.spec import BlockSpec, Recalibration
+from senet.unit_values import counts_by_place
 from senet.weights.bridge import Allowed
 from senet.weights.load import load_opened
 from senet.weights.loaded import LoadedWeights
@@ -157,7 +158,7 @@ def _plain_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     resolved = resolve_block(name, kind, PLAIN[plain], Recalibration(**asked))
     if resolved.block is not None and not isinstance(resolved.block, BlockSpec):
         raise UsageError("the block of an encoder is a kind, a BlockSpec or None, not a function")
-    stages = counts_by_stage(resolved.stages)
+    stages = counts_by_place(resolved.stages)
     block = None if resolved.block is None else resolved.block.to_dict()
     return {**own, "block": block, "placement": resolved.placement, "stages": stages}
 

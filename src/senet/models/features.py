@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from senet.errors import UsageError
 from senet.models.network import Network
-from senet.spec import whole
+from senet.unit_values import whole
 
 
 class FeatureMaps(nn.Module):

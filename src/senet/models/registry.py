@@ -14,7 +14,8 @@ from senet.models.detection import rcnn, retinanet
 from senet.models.network import ModelConfig, Network
 from senet.models.segmentation import encoders, fc_densenet, sd_net, unet
 from senet.models.unit_blocks import UnitBlocks
-from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_kind, check_positive, counts_by_stage
+from senet.spec import KINDS, BlockSpec, Recalibration, block_class, check_kind, check_positive
+from senet.unit_values import counts_by_place
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def build_model(
         raise UsageError(f"{name} is plain: omitted needs a block, e.g. block='se'")
     with torch.device("meta"):
         model = assemble(plain, family, blocks, num_classes=num_classes, in_channels=in_channels, options=options)
-    blocks.check_omitted()
+    blocks.check_units()
     device = torch.get_default_device() if device is None else torch.device(device)
     if device.type != "meta":
         model.to_empty(device=device)
@@ -217,7 +218,7 @@ def _without_block(name: str, recalibration: Recalibration) -> Recalibration:
 
 
 def _unit(numbers: Iterable[int]) -> tuple[int, int]:
-    unit = counts_by_stage(tuple(numbers) if isinstance(numbers, Iterable) else numbers)
+    unit = counts_by_place(tuple(numbers) if isinstance(numbers, Iterable) else numbers)
     if isinstance(unit, tuple) and len(unit) == 2 and all(isinstance(number, int) for number in unit):
         return unit
     raise UsageError(f"omitted holds units as (stage, index in it from 1), such as ((4, 3),); got {numbers!r}")

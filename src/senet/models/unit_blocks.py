@@ -9,6 +9,7 @@ from torch import nn
 from senet.blocks.build import build_block
 from senet.errors import UsageError
 from senet.spec import PLACEMENTS, BlockRule, BlockSpec, Recalibration, block_class, check_choice, check_placement
+from senet.unit_values import stage_of, units_named
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,21 @@ class UnitBlocks:
             check_placement(self.block.kind, self.placement)
         stages = self.recalibration.stages
         values = self.block.options.values() if isinstance(self.block, BlockSpec) else ()
-        named = set(stages or ()).union(*(value for value in values if isinstance(value, dict)))
+        named = set(stages or ()).union(*(map(stage_of, value) for value in values if isinstance(value, dict)))
         if unknown := sorted(named - set(known)):
             raise UsageError(f"this network has no stage {unknown[0]} for a block; its stages are {', '.join(map(str, known))}")
         if stages is not None and not stages:
             raise UsageError("stages is empty: give the stages that get a block, None for all, or block=None for the plain network")
 
-    def check_omitted(self) -> None:
-        """Raise UsageError unless all omitted units have asked for a block: the network, which is built by now, has them."""
-        for stage, index in self.omitted:
+    def check_units(self) -> None:
+        """Raise UsageError unless all units that are named have asked for a block: the network, which is built by now, has them."""
+        options = self.block.options if isinstance(self.block, BlockSpec) else {}
+        named = [("omitted", unit) for unit in self.omitted]
+        for what, (stage, index) in named + [(name, unit) for name, value in options.items() for unit in units_named([value])]:
             if (stage, index) not in self.asked:
                 counts = {number: sum(unit[0] == number for unit in self.asked) for number, _ in self.asked}
                 units = ", ".join(f"{count} in stage {number}" for number, count in counts.items())
-                raise UsageError(f"omitted names unit {index} of stage {stage}, which this network does not have; it has {units}")
+                raise UsageError(f"{what} names unit {index} of stage {stage}, which this network does not have; it has {units}")
 
     def build(self, stage: int, index: int, channels: int, *, residual: bool = False, **defaults: Any) -> nn.Module | None:
         """Build the block of unit `index` (from 1) of `stage`, or return None if it gets none.
@@ -87,4 +90,4 @@ class UnitBlocks:
                 f"{spec.kind!r} weighs a branch against the shortcut that it is added to, "
                 "which not every unit of this network has: use 'se'"
             )
-        return build_block(spec.at_stage(stage).with_defaults(**(defaults | dict(self.defaults))), channels)
+        return build_block(spec.at_unit(stage, index).with_defaults(**(defaults | dict(self.defaults))), channels)

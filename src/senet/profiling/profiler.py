@@ -24,10 +24,10 @@ from senet.measuring.timing import Timing, interleave
 from senet.models.create import model_from_config
 from senet.models.network import ModelConfig, Network
 from senet.profiling.result import LONG_CALL, PartRow, Profile
-from senet.spec import counts_by_stage, whole
 from senet.surgery.duplicate import duplicate
 from senet.surgery.wrappers import unwrap
 from senet.text import printable
+from senet.unit_values import counts_by_place, whole
 
 Placed = TypeVar("Placed", Tensor, nn.Module)
 Counts = TypeVar("Counts")
@@ -134,7 +134,7 @@ def _input_size(model: nn.Module, input_size: Sequence[int] | None) -> tuple[int
         if own is None:
             raise UsageError(f"{type(model).__name__} does not say its input size: give input_size, such as (1, 3, 224, 224)")
         return (1, *own)
-    size = counts_by_stage(tuple(input_size))
+    size = counts_by_place(tuple(input_size))
     if not isinstance(size, tuple) or len(size) < 2 or any(whole(length) is None or length < 1 for length in size):
         raise UsageError(f"input_size must be (N, C, H, W), each at least 1, got {size}")
     return size

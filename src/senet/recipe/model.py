@@ -6,6 +6,7 @@ from typing import Any, Literal
 from senet.errors import UsageError
 from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
+from senet.unit_values import by_place
 
 WEIGHTS_OPTIONS = ("weights", "encoder_weights", "backbone_weights", "pretrained")
 """Options of a network that name trained weights for it or for a part of it."""
@@ -20,7 +21,7 @@ class ModelRecipe:
         block: "auto" (what the name says), null for the plain network, a kind of block or path/to/file.py:Class, or a BlockSpec.
         placement: where the block sits in its residual unit.
         stages: the stages that get a block, in the paper's numbering; null = all.
-        reduction: reduction ratio, one number or one per stage; null = the kind's default.
+        reduction: reduction ratio, one number or one per stage or unit, such as {3: 8, 3_4: 16}; null = the kind's default.
         options: further options of the network (v1_5, stem_pool, zero_init_residual, ...).
         weights: trained weights that training begins from: a file, a run's folder, or what a library released (timm/NAME,
             torchvision/NAME); a head for other classes is drawn anew. null = all is drawn.
@@ -32,12 +33,13 @@ class ModelRecipe:
     block: str | BlockSpec | None = "auto"
     placement: Placement = "standard"
     stages: tuple[int, ...] | None = None
-    reduction: int | dict[int, int] | None = None
+    reduction: int | dict[int | str, int] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     init: Literal["identity", "paper"] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reduction", by_place("model.reduction", self.reduction))
         for name in self.options:
             if not name.isidentifier():
                 raise UsageError(f"model.options holds arguments of a network, and {brief(name)} is no name of an argument")

@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 from senet.errors import UsageError, nearest
 from senet.recipe.tree import Recipe
 from senet.schema import brief
+from senet.unit_values import UNIT_NAME
 
 
 def field_paths() -> list[str]:
@@ -26,7 +27,7 @@ def field_path(name: str) -> str:
         return name
     if parent := next((parent for parent in parents if name.startswith(f"{parent}.")), None):
         key = name.removeprefix(f"{parent}.")
-        if not all(part.isidentifier() or part.isdecimal() for part in key.split(".")):
+        if not all(part.isidentifier() or part.isdecimal() or UNIT_NAME.fullmatch(part) for part in key.split(".")):
             raise UsageError(f"{parent} holds arguments and stages, and {brief(key)} is the name of neither")
         return name
     ends = [path for path in paths if path.endswith(f".{name}")]

@@ -120,7 +120,12 @@ def _mapping(value: Any, hint: Any) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
         raise MismatchError(value, hint)
     key, item = get_args(hint)
-    return {convert(str(name), key): convert(inner, item) for name, inner in value.items()}  # JSON has no keys but text
+    return {_key(str(name), key): convert(inner, item) for name, inner in value.items()}  # JSON has no keys but text
+
+
+def _key(text: str, hint: Any) -> Any:
+    """Return the key of a mapping as its hint says; where it may be text, all is text but numbers in digits: 3_4 is no 34."""
+    return text if str in get_args(hint) and not text.isdecimal() else convert(text, hint)
 
 
 def _union(value: Any, hint: Any) -> Any:

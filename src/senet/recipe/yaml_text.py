@@ -11,6 +11,7 @@ from yaml.error import MarkedYAMLError
 from senet.errors import UsageError
 from senet.file_kind import file_kind
 from senet.text import message_line, printable
+from senet.unit_values import UNIT_NAME
 
 LONGEST_YAML = 256 * 1024
 """Bytes of a file of YAML; the recipes of the package have 2,000."""
@@ -65,7 +66,7 @@ class PlainLoader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping in which no key is given twice."""
+        """Build a mapping in which no key is given twice; a key such as 3_4, which YAML 1.1 takes for the number 34, is text."""
         seen: dict[str, int] = {}
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key_node, yaml.ScalarNode):
@@ -74,6 +75,8 @@ class PlainLoader(yaml.SafeLoader):
             if key in seen:
                 raise ConstructorError(None, None, f"{printable(key, 60)!r} is given twice, in lines {seen[key]} and {line}", None)
             seen[key] = line
+            if UNIT_NAME.fullmatch(key) and key_node.tag == f"{TAG}int":
+                key_node.tag = f"{TAG}str"
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:

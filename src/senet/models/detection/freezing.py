@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from senet.blocks.kinds import modules_of_blocks
 from senet.errors import UsageError
 from senet.models.classifier import Classifier
-from senet.spec import whole
+from senet.unit_values import whole
 
 
 @dataclass(frozen=True)
