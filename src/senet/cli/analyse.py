@@ -66,12 +66,12 @@ def run(args: Namespace) -> int:
 
 
 def _modes(text: str) -> tuple[str, ...]:
-    from senet.analysis.frozen import MODES
+    from senet.analysis.frozen import FREEZE_MODES
 
     given = tuple(dict.fromkeys(text.split(",")))
     for mode in given:
-        if mode not in MODES:
-            raise choice_error("mode of --modes", mode, MODES)
+        if mode not in FREEZE_MODES:
+            raise choice_error("mode of --modes", mode, FREEZE_MODES)
     return given
 
 

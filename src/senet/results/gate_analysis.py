@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from senet.analysis.block_statistics import GateStatistics
 from senet.analysis.excitation import Panel
-from senet.analysis.frozen import MODES, BlockEffect
+from senet.analysis.frozen import FREEZE_MODES, BlockEffect
 from senet.measuring.counting import Cost
 from senet.measuring.numbers import compact
 from senet.measuring.scores import Scores
@@ -111,7 +111,7 @@ class GateAnalysis:
     @property
     def modes(self) -> tuple[str, ...]:
         """What gates were replaced by."""
-        return tuple(mode for mode in MODES if all(mode in effect.losses for effect in self.effects))
+        return tuple(mode for mode in FREEZE_MODES if all(mode in effect.losses for effect in self.effects))
 
     @property
     def score(self) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from senet.analysis.excitation import excitation_curves
-from senet.analysis.frozen import MODES, block_effects
+from senet.analysis.frozen import FREEZE_MODES, block_effects
 from senet.analysis.gate_statistics import record_gates
 from senet.analysis.record import gate_paths
 from senet.analysis.spatial import spatial_gate_paths
@@ -41,7 +41,7 @@ def analyse(
     changes: Mapping[str, Any] | None = None,
     *,
     limit: int | None = None,
-    modes: Sequence[str] = tuple(MODES),
+    modes: Sequence[str] = tuple(FREEZE_MODES),
     device: torch.device | str | None = None,
     watch: Watch = lambda what, done, total: None,
 ) -> GateAnalysis:
@@ -53,7 +53,7 @@ def analyse(
         weights: a source of weights or a run folder, whose best weights are taken.
         changes: dotted fields of a recipe instead of what the weights say of task and images, as `senet eval` takes them.
         limit: how many validation images to take, drawn by chance and always the same; None = all.
-        modes: what gates are replaced by, see `senet.analysis.frozen.MODES`.
+        modes: what gates are replaced by, see `senet.analysis.frozen.FREEZE_MODES`.
         device: where to compute; None = a GPU if there is one.
         watch: told how far it is.
 
