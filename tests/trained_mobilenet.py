@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +16,12 @@ from torch.nn import functional
 class SameConv(nn.Conv2d):
     """A convolution with the padding of TensorFlow, which at stride 2 has the odd row and column behind the image."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         pads = []
-        for size, kernel, stride in zip(reversed(x.shape[2:]), reversed(self.kernel_size), reversed(self.stride), strict=True):
+        for size, kernel, stride in zip(reversed(input.shape[2:]), reversed(self.kernel_size), reversed(self.stride), strict=True):
             total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
             pads += [total // 2, total - total // 2]
-        return functional.conv2d(functional.pad(x, pads), self.weight, self.bias, self.stride, 0, 1, self.groups)
+        return functional.conv2d(functional.pad(input, pads), self.weight, self.bias, self.stride, 0, 1, self.groups)
 
 
 def trained_mobilenet(shared_data: Path) -> nn.Module:
@@ -31,7 +32,8 @@ def trained_mobilenet(shared_data: Path) -> nn.Module:
             if isinstance(child, nn.BatchNorm2d):
                 setattr(module, name, nn.Identity())
             elif isinstance(child, nn.Conv2d) and child.bias is None:
-                same = SameConv(child.in_channels, child.out_channels, child.kernel_size, child.stride, groups=child.groups)
+                sizes: Any = child.kernel_size, child.stride
+                same = SameConv(child.in_channels, child.out_channels, *sizes, groups=child.groups)
                 setattr(module, name, same)
     weights = load_file(shared_data / "se_weights" / "mobilenetv3_small_imagenet_f16.safetensors")
     shapes = {name: value.shape for name, value in model.state_dict().items()}

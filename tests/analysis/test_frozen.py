@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import timm
@@ -22,13 +22,14 @@ from senet.blocks.spatial import SpatialSE
 from senet.errors import UsageError
 from senet.insertion.adopt import is_library_block, with_own_blocks
 from senet.measuring.scores import Scores
+from senet.surgery.hooks import hooked
 
 
 def zoo(name: str, **options: Any) -> Callable[[], nn.Module]:
     return lambda: senet.create_model(name, **options)
 
 
-def inserted(name: str, kind: str, init: str = "paper", **options: Any) -> Callable[[], nn.Module]:
+def inserted(name: str, kind: str, init: Literal["paper", "identity"] = "paper", **options: Any) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         model = senet.create_model(name)
         senet.insert(model, kind, init=init, example_input=torch.randn(1, 3, 32, 32), **options)
@@ -75,14 +76,12 @@ def gates_of(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """Return the gates of all blocks for one image: (C,) of channels, (1, *S) of positions."""
     found: dict[str, Tensor] = {}
     paths = gate_paths(model) | spatial_gate_paths(model)
-    handles = [
-        block.register_forward_hook(lambda block, given, _, path=path: found.update({path: block.gate(*given)[0]}))
-        for block, path in paths.items()
-    ]
-    with torch.no_grad():
+
+    def note(block: Any, given: tuple[Tensor, ...], _: Tensor) -> None:
+        found[paths[block]] = block.gate(*given)[0]
+
+    with torch.no_grad(), hooked(paths, note):
         model(x)
-    for handle in handles:
-        handle.remove()
     return found
 
 
@@ -134,7 +133,7 @@ def test_a_block_that_is_left_out_leaves_its_unit_plain() -> None:
         plain = copy.deepcopy(model)
         for unit in plain.modules():
             if hasattr(unit, "se"):
-                unit.se = None  # pyright: ignore[reportAttributeAccessIssue]
+                unit._modules["se"] = None
         paths = [path for path, module in model.named_modules() if path.endswith(".se")]
         x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
         with frozen_gates(model, dict.fromkeys(paths)):
@@ -168,7 +167,7 @@ def test_halves_are_frozen_before_they_are_joined(combine: str) -> None:
             "add": lambda q=of_positions: of_channels + q,
             "max": lambda q=of_positions: torch.maximum(of_channels, q),
             "multiply": lambda q=of_positions: of_channels * q,
-            "concat": lambda q=of_positions: nn.functional.conv2d(torch.cat((of_channels, q), 1), block.merge.weight, block.merge.bias),
+            "concat": lambda q=of_positions: block.get_submodule("merge")(torch.cat((of_channels, q), 1)),
         }[combine]()
         with frozen_gates(model, constant):
             torch.testing.assert_close(model(x), joined, rtol=1e-12, atol=1e-12)
@@ -182,7 +181,7 @@ def test_modes_are_undone_in_any_order_and_after_an_error() -> None:
         assert torch.equal(model(x), x)
     with frozen_gates(model, {"0": 0.5}):
         with pytest.raises(RuntimeError, match="must match"), frozen_gates(model, {"0": None}):
-            model(x) + torch.ones(5)
+            torch.add(model(x), torch.ones(5))
         assert torch.equal(model(x), x * 0.5)
     assert torch.equal(model(x), before)
     assert set(vars(model[0])) == attributes

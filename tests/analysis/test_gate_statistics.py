@@ -17,6 +17,7 @@ from senet.blocks.channel_spatial import ChannelSpatialSE
 from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.spatial import SpatialSE
 from senet.errors import UsageError
+from senet.surgery.hooks import hooked
 from trained_mobilenet import photographs, trained_mobilenet
 
 CHANNELS = 6
@@ -68,17 +69,15 @@ GATES: dict[str, Any] = {
 @torch.no_grad()
 def all_gates(model: Mixed, images: Tensor) -> dict[str, np.ndarray]:
     """Return the gates (N, C, P) of every block by its path, from the inputs that it is given."""
-    inputs: dict[str, tuple[np.ndarray, ...]] = {}
-    handles = [
-        model.get_submodule(path).register_forward_pre_hook(
-            lambda _, given, path=path: inputs.update({path: tuple(x.numpy() for x in given)})
-        )
-        for path in GATES
-    ]
-    model(images)
-    for handle in handles:
-        handle.remove()
-    gates = {path: gate(parameters(model.get_submodule(path)), *inputs[path]) for path, gate in GATES.items()}
+    inputs: dict[nn.Module, tuple[np.ndarray, ...]] = {}
+
+    def note(block: nn.Module, given: tuple[Tensor, ...], _: Tensor) -> None:
+        inputs[block] = tuple(x.numpy() for x in given)
+
+    blocks = {path: model.get_submodule(path) for path in GATES}
+    with hooked(blocks.values(), note):
+        model(images)
+    gates = {path: gate(parameters(blocks[path]), *inputs[blocks[path]]) for path, gate in GATES.items()}
     return {path: gate.reshape(*gate.shape[:2], -1) for path, gate in gates.items()}
 
 
@@ -161,6 +160,7 @@ def test_hidden_units_are_counted_by_how_often_they_fire() -> None:
     hidden = torch.cat((model.cmpe.fc_residual(u), model.cmpe.fc_identity(x)), 1)
     torch.testing.assert_close(recorded["cmpe"].firing, (hidden > 0).double().mean(0), rtol=1e-14, atol=0.0)
     assert (recorded["se"].dead, recorded["se"].hidden) == (int((recorded["se"].firing == 0).sum()), 3)
+    assert recorded["se"].firing is not None
     assert recorded["se"].firing[1] == 0
     stem = model.se(model.stem(images)).movedim(1, -1)
     fires = (model.unsqueezed.fc1(stem) > 0).double().mean((0, 1, 2))

@@ -1,0 +1,1 @@
+"""Smaller networks: what goes, what that costs, and the network without it."""
