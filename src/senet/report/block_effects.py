@@ -4,14 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from senet.report.gate_variation import BLOCK_CHART, BLOCK_NAMES
 from senet.report.svg import LETTER, Drawing, fit, series
 from senet.results.gate_analysis import TITLES, GateAnalysis, loss_words
 
-LINE = 15.0
+MODE_LINE = 15.0
 """Height of a mode's line."""
-NAME_WIDTH = 140.0
-"""Pixels that the names of blocks may take."""
-WIDTH = 460.0
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,9 @@ def effects_chart(analysis: GateAnalysis) -> Drawing:
     unit = next(loss.unit for effect in effects for loss in effect.losses.values())
     found = [(effect, mode) for effect in effects for mode in modes]
     words = "; ".join(f"{effect.name}, {TITLES[mode]}: {effect.losses[mode].text(digits)}" for effect, mode in found)
-    margin = min(NAME_WIDTH, 14 + LETTER * max(len(effect.name) for effect in effects))
-    block = 10 + LINE * len(modes)
-    drawing = Drawing(WIDTH, 12 + block * len(effects) + 46, f"{analysis.metric.title} lost when gates are frozen. {words}.")
+    margin = min(BLOCK_NAMES, 14 + LETTER * max(len(effect.name) for effect in effects))
+    block = 10 + MODE_LINE * len(modes)
+    drawing = Drawing(BLOCK_CHART, 12 + block * len(effects) + 46, f"{analysis.metric.title} lost when gates are frozen. {words}.")
     x, bottom = _scale(analysis, margin), drawing.height - 40
     taken: list[float] = []
     for tick in sorted(x.ticks(), key=abs):
@@ -63,12 +61,12 @@ def effects_chart(analysis: GateAnalysis) -> Drawing:
         if all(abs(x(tick) - other) > 5 * LETTER for other in taken):
             taken.append(x(tick))
             drawing.text((x(tick), bottom + 16), f"{tick:g}".replace("-", "\N{MINUS SIGN}"), class_="tick middle")
-    drawing.text((WIDTH, bottom + 34), f"{unit or 'loss'} of {analysis.metric.title} lost", class_="tick end")
+    drawing.text((BLOCK_CHART, bottom + 34), f"{unit or 'loss'} of {analysis.metric.title} lost", class_="tick end")
     for place, effect in enumerate(effects):
         top = 14 + block * place
-        drawing.text((0, top + LINE * len(modes) / 2 + 4), fit(effect.name, margin), class_="label")
+        drawing.text((0, top + MODE_LINE * len(modes) / 2 + 4), fit(effect.name, margin), class_="label")
         for line, mode in enumerate(modes):
-            loss, colour, y = effect.losses[mode], series(line + 1), top + LINE * (line + 0.5)
+            loss, colour, y = effect.losses[mode], series(line + 1), top + MODE_LINE * (line + 0.5)
             if loss.low is not None and loss.high is not None:
                 drawing.line((x(loss.low), y), (x(loss.high), y), class_=f"interval {colour}")
             tip = f"{effect.name}, {TITLES[mode]}: {' '.join(filter(None, loss_words(effect, mode, digits)))}"
@@ -86,4 +84,4 @@ def _scale(analysis: GateAnalysis, margin: float) -> SymmetricLog:
     ends = [end for loss in losses for end in (loss.points, loss.low, loss.high) if end is not None and math.isfinite(end)]
     linear = 10.0 ** (1 - analysis.metric.decimals)
     low, high = min(0.0, *ends), max(0.0, *ends)
-    return SymmetricLog(linear, 1.2 * low - linear, 1.2 * high + linear, margin + 6, WIDTH - 10)
+    return SymmetricLog(linear, 1.2 * low - linear, 1.2 * high + linear, margin + 6, BLOCK_CHART - 10)

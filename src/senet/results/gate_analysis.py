@@ -115,7 +115,7 @@ class GateAnalysis:
 
     @property
     def score(self) -> str:
-        """The metric as it is, in words: "top-1 91.20 %"."""
+        """The metric as it is, with its title and unit."""
         return f"{self.metric.title} {self.scores.value:.{self.metric.decimals}f} {self.metric.unit}".rstrip()
 
     def table(self) -> "Table":
