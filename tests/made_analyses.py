@@ -18,7 +18,7 @@ def written(recipe: Recipe, path: Path) -> tuple[Path, dict[str, object]]:
     torch.manual_seed(3)
     network = network_of(task, recipe.model, source)
     for module in network.modules():  # as if trained: else all outputs are alike
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
             nn.init.normal_(module.running_mean)
     save_weights(network, path, classes=source.classes or None, input=source.input, recipe=recipe.to_dict())
     return path, {"task": recipe.task, "data.name": recipe.data.name}

@@ -14,7 +14,7 @@ from senet.errors import UsageError
 from senet.measuring.counting import Cost
 from senet.measuring.timing import Ratio, Timing
 from senet.profiling import Profile, profile, profiler
-from senet.profiling.profiler import block_costs, total_cost
+from senet.profiling.profiler import total_cost
 
 
 @pytest.fixture(scope="module")
@@ -249,12 +249,3 @@ def test_a_network_that_does_not_take_such_images(model: nn.Module, reason: str,
     with pytest.raises(UsageError, match=rf"cannot run \w+ on a batch of images \(1, 3, 8, 8\) \({reason}") as raised:
         profile(model, (1, 3, 8, 8), latency=latency, rounds=1)
     assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("name", ["scse_preresnet20", "cmpe_se_preresnet20"])
-def test_costs_of_blocks_add_up_to_the_share_of_a_profile(name: str) -> None:
-    model = create_model(name)
-    found, whole = block_costs(model, (1, 3, 32, 32)), profile(model, latency=False)
-    assert len(found) == 9
-    for field in ("params", "macs", "squeeze_adds"):
-        assert sum(getattr(cost, field) for cost in found.values()) == getattr(whole.share, field) > 0
