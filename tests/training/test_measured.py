@@ -56,7 +56,7 @@ def written(recipe: Recipe, path: Path) -> tuple[Path, dict[str, object]]:
     network = network_of(task, recipe.model, source)
     for module in network.modules():  # as if trained: else all outputs are alike
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean)
+            nn.init.normal_(module.get_buffer("running_mean"))
     save_weights(network, path, classes=source.classes or None, input=source.input, recipe=recipe.to_dict())
     return path, {"task": recipe.task, "data.name": recipe.data.name}
 
