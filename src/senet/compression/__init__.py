@@ -1,0 +1,1 @@
+"""Smaller networks: what gates say can go is taken out."""
