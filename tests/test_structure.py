@@ -32,6 +32,7 @@ OUTSIDE = {
     "openvino": {"benchmarking"},
     "pycocotools": set(),
     "pytorchcv": {"benchmarking"},
+    "torch_pruning": {"compression"},
     "ultralytics": set(),
 }
 

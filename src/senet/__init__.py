@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from senet.blocks.kinds import register_block as register_block
     from senet.blocks.spatial import SpatialSE as SpatialSE
     from senet.comparison import compare as compare
+    from senet.compression.pruning.prune import prune as prune
+    from senet.compression.pruning.target import Target as Target
     from senet.deploy.export import export_onnx as export_onnx
     from senet.deploy.optimize import optimize as optimize
     from senet.insertion.adopt import adopt as adopt
@@ -49,6 +51,8 @@ _NAMES = {
     "blocks.kinds": "register_block",
     "blocks.spatial": "SpatialSE",
     "comparison": "compare",
+    "compression.pruning.prune": "prune",
+    "compression.pruning.target": "Target",
     "deploy.export": "export_onnx",
     "deploy.optimize": "optimize",
     "insertion.adopt": "adopt",

@@ -1,1 +1,1 @@
-"""Smaller networks: what gates say can go is taken out."""
+"""Smaller networks: what goes, what that costs, and the network without it."""

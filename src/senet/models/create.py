@@ -17,6 +17,7 @@ from senet.models.foreign import PRETRAINED, create_foreign, foreign_from_config
 from senet.models.inserted import Insertion, refuse_blocks
 from senet.models.library_weights import LibraryWeights, loaded_by_library
 from senet.models.network import ModelConfig, Network
+from senet.models.reduced import REDUCED, reduce_network
 from senet.models.registry import build_model, split_name
 from senet.models.released import build_released, identify, needed_options
 from senet.models.written import build_written
@@ -28,7 +29,7 @@ from senet.weights.bridge import Allowed
 from senet.weights.check import MisfitError
 from senet.weights.load import fit_weights, load_opened
 from senet.weights.loaded import LoadedWeights, file_of
-from senet.weights.source import Source
+from senet.weights.source import OpenedWeights, Source
 from senet.weights.stem import check_spread
 
 
@@ -110,6 +111,7 @@ def create_recalibrated(
     """
     check_spread(adapt_input)
     options |= {name: counts_by_place(options[name]) for name in ("num_classes", "in_channels") if name in options}
+    steps = options.pop(REDUCED, ())
     insertion = None if insert_init is None else Insertion.take(name, recalibration, insert_init, options)
     if insertion is not None:
         name, recalibration = insertion.host, Recalibration(None)
@@ -143,12 +145,15 @@ def create_recalibrated(
     has_numbers = not any(tensor.is_meta for tensor in model.parameters())
     loaded = _loaded_part(name, model, request, detector, options) if has_numbers and published is None else None
     model = model if finish is None else finish(model)
-    held = () if opened is None or opened.metadata.config is None else opened.metadata.config["options"].get("inserted", ())
+    held = () if opened is None else config_options(opened).get("inserted", ())
     if opened is not None and insertion is None:
         refuse_blocks(held, opened.source.text)
     elif opened is not None and insertion is not None and held:
         insertion.as_before(model, held, opened.source.text)
         insertion = None
+    if opened is not None and (held_steps := config_options(opened).get(REDUCED, ())):
+        steps, needed[REDUCED] = held_steps, held_steps
+    reduce_network(model, steps)
     allowed = Allowed(options.get("num_classes") is not None, adapt_input)
     if opened is not None and outlined:
         fit_weights(model, opened, allowed)
@@ -175,10 +180,21 @@ def _loaded_part(
     return loaded_by_library(model, options) if options.get(PRETRAINED) and not in_user_file(name) else None
 
 
+def config_options(opened: OpenedWeights) -> Mapping[str, Any]:
+    """Return the options of the network that weights name; of weights that name none, none."""
+    return {} if opened.metadata.config is None else opened.metadata.config["options"]
+
+
 def model_from_config(config: Mapping[str, Any], *, device: torch.device | str | None = None, plain: bool = False) -> nn.Module:
     """Create the network that `ModelConfig.to_dict()` describes, or (`plain`) the same without its block."""
-    if is_foreign(config["name"]):
-        return foreign_from_config(config, device=device, plain=plain)
+    options = dict(config["options"])
+    steps = options.pop(REDUCED, ())
+    build = foreign_from_config if is_foreign(config["name"]) else _from_options
+    return reduce_network(build({"name": config["name"], "options": options}, device=device, plain=plain), steps, plain=plain)
+
+
+def _from_options(config: Mapping[str, Any], *, device: torch.device | str | None, plain: bool) -> nn.Module:
+    """Create a network of the registry, with the blocks that its plans put in."""
     options = dict(config["options"])
     plans = options.pop("inserted", ())
     block, placement, stages = options.pop("block"), options.pop("placement"), options.pop("stages")

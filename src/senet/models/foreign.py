@@ -164,7 +164,18 @@ def _describe(model: nn.Module, config: ModelConfig, in_channels: int) -> None:
 
 def _hyperparameters(name: str, options: Mapping[str, Any]) -> str:
     """Return name and hyperparameters as one text."""
-    others = ("num_classes", "in_channels", "block", "placement", "stages", "inserted", "transform_input", PRETRAINED, *INSERTION_OPTIONS)
+    others = (
+        "num_classes",
+        "in_channels",
+        "block",
+        "placement",
+        "stages",
+        "inserted",
+        "reduced",
+        "transform_input",
+        PRETRAINED,
+        *INSERTION_OPTIONS,
+    )
     own = {key: value for key, value in without_origins(name, options).items() if key not in others}
     return json.dumps([name, sorted(own.items())], default=repr)
 

@@ -25,6 +25,7 @@ from senet.models.backbone_request import check_backbone
 from senet.models.encoder_request import check_encoder
 from senet.models.foreign import ORIGINS, PRETRAINED, is_foreign, refuse_unnamed, was_made
 from senet.models.libraries import ENTRIES
+from senet.models.reduced import REDUCED, WRITTEN_STEP
 from senet.models.registry import PLAIN, family_of, split_name
 from senet.schema import FLAG, IDENTIFIER, NULL, Requirement, either, finite, integer, items, one_of, optional, record, table, text
 from senet.userfile import in_user_file, load_function
@@ -47,6 +48,9 @@ WIDEST = 10_000
 
 SPARE = 1000
 """Parameters that a constructor may make beside those in the file, such as heads that it replaces."""
+
+LARGEST_WHOLE = 10**9
+"""Parameters that a network may have had before it was reduced to those in a file."""
 
 _WORD = text(60, pattern=r"[\w.+-]*", what="a word")
 _WHAT = f"true, false, null, a number up to {WIDEST}, a word of 60 letters, digits or .+-, or a list or mapping of these"
@@ -74,7 +78,7 @@ INSERTION = {
 }
 """Options that say how a network of another library came about, and do not make it anew."""
 
-COMMON = COMMON_OPTIONS | {"inserted": items(WRITTEN_PLAN, high=100)}
+COMMON = COMMON_OPTIONS | {"inserted": items(WRITTEN_PLAN, high=100), REDUCED: items(WRITTEN_STEP, high=100)}
 
 FOREIGN_NAME = text(200, pattern=r"(timm|torchvision)/\w+(\.\w+)?", what="timm/NAME or torchvision/NAME")
 
@@ -99,7 +103,10 @@ def build_written(opened: OpenedWeights, config: Mapping[str, Any], build: Calla
     widest = max((side for tensor in opened.tensors.values() for side in tensor.shape), default=0)
     for option in ("num_classes", "in_channels"):
         optional(integer(0, widest)).check(config["options"][option], f"{where}.options.{option}")
-    with at_most(len(opened.tensors) + SPARE, where):
+    most = len(opened.tensors) + SPARE
+    with at_most(most, where):
+        check_whole(config, where, build)
+    with at_most(most, where):
         network = build(config, device="meta")
     outline = network.state_dict()
     given = bridge(opened.tensors, outline, network, Allowed(adapt_input=None)).tensors
@@ -108,6 +115,16 @@ def build_written(opened: OpenedWeights, config: Mapping[str, Any], build: Calla
     if faults["missing"] or faults["of another shape"]:
         raise mismatch_error(opened.source.text, given, outline)
     return build(config, **options)
+
+
+def check_whole(config: Mapping[str, Any], where: str, build: Callable[..., nn.Module]) -> None:
+    """Raise UsageError if a network that was made smaller was larger than any is: it is built as it was, then reduced."""
+    if not config["options"].get(REDUCED):
+        return
+    options = {name: value for name, value in config["options"].items() if name != REDUCED}
+    whole = build({"name": config["name"], "options": options}, device="meta")
+    if (count := sum(parameter.numel() for parameter in whole.parameters())) > LARGEST_WHOLE:
+        raise UsageError(f"{where}: the network had {count:,} parameters before it was reduced; at most {LARGEST_WHOLE:,} are believed")
 
 
 def rules_of(name: str, where: str, options: Mapping[str, Any]) -> Requirement:

@@ -29,6 +29,7 @@ COMMON_OPTIONS = {
     "stages": optional(items(integer(0, 1000))),
     "omitted": items(items(integer(0, 10**5), 2, 2), high=10**5),
     "inserted": items(_NAMED, high=100),
+    "reduced": items(_NAMED, high=100),
 }
 """Options that networks of all families have -> what they may be."""
 

@@ -1,0 +1,47 @@
+"""Which channels of a network can be cut, proved on images: the cut network does what the whole one does with these channels at zero."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from senet.compression.pruning.channels import HIDDEN_UNITS, Channels
+from senet.compression.pruning.coupling import couple
+from senet.compression.pruning.cut import difference, kept_places
+from senet.errors import UsageError
+
+
+def provable(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) -> list[Channels]:
+    """Return the channels of a network as `couple` does; those whose cut is not exact are left whole.
+
+    Args:
+        model: the network; it is not changed.
+        images: a batch, (N, C, H, W), on the network's device.
+        ignored: paths of modules whose channels are left whole.
+
+    Raises:
+        UsageError: if none can be cut.
+    """
+    sets = [replace(own, fixed=own.fixed or ("" if own.count > 1 else "it is a single one")) for own in couple(model, images, ignored)]
+    if _wrong(model, sets, images, sets):
+        sets = [own if own.fixed else replace(own, fixed=_hindrance(model, sets, images, own)) for own in sets]
+        if wrong := _wrong(model, sets, images, sets):
+            raise UsageError(f"channels of {type(model).__name__} that can each be cut cannot be together: {wrong}; give some as ignored")
+    if all(own.fixed for own in sets):
+        reasons = dict.fromkeys(f"{own.name}: {own.fixed}" for own in sets if own.fixed != HIDDEN_UNITS)
+        said = "; ".join(list(reasons)[:3]) or "it has no convolution or linear layer between two others"
+        raise UsageError(f"{type(model).__name__} has no channels that can be cut ({said}): prune a part of it, or another network")
+    return sets
+
+
+def _hindrance(model: nn.Module, sets: Sequence[Channels], images: Tensor, own: Channels) -> str:
+    wrong = _wrong(model, sets, images, [own])
+    return f"Torch-Pruning does not follow them through the network ({wrong})" if wrong else ""
+
+
+def _wrong(model: nn.Module, sets: Sequence[Channels], images: Tensor, chosen: Collection[Channels]) -> str:
+    """Say what is wrong with a network whose chosen sets lose every second channel; "" if nothing is."""
+    halved = {id(own) for own in chosen if not own.fixed}
+    kept = [torch.arange(0, own.count, 2 if id(own) in halved else 1) for own in sets]
+    return difference(model, kept_places(model, sets, kept), images)
