@@ -10,7 +10,7 @@ from senet.spec import check_choice
 
 Cost = Literal["params", "block params", "latency"]
 
-NUMBER = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([kMG]?)", re.ASCII)
+AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([kMG]?)", re.ASCII)
 POWERS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
@@ -43,7 +43,7 @@ class Budget:
         Raises:
             UsageError: for anything else, or as the constructor does.
         """
-        found = NUMBER.fullmatch(text.strip())
+        found = AMOUNT.fullmatch(text.strip())
         if found is None:
             raise UsageError(f"a budget of {cost} is a share such as 0.9, or a number of parameters such as 900k or 1.5M; got {text!r}")
         return cls(float(found[1]) * POWERS[found[2]], cost)
