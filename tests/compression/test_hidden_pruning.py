@@ -79,7 +79,7 @@ def test_gradients_are_those_of_masked_units() -> None:
             assert torch.allclose(own, grad, rtol=1e-9, atol=1e-12), name
     for block in allocation.blocks:
         (kept,) = block.units.strongest(block.width)
-        narrow, wide = (network.get_submodule(block.units.bottleneck.last).weight.grad for network in (pruned, whole))
+        narrow, wide = (network.get_submodule(block.units.place.last).weight.grad for network in (pruned, whole))
         assert torch.allclose(narrow, wide[:, list(kept)], rtol=1e-9, atol=1e-12)
 
 

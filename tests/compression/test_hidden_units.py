@@ -40,7 +40,7 @@ def test_firing_and_importance(name: str) -> None:
     measured = measure_hidden_units(model, [(x[:2], torch.zeros(2)), (x[2:],), (x[:0],)])
     assert len(measured) == 9
     for units in (measured[0], measured[4], measured[8]):
-        firing, importance = slow(model, units.bottleneck.path, x)
+        firing, importance = slow(model, units.place.path, x)
         assert np.allclose(units.firing[0].numpy(), firing, rtol=1e-12, atol=0)
         assert np.allclose(units.importance[0].numpy(), importance, rtol=1e-12, atol=0)
         assert 0 < units.firing.mean() < 1
@@ -52,10 +52,10 @@ def test_both_halves_of_cmpe_se_and_the_channel_form_of_scse() -> None:
     units = measure_hidden_units(model, [(x,)])[2]
     assert units.firing.shape == (2, 4)
     for part, name in enumerate(("fc_residual", "fc_identity")):
-        assert np.allclose(units.importance[part].numpy(), slow(model, units.bottleneck.path, x, name, "fc_out", part)[1], rtol=1e-12)
+        assert np.allclose(units.importance[part].numpy(), slow(model, units.place.path, x, name, "fc_out", part)[1], rtol=1e-12)
     scse = trained("scse")
     units = measure_hidden_units(scse, [(x,)])[2]
-    assert units.bottleneck.path == "layer1.2.se"
+    assert units.place.path == "layer1.2.se"
     assert np.allclose(units.importance[0].numpy(), slow(scse, "layer1.2.se.cse", x)[1], rtol=1e-12)
 
 
@@ -63,7 +63,7 @@ def test_costs_are_parameters() -> None:
     for name in ("preactivated", "by stage, without bias", "cmpe_se", "cmpe_se image", "scse"):
         model = trained(name)
         for units in measure_hidden_units(model, [(images(1),)]):
-            block = model.get_submodule(units.bottleneck.path)
+            block = model.get_submodule(units.place.path)
             assert units.costs[1] + units.width * units.costs[0] == sum(parameter.numel() for parameter in block.parameters())
 
 

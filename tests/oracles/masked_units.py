@@ -61,7 +61,7 @@ def masked(model: nn.Module, allocation: Allocation) -> nn.Module:
     """Return the network with every hidden unit that an allocation does not keep set to 0: what it is read by has no weight."""
     copied = copy.deepcopy(model)
     for block in allocation.blocks:
-        place = block.units.bottleneck
+        place = block.units.place
         last: Any = copied.get_submodule(place.last)
         for part, kept in enumerate(block.units.strongest(block.width)):
             gone = [index for index in range(block.units.width) if index not in kept]

@@ -44,7 +44,7 @@ class AllocatedBlock:
         return {
             "path": self.path,
             "name": self.name,
-            "channels": self.units.bottleneck.channels,
+            "channels": self.units.place.channels,
             "hidden": {"before": self.units.width, "after": self.width, "dead": self.units.dead},
             "importance": {"share": self.share, "kept": self.kept},
             "parameters": {"before": before, "after": after},
@@ -101,7 +101,7 @@ class Allocation:
         table = Table("block", "path", "channels", "hidden", "after", "dead", "importance %", "kept %", "parameters", "after")
         for block in self.blocks:
             before, after = block.parameters
-            units = (block.units.bottleneck.channels, block.units.width, block.width or "dropped", block.units.dead)
+            units = (block.units.place.channels, block.units.width, block.width or "dropped", block.units.dead)
             shares = (f"{100 * block.share:.1f}", f"{100 * block.kept:.1f}")
             table.add_row(block.name, block.path, *map(str, units), *shares, f"{before:,}", f"{after:,}")
         for column in table.columns[2:]:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from senet.errors import UsageError
 from senet.spec import check_choice
 
-Cost = Literal["params", "block params", "latency"]
+BudgetCost = Literal["params", "block params", "latency"]
 
 AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([kMG]?)", re.ASCII)
 POWERS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
@@ -27,17 +27,17 @@ class Budget:
     """
 
     amount: float
-    cost: Cost = "params"
+    cost: BudgetCost = "params"
 
     def __post_init__(self) -> None:
-        check_choice("cost", self.cost, get_args(Cost))
+        check_choice("cost", self.cost, get_args(BudgetCost))
         if not (math.isfinite(self.amount) and self.amount > 0):
             raise UsageError(f"a budget of {self.cost} is a share such as 0.9, or a number of parameters such as 1.5M; got {self.amount}")
         if self.cost == "latency" and self.amount > 1:
             raise UsageError(f"a budget of latency is a share of what the network takes as it is, such as 0.9; got {self.amount:g}")
 
     @classmethod
-    def parse(cls, text: str, cost: Cost = "params") -> "Budget":
+    def parse(cls, text: str, cost: BudgetCost = "params") -> "Budget":
         """Read "0.9", "1.5M" or "900k".
 
         Raises:

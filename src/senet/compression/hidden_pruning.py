@@ -34,7 +34,7 @@ def prune_hidden(model: nn.Module, allocation: Allocation) -> nn.Module:
     records = block_records(model)
     for block in allocation.blocks:
         if block.width:
-            _narrow(copy, block.units.bottleneck.firsts, block.units.bottleneck.last, block.units.strongest(block.width))
+            _narrow(copy, block.units.place.firsts, block.units.place.last, block.units.strongest(block.width))
     narrowed = {path: width for path, width in allocation.widths.items() if width}
     if any(narrowed[path] != widths[path] for path in narrowed):
         write_widths(copy, records, narrowed)

@@ -45,13 +45,13 @@ class HiddenRanking:
         """
         grouped: dict[object, list[HiddenUnits]] = {}
         for units in measured:
-            record = records.get(units.bottleneck.path)
+            record = records.get(units.place.path)
             if drop and (record is None or record.site is not None):
                 raise UsageError(
-                    f"{units.bottleneck.path} cannot be dropped: only networks of senet.create_model leave out blocks of their own, by "
+                    f"{units.place.path} cannot be dropped: only networks of senet.create_model leave out blocks of their own, by "
                     "omitted=; leave out drop, or take blocks away with senet.remove"
                 )
-            grouped.setdefault(record or units.bottleneck.path, []).append(units)
+            grouped.setdefault(record or units.place.path, []).append(units)
         groups = tuple(map(tuple, grouped.values()))
         slots = []
         for number, group in enumerate(groups):
@@ -88,11 +88,11 @@ class HiddenRanking:
         widths = [group[0].width for group in self.groups]
         for number in self.order[:count]:
             widths[number] -= 1
-        by_path = {units.bottleneck.path: width for group, width in zip(self.groups, widths, strict=True) for units in group}
+        by_path = {units.place.path: width for group, width in zip(self.groups, widths, strict=True) for units in group}
         measured = [units for group in self.groups for units in group]
         named = _names(self.model, measured)
         total = sum(float(units.importance.sum()) for units in measured) or 1.0
-        blocks = tuple(_allocated(units, named[units.bottleneck.path], by_path[units.bottleneck.path], total) for units in measured)
+        blocks = tuple(_allocated(units, named[units.place.path], by_path[units.place.path], total) for units in measured)
         removed = sum(block.parameters[0] - block.parameters[1] for block in blocks)
         after = self.whole - removed
         config = find_config(self.model)
@@ -108,8 +108,8 @@ class HiddenRanking:
         measured = [units for group in self.groups for units in group]
         fixed = self.whole - sum(units.width * units.costs[0] for units in measured)
         found = []
-        for ratio in range(1, max(units.bottleneck.channels for units in measured) + 1):
-            of_units = sum(hidden_width(units.bottleneck.channels, ratio) * units.costs[0] for units in measured)
+        for ratio in range(1, max(units.place.channels for units in measured) + 1):
+            of_units = sum(hidden_width(units.place.channels, ratio) * units.costs[0] for units in measured)
             found.append(UniformRatio(ratio, fixed + of_units))
         return min(found, key=lambda one: (abs(one.parameters - parameters), one.reduction))
 
@@ -117,11 +117,11 @@ class HiddenRanking:
 def _allocated(units: HiddenUnits, name: str, width: int, total: float) -> AllocatedBlock:
     own = float(units.importance.sum())
     kept = float(units.importance.sort(dim=1, descending=True).values[:, :width].sum())
-    return AllocatedBlock(units.bottleneck.path, name, units, width, own / total, kept / own if own else 1.0)
+    return AllocatedBlock(units.place.path, name, units, width, own / total, kept / own if own else 1.0)
 
 
 def _names(model: nn.Module, measured: Sequence[HiddenUnits]) -> dict[str, str]:
     """Return the papers' names of blocks, by path."""
-    paths = {model.get_submodule(units.bottleneck.path): units.bottleneck.path for units in measured}
-    places = block_places(model, paths, [units.bottleneck.channels for units in measured])
+    paths = {model.get_submodule(units.place.path): units.place.path for units in measured}
+    places = block_places(model, paths, [units.place.channels for units in measured])
     return {place.path: place.name for place in places}

@@ -19,7 +19,7 @@ from senet.surgery.preserve import evaluating
 
 
 @dataclass(frozen=True)
-class Bottleneck:
+class HiddenLayers:
     """Layers between which the hidden units of a block lie.
 
     Args:
@@ -40,7 +40,7 @@ class Bottleneck:
         return firsts, last  # pyright: ignore[reportReturnType] - `bottlenecks` takes linear layers only
 
 
-def bottlenecks(model: nn.Module) -> list[Bottleneck]:
+def bottlenecks(model: nn.Module) -> list[HiddenLayers]:
     """Return the bottlenecks of a network's blocks, in the order of the modules.
 
     Blocks without one (sSE, kinds of users), and those with layers that are more than their weights, are left out.
@@ -55,7 +55,7 @@ def bottlenecks(model: nn.Module) -> list[Bottleneck]:
         layers = [getattr(inner, name) for name in (*firsts, last)]
         if all(isinstance(layer, nn.Linear) and is_plain_layer(layer) for layer in layers):
             paths = [".".join(part for part in (*within, name) if part) for name in (*firsts, last)]
-            found.append(Bottleneck(path, inner.channels, tuple(paths[:-1]), paths[-1]))
+            found.append(HiddenLayers(path, inner.channels, tuple(paths[:-1]), paths[-1]))
     return found
 
 
@@ -64,14 +64,14 @@ class HiddenUnits:
     """Hidden units of one block.
 
     Args:
-        bottleneck: where they lie.
+        place: where they lie.
         firing: (P, h) share of the images, of all positions where a block keeps them, at which each fires, float64; row p is of layer p of
-            `bottleneck.firsts`.
+            `place.firsts`.
         norms: (P, h) Euclidean norm of what it reads with, its bias included, times that of what it is read by, float64.
         costs: parameters of one hidden unit of all P layers; of the rest of the block.
     """
 
-    bottleneck: Bottleneck
+    place: HiddenLayers
     firing: Tensor = field(repr=False, compare=False)
     norms: Tensor = field(repr=False, compare=False)
     costs: tuple[int, int]
@@ -124,7 +124,7 @@ def measure_hidden_units(model: nn.Module, batches: Iterable[Sequence[Any]]) -> 
     return tuple(_measured(model, place, firing) for place in places)
 
 
-def _firing_rates(model: nn.Module, places: Sequence[Bottleneck], batches: Iterable[Sequence[Any]]) -> Mapping[nn.Module, Tensor]:
+def _firing_rates(model: nn.Module, places: Sequence[HiddenLayers], batches: Iterable[Sequence[Any]]) -> Mapping[nn.Module, Tensor]:
     """Return (h,) the share of rows with a positive value, by layer."""
     device = next(model.parameters()).device
     counts: dict[nn.Module, Tensor] = {}
@@ -144,7 +144,7 @@ def _firing_rates(model: nn.Module, places: Sequence[Bottleneck], batches: Itera
     return {layer: (fired.double() / rows[layer]).cpu() for layer, fired in counts.items()}
 
 
-def _measured(model: nn.Module, place: Bottleneck, firing: Mapping[nn.Module, Tensor]) -> HiddenUnits:
+def _measured(model: nn.Module, place: HiddenLayers, firing: Mapping[nn.Module, Tensor]) -> HiddenUnits:
     firsts, last = place.layers(model)
     read_by = last.weight.detach().double().cpu().norm(dim=0).unflatten(0, (len(firsts), -1))
     reading = torch.stack([_with_bias(layer).norm(dim=1) for layer in firsts])

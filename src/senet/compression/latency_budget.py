@@ -12,7 +12,7 @@ from senet.measuring.device import synchronize
 from senet.measuring.timing import interleave, ratio
 from senet.surgery.preserve import evaluating
 
-ROUNDS = 7
+TIMED_ROUNDS = 7
 """Rounds of a timing, each with both networks."""
 
 
@@ -86,6 +86,6 @@ def _time(model: nn.Module, smaller: Callable[[int], nn.Module], example_input: 
         return run
 
     with evaluating(model), evaluating(other), torch.inference_mode():
-        timings = interleave({"whole": runs(model), "smaller": runs(other)}, rounds=ROUNDS)
+        timings = interleave({"whole": runs(model), "smaller": runs(other)}, rounds=TIMED_ROUNDS)
     found = ratio(timings["smaller"], timings["whole"])
     return LatencyTrial(removed, found.median, found.low, found.high)
