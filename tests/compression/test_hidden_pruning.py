@@ -51,7 +51,7 @@ def test_files_of_weights_rebuild_the_network(name: str, tmp_path: Path) -> None
 
 def test_units_that_never_fire_go_for_nothing() -> None:
     model, x = trained("preactivated"), images()
-    silent = model.get_submodule("layer2.1.se.fc1")
+    silent: Any = model.get_submodule("layer2.1.se.fc1")
     with torch.no_grad():
         silent.bias[[1, 4]] = -1e6
     allocation = allocate_hidden(model, [(x,)], 1.0)
@@ -79,7 +79,9 @@ def test_gradients_are_those_of_masked_units() -> None:
             assert torch.allclose(own, grad, rtol=1e-9, atol=1e-12), name
     for block in allocation.blocks:
         (kept,) = block.units.strongest(block.width)
-        narrow, wide = (network.get_submodule(block.units.place.last).weight.grad for network in (pruned, whole))
+        narrow, wide = (network.get_parameter(f"{block.units.place.last}.weight").grad for network in (pruned, whole))
+        assert narrow is not None
+        assert wide is not None
         assert torch.allclose(narrow, wide[:, list(kept)], rtol=1e-9, atol=1e-12)
 
 

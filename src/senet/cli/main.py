@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": "turn weights of timm, Caffe and others into a file of this package",
     "coco": "write the boxes of a folder (Pascal VOC, YOLO, COCO) as COCO's JSON",
     "export": "write a network as ONNX, or for torch.export, for inference elsewhere, and check it",
+    "allocate": "find hidden widths for all blocks of a trained network within a budget, and write the recipe that trains them",
     "profile": "count parameters and operations, and time a network against its plain twin",
     "bench": "time plain against recalibrated networks on this machine, by engine, and against other libraries",
     "doctor": "say what this machine has, what is missing for which extra, and whether a data folder is in order",

@@ -73,6 +73,7 @@ class Allocation:
         blocks: one entry a block, in the order of the modules.
         parameters: of the network before and after.
         uniform: the single ratio of about as many parameters.
+        kind: of the blocks, or of the first one.
         spec: the block as a recipe names it, with `hidden` by unit; None where the network's configuration names none.
         omitted: the units whose block goes, (stage, index from 1), those that had none before among them.
         tried: what was timed, for a budget of latency.
@@ -82,6 +83,7 @@ class Allocation:
     blocks: tuple[AllocatedBlock, ...]
     parameters: tuple[int, int]
     uniform: UniformRatio
+    kind: str
     spec: BlockSpec | None = None
     omitted: tuple[tuple[int, int], ...] = ()
     tried: tuple[LatencyTrial, ...] = ()

@@ -60,7 +60,7 @@ def _narrow(model: nn.Module, firsts: tuple[str, ...], last: str, kept: tuple[tu
     reader.in_features = len(columns)
 
 
-def _taken(parameter: nn.Parameter, indices: tuple[int, ...] | list[int], axis: int) -> nn.Parameter:
+def _taken(parameter: Tensor, indices: tuple[int, ...] | list[int], axis: int) -> nn.Parameter:
     places = torch.tensor(indices, device=parameter.device)
     return nn.Parameter(parameter.detach().index_select(axis, places), requires_grad=parameter.requires_grad)
 

@@ -101,7 +101,7 @@ class HiddenRanking:
         omitted = tuple(sorted({*before, *((record.stage, record.index) for record in gone)}))
         kept = {path: width for path, width in by_path.items() if width}
         spec = written_spec(self.model, self.records, kept) if kept else None
-        return Allocation(budget, blocks, (self.whole, after), self._uniform(after), spec, omitted)
+        return Allocation(budget, blocks, (self.whole, after), self._uniform(after), measured[0].place.kind, spec, omitted)
 
     def _uniform(self, parameters: int) -> UniformRatio:
         """Return the ratio that brings the network nearest to a number of parameters, of equally near ones the smallest."""

@@ -14,8 +14,12 @@ from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.layers import is_plain_layer
 from senet.errors import UsageError
 from senet.measuring.parts import block_paths
+from senet.spec import block_class
 from senet.surgery.hooks import hooked
 from senet.surgery.preserve import evaluating
+
+KINDS_WITH_UNITS = ("se", "scse", "cmpe_se")
+"""Kinds of blocks whose hidden units are known."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class HiddenLayers:
 
     Args:
         path: the block's path.
+        kind: its kind.
         channels: how many channels it recalibrates.
         firsts: paths of the layers that give the hidden units, of one width h; two for CMPE-SE of two FCs.
         last: path of the layer that reads them, the first layer's before the second's.
     """
 
     path: str
+    kind: str
     channels: int
     firsts: tuple[str, ...]
     last: str
@@ -48,14 +54,16 @@ def bottlenecks(model: nn.Module) -> list[HiddenLayers]:
     found = []
     for path in block_paths(model):
         block = model.get_submodule(path)
-        inner, within = (block.cse, (path, "cse")) if isinstance(block, ChannelSpatialSE) else (block, (path,))
-        if not isinstance(inner, ChannelSE | CompetitiveSE):
+        kind = next((kind for kind in KINDS_WITH_UNITS if type(block) is block_class(kind)), None)
+        if kind is None:
             continue
+        inner, within = (block.cse, (path, "cse")) if isinstance(block, ChannelSpatialSE) else (block, (path,))
+        assert isinstance(inner, ChannelSE | CompetitiveSE)
         *firsts, last = ("fc1", "fc2") if hasattr(inner, "fc1") else ("fc_residual", "fc_identity", "fc_out")
         layers = [getattr(inner, name) for name in (*firsts, last)]
         if all(isinstance(layer, nn.Linear) and is_plain_layer(layer) for layer in layers):
             paths = [".".join(part for part in (*within, name) if part) for name in (*firsts, last)]
-            found.append(HiddenLayers(path, inner.channels, tuple(paths[:-1]), paths[-1]))
+            found.append(HiddenLayers(path, kind, inner.channels, tuple(paths[:-1]), paths[-1]))
     return found
 
 
