@@ -36,7 +36,7 @@ def test_outputs_are_those_of_masked_units_and_the_configuration_rebuilds_the_ne
         assert torch.equal(again(x), pruned(x))
 
 
-@pytest.mark.parametrize("name", ["preactivated", "scse", "cmpe_se", "inserted", "inserted as identity"])
+@pytest.mark.parametrize("name", ["preactivated", "scse", "cmpe_se", "inserted", "inserted as identity", "one block folded"])
 def test_files_of_weights_rebuild_the_network(name: str, tmp_path: Path) -> None:
     model, x = trained(name), images()
     allocation = allocate_hidden(model, [(x,)], Budget(0.4, "block params"))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import senet
 from senet.blocks.kinds import is_block
 from senet.compression.allocated_widths import Allocation
+from senet.models.reduced import FoldedBlock, ReducedStep, reduce_network
 
 
 def inserted(name: str, spec: senet.BlockSpec, side: int = 32, **options: Any) -> nn.Module:
@@ -17,6 +18,8 @@ def inserted(name: str, spec: senet.BlockSpec, side: int = 32, **options: Any) -
     senet.insert(host, spec, example_input=torch.zeros(1, 3, side, side), **options)
     return host
 
+
+FOLDED = ReducedStep(folded=(FoldedBlock("layer2.0.se", 32),))
 
 NETWORKS = {
     "preactivated": lambda: senet.create_model("se_preresnet20", reduction=4),
@@ -35,6 +38,8 @@ NETWORKS = {
     "inserted": lambda: inserted("cifar_resnet20", senet.BlockSpec("se", reduction=4)),
     "inserted into a graph": lambda: inserted("cifar_resnet20", senet.BlockSpec("se", reduction=4), placement="identity"),
     "inserted as identity": lambda: inserted("cifar_resnet20", senet.BlockSpec("scse", reduction=4), stages=(2, 3), init="identity"),
+    "encoder of a segmenter": lambda: senet.create_model("scse_unet", num_classes=3, encoder="se_cifar_resnet20"),
+    "one block folded": lambda: reduce_network(senet.create_model("se_preresnet20", reduction=4), [FOLDED.to_dict()]),
     "torchvision": lambda: senet.create_model("torchvision/resnet18", num_classes=3, block=senet.BlockSpec("se", reduction=16)),
 }
 """What makes them, by name."""

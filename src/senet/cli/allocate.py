@@ -62,7 +62,7 @@ def run(args: Namespace) -> int:
     pruned = prune_hidden(member.model, allocation)
     scores = held_out.measure(member.model), held_out.measure(pruned)
     trained = _recipe(member)
-    recipes = None if trained is None else AllocatedRecipes.of(trained, allocation)
+    recipes = None if trained is None or not allocation.can_be_asked_for else AllocatedRecipes.of(trained, allocation)
     files = _write(args, recipes, pruned, member)
     line = None if recipes is None or args.out is None else recipes.compare_line(args.out)
     show(AllocationReport(allocation, scores, points_lost(*scores), len(held_out), files, line), as_json=args.json)
@@ -71,7 +71,7 @@ def run(args: Namespace) -> int:
 
 @dataclass(frozen=True)
 class AllocationReport:
-    """What the command tells.
+    """Outcome of the command.
 
     Args:
         allocation: the hidden widths.
@@ -145,7 +145,8 @@ def _write(args: Namespace, recipes: "AllocatedRecipes | None", pruned: Any, mem
     files = {}
     if args.out is not None:
         if recipes is None:
-            raise UsageError(f"{member.name} does not say by which recipe it was trained: leave out --out")
+            why = "does not say by which recipe it was trained" if member.recipe is None else "has blocks that no option `block` describes"
+            raise UsageError(f"{member.name} {why}: leave out --out")
         for what, recipe, path in (
             ("recipe", recipes.allocated, args.out),
             ("recipe of one ratio", recipes.uniform, _uniform_file(args.out)),

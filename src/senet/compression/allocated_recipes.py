@@ -35,11 +35,11 @@ class AllocatedRecipes:
         """Change the recipe that trained the network which an allocation was made for.
 
         Raises:
-            UsageError: if the recipe's block is none that hidden widths can be said of.
+            UsageError: if its blocks are not all what the option `block` says.
         """
         spec = allocation.spec
-        if spec is None and not allocation.dropped:
-            raise UsageError(f"no recipe can say the widths of {recipe.model.name}: its blocks are not all of one option `block`")
+        if not allocation.can_be_asked_for:
+            raise UsageError(f"no recipe can ask for these widths of {recipe.model.name}: its blocks are not all what `block` says")
         own = recipe.model.block
         base = own if isinstance(own, BlockSpec) else BlockSpec(allocation.kind)
         uniform = {name: value for name, value in base.options.items() if name != "hidden"} | {"reduction": allocation.uniform.reduction}

@@ -94,6 +94,11 @@ class Allocation:
         return {block.path: block.width for block in self.blocks}
 
     @property
+    def can_be_asked_for(self) -> bool:
+        """Whether a recipe can ask for these widths, or for no blocks at all."""
+        return self.spec is not None or len(self.dropped) == len(self.blocks)
+
+    @property
     def dropped(self) -> tuple[str, ...]:
         """Paths of the blocks that go."""
         return tuple(block.path for block in self.blocks if not block.width)

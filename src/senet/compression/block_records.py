@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from senet.errors import UsageError
 from senet.insertion.plan import InsertPlan, Site
 from senet.insertion.unit_numbers import site_units
 from senet.models.create import create_recalibrated, model_from_config
 from senet.models.network import ModelConfig
+from senet.models.reduced import REDUCED
 from senet.models.registry import split_name
 from senet.spec import BlockSpec, Recalibration, options_of
 from senet.weights.store import find_config
@@ -39,7 +39,7 @@ def block_records(model: nn.Module) -> dict[str, BlockRecord]:
     whose place that is.
     """
     config = find_config(model)
-    if config is None or "reduced" in config.options:
+    if config is None or REDUCED in config.options:  # whose steps speak of widths as they were
         return {}
     marks: dict[int, BlockRecord] = {}
     taken = {getattr(block, "hidden", 0) for block in model.modules()}
@@ -96,19 +96,9 @@ def by_stage(by_unit: Mapping[tuple[int, int], int]) -> dict[int | str, int]:
 
 
 def write_widths(model: nn.Module, records: Mapping[str, BlockRecord], widths: Mapping[str, int]) -> None:
-    """Say these hidden widths in a network's configuration.
-
-    Raises:
-        UsageError: if it says nothing of one of these blocks.
-    """
+    """Say these hidden widths in a network's configuration, which says the widths of all these blocks."""
     config = find_config(model)
-    if config is None:
-        return
-    if missing := [path for path in widths if path not in records]:
-        raise UsageError(
-            f"the configuration of {config.name} does not say how wide {missing[0]} is, so that no file could rebuild the network: narrow "
-            "the blocks of a network that create_model or senet.insert made, before other parts of it are reduced"
-        )
+    assert config is not None
     plans = [InsertPlan.from_dict(plan) for plan in config.options.get("inserted", ())]
     options = dict(config.options)
     if plans:
@@ -117,9 +107,8 @@ def write_widths(model: nn.Module, records: Mapping[str, BlockRecord], widths: M
             plans, lambda site, record: with_hidden(site.block, by_site[record.site]) if record.site in by_site else site.block
         )
         options["inserted"] = [plan.to_dict() for plan in narrowed]
-    spec = options.get("block")
-    if isinstance(spec, BlockSpec):
-        options["block"] = written_spec(model, records, widths)
+    if isinstance(options.get("block"), BlockSpec) and (spec := written_spec(model, records, widths)) is not None:
+        options["block"] = spec
     model.config = ModelConfig(config.name, options)  # pyright: ignore[reportArgumentType] - modules take any attribute
 
 

@@ -9,6 +9,7 @@ from senet.compression.hidden_units import bottlenecks
 from senet.errors import UsageError
 from senet.models.create import model_from_config
 from senet.models.network import ModelConfig
+from senet.models.reduced import ReducedStep, record_step
 from senet.surgery.duplicate import duplicate
 from senet.weights.store import find_config
 
@@ -18,14 +19,15 @@ def prune_hidden(model: nn.Module, allocation: Allocation) -> nn.Module:
 
     Its outputs are those of the given network with the other units masked, to rounding; units that fire for no image change none of
     these images' outputs. A block that goes leaves its unit as a plain one is, with the gate 1. The configuration has the new widths, so
-    that files of its weights rebuild it.
+    that files of its weights rebuild it: in the option `block` and in plans of inserted blocks, or where these do not speak of all blocks,
+    as of an encoder in a segmenter or after channels were pruned, as a step of its reduction.
 
     Args:
         model: the network that the allocation was made for.
         allocation: the units that stay.
 
     Raises:
-        UsageError: if the network has other blocks than the allocation, or its configuration cannot say their widths.
+        UsageError: if the network has other blocks than the allocation.
     """
     widths = {place.path: place.layers(model)[1].in_features // len(place.firsts) for place in bottlenecks(model)}
     if widths != {block.path: block.units.width for block in allocation.blocks}:
@@ -37,8 +39,21 @@ def prune_hidden(model: nn.Module, allocation: Allocation) -> nn.Module:
             _narrow(copy, block.units.place.firsts, block.units.place.last, block.units.strongest(block.width))
     narrowed = {path: width for path, width in allocation.widths.items() if width}
     if any(narrowed[path] != widths[path] for path in narrowed):
-        write_widths(copy, records, narrowed)
+        if records.keys() >= narrowed.keys():
+            write_widths(copy, records, narrowed)
+        else:
+            record_step(copy, _step(allocation))
     return _without_blocks(copy, allocation) if allocation.dropped else copy
+
+
+def _step(allocation: Allocation) -> ReducedStep:
+    """Return the reduction that an allocation is, layer by layer."""
+    widths: dict[str, tuple[int, int, int]] = {}
+    for block in allocation.blocks:
+        if block.width < block.units.width:
+            widths |= dict.fromkeys(block.units.place.firsts, (0, block.width, 0))
+            widths[block.units.place.last] = (len(block.units.place.firsts) * block.width, 0, 0)
+    return ReducedStep(widths=widths)
 
 
 def _narrow(model: nn.Module, firsts: tuple[str, ...], last: str, kept: tuple[tuple[int, ...], ...]) -> None:
