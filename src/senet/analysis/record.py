@@ -111,7 +111,7 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
 
     with evaluating(model), torch.no_grad(), hooked(paths, note):
         for images, labels, *_ in batches:
-            labels = _checked_labels(labels, images)
+            labels = checked_labels(labels, images)
             if not len(labels):
                 continue
             gates.clear()
@@ -123,7 +123,7 @@ def record_excitations(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Ex
                 (of_block.update_weighted if labels.ndim == 2 else of_block.update)(values, labels)
     if not any(of_block.count.any() for of_block in moments.values()):
         raise UsageError("there is nothing to record: the batches hold no images of any class, or the model runs none of its blocks")
-    return _summary(moments, paths, model, weighted=weighted)
+    return summary(moments, paths, model, weighted=weighted)
 
 
 def gate_paths(model: nn.Module) -> dict[nn.Module, str]:
@@ -132,7 +132,12 @@ def gate_paths(model: nn.Module) -> dict[nn.Module, str]:
     return {module: path for path, module in named if is_block(module) and module.has_channel_gates}
 
 
-def _checked_labels(labels: Any, images: Tensor) -> Tensor:
+def checked_labels(labels: Any, images: Tensor) -> Tensor:
+    """Return labels of images as int64 on the CPU: (N,) classes, or (N, K) counts.
+
+    Raises:
+        UsageError: if they are neither.
+    """
     labels = torch.as_tensor(labels).to("cpu")
     counts = labels.ndim == 2 and len(labels) == len(images) and not labels.is_floating_point()
     labels = labels.to(torch.int64)
@@ -144,7 +149,15 @@ def _checked_labels(labels: Any, images: Tensor) -> Tensor:
     return labels
 
 
-def _summary(moments: Mapping[nn.Module, ClassMoments], paths: Mapping[nn.Module, str], model: nn.Module, *, weighted: bool) -> Excitations:
+def summary(moments: Mapping[nn.Module, ClassMoments], paths: Mapping[nn.Module, str], model: nn.Module, *, weighted: bool) -> Excitations:
+    """Return what was recorded of each block, the classes without images left out.
+
+    Args:
+        moments: block -> its gates by class, in the order of execution.
+        paths: block -> its path.
+        model: the network.
+        weighted: whether images were weighed by how much they hold of each class.
+    """
     seen = next(iter(moments.values())).count.nonzero()[:, 0]
     places = block_places(model, {block: paths[block] for block in moments}, [stats.mean.shape[1] for stats in moments.values()])
     blocks = []

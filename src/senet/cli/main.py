@@ -21,6 +21,7 @@ COMMANDS = {
     "insert": "put blocks into any network, of timm, torchvision or your own, or show where they would go",
     "convert": "turn weights of timm, Caffe and others into a file of this package",
     "coco": "write the boxes of a folder (Pascal VOC, YOLO, COCO) as COCO's JSON",
+    "analyse": "say what the gates of trained weights do, what each block is worth, and which can go",
     "export": "write a network as ONNX, or for torch.export, for inference elsewhere, and check it",
     "profile": "count parameters and operations, and time a network against its plain twin",
     "bench": "time plain against recalibrated networks on this machine, by engine, and against other libraries",

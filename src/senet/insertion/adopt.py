@@ -13,6 +13,7 @@ from senet.errors import UsageError
 from senet.insertion.sites import refuse_wrapped
 from senet.ops.hooks import has_hooks
 from senet.spec import check_choice
+from senet.surgery.duplicate import duplicate
 from senet.surgery.replace import replace_modules
 
 GATE_NAMES = {"Sigmoid": "sigmoid", "Tanh": "tanh", "ReLU": "relu", "Hardsigmoid": "hard_sigmoid", "HardSigmoid": "hard_sigmoid"}
@@ -121,6 +122,23 @@ def adopt(model: nn.Module) -> Adoption:
         raise UsageError(f"{type(model).__name__} has no block of another library that could be replaced ({reasons or known})")
     replace_modules(model, made)
     return Adoption(blocks, left, keys)
+
+
+def is_library_block(module: nn.Module) -> bool:
+    """Return whether a module is a block of another library that this package knows."""
+    return _home_of(module) in FOREIGN_BLOCKS
+
+
+def with_own_blocks(model: nn.Module) -> nn.Module:
+    """Return a network whose blocks are ours: itself, or a copy with our equals of other libraries' blocks if it has some."""
+    if not any(is_library_block(module) for module in model.modules()):
+        return model
+    copied = duplicate(model)
+    try:
+        adopt(copied)
+    except UsageError:  # none of them has an equal
+        return model
+    return copied
 
 
 def _home_of(module: nn.Module) -> str:
