@@ -13,8 +13,7 @@ from senet.measuring.scores import Scores
 from senet.surgery.preserve import evaluating
 from senet.surgery.wrappers import unwrap
 
-Batches = Sequence[Sequence[Any]]
-BatchMeasure = Callable[[nn.Module, Batches], Scores]
+BatchMeasure = Callable[[nn.Module, Sequence[Sequence[Any]]], Scores]
 """Scores a network on batches."""
 
 
@@ -48,7 +47,7 @@ def compress(
     return compress_within(model, lambda network: scored(network, deciding), lambda network: scored(network, held_out), deciding, tolerance)
 
 
-def top1_scores(model: nn.Module, batches: Batches) -> Scores:
+def top1_scores(model: nn.Module, batches: Sequence[Sequence[Any]]) -> Scores:
     """Score a classifier by the share of images whose largest logit is their class's, in percent.
 
     Raises:

@@ -16,10 +16,7 @@ from senet.measuring.parts import block_paths
 from senet.measuring.scores import Measure, points_lost
 from senet.profiling.profiler import total_cost
 
-Progress = Callable[[int, int], object]
-"""Told how many measurements of the blocks alone are done, and how many there are."""
-
-ROUNDING = 1e-9
+SUM_ROUNDING = 1e-9
 """What sums of scores may differ by where they are equal."""
 
 
@@ -29,7 +26,7 @@ def compress_within(
     held_out: Measure,
     labelled: Iterable[Sequence[Any]],
     tolerance: float,
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> CompressionReport:
     """Fold blocks into the layers around them, the least harmful first, as long as the metric loses no more than the tolerance.
 
@@ -43,7 +40,7 @@ def compress_within(
         held_out: scores a network on other images: what is reported has not decided.
         labelled: batches for the means of the gates, as `record_gates` takes them: of the images that decide.
         tolerance: how much worse the metric may become on the images that decide, in its unit: 0.1 percent points of a top-1.
-        progress: told what is done.
+        progress: called with how many measurements of blocks alone are done, and how many there are.
 
     Raises:
         UsageError: for a negative tolerance, a network without blocks, or no images.
@@ -70,7 +67,7 @@ def compress_within(
             continue
         losses = points_lost(scores[0], decision(candidate.model)), points_lost(scores[1], held_out(candidate.model))
         cost = total_cost(candidate.model, input_size)
-        taken = losses[0].points <= tolerance + ROUNDING
+        taken = losses[0].points <= tolerance + SUM_ROUNDING
         steps.append(FoldStep(effect.path, effect.losses["channel"], *losses, cost.params, cost.macs, taken))
         if not taken:
             break
