@@ -141,6 +141,15 @@ def test_what_is_kept_is_not_the_workers(digits: Path) -> None:
     assert all(torch.equal(a.images, b.images) and a.indices == b.indices for a, b in zip(first, kept, strict=True))
 
 
+def test_gradients_may_be_taken_through_images_that_were_measured_first(digits: Path) -> None:
+    images = ValidationSet.of(digits, limit=20)
+    model = senet.from_pretrained(digits)
+    images.measure(model)
+    seen, labels = next(iter(images.labelled()))
+    nn.functional.cross_entropy(model(seen), labels).backward()
+    assert not seen.is_inference()
+
+
 def test_a_loaded_member_is_taken_as_it_is(digits: Path) -> None:
     (member,) = load_members(digits, torch.device("cpu"))
     images = ValidationSet.of(member, limit=20)

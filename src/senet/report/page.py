@@ -108,6 +108,12 @@ def notes(result: Result) -> list[str]:
             "order. Its 95 % interval is Student's t over the seeds: it covers the chance in training, "
             "not the choice of the validation images."
         )
+    if any(variant.changes.get("model.compress", "none") != "none" for variant in result.variants):
+        said.append(
+            "Networks are compressed by training images without augmentation, and never by validation images; each begins from the best "
+            "weights of the network that the same seed trained uncompressed, or from the trained weights that the recipe names. The epochs "
+            "that each was fine-tuned are those of its curve."
+        )
     if len(result.differences) > 1 and seeds > 1:
         said.append(
             f"Each interval stands for itself: among {len(result.differences)}, one may exclude 0 by chance more easily than 1 in 20."
