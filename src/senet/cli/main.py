@@ -24,6 +24,7 @@ COMMANDS = {
     "coco": "write the boxes of a folder (Pascal VOC, YOLO, COCO) as COCO's JSON",
     "analyse": "say what the gates of trained weights do, what each block is worth, and which can go",
     "export": "write a network as ONNX, or for torch.export, for inference elsewhere, and check it",
+    "allocate": "find hidden widths for all blocks of a trained network within a budget, and write the recipe that trains them",
     "profile": "count parameters and operations, and time a network against its plain twin",
     "bench": "time plain against recalibrated networks on this machine, by engine, and against other libraries",
     "doctor": "say what this machine has, what is missing for which extra, and whether a data folder is in order",
