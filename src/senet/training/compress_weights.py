@@ -1,6 +1,6 @@
 """Trained weights made smaller without training on: folded within a tolerance, or pruned to a cost, and what that loses."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from torch import nn
 
 from senet.compression.fold_curve import CompressionReport
 from senet.compression.pruning.result import Pruned
-from senet.compression.tolerance import Progress
 from senet.errors import UsageError
 from senet.measuring.scores import Loss, Scores, points_lost
 from senet.recipe.compress import Compression
@@ -91,7 +90,7 @@ class TrainedWeights:
             raise UsageError(f"{member.name}: its network does not say how it was made, so that a smaller one could not be rebuilt")
         return cls(member, ValidationSet.of(member, changes, device=device))
 
-    def fold(self, tolerance: float, progress: Progress = lambda done, total: None) -> CompressionReport:
+    def fold(self, tolerance: float, progress: Callable[[int, int], object] = lambda done, total: None) -> CompressionReport:
         """Fold gates within a tolerance: half of the validation images decide, the other half tells what was lost."""
         return fold_within(self.member.model, tolerance, self.images, progress)
 

@@ -13,7 +13,7 @@ from senet.compression.fold_curve import CompressionReport
 from senet.compression.pruning.prune import prune
 from senet.compression.pruning.result import Pruned
 from senet.compression.pruning.target import Target
-from senet.compression.tolerance import Progress, compress_within
+from senet.compression.tolerance import compress_within
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.models.reduced import REDUCED, reduce_network
@@ -102,7 +102,7 @@ def make_smaller(model: nn.Module, compression: Compression, images: ValidationS
 
 
 def fold_within(
-    model: nn.Module, tolerance: float, images: ValidationSet, progress: Progress = lambda done, total: None
+    model: nn.Module, tolerance: float, images: ValidationSet, progress: Callable[[int, int], object] = lambda done, total: None
 ) -> CompressionReport:
     """Fold the blocks of a network that it does without, see `compress_within`: half of the images decide.
 
