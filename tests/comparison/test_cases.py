@@ -18,10 +18,10 @@ from senet.analysis.heat_map import heat_map
 from senet.analysis.spatial import record_spatial_gates
 from senet.comparison import compare
 from senet.comparison.cases import chosen_images, gate_maps, measure_cases
-from senet.comparison.picture_folder import LOSSLESS_BYTES, SIDE, PictureFolder, part_of_name
+from senet.comparison.picture_folder import SIDE, PictureFolder, part_of_name
 from senet.comparison.prepare import PreparedVariant, prepare_variants
 from senet.comparison.variants import expand
-from senet.data.preview import preview
+from senet.data.preview import LOSSLESS_BYTES, preview
 from senet.data.source import UnreadableImageError
 from senet.models.create import create_model
 from senet.recipe import load_recipe

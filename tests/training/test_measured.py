@@ -9,17 +9,15 @@ import torch
 from torch import nn
 
 import senet
+from made_analyses import written
 from made_runs import tiny
 from senet.data.source import ArrayImages
 from senet.errors import UsageError
 from senet.recipe import Recipe
-from senet.tasks.answers import network_of, open_source
-from senet.tasks.registry import open_task
 from senet.training import measured
 from senet.training.evaluate import evaluate
 from senet.training.measured import ValidationSet
 from senet.training.members import load_members
-from senet.weights.store import save_weights
 from tasks.detection.made_rectangles import tiny_boxes
 from tasks.regression_task import Ink
 from tasks.segmentation.made_masks import tiny_masks
@@ -46,19 +44,6 @@ class InkByImage(Ink):
 
     def image_scores(self, outputs, batch, classes):
         return (outputs[:, 0] - batch.targets).abs()
-
-
-def written(recipe: Recipe, path: Path) -> tuple[Path, dict[str, object]]:
-    """Write an untrained network of a recipe as its training would; return its file, and what a user says of its images."""
-    task = open_task(recipe)
-    source = open_source(task, recipe.data)
-    torch.manual_seed(3)
-    network = network_of(task, recipe.model, source)
-    for module in network.modules():  # as if trained: else all outputs are alike
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean)
-    save_weights(network, path, classes=source.classes or None, input=source.input, recipe=recipe.to_dict())
-    return path, {"task": recipe.task, "data.name": recipe.data.name}
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +139,15 @@ def test_what_is_kept_is_not_the_workers(digits: Path) -> None:
     kept = list(images.batches())
     assert not any(part.is_shared() for batch in kept for part in (batch.images, batch.targets))
     assert all(torch.equal(a.images, b.images) and a.indices == b.indices for a, b in zip(first, kept, strict=True))
+
+
+def test_gradients_may_be_taken_through_images_that_were_measured_first(digits: Path) -> None:
+    images = ValidationSet.of(digits, limit=20)
+    model = senet.from_pretrained(digits)
+    images.measure(model)
+    seen, labels = next(iter(images.labelled()))
+    nn.functional.cross_entropy(model(seen), labels).backward()
+    assert not seen.is_inference()
 
 
 def test_a_loaded_member_is_taken_as_it_is(digits: Path) -> None:

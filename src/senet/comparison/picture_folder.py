@@ -1,6 +1,5 @@
 """Folder of a comparison's pictures: each file is written whole, under a name that its content decides."""
 
-import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,17 +8,11 @@ from pathlib import Path
 from PIL import Image
 
 from senet.atomic import replacing
-from senet.data.preview import reduced
+from senet.data.preview import reduced, webp_of
 from senet.results.cases import PictureFile, digest_of
 
 SIDE = 384
 """Pixels of the longest side that pictures have at most."""
-
-LOSSLESS_BYTES = 40_000
-"""Bytes up to which a picture is kept without loss, as maps of few colours are."""
-
-QUALITY = 90
-"""Quality of the others, in WebP's measure."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ class PictureFolder:
             DiskFullError: if there is no room.
         """
         shown = reduced(picture.convert("RGB"), SIDE)
-        content = _encoded(shown)
+        content = webp_of(shown)
         file = self.path / f"{stem}-{digest_of(content)}.webp"
         if not file.is_file() or file.read_bytes() != content:
             with replacing(file) as temporary:
@@ -66,14 +59,3 @@ class PictureFolder:
 def part_of_name(text: str) -> str:
     """Return a text as part of a file's name."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:40].rstrip("-.") or "picture"
-
-
-def _encoded(picture: Image.Image) -> bytes:
-    """Return a picture as WebP: without loss where that takes little room."""
-    exact = io.BytesIO()
-    picture.save(exact, "WEBP", lossless=True, method=4)
-    if exact.tell() <= LOSSLESS_BYTES:
-        return exact.getvalue()
-    lossy = io.BytesIO()
-    picture.save(lossy, "WEBP", quality=QUALITY, method=4)
-    return min(exact.getvalue(), lossy.getvalue(), key=len)

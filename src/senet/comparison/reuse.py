@@ -21,20 +21,25 @@ log = logging.getLogger("senet")
 
 
 def run_folders(variants: Sequence[Variant], seeds: Sequence[int], folder: Path) -> dict[str, list[RunFolder]]:
-    """Return the run folders of a comparison: label of each variant -> one a seed."""
-    return {
-        variant.label: [RunFolder(folder / f"{variant.slug}-seed{recipe.seed}-{recipe.digest()}") for recipe in recipes_of(variant, seeds)]
-        for variant in variants
-    }
+    """Return the run folders of a comparison in a folder: label of each variant -> one a seed."""
+    return {variant.label: [_run_folder(variant, recipe, folder) for recipe in recipes_of(variant, seeds, folder)] for variant in variants}
 
 
-def recipes_of(variant: Variant, seeds: Sequence[int]) -> list[Recipe]:
-    """Return the recipe of each run of a variant."""
-    return [replace(variant.recipe, seed=seed) for seed in seeds]
+def recipes_of(variant: Variant, seeds: Sequence[int], folder: Path) -> list[Recipe]:
+    """Return the recipe of each run of a variant; one with a parent begins from the parent's run of the same seed."""
+    recipes = [replace(variant.recipe, seed=seed) for seed in seeds]
+    if variant.parent is None:
+        return recipes
+    begun = run_folders([variant.parent], seeds, folder)[variant.parent.label]
+    return [replace(recipe, model=replace(recipe.model, weights=str(run.path))) for recipe, run in zip(recipes, begun, strict=True)]
 
 
-def check_found(prepared: Sequence[PreparedVariant], seeds: Sequence[int], runs: Mapping[str, Sequence[RunFolder]]) -> None:
-    """Check the runs that are there already.
+def _run_folder(variant: Variant, recipe: Recipe, folder: Path) -> RunFolder:
+    return RunFolder(folder / f"{variant.slug}-seed{recipe.seed}-{recipe.digest()}")
+
+
+def check_found(prepared: Sequence[PreparedVariant], seeds: Sequence[int], runs: Mapping[str, Sequence[RunFolder]], folder: Path) -> None:
+    """Check the runs of a comparison that are in its folder already.
 
     Raises:
         UsageError: for the first that is damaged, or was made of another recipe, other images, classes or code; it is named.
@@ -42,8 +47,9 @@ def check_found(prepared: Sequence[PreparedVariant], seeds: Sequence[int], runs:
     facts = {id(one.source): facts_of(one.source) for one in prepared}
     silent: list[Path] = []
     for one in prepared:
-        for recipe, run in zip(recipes_of(one.variant, seeds), runs[one.variant.label], strict=True):
+        for recipe, run in zip(recipes_of(one.variant, seeds, folder), runs[one.variant.label], strict=True):
             try:
+                _check_parent(one.variant, recipe, run)
                 if run.exists() and not _check(run, recipe, facts[id(one.source)]):
                     silent.append(run.path)
             except UsageError as error:
@@ -54,6 +60,14 @@ def check_found(prepared: Sequence[PreparedVariant], seeds: Sequence[int], runs:
         log.warning(
             "%s and all others of an earlier version do not say of which images they were made; they are used as they are", silent[0]
         )
+
+
+def _check_parent(variant: Variant, recipe: Recipe, run: RunFolder) -> None:
+    """Raise UsageError if a run began from one that is not there: it would be trained again, and be another."""
+    if variant.parent is not None and recipe.model.weights is not None and (run.is_finished() or run.has_checkpoint()):
+        begun = RunFolder.at(recipe.model.weights)
+        if not begun.is_finished():
+            raise UsageError(f"it began from {begun.path}, which is no finished run")
 
 
 def _check(run: RunFolder, recipe: Recipe, facts: Mapping[str, Any]) -> bool:

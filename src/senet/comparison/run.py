@@ -1,7 +1,7 @@
 """A comparison from top to bottom: check, train what is missing, measure, write the result and the page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import product
 from math import isfinite
@@ -13,16 +13,18 @@ from senet.comparison.cases import measure_cases
 from senet.comparison.curves import tells_curves, with_curves
 from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
+from senet.comparison.parents import with_ancestors, with_parents
 from senet.comparison.picture_folder import PictureFolder
 from senet.comparison.prepare import prepare_variants
 from senet.comparison.reuse import check_found, recipes_of, run_folders
 from senet.comparison.side_by_side import GO_ON, train_side_by_side
-from senet.comparison.variants import Variant, command_line, expand
+from senet.comparison.variants import Variant, command_line, expand, joined_with
 from senet.comparison.worker import RunOrder
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.jsontext import json_text
 from senet.recipe import Recipe, load_recipe
+from senet.recipe.compress import COMPRESS
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
 from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder
@@ -39,6 +41,25 @@ class NotFiniteError(Exception):
     """Figure of a run that no mean can be taken of."""
 
     exit_code = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Comparison to be made.
+
+    Args:
+        recipe: what its variants share.
+        variants: what is compared; the first is the baseline.
+        seeds: how many seeds, counted from the recipe's own.
+        folder: where its runs, its result and its page lie.
+        command: a command that makes the same comparison.
+    """
+
+    recipe: Recipe
+    variants: tuple[Variant, ...]
+    seeds: int
+    folder: Path
+    command: str
 
 
 def compare(
@@ -58,6 +79,9 @@ def compare(
     written there as well (result-<fields>.json and report-<fields>.html when more than the block is varied), and pictures/ of single images
     beside result.json if the task shows any.
 
+    A variant with `model.compress` begins from the best weights of the one without, of the same seed, and is fine-tuned for an eighth of
+    its epochs at a tenth of its learning rate, unless `vary` sets epochs or rate together with it.
+
     Args:
         recipe: a recipe, its name, or a YAML file.
         vary: dotted or short recipe field -> its values; all are crossed, and the first variant is the baseline. None = plain against SE.
@@ -76,18 +100,26 @@ def compare(
         NotFiniteError: if a run ends with a metric or loss that is no finite number; the runs stay.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    seeds, jobs = check_positive("seeds", seeds), check_positive("jobs", jobs)
+    variants = with_parents(expand(recipe, vary), joined_with(COMPRESS, vary))
+    folder = Path(out) / f"compare-{recipe.name}"
+    plan = Plan(recipe, tuple(variants), check_positive("seeds", seeds), folder, command_line(recipe, vary, seeds))
+    return carry_out(plan, jobs=jobs, report=report, progress=progress)
+
+
+def carry_out(plan: Plan, *, jobs: int = 1, report: bool = True, progress: bool = True) -> Result:
+    """Train what is missing of a comparison, measure, and write the result and the page: see `compare`."""
+    recipe, variants, seeds, folder, jobs = plan.recipe, plan.variants, plan.seeds, plan.folder, check_positive("jobs", jobs)
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
-    variants = expand(recipe, vary)
-    prepared = prepare_variants(variants)
-    folder = Path(out) / f"compare-{recipe.name}"
+    trained = with_ancestors(variants)
+    prepared = prepare_variants(trained)
     numbers = tuple(range(recipe.seed, recipe.seed + seeds))
-    runs = run_folders(variants, numbers, folder)
-    check_found(prepared, numbers, runs)
+    runs = run_folders(trained, numbers, folder)
+    check_found(prepared, numbers, runs, folder)
 
-    with Progress(len(variants) * seeds, enabled=progress) as shown:
-        train_missing(variants, numbers, runs, shown, jobs=jobs)
+    with Progress(len(trained) * seeds, enabled=progress) as shown:
+        train_missing(orders_of(trained, numbers, folder, shown), shown, jobs=jobs)
+        prepared = prepared[: len(variants)]
         found = {variant.label: tuple(map(seed_run, numbers, runs[variant.label])) for variant in variants}
         check_finite(found, prepared[0].task.metrics)
         first = [runs[variant.label][0].weights for variant in variants]
@@ -116,7 +148,7 @@ def compare(
         ),
         data=data_facts(prepared[0].source),
         environment=environment_of([run for folders in runs.values() for run in folders]),
-        command=command_line(recipe, vary, seeds),
+        command=plan.command,
         cases=cases,
     )
     written = write_result(result, folder, report=report)
@@ -124,25 +156,34 @@ def compare(
     return written
 
 
-def train_missing(
-    variants: Sequence[Variant], seeds: Sequence[int], runs: Mapping[str, Sequence[RunFolder]], progress: Progress, *, jobs: int = 1
-) -> None:
-    """Train what is not there yet, seed by seed, so that an early end leaves whole pairs; up to `jobs` runs at a time."""
-    orders: list[RunOrder] = []
+def orders_of(variants: Sequence[Variant], seeds: Sequence[int], folder: Path, progress: Progress) -> list[list[RunOrder]]:
+    """Return the runs that are not finished, seed by seed, so that an early end leaves whole pairs; finished ones are shown as skipped.
+
+    Returns:
+        First what begins from its recipe, then what begins from a run of that, and so on.
+    """
+    orders: dict[int, list[RunOrder]] = {generation: [] for generation in range(1 + max(variant.generation for variant in variants))}
+    runs = run_folders(variants, seeds, folder)
     for place, variant in product(range(len(seeds)), variants):
         run, label = runs[variant.label][place], f"{variant.label}, seed {place + 1}/{len(seeds)}"
         if run.is_finished():
             progress.skip(label)
         else:
-            orders.append(RunOrder(label, recipes_of(variant, seeds)[place], run))
-    if min(jobs, len(orders)) > 1:
-        train_side_by_side(orders, jobs, progress)
-        return
-    for order in orders:
-        try:
-            order.train(progress)
-        except Interrupted as stop:
-            raise Interrupted(stop.signum, GO_ON) from None
+            orders[variant.generation].append(RunOrder(label, recipes_of(variant, seeds, folder)[place], run))
+    return list(orders.values())
+
+
+def train_missing(orders: Sequence[Sequence[RunOrder]], progress: Progress, *, jobs: int = 1) -> None:
+    """Train runs, each list of them when the one before is done; up to `jobs` of a list at a time."""
+    for together in orders:
+        if min(jobs, len(together)) > 1:
+            train_side_by_side(together, jobs, progress)
+            continue
+        for order in together:
+            try:
+                order.train(progress)
+            except Interrupted as stop:
+                raise Interrupted(stop.signum, GO_ON) from None
 
 
 def seed_run(seed: int, run: RunFolder) -> SeedRun:

@@ -10,6 +10,7 @@ from typing import Any
 
 from senet.errors import UsageError
 from senet.recipe import Recipe, field_path, list_recipes, load_recipe, override, parse_yaml
+from senet.recipe.compress import AS_IT_IS, COMPRESS, parse_compress
 from senet.spec import KINDS, block_class
 from senet.text import printable
 from senet.userfile import in_user_file
@@ -28,6 +29,9 @@ MOST_SHOWN = 4
 TOGETHER = "+"
 """Between fields that change together: "block+groups.host", each of whose values is a list of one value a field."""
 
+RESOLVED = {("model.block", "none"): None, (COMPRESS, None): AS_IT_IS}
+"""Field and value -> the value that the recipe has for it."""
+
 OF_THE_BLOCK = {"model.placement": "standard", "model.stages": None, "model.reduction": None, "model.init": None}
 """Fields that mean nothing on a plain network, and the values that they have there."""
 
@@ -39,12 +43,19 @@ class Variant:
     Args:
         label: what tables and charts call it.
         changes: dotted recipe field -> value, what makes it differ from the others.
-        recipe: its recipe, complete but for the seed.
+        recipe: its recipe, complete but for the seed and, with a parent, the weights.
+        parent: the variant whose best weights of the same seed it begins from; None = what its recipe says.
     """
 
     label: str
     changes: dict[str, Any]
     recipe: Recipe
+    parent: "Variant | None" = None
+
+    @property
+    def generation(self) -> int:
+        """How many runs lie between its recipe and it."""
+        return 0 if self.parent is None else 1 + self.parent.generation
 
     @property
     def slug(self) -> str:
@@ -85,8 +96,17 @@ def _choices(name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
                 f"each value of {TOGETHER.join(paths)} is a list of {len(paths)} values, one a field, such as [none, 1]; got {row!r}"
             )
     return [
-        {path: None if path == "model.block" and value == "none" else value for path, value in zip(paths, row, strict=True)} for row in rows
+        {
+            path: RESOLVED.get((path, value), value) if isinstance(value, str | None) else value
+            for path, value in zip(paths, row, strict=True)
+        }
+        for row in rows
     ]
+
+
+def joined_with(path: str, vary: Mapping[str, Sequence[Any]] | None) -> set[str]:
+    """Return the fields that are varied together with one, given by its dotted path."""
+    return {other for name in vary or () if path in (paths := _joined_path(name).split(TOGETHER)) for other in paths if other != path}
 
 
 def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> list[Variant]:
@@ -94,8 +114,9 @@ def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> l
 
     Fields that change together, such as "block+groups.host", are one field with lists for values: they are not crossed among themselves.
 
-    A plain network has no placement, stages or reduction: variants that differ in those alone become one. Where such a field is varied on a
-    plain recipe, the plain network stays as the baseline and the values go to its SE twin, as in the tables of the SENet paper (section 6).
+    A plain network has no placement, stages or reduction, and no gates to compress it by: variants that differ in those alone become one.
+    Where a field of the block is varied on a plain recipe, the plain network stays as the baseline and the values go to its SE twin, as in
+    the tables of the SENet paper (section 6).
 
     Raises:
         UsageError: for an unknown field or value, a field given twice, or fewer than two different variants.
@@ -154,6 +175,9 @@ def command_line(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None, seeds
 def make_variant(recipe: Recipe, changes: dict[str, Any]) -> Variant:
     """Apply the changes to the recipe and name the outcome."""
     plain = changes["model.block"] is None if "model.block" in changes else is_plain(recipe)
+    compression = parse_compress(str(changes.get(COMPRESS, AS_IT_IS)))
+    if plain and compression is not None and compression.needs_gates:
+        changes = changes | {COMPRESS: AS_IT_IS}
     if plain:
         changes = {path: value for path, value in changes.items() if not is_block_field(path)}
     changed = override(recipe, changes | OF_THE_BLOCK if plain else changes)  # what cannot be is refused before it is described
@@ -169,6 +193,9 @@ def describe_change(path: str, value: Any) -> str:
         return "plain" if value is None else block_class(value).title if value in KINDS or in_user_file(str(value)) else str(value)
     if path.startswith(RATES):
         return f"{path.removeprefix(RATES)} {'frozen' if value == 0 else f'rate x {value}'}"
+    if path == COMPRESS:
+        compression = parse_compress(value)
+        return "uncompressed" if compression is None else compression.label
     return f"{path.rpartition('.')[2].replace('_', ' ')} {'none' if value is None else value}"
 
 

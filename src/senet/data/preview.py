@@ -1,9 +1,16 @@
 """Images as pictures for people: whatever a set of images reads, in RGB and no larger than asked."""
 
+import io
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+LOSSLESS_BYTES = 40_000
+"""Bytes up to which a picture is kept without loss, as maps of few colours are."""
+
+QUALITY = 90
+"""Quality of the others, in WebP's measure."""
 
 
 def preview(image: Any, side: int | None = None) -> Image.Image:
@@ -31,3 +38,14 @@ def reduced(picture: Image.Image, side: int) -> Image.Image:
         return picture
     width, height = (max(1, round(length * side / longest)) for length in picture.size)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def webp_of(picture: Image.Image) -> bytes:
+    """Return a picture as WebP: without loss where that takes little room."""
+    exact = io.BytesIO()
+    picture.save(exact, "WEBP", lossless=True, method=4)
+    if exact.tell() <= LOSSLESS_BYTES:
+        return exact.getvalue()
+    lossy = io.BytesIO()
+    picture.save(lossy, "WEBP", quality=QUALITY, method=4)
+    return min(exact.getvalue(), lossy.getvalue(), key=len)

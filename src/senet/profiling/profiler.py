@@ -96,6 +96,24 @@ def total_cost(model: nn.Module, input_size: Sequence[int]) -> Cost:
     return Cost(sum(parameter.numel() for parameter in model.parameters()), macs[""], adds[""])
 
 
+def block_costs(model: nn.Module, input_size: Sequence[int]) -> dict[str, Cost]:
+    """Count what each recalibration block of a network costs, as `total_cost` counts the whole.
+
+    Args:
+        model: any network that takes a batch of images; it is not changed.
+        input_size: (N, C, H, W) of the batch.
+
+    Raises:
+        UsageError: if it cannot be run on such images.
+    """
+    network, size, paths = duplicate(model).eval(), tuple(input_size), block_paths(model)
+    x = _placed_like(model, torch.randn(size, generator=torch.Generator().manual_seed(0)))
+    with _runnable(model, size):
+        macs, adds = _counted(partial(operations, paths=paths), network, x)
+    params = {path: sum(parameter.numel() for parameter in model.get_submodule(path).parameters()) for path in paths}
+    return {path: Cost(params[path], macs[path], adds[path]) for path in paths}
+
+
 @contextmanager
 def _runnable(model: nn.Module, size: tuple[int, ...]) -> Iterator[None]:
     """Say in one line that a network does not take a batch of such images, whatever it raises then."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from senet.errors import UsageError
+from senet.recipe.compress import AS_IT_IS, Compression, parse_compress
 from senet.schema import brief
 from senet.spec import BlockSpec, Placement, Recalibration
 from senet.unit_values import by_place
@@ -27,6 +28,8 @@ class ModelRecipe:
             torchvision/NAME); a head for other classes is drawn anew. null = all is drawn.
         init: how blocks begin that the weights do not hold: they are inserted into the plain network, and "identity" leaves its outputs as
             they are, "paper" draws them as for training from scratch; null = blocks are the network's own, and in its weights.
+        compress: how the network that begins from `weights` is made smaller before it trains: a ranking of channels and the share of the
+            MACs, params, memory or latency that is left: gate0.7, l1_0.7, taylor0.5@latency; "none" = as it is.
     """
 
     name: str = "preresnet20"
@@ -37,8 +40,10 @@ class ModelRecipe:
     options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     init: Literal["identity", "paper"] | None = None
+    compress: str = AS_IT_IS
 
     def __post_init__(self) -> None:
+        parse_compress(self.compress)
         object.__setattr__(self, "reduction", by_place("model.reduction", self.reduction))
         for name in self.options:
             if not name.isidentifier():
@@ -52,6 +57,11 @@ class ModelRecipe:
         """What names trained weights, of the network or of a part of it; None if nothing does, or they are a library's own."""
         named = (self.weights, *(self.options.get(name) for name in WEIGHTS_OPTIONS[:-1]))
         return next((name for name in named if isinstance(name, str)), None)
+
+    @property
+    def compression(self) -> Compression | None:
+        """How the network is made smaller before it trains; None if it is not."""
+        return parse_compress(self.compress)
 
     @property
     def recalibration(self) -> Recalibration:

@@ -311,6 +311,7 @@ NO_EFFECT = (
 ADDED = (
     ("model", "weights"),
     ("model", "init"),
+    ("model", "compress"),
     ("data", "range"),
     ("data", "min_steps"),
     ("data", "max_pixels"),

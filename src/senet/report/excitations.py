@@ -4,14 +4,41 @@ Images without classes are one class, whose mean is the mean of all.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from senet.report.document import markup
 from senet.report.svg import Drawing, Scale, series, tick_label, tick_step
 
 if TYPE_CHECKING:
     from senet.analysis.excitation import Panel
 
 Range = tuple[float, float]
+
+ALL_IMAGES = ("all images",)
+"""Names of the groups whose gates are told apart, where images have no classes."""
+
+
+def shown_panels(panels: "Sequence[Panel]", classes: tuple[str, ...], label: str = "") -> dict[str, Any]:
+    """Return what the template's `panels` takes: both charts of each block, and the key of the classes.
+
+    Args:
+        panels: of one network, at least one.
+        classes: names of the classes; of images without classes they do not count.
+        label: what the network is called.
+    """
+    names, gates = group_names(panels, classes), gate_range(panels)
+    return {
+        "label": label,
+        "key": [(series(place), names[label]) for place, label in enumerate(panels[0].classes, 1)],
+        "classes": [markup(class_chart(panel, names, gates)) for panel in panels],
+        "spread": [markup(spread_chart(panel, names, gates)) for panel in panels],
+    }
+
+
+def group_names(panels: "Sequence[Panel]", classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the classes by which gates are told apart; those of images that have none are recorded as class 0."""
+    told_apart = any(panel.weighted or list(panel.classes) != [0] for panel in panels)
+    return classes if told_apart else ALL_IMAGES
 
 
 def class_chart(panel: "Panel", names: Sequence[str], gates: Range) -> Drawing:

@@ -3,34 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from senet.measuring.numbers import mean_sd
-from senet.recipe.tree import ROOT_DECIDES
 from senet.report.cases import shown_cases
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
 from senet.report.differences import difference_chart
-from senet.report.excitations import class_chart, gate_range, spread_chart
+from senet.report.document import data_words, document, markup
+from senet.report.excitations import ALL_IMAGES, group_names, shown_panels
 from senet.report.parts import PartTable, part_tables
-from senet.report.svg import Drawing, series
+from senet.report.svg import series
 from senet.report.task_curves import task_charts
 from senet.results.comparison import Result, VariantResult
 from senet.results.summary import interval, verdict
 from senet.results.tables import NONE
-from senet.text import printable_lines
-
-if TYPE_CHECKING:
-    from senet.analysis.excitation import Panel
-
-ALL_IMAGES = ("all images",)
-"""Names of the groups whose gates are told apart, where images have no classes."""
 
 HIGHEST = {"%": 100.0}
 """Unit of a metric -> the largest possible value, where there is one."""
@@ -52,18 +42,11 @@ class TableRow:
 
 def render(result: Result) -> str:
     """Return the report as one HTML document without scripts, fonts or links to anything outside."""
-    environment = Environment(
-        loader=PackageLoader("senet.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sentence, _, rest = result.summary.partition(". ")
     metric = result.primary
     gated = [variant for variant in result.variants if variant.excitations]
-    return environment.get_template("page.html").render(
+    return document(
+        "page.html",
         title=title(result),
         data_title=data_title(result),
         verdict=verdict(result),
@@ -73,27 +56,26 @@ def render(result: Result) -> str:
         metric=metric,
         heading=_capital(metric.heading),
         rows=[_row(result, place, variant) for place, variant in enumerate(result.variants)],
-        differences=_svg(difference_chart(result)),
+        differences=markup(difference_chart(result)),
         learning=[
-            _svg(learning_chart(result, metric.column, f"Validation {metric.heading}", ceiling=HIGHEST.get(metric.unit, inf))),
-            _svg(learning_chart(result, "val_loss", "Validation loss", floor=0.0)),
+            markup(learning_chart(result, metric.column, f"Validation {metric.heading}", ceiling=HIGHEST.get(metric.unit, inf))),
+            markup(learning_chart(result, "val_loss", "Validation loss", floor=0.0)),
         ],
-        costs=_svg(cost_chart(result)),
+        costs=markup(cost_chart(result)),
         curves=[
-            {"heading": one.heading, "chart": _svg(one.chart), "parts": [_svg(part) for part in one.parts], "left_out": one.left_out}
+            {"heading": one.heading, "chart": markup(one.chart), "parts": [markup(part) for part in one.parts], "left_out": one.left_out}
             for one in task_charts(result)
         ],
         parts=[_parts(tables) for tables in part_tables(result)],
         absent=NONE,
         cases=shown_cases(result),
-        by_class=any(_named_classes(result, variant.excitations) != ALL_IMAGES for variant in gated)
+        by_class=any(group_names(variant.excitations, result.data.classes) != ALL_IMAGES for variant in gated)
         or bool(result.data.classes and not gated),
         weighted=any(panel.weighted for variant in gated for panel in variant.excitations),
-        excitations=[_excitations(result, variant) for variant in gated],
+        excitations=[shown_panels(variant.excitations, result.data.classes, variant.label) for variant in gated],
         notes=notes(result),
         recipe=yaml.safe_dump(result.recipe.to_dict(), sort_keys=False),
         changes={variant.label: _changes(variant.changes) for variant in result.variants},
-        style=Markup(environment.get_template("style.css").render()),
     )
 
 
@@ -107,8 +89,7 @@ def title(result: Result) -> str:
 
 def data_title(result: Result) -> str:
     """Return what a reader knows the images by: the data set, or the folder of a source that only says how folders are laid out."""
-    name, root = result.data.name, result.recipe.data.root
-    return Path(root).name.strip(".") or name if root and name in ROOT_DECIDES else name
+    return data_words(result.data.name, result.recipe.data.root)
 
 
 def notes(result: Result) -> list[str]:
@@ -126,6 +107,12 @@ def notes(result: Result) -> list[str]:
             "± is the standard deviation over seeds. A difference is paired: the same seed gives every variant the same images in the same "
             "order. Its 95 % interval is Student's t over the seeds: it covers the chance in training, "
             "not the choice of the validation images."
+        )
+    if any(variant.changes.get("model.compress", "none") != "none" for variant in result.variants):
+        said.append(
+            "Networks are compressed by training images without augmentation, and never by validation images; each begins from the best "
+            "weights of the network that the same seed trained uncompressed, or from the trained weights that the recipe names. The epochs "
+            "that each was fine-tuned are those of its curve."
         )
     if len(result.differences) > 1 and seeds > 1:
         said.append(
@@ -148,39 +135,14 @@ def _row(result: Result, place: int, variant: VariantResult) -> TableRow:
     )
 
 
-def _excitations(result: Result, variant: VariantResult) -> dict[str, Any]:
-    names, gates = _named_classes(result, variant.excitations), gate_range(variant.excitations)
-    return {
-        "label": variant.label,
-        "key": [(series(place), names[label]) for place, label in enumerate(variant.excitations[0].classes, 1)],
-        "classes": [_svg(class_chart(panel, names, gates)) for panel in variant.excitations],
-        "spread": [_svg(spread_chart(panel, names, gates)) for panel in variant.excitations],
-    }
-
-
-def _named_classes(result: Result, panels: "Sequence[Panel]") -> tuple[str, ...]:
-    """Return the names of the classes by which gates are told apart; those of images that have none are recorded as class 0."""
-    told_apart = any(panel.weighted or list(panel.classes) != [0] for panel in panels)
-    return result.data.classes if told_apart else ALL_IMAGES
-
-
 def _parts(tables: Sequence[PartTable]) -> dict[str, Any]:
     first, *others = tables
-    return {"first": first, "chart": None if first.chart is None else _svg(first.chart), "others": others}
+    return {"first": first, "chart": None if first.chart is None else markup(first.chart), "others": others}
 
 
 def _changes(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{path}: {'null' if value is None else value}" for path, value in changes.items())
 
 
-def _shown(value: Any) -> Any:
-    """Return what a template prints for a value: text without control characters, markup of this package as it is."""
-    return value if isinstance(value, Markup) else printable_lines(value)
-
-
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _svg(drawing: Drawing) -> Markup:
-    return Markup(str(drawing))

@@ -33,6 +33,7 @@ ORIGIN = record(
         "images": table(text(10), record({"count": integer(0, 2**53), "fingerprint": text(64)}, needed=("count", "fingerprint"))),
         "processes": integer(1, 10**6),
         "weights": optional(LOADED),
+        "compressed": record({"steps": items(plain_data(), high=100)}, needed=("steps",), others=plain_data()),
     },
     needed=("recipe", "code", "classes", "images", "processes"),
 )
@@ -53,7 +54,13 @@ def facts_of(source: DataSource) -> dict[str, Any]:
     }
 
 
-def origin_of(recipe: Recipe, facts: Mapping[str, Any], processes: int = 1, weights: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def origin_of(
+    recipe: Recipe,
+    facts: Mapping[str, Any],
+    processes: int = 1,
+    weights: Mapping[str, Any] | None = None,
+    compressed: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return what the weights of a run come from, as plain data.
 
     Args:
@@ -61,6 +68,7 @@ def origin_of(recipe: Recipe, facts: Mapping[str, Any], processes: int = 1, weig
         facts: those of its images, see `facts_of`.
         processes: how many train together.
         weights: what its network was built with, see `LoadedWeights.to_dict`; None = what a file that the recipe names holds today.
+        compressed: how its network was made smaller, see `senet.training.compressed`; None = it was not, or that is to be seen.
 
     Returns:
         recipe: its fields but those that change no weight.
@@ -68,12 +76,15 @@ def origin_of(recipe: Recipe, facts: Mapping[str, Any], processes: int = 1, weig
         classes, images: the facts.
         processes: how many train together.
         weights: those that training began from; not there if all were drawn, or it cannot be told without fetching them.
+        compressed: how their network was made smaller; not there if it was not.
     """
     tree = _deciding(recipe)
     files = sorted({name.rpartition(":")[0] for name in _texts(tree) if in_user_file(name)})
     code = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16] for name in files if Path(name).is_file()}
     weights = _weights_today(recipe) if weights is None else weights
-    return {"recipe": tree, "code": code, **facts, "processes": processes} | ({} if weights is None else {"weights": dict(weights)})
+    begun = {"weights": weights, "compressed": compressed}
+    known = {name: dict(value) for name, value in begun.items() if value is not None}
+    return {"recipe": tree, "code": code, **facts, "processes": processes} | known
 
 
 def write_origin(run: RunFolder, origin: Mapping[str, Any]) -> None:

@@ -7,17 +7,18 @@ from senet.measuring.paired import Difference
 from senet.measuring.timing import Ratio
 from senet.results.comparison import Result, VariantResult
 from senet.results.metric import Metric
+from senet.results.ranking import ranking_sentences
 
 NOISY = 1.3
 """A ratio whose quartiles are further apart than this is told with them: the machine was busy."""
 
 
 def summarise(result: Result) -> str:
-    """Return one sentence on the primary metric and one on cost."""
+    """Return one sentence on the primary metric, one on cost where there are two variants, and what there is to say of pruning."""
     if len(result.variants) == 2:
         label, difference = next(iter(result.differences.items()))
         return f"{SENTENCES[difference.finding](label, difference, result)} {cost_sentence(result.variants[1], result)}"
-    return _several_variants(result)
+    return " ".join([_several_variants(result), *ranking_sentences(result)])
 
 
 def verdict(result: Result) -> str:

@@ -1,8 +1,8 @@
 """The parts of a training run, built from its recipe and not yet begun."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
@@ -24,7 +24,9 @@ from senet.tasks.task import Task
 from senet.text import message_line
 from senet.training.average import WeightAverage
 from senet.training.batchnorm import freeze_batchnorm
+from senet.training.compressed import as_compressed, begin_compressed, training_images
 from senet.training.cuda_graph import check_graph
+from senet.training.measured import ValidationSet
 from senet.training.optim import build_optimizer, can_fuse
 from senet.training.processes import start_fabric
 from senet.training.schedule import Schedule
@@ -146,13 +148,15 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
 
     Args:
         recipe: what is to be done.
-        begun: the origin of a run that goes on from a checkpoint: weights that it began from are not loaded, or fetched, again.
+        begun: the origin of a run that goes on from a checkpoint: weights that it began from are not loaded, or fetched, again, and how its
+            network is made smaller is not looked for again.
 
     Raises:
         UsageError: if the recipe cannot work here, or the network does not take its images.
     """
     plan = recipe.training
     check_training(plan)
+    check_compress(recipe)
     task = open_task(recipe)
     source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
@@ -165,6 +169,7 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model, weights = begin_network(task, recipe.model, source, begun)
     model.to(fabric.device)
+    model, compressed = _made_smaller(model, recipe, partial(training_images, task, source, recipe, fabric), fabric, begun)
     model.to(memory_format=layout_of(model, channels_last=plan.channels_last))  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
     unfreezing = Unfreezing(model, recipe)
@@ -173,11 +178,27 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     if schedule.remark:
         log_once(schedule.remark)
     state = TrainingState(fabric, model, optimizer, schedule, average, corrupt)
-    state.weights = weights
+    state.weights, state.compressed = weights, compressed
     wrapped = fabric.setup_optimizers(optimizer)
     job = Job(recipe, fabric, source, batches, validation, model, average, wrapped, schedule, unfreezing, task, corrupt, state)
     check_images(job)
     return job
+
+
+def _made_smaller(
+    model: nn.Module, recipe: Recipe, images: Callable[[], ValidationSet], fabric: Fabric, begun: Mapping[str, Any] | None
+) -> tuple[nn.Module, Mapping[str, Any] | None]:
+    """Return a run's network as `model.compress` makes it, or as that once made it, and as plain data what became of it."""
+    if recipe.model.compression is None:
+        return model, None
+    if begun is None:
+        return begin_compressed(model, recipe, images, fabric)
+    before = begun.get("compressed")
+    if before is None:
+        raise UsageError(
+            "the run's origin.json does not say how its network was made smaller: put it back, or train the run from its start"
+        )
+    return as_compressed(model, before), before
 
 
 def begin_network(
@@ -234,3 +255,12 @@ def check_training(plan: TrainingRecipe) -> None:
         raise UsageError(f"training.freeze_bn_epochs {plan.freeze_bn_epochs} cannot exceed training.epochs {plan.epochs}")
     if plan.ema_decay is not None and not 0 < plan.ema_decay < 1:
         raise UsageError(f"training.ema_decay must be between 0 and 1, e.g. 0.999, got {plan.ema_decay}; null turns the average off")
+
+
+def check_compress(recipe: Recipe) -> None:
+    """Raise UsageError if a recipe makes a network smaller that is not trained."""
+    if recipe.model.compression is not None and recipe.model.weights is None:
+        raise UsageError(
+            f"model.compress {recipe.model.compress} makes a trained network smaller: name its weights, --model.weights RUN, or train it "
+            f"first with `senet compare --vary compress=none,{recipe.model.compress}`"
+        )

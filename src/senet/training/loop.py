@@ -69,6 +69,8 @@ def train(
         shown.run(label or recipe.name, epochs=epochs, steps=steps, done=state.step) as bar,
         Interruption(partial(agreed_signal, job.fabric) if job.fabric.world_size > 1 else None) as interruption,
     ):
+        if state.compressed is not None and not state.step:
+            shown.print(f"{recipe.model.compress}: {state.compressed['line']}")
         if job.fabric.is_global_zero:
             run.begin(recipe, run_environment(job.fabric.device, processes=job.fabric.world_size))
             write_origin(run, state.origin)

@@ -97,7 +97,7 @@ class ValidationSet:
         size = 0
         kept: list[Batch] = []
         with closing(eval_loader(self.source, self.recipe, self.task, chosen=self.chosen)) as batches:
-            for batch in batches:
+            for batch in _ordinary(batches):
                 size += sum(image.nbytes for image in batch.images)
                 kept = [*kept, _owned(batch)] if size <= KEPT_BYTES else []
                 yield batch
@@ -174,6 +174,17 @@ def _drawn(indices: Iterable[int], count: int, seed: int = 0) -> tuple[int, ...]
     """Return so many indices, drawn by chance without replacement, ascending."""
     every = np.asarray(tuple(indices), np.int64)
     return tuple(sorted(np.random.default_rng(seed).permutation(every)[:count].tolist()))
+
+
+def _ordinary(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield batches whose tensors gradients may be taken through, though the first to ask for them computes none."""
+    batches = iter(batches)
+    while True:
+        with torch.inference_mode(False):  # not around the yield, where it would be the reader's mode
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def _owned(batch: Batch) -> Batch:

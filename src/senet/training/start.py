@@ -32,7 +32,8 @@ def taken_up(job: Job, run: RunFolder, *, resumed: bool, accept_changes: bool) -
             be used.
     """
     first = job.fabric.is_global_zero
-    job.state.origin = origin_of(job.recipe, facts_of(job.source), job.fabric.world_size, job.state.weights)
+    state = job.state
+    state.origin = origin_of(job.recipe, facts_of(job.source), job.fabric.world_size, state.weights, state.compressed)
     with run.held() if first else nullcontext():
         if first and not resumed:
             check_new(run)  # again: the folder was not held when it was looked at

@@ -60,8 +60,6 @@ def test_a_target_is_met_and_not_by_much(kind: str) -> None:
     pruned = prune(model, IMAGES, rank="l1", target=Target(kind, 0.6))
     assert 0.45 < pruned.shares[kind] <= 0.6
     assert {trial.share <= 0.6 for trial in pruned.trials} == {True, False}
-    again = prune(model, IMAGES, rank="l1", ratio=pruned.ratio)
-    assert equal_states(pruned.model, again.model)
 
 
 @pytest.mark.slow
@@ -96,10 +94,9 @@ def test_a_measured_latency_that_falls_late_is_met(monkeypatch: pytest.MonkeyPat
 
 
 def test_widths_are_multiples_and_never_less_than_one() -> None:
-    pruned = prune(network(), IMAGES, rank="random", ratio=1.0)
-    assert {len(sides.get("outputs", ())) for sides in pruned.kept.values()} <= {0, 8}
-    assert prune(network(), IMAGES, rank="random", ratio=1.0, round_to=4).after.macs < pruned.after.macs
-    assert prune(network(), IMAGES, rank="random", ratio=1.0, round_to=16).after.macs > pruned.after.macs
+    for least in (4, 8, 16):
+        pruned = prune(network(), IMAGES, rank="random", ratio=1.0, round_to=least)
+        assert {len(sides["outputs"]) for sides in pruned.kept.values() if "outputs" in sides} == {least}
 
 
 def test_a_ratio_is_of_every_set_or_of_the_whole_network() -> None:

@@ -22,8 +22,6 @@ from senet.text import printable
 
 
 def _pair_axes(block: CompetitiveSE) -> dict[Axis, int]:
-    if block.variant == "double_fc":
-        return {Axis("fc_residual", "inputs"): 1, Axis("fc_identity", "inputs"): 1, Axis("fc_out", "outputs"): 1}
     if block.variant == "folded_3x3":
         return {}
     return {Axis("fc1", "inputs"): block.fc1.in_features // block.channels, Axis("fc2", "outputs"): 1}  # channels are rows of an image
@@ -35,8 +33,14 @@ BLOCK_AXES: dict[type[nn.Module], Callable[[Any], dict[Axis, int]]] = {
 }
 """Blocks inside which Torch-Pruning does not follow the channels -> the axes that go with them, and how many indices of each channel.
 
-Of a block without such axes none can be cut.
+Of a block without such axes none can be cut. It does follow those of a CMPE-SE block that makes no image of them.
 """
+
+
+def _own(model: nn.Module) -> list[type[nn.Module]]:
+    """Return the blocks of a network that it has to be told of."""
+    pairs = any(isinstance(module, CompetitiveSE) and module.variant != "double_fc" for module in model.modules())
+    return [kind for kind in BLOCK_AXES if pairs or kind is not CompetitiveSE]
 
 
 def couple(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) -> list[Channels]:
@@ -113,7 +117,7 @@ def _follow(model: nn.Module, images: Tensor, names: Mapping[nn.Module, str], co
                 for place in range(width):
                     couplings.join(axis, roots, target, [index * width + place for index in indices])
                 followed |= {(target, index) for index in indices}
-            if reason := _hindrance(item.dep.target.module, names):
+            if reason := _hindrance(item.dep.target.module, graph, names):
                 couplings.fix(axis, roots, reason)
 
 
@@ -123,13 +127,13 @@ def _axes(dep: Any, graph: Any, names: Mapping[nn.Module, str], couplings: Coupl
     path = names.get(module)
     if path is None:
         return []
-    if type(module) in BLOCK_AXES:
+    if type(module) in graph.CUSTOMIZED_PRUNERS:
         return [(Axis(f"{path}.{inner.path}", inner.side), width) for inner, width in BLOCK_AXES[type(module)](module).items()]
     axis = Axis(path, "outputs" if graph.is_out_channel_pruning_fn(dep.handler) else "inputs")
     return [(axis, 1)] if axis in couplings else []
 
 
-def _hindrance(module: Any, names: Mapping[nn.Module, str]) -> str:
+def _hindrance(module: Any, graph: Any, names: Mapping[nn.Module, str]) -> str:
     """Return why what depends on a channel of this cannot be cut; "" if it can."""
     from torch_pruning import ops
 
@@ -137,7 +141,7 @@ def _hindrance(module: Any, names: Mapping[nn.Module, str]) -> str:
         return "the network returns them"
     if isinstance(module, nn.Parameter):
         return "a parameter outside of layers has their number"
-    if type(module) in BLOCK_AXES:
+    if type(module) in graph.CUSTOMIZED_PRUNERS:
         return "" if BLOCK_AXES[type(module)](module) else f"{names[module]} folds them to an image of a fixed shape"
     mixing = (nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention, nn.LSTM, nn.Embedding)
     return f"{names[module]} ({type(module).__name__}) computes with all of them at once" if isinstance(module, mixing) else ""
@@ -168,5 +172,5 @@ def _graph(model: nn.Module, images: Tensor) -> Any:
     with warnings.catch_warnings(), backend(REFERENCE), torch.enable_grad():
         warnings.simplefilter("ignore")  # what is unknown is said to be elementwise: cuts are proved
         return torch_pruning.DependencyGraph().build_dependency(
-            model, images, output_transform=ended, customized_pruners={kind: Block() for kind in BLOCK_AXES}, verbose=False
+            model, images, output_transform=ended, customized_pruners={kind: Block() for kind in _own(model)}, verbose=False
         )

@@ -29,15 +29,14 @@ def provable(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) ->
         if wrong := _wrong(model, sets, images, sets):
             raise UsageError(f"channels of {type(model).__name__} that can each be cut cannot be together: {wrong}; give some as ignored")
     if all(own.fixed for own in sets):
-        reasons = dict.fromkeys(f"{own.name}: {own.fixed}" for own in sets if own.fixed != HIDDEN_UNITS)
-        said = "; ".join(list(reasons)[:3]) or "it has no convolution or linear layer between two others"
-        raise UsageError(f"{type(model).__name__} has no channels that can be cut ({said}): prune a part of it, or another network")
+        first = next((f"{own.name}: {own.fixed}" for own in sets if own.fixed != HIDDEN_UNITS), "no layer reads what another gives")
+        raise UsageError(f"{type(model).__name__} has no channels that can be cut ({first}): prune a part of it, or another network")
     return sets
 
 
 def _hindrance(model: nn.Module, sets: Sequence[Channels], images: Tensor, own: Channels) -> str:
     wrong = _wrong(model, sets, images, [own])
-    return f"Torch-Pruning does not follow them through the network ({wrong})" if wrong else ""
+    return f"Torch-Pruning does not follow them ({wrong})" if wrong else ""
 
 
 def _wrong(model: nn.Module, sets: Sequence[Channels], images: Tensor, chosen: Collection[Channels]) -> str:

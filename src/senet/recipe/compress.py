@@ -1,0 +1,95 @@
+"""How a recipe says that a trained network is made smaller before it is fine-tuned: "none", "gate0.7@latency"."""
+
+import re
+from dataclasses import dataclass
+
+from senet.errors import UsageError, nearest
+from senet.schema import brief
+
+COMPRESS = "model.compress"
+"""The field of what a trained network is made of before it is trained on."""
+
+AS_IT_IS = "none"
+
+GATE_RANKS = ("gate", "gate_spread", "gate_activation")
+"""Rankings of channels that ask the network's blocks."""
+
+RANK_NAMES = (*GATE_RANKS, "l1", "l2", "taylor", "random")
+"""By what channels can be ranked, see `senet.prune`."""
+
+SCOPES_OF_CUTS = ("global", "layer")
+
+LEFT_OF = {"macs": "MACs", "params": "parameters", "memory": "memory", "latency": "latency"}
+"""What a pruned network can have a share of -> how people read it; the first is meant where none is named."""
+
+COMPRESS_EXAMPLES = "none, gate0.7, l1_0.7, taylor0.5@latency"
+
+_RANK = "|".join(sorted(RANK_NAMES, key=len, reverse=True))  # l1 of l1_0.7 is a rank, gate of gate_spread0.7 is not
+_PRUNE = re.compile(f"(?P<rank>{_RANK})" + r"_?(?P<amount>0\.\d{1,9})(@(?P<cost>\w+))?(:(?P<scope>\w+))?")
+
+
+@dataclass(frozen=True)
+class Compression:
+    """Way to make a trained network smaller.
+
+    Args:
+        rank: by what channels are ranked, one of `RANK_NAMES`.
+        amount: share of the cost that is left.
+        cost: what that is a share of, one of `LEFT_OF`.
+        scope: one of `SCOPES_OF_CUTS`: "global", the least important channels of the network go, or "layer", as many of every layer.
+    """
+
+    rank: str
+    amount: float
+    cost: str = next(iter(LEFT_OF))
+    scope: str = "global"
+
+    @property
+    def needs_gates(self) -> bool:
+        """Whether a network without blocks has nothing to be compressed by."""
+        return self.rank in GATE_RANKS
+
+    @property
+    def text(self) -> str:
+        """What a recipe says for it."""
+        return f"{self.rank}_{_decimal(self.amount)}@{self.cost}{'' if self.scope == 'global' else f':{self.scope}'}"
+
+    @property
+    def label(self) -> str:
+        """What tables and charts call it: "gate 0.7 of MACs"."""
+        by_layer = " by layer" if self.scope == "layer" else ""
+        return f"{self.rank} {self.amount:g} of {LEFT_OF[self.cost]}{by_layer}"
+
+
+def parse_compress(text: str) -> Compression | None:
+    """Return what `model.compress` says; None for "none".
+
+    "gate0.7" ranks channels by gates and prunes until 0.7 of the MACs are left; "l1_0.7@latency" ranks them by their weights, until 0.7 of
+    the measured latency is left; "l1_0.7:layer" takes the same share of the channels of every layer.
+
+    Raises:
+        UsageError: if it says something else; the nearest ranking or cost is named.
+    """
+    if text == AS_IT_IS:
+        return None
+    found = _PRUNE.fullmatch(text)
+    if found and found["cost"] in (None, *LEFT_OF) and found["scope"] in (None, *SCOPES_OF_CUTS) and 0 < float(found["amount"]) < 1:
+        return Compression(found["rank"], float(found["amount"]), found["cost"] or next(iter(LEFT_OF)), found["scope"] or "global")
+    raise UsageError(f"model.compress must be such as {COMPRESS_EXAMPLES}, got {brief(text)}{_fix(text)}")
+
+
+def _decimal(amount: float) -> str:
+    return f"{amount:.9f}".rstrip("0").rstrip(".")
+
+
+def _fix(text: str) -> str:
+    """Return what is wrong with a text that is no compression, as far as that can be told."""
+    whole, _, scope = text.partition(":")
+    name, _, cost = whole.partition("@")
+    if scope and scope not in SCOPES_OF_CUTS:
+        return f": channels cannot go by {brief(scope)}{nearest(scope, SCOPES_OF_CUTS)}; allowed: {', '.join(SCOPES_OF_CUTS)}"
+    if cost and cost not in LEFT_OF:
+        return f": a share of {brief(cost)} is unknown{nearest(cost, LEFT_OF)}; allowed: {', '.join(LEFT_OF)}"
+    if re.fullmatch(f"({_RANK})[_0-9.]*", name):
+        return ": a ranking has the share that is left, above 0 and below 1, behind it"
+    return f"{nearest(name.rstrip('_.0123456789'), (*RANK_NAMES, AS_IT_IS))}; rankings: {', '.join(RANK_NAMES)}"

@@ -1,0 +1,141 @@
+"""Recommendations for a network whose blocks cost a known number of points while they are frozen."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from senet.analysis.advice import recommend
+from senet.analysis.block_statistics import GateStatistics
+from senet.analysis.frozen import BlockEffect, block_effects
+from senet.analysis.gate_statistics import record_gates
+from senet.blocks.channel import ChannelSE
+from senet.measuring.scores import Scores
+
+MINUS = "\N{MINUS SIGN}"
+
+
+class Row(nn.Sequential):
+    """Blocks in a row, the first of them constant."""
+
+    def __init__(self, blocks: int = 4) -> None:
+        torch.manual_seed(0)
+        super().__init__(*(ChannelSE(6, 2) for _ in range(blocks)))
+        nn.init.zeros_(self[0].get_parameter("fc2.weight"))
+        for block in [*self][1:]:
+            nn.init.ones_(block.get_parameter("fc1.bias"))
+
+
+IMAGES = torch.rand(20, 6, 3, 3, generator=torch.Generator().manual_seed(1))
+
+
+class Priced:
+    """Measure of 1000 images, of which a frozen block makes as many wrong as it costs.
+
+    Args:
+        costs: path -> images that are lost while it is frozen; further ones for pairs of paths.
+    """
+
+    def __init__(self, costs: Mapping[str | frozenset[str], int], unit: str = "%") -> None:
+        self.costs, self.unit, self.calls = costs, unit, []
+
+    def __call__(self, model: nn.Module) -> Scores:
+        frozen = {path for path, block in model.named_children() if "forward" in vars(block)}
+        self.calls.append(sorted(frozen))
+        lost = sum(cost for key, cost in self.costs.items() if (key <= frozen if isinstance(key, frozenset) else key in frozen))
+        full = 100.0 if self.unit else 1.0
+        images = torch.full((1000,), full, dtype=torch.float64)
+        images[: max(lost, 0)] = 0
+        return Scores(images.mean().item(), images, unit=self.unit, metric="top-1" if self.unit else "Dice")
+
+
+def advised(measure: Priced, tolerance: float | None = None) -> tuple[dict[str, tuple[str, ...]], list[str], GateStatistics]:
+    model = Row()
+    statistics = record_gates(model, [(IMAGES, None)])
+    effects = block_effects(model, measure, statistics)
+    measure.calls.clear()
+    found = recommend(model, measure, statistics, effects, tolerance=tolerance)
+    assert json.loads(json.dumps([advice.to_dict() for advice in found]))[0]["blocks"] == ["0"]
+    return {f"{advice.action} {len(advice.blocks)}": advice.blocks for advice in found}, [advice.text for advice in found], statistics
+
+
+def test_what_costs_nothing_is_folded_and_what_costs_is_kept() -> None:
+    actions, texts, statistics = advised(Priced({"1": 1, "2": 0, "3": 80}))
+    assert actions == {"fold 1": ("0",), "fold 2": ("2", "1"), "keep 1": ("3",)}
+    distance = max(statistics[path].distance for path in "12")
+    assert texts[0] == "0: gates are the same for every image: fold it, at no cost"
+    assert texts[1].startswith(
+        f"1, 2: gates vary by up to {distance:.3f}, freezing them at their channel means costs 0.10 points (0.00 to "
+    )
+    assert texts[1].endswith(": fold them")
+    assert texts[2].startswith("freezing gates at their means costs: 3 8.00 points (")
+    assert texts[2].endswith(": keep it")
+
+
+def test_what_is_harmless_alone_but_not_together_is_not_folded_together() -> None:
+    measure = Priced({frozenset({"1", "2"}): 50, "3": 1})
+    actions, texts, _ = advised(measure)
+    assert actions["fold 1"] in (("1",), ("2",))
+    assert measure.calls[1] == ["0", "1", "2", "3"]
+    assert ": fold it" in texts[1]
+    assert "measure 2" in actions
+
+
+def test_what_the_images_do_not_tell_is_to_be_measured_on_more() -> None:
+    actions, texts, _ = advised(Priced({"1": 2, "2": 80, "3": 0}))
+    assert actions == {"fold 1": ("3",), "keep 1": ("2",), "measure 1": ("1",)}
+    assert texts[3].endswith("1 0.20 points (0.00 to 0.50): measure it on more images")
+
+
+def test_the_tolerance_is_the_metrics() -> None:
+    loose, texts, _ = advised(Priced({"1": 30, "2": 80, "3": 0}), tolerance=5)
+    assert loose == {"fold 1": ("0",), "fold 2": ("3", "1"), "keep 1": ("2",)}
+    assert "costs 3.00 points" in texts[1]
+    _, texts, _ = advised(Priced({"1": 1, "2": 30, "3": 40}, unit=""))
+    assert "1: gates vary by" in texts[1]
+    assert "costs 0.0010 (0.0000 to 0.00" in texts[1]
+
+
+def test_units_that_never_fire_and_saturated_gates_are_named() -> None:
+    model = Row()
+    model[3].get_parameter("fc1.bias").data[1] = -100
+    model[2].get_parameter("fc2.bias").data[:] = 6
+    statistics = record_gates(model, [(IMAGES, None)])
+    measure = Priced({"1": 80, "2": 80, "3": 80})
+    found = recommend(model, measure, statistics, block_effects(model, measure, statistics))
+    pruned = next(advice for advice in found if advice.action == "prune")
+    assert pruned.text.startswith("hidden units that fire for none of the 20 images can go without a change: ")
+    assert f"{statistics['3'].dead} of 3 in 3" in pruned.text
+    assert [advice.text for advice in found if advice.action == "note"] == ["2: 100 % of its gates are above 0.95: the block is saturated"]
+
+
+def test_without_the_mode_nothing_is_said_of_folding_what_moves() -> None:
+    model, measure = Row(), Priced({"1": 80})
+    statistics = record_gates(model, [(IMAGES, None)])
+    effects = block_effects(model, measure, statistics, modes=("none",))
+    assert [advice.action for advice in recommend(model, measure, statistics, effects)] == ["fold"]
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 7, 8])
+def test_the_longest_harmless_beginning_is_found(blocks: int) -> None:
+    """Together they cost a point each, so that exactly the tolerance's number fits."""
+    model = Row(blocks + 1)
+    statistics = record_gates(model, [(IMAGES, None)])
+    effects = [BlockEffect(str(index), str(index), {}) for index in range(blocks + 1)]
+    effects = [replace(one, losses=block_effects(model, Priced({}), statistics)[0].losses) for one in effects]
+    for fitting in range(1, blocks + 1):
+        measure = Priced({str(index): 10 for index in range(1, blocks + 1)})
+        found = recommend(model, measure, statistics, effects, tolerance=fitting)
+        assert len(found[1].blocks) == fitting
+        assert len(measure.calls) <= 3 + blocks.bit_length()
+
+
+def test_the_network_is_as_it_was() -> None:
+    model, x = Row(), IMAGES[:2]
+    before: Tensor = model(x)
+    statistics = record_gates(model, [(IMAGES, None)])
+    recommend(model, Priced({}), statistics, block_effects(model, Priced({}), statistics))
+    assert torch.equal(model(x), before)

@@ -1,0 +1,120 @@
+"""Runs whose network is made smaller before it trains: by which images, what stands in their folders, and how they go on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from made_runs import assert_same_run, tiny, train_by_two, train_until
+from senet.compression.pruning import prune as pruning, target
+from senet.data.views import Views
+from senet.errors import UsageError
+from senet.measuring.timing import Ratio
+from senet.models.create import from_pretrained
+from senet.profiling.profiler import total_cost
+from senet.recipe import Recipe
+from senet.results.origin import read_origin
+from senet.results.run_folder import RunFolder
+from senet.training import compressed
+from senet.training.job import prepare
+from senet.training.loop import train
+from senet.weights.store import find_config
+
+SIZE = (1, 1, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run of an SE network."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    torch.set_num_threads(1)
+    train(tiny(training__epochs=1), folder=folder, progress=False)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _quick_and_steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "FINEST", 1 / 16)
+    monkeypatch.setattr(pruning, "latency_ratio", lambda *_, **__: Ratio(0.75, 0.75, 0.75, 0.75))
+
+
+def smaller(trained: Path, compress: str, **changes) -> Recipe:
+    fields = {"model__weights": str(trained), "model__compress": compress, "training__epochs": 1}
+    return tiny(**fields | changes)
+
+
+@pytest.mark.parametrize(("compress", "cost", "share"), [("gate0.7", "macs", 0.7), ("taylor0.5@params:layer", "params", 0.5)])
+def test_a_pruned_run_is_like_any_other(trained: Path, tmp_path: Path, compress: str, cost: str, share: float) -> None:
+    before = (trained / "best.safetensors").read_bytes()
+    result = train(smaller(trained, compress), folder=tmp_path / "run", progress=False)
+    assert (trained / "best.safetensors").read_bytes() == before
+    whole, network = from_pretrained(trained / "best.safetensors"), from_pretrained(tmp_path / "run/best.safetensors")
+    left = getattr(total_cost(network, SIZE), cost) / getattr(total_cost(whole, SIZE), cost)
+    assert 0.6 * share < left <= share
+    origin = read_origin(RunFolder(tmp_path / "run"))
+    assert origin is not None
+    assert origin["compressed"]["steps"] == find_config(network).options["reduced"]
+    assert origin["compressed"]["found"]["shares"][cost] == pytest.approx(left)
+    assert result.weights is not None
+    assert result.weights["source"] == str(trained / "best.safetensors")
+
+
+def test_what_is_found_is_told(trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train(smaller(trained, "l1_0.7"), folder=tmp_path / "run", progress=True)
+    assert "l1_0.7: l1, ratio 0." in capfd.readouterr().err
+
+
+def test_a_run_goes_on_bit_for_bit_and_looks_for_nothing_again(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = smaller(trained, "gate0.7", training__epochs=2)
+    train(recipe, folder=tmp_path / "whole", progress=False)
+    train_until(6, recipe, tmp_path / "run")
+    monkeypatch.setattr(compressed, "make_smaller", None)
+    train(resume=tmp_path / "run", progress=False)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_run_whose_origin_is_lost_says_so(trained: Path, tmp_path: Path) -> None:
+    train_until(1, smaller(trained, "l1_0.7"), tmp_path / "run")
+    (tmp_path / "run/origin.json").write_text((trained / "origin.json").read_text())
+    with pytest.raises(UsageError, match=r"origin\.json does not say how its network was made smaller"):
+        train(resume=tmp_path / "run", progress=False)
+
+
+def test_images_are_those_of_training_without_augmentation(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compressed, "MEASURED_IMAGES", 100)
+    job = prepare(tiny())
+    images = compressed.training_images(job.task, job.source, job.recipe, job.fabric)
+    assert len(images) == 100
+    again = compressed.training_images(job.task, job.source, job.recipe, job.fabric)
+    other = compressed.training_images(job.task, job.source, tiny(seed=1), job.fabric)
+    assert images.chosen == again.chosen != other.chosen
+    (batch,) = images.batches()
+    transform = job.task.eval_transform(job.source.input, Views())
+    for place in (0, 99):
+        index = images.chosen[place]
+        image, target = transform(job.source.train.read(index), job.source.train.targets[index])
+        assert torch.equal(batch.images[place], image)
+        assert batch.targets[place] == target
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model__weights": None}, r"makes a trained network smaller: name its weights, --model\.weights RUN"),
+        ({"model__compress": "l1_0.01"}, r"model\.compress l1_0\.01: the macs cannot come to 0\.01"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_folder_is_begun(trained: Path, tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        train(smaller(trained, "l1_0.7", **changes), folder=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(trained: Path, tmp_path: Path) -> None:
+    smaller(trained, "gate0.7")
+    (tmp_path / "recipe.yaml").write_text(smaller(trained, "gate0.7").to_yaml())
+    train_by_two(["recipe.yaml", "--folder", "run"], tmp_path)
+    train(smaller(trained, "gate0.7"), folder=tmp_path / "one", progress=False)
+    both = [find_config(from_pretrained(tmp_path / name / "best.safetensors")).options["reduced"] for name in ("run", "one")]
+    assert both[0] == both[1]
