@@ -7,6 +7,7 @@ from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class Int8Writer:
                 extra_options=dict(options),
             )
             for batch in batches:  # one after another: all at once would hold all maps of all images
-                calibrator.collect_data(_Once({self._model.graph.input[0].name: batch}))
+                calibrator.collect_data(_once({self._model.graph.input[0].name: batch}))
             self._ranges = calibrator.compute_data()
         self.gates = find_gates(self._model.graph)
         inside = {name for gate in self.gates for name in gate.layers}
@@ -133,14 +134,10 @@ class Int8Writer:
             quantizer.model.save_model_to_file(target, False)
 
 
-class _Once:
-    """Reader of one batch, as ONNX Runtime asks for it."""
-
-    def __init__(self, batch: dict[str, np.ndarray]) -> None:
-        self._waiting = [batch]
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return self._waiting.pop() if self._waiting else None
+def _once(batch: Mapping[str, np.ndarray]) -> Any:
+    """Return a reader of one batch, as ONNX Runtime asks for it."""
+    waiting = [batch]
+    return SimpleNamespace(get_next=lambda: waiting.pop() if waiting else None)
 
 
 @contextmanager
