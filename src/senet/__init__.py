@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from senet.blocks.kinds import register_block as register_block
     from senet.blocks.spatial import SpatialSE as SpatialSE
     from senet.comparison import compare as compare
+    from senet.compression.compress import compress as compress
+    from senet.compression.folding import fold_constant as fold_constant
     from senet.compression.pruning.prune import prune as prune
     from senet.compression.pruning.target import Target as Target
     from senet.deploy.export import export_onnx as export_onnx
@@ -55,6 +57,8 @@ _NAMES = {
     "blocks.kinds": "register_block",
     "blocks.spatial": "SpatialSE",
     "comparison": "compare",
+    "compression.compress": "compress",
+    "compression.folding": "fold_constant",
     "compression.pruning.prune": "prune",
     "compression.pruning.target": "Target",
     "deploy.export": "export_onnx",
