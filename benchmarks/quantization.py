@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from tests.trained_mobilenet import photographs, trained_mobilenet
 from torch import Tensor, nn
 
 from benchmarks.run import COMMITTED, RESULTS, result_path
@@ -30,7 +31,6 @@ from senet.measuring.scores import Measure, Scores, points_lost
 from senet.measuring.timing import interleave, ratio
 from senet.training.measured import ValidationSet
 from senet.training.members import load_members
-from tests.trained_mobilenet import photographs, trained_mobilenet
 
 CALIBRATION = 200
 FORMS: tuple[dict[str, Any], ...] = (
