@@ -255,7 +255,8 @@ class BlockSpec:
     def with_defaults(self, **defaults: Any) -> "BlockSpec":
         """Set those options that are not set and that the block has, as far as they go with those that are set."""
         known = options_of(self.kind)
-        offered = {name: value for name, value in defaults.items() if name in known and name not in self.options}
+        said = {*self.options, *(("reduction", "hidden") if {"reduction", "hidden"} & self.options.keys() else ())}
+        offered = {name: value for name, value in defaults.items() if name in known and name not in said}
         accept = getattr(block_class(self.kind), "accept_defaults", None)
         return self.with_options(**(offered if accept is None else accept(self.options, offered)))
 

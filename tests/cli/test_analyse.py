@@ -53,6 +53,7 @@ def test_json_holds_what_was_asked_for(weights: Path, capsys: pytest.CaptureFixt
     assert all(set(effect["losses"]) == {"none"} for effect in found["effects"])
     assert [block["path"] for block in found["gates"]["blocks"]] == [f"layer3.{unit}.se" for unit in range(3)]
     assert found["metric"]["name"] == "top1"
+    assert {"action", "blocks", "text", "loss"} == set().union(*found["advice"])
     assert found["costs"]["total"]["macs"] > sum(cost["macs"] for cost in found["costs"]["blocks"].values()) > 0
 
 

@@ -10,12 +10,15 @@ import pytest
 from made_analyses import written
 from made_runs import tiny
 from report.test_page import CONTRAST, browser as browser
+from senet.analysis.advice import Advice
 from senet.measuring.scores import Loss
 from senet.report.block_effects import SymmetricLog
 from senet.report.gate_page import render_analysis
 from senet.results.gate_analysis import GateAnalysis
 from senet.training.analyse import analyse
 from tasks.segmentation.made_masks import tiny_masks
+
+ADVICE = (Advice("fold", ("layer3.0.se", "layer3.2.se"), "gates vary by <i>0.01</i>: fold them"), Advice("note", (), "more"))
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def analyses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, GateAnalysis
     masks, said = written(tiny_masks(), folder / "masks.safetensors")
     found = analyse(digits, limit=30)
     lost = {"channel": Loss(-0.02, -0.5, 0.3), "mean": Loss(4.0, 2.0, 6.0), "none": Loss(61.5, 57.0, 66.0)}
-    found = replace(found, effects=tuple(replace(effect, losses=lost) for effect in found.effects), advice=("Fold <i>it</i>.", "More."))
+    found = replace(found, effects=tuple(replace(effect, losses=lost) for effect in found.effects), advice=ADVICE)
     return {"digits": found, "masks": analyse(masks, said)}
 
 
@@ -48,7 +51,8 @@ def test_page_says_every_figure(analyses: dict[str, GateAnalysis]) -> None:
     for words in (
         "What do the gates of se_preresnet20 do on digits?",
         "30 of 596 validation images",
-        "Fold &lt;i&gt;it&lt;/i&gt;.",
+        "2 of 3 blocks can be folded",
+        "gates vary by &lt;i&gt;0.01&lt;/i&gt;: fold them.",
         "<td>61.50<small>(57.00 to 66.00)</small></td>",
         "SE_3_2, dropped: 61.50 points (57.00 to 66.00)",
         "paired bootstrap",

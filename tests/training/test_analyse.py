@@ -7,6 +7,7 @@ import pytest
 import senet
 from made_analyses import written
 from made_runs import tiny
+from senet.analysis.advice import recommend
 from senet.analysis.excitation import excitation_curves
 from senet.analysis.frozen import frozen_gates
 from senet.analysis.gate_statistics import record_gates
@@ -44,6 +45,8 @@ def test_every_figure_is_that_of_its_function(tmp_path: Path) -> None:
     assert sum(cost.macs for cost in found.costs.blocks.values()) == counted.share.macs
     assert sum(cost.params for cost in found.costs.blocks.values()) == counted.share.params
     assert found.sheets == ()
+    again = recommend(model, images.measure, found.statistics, found.effects)
+    assert [advice.to_dict() for advice in found.advice] == [advice.to_dict() for advice in again] != []
     done = [step[1:] for step in steps if step[0] == "freezing gates"]
     assert done == [(count, 6) for count in range(7)]
     assert ("reading gates", 60, 60) in steps

@@ -32,6 +32,7 @@ class ChannelSpatialSE(ImageWeights):
         combine: "add" (1803.02579), or "max" (1808.08127 and the authors' code), "multiply", "concat" (1808.08127): "concat" has a further
             layer `merge`, a 1x1 convolution from 2C channels, those of `cse` first, back to C.
         bias: biases in every layer, as in the authors' code.
+        hidden: explicit width of the bottleneck of `cse` instead of `reduction`.
 
     Raises:
         UsageError: for a width below 1 or an unknown `combine`.
@@ -44,11 +45,13 @@ class ChannelSpatialSE(ImageWeights):
     has_channel_gates = False  # `cse`, a block itself, has them
     stateless_options = {"combine": "combine"}
 
-    def __init__(self, channels: int, reduction: int = 2, *, combine: Combine = "add", bias: bool = True) -> None:
+    def __init__(
+        self, channels: int, reduction: int = 2, *, combine: Combine = "add", bias: bool = True, hidden: int | None = None
+    ) -> None:
         super().__init__()
         check_choice("combine", combine, get_args(Combine))
         self.combine = combine
-        self.cse = ChannelSE(channels, reduction, bias=bias)
+        self.cse = ChannelSE(channels, reduction, bias=bias, hidden=hidden)
         self.sse = SpatialSE(channels, bias=bias)
         self.merge = nn.Conv2d(2 * channels, channels, 1, bias=bias) if combine == "concat" else None
         self.reset_parameters()
@@ -57,6 +60,11 @@ class ChannelSpatialSE(ImageWeights):
     def channels(self) -> int:
         """Channels C of the input."""
         return self.cse.channels
+
+    @property
+    def hidden(self) -> int:
+        """Width of the bottleneck of `cse`."""
+        return self.cse.hidden
 
     @property
     def squeezed_maps(self) -> int:

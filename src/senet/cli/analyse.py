@@ -58,8 +58,8 @@ def run(args: Namespace) -> int:
     show(found, as_json=args.json, below=[found.effects_table()])
     if not args.json:
         console = Terminal(highlight=False)
-        for line in found.advice:
-            console.print(line)
+        for advice in found.advice:
+            console.print(f"- {advice.text}")
         if args.out is not None:
             console.print(f"page: {args.out}", soft_wrap=True)
     return 0

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from senet.analysis.advice import Advice
 from senet.analysis.block_statistics import GateStatistics
 from senet.analysis.excitation import Panel
 from senet.analysis.frozen import FREEZE_MODES, BlockEffect
 from senet.measuring.counting import Cost
-from senet.measuring.numbers import compact
+from senet.measuring.numbers import compact, plural
 from senet.measuring.scores import Scores
 from senet.results.metric import Metric
 
@@ -88,7 +89,7 @@ class GateAnalysis:
         scores: how good it is as it is.
         statistics: what its gates do.
         effects: what freezing each block costs.
-        advice: what follows, one recommendation a line.
+        advice: what follows.
         panels: the curves of the paper's Figures 6 and 7; none without channel gates.
         costs: of the network and its blocks.
         sheets: of the gates of positions, where there are some.
@@ -102,7 +103,7 @@ class GateAnalysis:
     scores: Scores
     statistics: GateStatistics
     effects: tuple[BlockEffect, ...]
-    advice: tuple[str, ...]
+    advice: tuple[Advice, ...]
     panels: tuple[Panel, ...]
     costs: BlockCosts
     sheets: tuple[GateSheet, ...]
@@ -117,6 +118,14 @@ class GateAnalysis:
     def score(self) -> str:
         """The metric as it is, with its title and unit."""
         return f"{self.metric.title} {self.scores.value:.{self.metric.decimals}f} {self.metric.unit}".rstrip()
+
+    @property
+    def verdict(self) -> str:
+        """What follows, in a few words."""
+        if "channel" not in self.modes:
+            return self.score
+        folded = {path for advice in self.advice if advice.action == "fold" for path in advice.blocks}
+        return f"{len(folded) or 'None'} of {plural(len(self.effects), 'block')} can be folded"
 
     def table(self) -> "Table":
         """Return what the gates do, one row a block; the page and the plain data say more."""
@@ -155,7 +164,7 @@ class GateAnalysis:
             "value": self.scores.value,
             "gates": self.statistics.to_dict(),
             "effects": [effect.to_dict() for effect in self.effects],
-            "advice": list(self.advice),
+            "advice": [advice.to_dict() for advice in self.advice],
             "costs": self.costs.to_dict(),
             "excitations": [asdict(panel) for panel in self.panels],
             "environment": dict(self.environment),

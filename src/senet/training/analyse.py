@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from senet.analysis.advice import recommend
 from senet.analysis.excitation import excitation_curves
 from senet.analysis.frozen import FREEZE_MODES, block_effects
 from senet.analysis.gate_statistics import record_gates
@@ -47,7 +48,8 @@ def analyse(
 ) -> GateAnalysis:
     """Analyse the gates of a trained network on validation images, for any task.
 
-    The gates of all blocks are recorded; then, one block at a time, they are replaced by constants, and the network is measured again.
+    The gates of all blocks are recorded; then, one block at a time, they are replaced by constants, and the network is measured again; at
+    the end those of several blocks together, to say which can be folded.
 
     Args:
         weights: a source of weights or a run folder, whose best weights are taken.
@@ -72,8 +74,12 @@ def analyse(
     images = ValidationSet.for_member(member, request, device=device, limit=limit)
     watch("measuring", 0, 1)
     before = images.measure(network)
+    watch("measuring", 1, 1)
     statistics = record_gates(network, _watched(images, watch))
     effects = block_effects(network, images.measure, statistics, modes=modes, before=before, progress=partial(watch, "freezing gates"))
+    watch("freezing gates together", 0, 1)
+    advice = recommend(network, images.measure, statistics, effects, before=before)
+    watch("freezing gates together", 1, 1)
     size = _size_of(images)
     return GateAnalysis(
         weights=member.name,
@@ -83,7 +89,7 @@ def analyse(
         scores=before,
         statistics=statistics,
         effects=effects,
-        advice=(),
+        advice=advice,
         panels=() if statistics.excitations is None else excitation_curves(statistics.excitations),
         costs=BlockCosts(size, total_cost(network, size), block_costs(network, size)),
         sheets=tuple(_sheets(replace(member, model=network), images)) if spatial_gate_paths(network) else (),
