@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from senet.analysis.frozen import block_effects as block_effects, frozen_gates as frozen_gates
+    from senet.analysis.gate_statistics import record_gates as record_gates
     from senet.analysis.record import Excitations as Excitations, record_excitations as record_excitations
     from senet.analysis.spatial import SpatialGates as SpatialGates, record_spatial_gates as record_spatial_gates
     from senet.blocks.build import build_block as build_block
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
+    "analysis.frozen": "block_effects frozen_gates",
+    "analysis.gate_statistics": "record_gates",
     "analysis.record": "Excitations record_excitations",
     "analysis.spatial": "SpatialGates record_spatial_gates",
     "blocks.build": "build_block",
