@@ -117,7 +117,8 @@ class ValidationSet:
         evaluator = evaluator_of(self.task, self.source, self.device)
         metric, by_image = self.task.metrics[0], ByImage(self.task, evaluator, scored(self.task), self.source.classes)
         corrupt = CorruptLog(self.recipe.max_corrupt, len(self))
-        found = score(self.task, [model], by_image, self.batches(), device=self.device, corrupt=corrupt)
+        with closing(self.batches()) as batches:
+            found = score(self.task, [model], by_image, batches, device=self.device, corrupt=corrupt)
         value = found.metrics[metric.name]
         return Scores(value, by_image.averaging_to(value), metric.higher_is_better, metric.title, metric.unit)
 
