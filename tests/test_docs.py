@@ -22,6 +22,7 @@ NOT_RUN = {
     "docs/yolo.md": 1,
     "docs/nnunet.md": 1,
     "docs/optimize.md": 1,
+    "docs/compression.md": 1,
     "docs/blocks/sse.md": 1,
     "docs/blocks/cmpe_se.md": 1,
 }

@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from senet.analysis.frozen import block_effects as block_effects, frozen_gates as frozen_gates
+    from senet.analysis.gate_statistics import record_gates as record_gates
     from senet.analysis.record import Excitations as Excitations, record_excitations as record_excitations
     from senet.analysis.spatial import SpatialGates as SpatialGates, record_spatial_gates as record_spatial_gates
     from senet.blocks.build import build_block as build_block
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from senet.blocks.kinds import register_block as register_block
     from senet.blocks.spatial import SpatialSE as SpatialSE
     from senet.comparison import compare as compare
+    from senet.compression.compress import compress as compress
+    from senet.compression.folding import fold_constant as fold_constant
     from senet.compression.pruning.prune import prune as prune
     from senet.compression.pruning.target import Target as Target
     from senet.deploy.export import export_onnx as export_onnx
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
+    "analysis.frozen": "block_effects frozen_gates",
+    "analysis.gate_statistics": "record_gates",
     "analysis.record": "Excitations record_excitations",
     "analysis.spatial": "SpatialGates record_spatial_gates",
     "blocks.build": "build_block",
@@ -51,6 +57,8 @@ _NAMES = {
     "blocks.kinds": "register_block",
     "blocks.spatial": "SpatialSE",
     "comparison": "compare",
+    "compression.compress": "compress",
+    "compression.folding": "fold_constant",
     "compression.pruning.prune": "prune",
     "compression.pruning.target": "Target",
     "deploy.export": "export_onnx",

@@ -8,6 +8,7 @@ import torch
 
 import senet
 from oracles.masked_units import images, trained
+from senet.compression import latency_budget
 from senet.compression.allocation import allocate_hidden
 from senet.compression.block_records import by_stage
 from senet.compression.budget import Budget
@@ -15,6 +16,11 @@ from senet.compression.hidden_units import measure_hidden_units
 from senet.compression.latency_budget import fewest_removed
 from senet.errors import UsageError
 from senet.recipe import load_recipe, override
+
+
+@pytest.fixture
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency_budget, "TIMED_ROUNDS", 3)
 
 
 def parameters(model: torch.nn.Module) -> int:
@@ -123,7 +129,7 @@ def test_plain_data_and_table() -> None:
     assert f"nearest single ratio: {allocation.uniform.reduction}" in str(allocation)
 
 
-def test_latency_is_measured_by_halving() -> None:
+def test_latency_is_measured_by_halving(few_rounds: None) -> None:
     """A network of which each removal saves a fixed amount of work."""
 
     class Work(torch.nn.Module):
@@ -144,7 +150,7 @@ def test_latency_is_measured_by_halving() -> None:
         fewest_removed(Work(64), lambda removed: Work(64 - removed), torch.ones(160, 160), 0, 2, 0.5, drop=False)
 
 
-def test_a_budget_of_latency_may_drop_blocks() -> None:
+def test_a_budget_of_latency_may_drop_blocks(few_rounds: None) -> None:
     model, x = trained("preactivated").float(), images().float()
     allocation = allocate_hidden(model, [(x,)], Budget(1.0, "latency"), drop=True)
     assert allocation.tried

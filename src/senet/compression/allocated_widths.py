@@ -105,13 +105,15 @@ class Allocation:
 
     def table(self) -> Table:
         """Return one row a block."""
-        table = Table("block", "path", "channels", "hidden", "after", "dead", "importance %", "kept %", "parameters", "after")
+        table = Table(
+            "block", "channels", "hidden", "after", "dead", "importance %", "kept %", "parameters", "after", box=None, pad_edge=False
+        )
         for block in self.blocks:
             before, after = block.parameters
             units = (block.units.place.channels, block.units.width, block.width or "dropped", block.units.dead)
             shares = (f"{100 * block.share:.1f}", f"{100 * block.kept:.1f}")
-            table.add_row(block.name, block.path, *map(str, units), *shares, f"{before:,}", f"{after:,}")
-        for column in table.columns[2:]:
+            table.add_row(block.name, *map(str, units), *shares, f"{before:,}", f"{after:,}")
+        for column in table.columns[1:]:
             column.justify = "right"
         table.caption = "\n".join(self.remarks())
         table.caption_justify = "left"

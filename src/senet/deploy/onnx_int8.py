@@ -1,12 +1,13 @@
 """An ONNX file in 8 bits: ONNX Runtime finds the ranges and quantises; what a gate is made of is left out, or keeps float inputs."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,74 +33,111 @@ GATES: Mapping[str, str] = {
 }
 """What is done with gates -> why their layers are then not int8."""
 
+FLOAT_ONLY = frozenset(("BatchNormalization", "InstanceNormalization", "LayerNormalization"))
+"""Operations that ONNX Runtime would surround with roundings, and compute in float between them."""
+
+SENSITIVE = "8 bits harm them most"
 ENGINE = "ONNX Runtime has no 8-bit form of it here"
-"""Why an operation is not int8 that no gate keeps."""
+"""Why an operation that no gate keeps is not int8."""
 
 
-def quantize_file(source: Path, target: Path, batches: Sequence[np.ndarray], *, gates: str, calibration: str) -> tuple[QuantizedNode, ...]:
-    """Write an ONNX file's 8-bit form: weights by output channel, symmetric; maps in 8 bits without a sign.
+class Int8Writer:
+    """File in float32 whose maps have been seen: it can be written in 8 bits again and again, with other operations left out.
+
+    Weights are quantised by output channel, symmetric; maps to 8 bits without a sign.
 
     Args:
-        source: a file in float32 with one input.
-        target: the file to write.
+        source: the file, with one input.
         batches: what its input sees, each (N, C, ...).
-        gates: one of `GATES`.
         calibration: one of `CALIBRATIONS`.
 
-    Returns:
-        What became of each operation that has weights or scales a map by a gate.
+    Attributes:
+        gates: the gates in its graph.
+        layers: names of the operations with weights that belong to no gate, in order.
 
     Raises:
         UsageError: if a library is missing.
     """
-    try:
+
+    def __init__(self, source: Path, batches: Iterable[np.ndarray], calibration: str) -> None:
+        try:
+            import onnx
+            from onnxruntime import quantization
+            from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+            from onnxruntime.quantization.shape_inference import quant_pre_process
+        except ImportError as error:
+            raise UsageError("int8 files need the extra `export`: pip install 'senet[export]'") from error
+        method, options = CALIBRATIONS[calibration]
+        self._library = quantization
+        self._types = sorted({*QLinearOpsRegistry, *QDQRegistry} - FLOAT_ONLY)
+        with TemporaryDirectory() as folder, _quiet():
+            prepared = Path(folder) / "prepared.onnx"
+            # Its optimisation takes functions such as HardSwish apart into nodes without names, which could not be left out.
+            quant_pre_process(source, prepared, skip_symbolic_shape=True, skip_optimization=True)
+            self._model = onnx.load(prepared)
+            for node in self._model.graph.node:
+                del node.metadata_props[:]  # where the code lies from which each was exported: other in each process, and nobody's business
+            calibrator = quantization.create_calibrator(
+                prepared,
+                self._types,
+                augmented_model_path=str(Path(folder) / "augmented.onnx"),
+                calibrate_method=getattr(quantization.CalibrationMethod, method),
+                extra_options=dict(options),
+            )
+            for batch in batches:  # one after another: all at once would hold all maps of all images
+                calibrator.collect_data(_once({self._model.graph.input[0].name: batch}))
+            self._ranges = calibrator.compute_data()
+        self.gates = find_gates(self._model.graph)
+        inside = {name for gate in self.gates for name in gate.layers}
+        self.layers = tuple(node.name for node in self._model.graph.node if node.op_type in WEIGHTED and node.name not in inside)
+
+    def write(self, target: Path, *, gates: str, floats: Collection[str] = ()) -> tuple[QuantizedNode, ...]:
+        """Write the file in 8 bits.
+
+        Args:
+            target: the file to write.
+            gates: one of `GATES`.
+            floats: names of the layers that stay float.
+
+        Returns:
+            What became of each operation that has weights or scales a map by a gate.
+        """
         import onnx
-        from onnxruntime import quantization
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError as error:
-        raise UsageError("int8 files need the extra `export`: pip install 'senet[export]'") from error
-    method, options = CALIBRATIONS[calibration]
-    with TemporaryDirectory() as folder, _quiet():
-        prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        graph = onnx.load(prepared).graph
-        found = find_gates(graph)
-        quantization.quantize_static(
-            prepared,
-            target,
-            _reader(quantization.CalibrationDataReader, graph.input[0].name, batches),
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=[] if gates == "int8" else [name for gate in found for name in gate.nodes],
-            calibrate_method=getattr(quantization.CalibrationMethod, method),
-            extra_options={"CalibStridedMinMax": 1, **options},  # one batch after another: all at once would hold all maps of all images
-        )
-    model = onnx.load(target)
-    if gates == "weights":
-        _quantize_weights(model.graph, {name for gate in found for name in gate.layers})
-        onnx.save(model, target)
-    return tuple(_rows(model.graph, found, GATES[gates]))
+
+        kept = [] if gates == "int8" else [name for gate in self.gates for name in gate.nodes]
+        self._quantize(target, [*kept, *floats])
+        model = onnx.load(target)
+        if gates == "weights":
+            _quantize_weights(model.graph, {name for gate in self.gates for name in gate.layers})
+            onnx.save(model, target)
+        return tuple(_rows(model.graph, self.gates, GATES[gates], floats))
+
+    def write_alone(self, target: Path, layer: str) -> None:
+        """Write the file with one layer in 8 bits, and all else in float32."""
+        self._quantize(target, [node.name for node in self._model.graph.node if node.name != layer])
+
+    def _quantize(self, target: Path, excluded: Sequence[str]) -> None:
+        with _quiet():
+            quantizer = self._library.QDQQuantizer(
+                deepcopy(self._model),
+                per_channel=True,
+                reduce_range=False,
+                weight_qType=self._library.QuantType.QInt8,
+                activation_qType=self._library.QuantType.QUInt8,
+                tensors_range=self._ranges,
+                nodes_to_quantize=[],
+                nodes_to_exclude=list(excluded),
+                op_types_to_quantize=self._types,
+                extra_options={},
+            )
+            quantizer.quantize_model()
+            quantizer.model.save_model_to_file(target, False)
 
 
-def _reader(kind: Any, name: str, batches: Sequence[np.ndarray]) -> Any:
-    """Return what ONNX Runtime reads batches from."""
-
-    class Reader(kind):
-        def __init__(self) -> None:
-            self.waiting = iter(batches)
-
-        def __len__(self) -> int:
-            return len(batches)
-
-        def set_range(self, start_index: int, end_index: int) -> None:
-            self.waiting = iter(batches[start_index:end_index])
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self.waiting, None)
-            return None if batch is None else {name: batch}
-
-    return Reader()
+def _once(batch: Mapping[str, np.ndarray]) -> Any:
+    """Return a reader of one batch, as ONNX Runtime asks for it."""
+    waiting = [batch]
+    return SimpleNamespace(get_next=lambda: waiting.pop() if waiting else None)
 
 
 @contextmanager
@@ -153,7 +191,7 @@ def _output_axis(node: "NodeProto") -> int:
     return 0 if transposed else 1
 
 
-def _rows(graph: "GraphProto", gates: Sequence[OnnxGate], reason: str) -> Iterator[QuantizedNode]:
+def _rows(graph: "GraphProto", gates: Sequence[OnnxGate], reason: str, floats: Collection[str]) -> Iterator[QuantizedNode]:
     """Say of each operation what its inputs are made of in the file: that is how it is computed."""
     widened = {name: node for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     layers, scales = {name for gate in gates for name in gate.layers}, {gate.scale for gate in gates}
@@ -165,4 +203,5 @@ def _rows(graph: "GraphProto", gates: Sequence[OnnxGate], reason: str) -> Iterat
         precision = "int8" if all(narrow) else "int8 weights" if narrow[1] and part != "scaling" else "float"
         weight = widened[node.input[1]].input[0] if narrow[1] else node.input[1]
         name = node.name if part == "scaling" else weight.removesuffix("_quantized")
-        yield QuantizedNode(name, node.op_type, part, precision, "" if precision == "int8" else reason if part == "gate" else ENGINE)
+        why = reason if part == "gate" else SENSITIVE if node.name in floats else ENGINE
+        yield QuantizedNode(name, node.op_type, part, precision, "" if precision == "int8" else why)

@@ -16,6 +16,7 @@ from senet.measuring.attribution import growth_by_part, record_readings
 from senet.measuring.parts import block_paths, owner
 from senet.measuring.saved import SavedBytes
 from senet.ops.backend import REFERENCE, backend
+from senet.surgery.channel_scale import ChannelScale
 from senet.text import printable
 
 log = logging.getLogger("senet")
@@ -82,7 +83,8 @@ def operations(model: nn.Module, x: Tensor, paths: Collection[str] = ()) -> tupl
         macs[path] += elements * gated.scaled_maps
         adds[path] += elements * gated.squeezed_maps
 
-    names = {model.get_submodule(path): path for path in block_paths(model)}
+    scales = [path for path, module in model.named_modules() if isinstance(module, ChannelScale)]
+    names = {model.get_submodule(path): path for path in (*block_paths(model), *scales)}
     handles = [gated.register_forward_pre_hook(count_gate) for gated in names]
     try:
         with torch.no_grad(), _nominal(model), FlopCounterMode(display=False) as counter:

@@ -16,6 +16,8 @@ class ChannelScale(nn.Module):
         scale: (C,) the factors, a buffer; 1 until they are set or loaded.
     """
 
+    squeezed_maps = 0
+    scaled_maps = 1
     scale: Tensor
 
     def __init__(self, channels: int) -> None:

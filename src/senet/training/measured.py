@@ -133,9 +133,17 @@ class ValidationSet:
         """
         if len(self) < 2:
             raise UsageError("one validation image cannot be cut into those that decide and those that report: give two or more")
-        decision = _drawn(self.chosen, (len(self) + 1) // 2, seed)
-        held_out = tuple(sorted({*self.chosen} - {*decision}))
-        return replace(self, chosen=decision), replace(self, chosen=held_out)
+        return self.split((len(self) + 1) // 2, seed)
+
+    def split(self, count: int, seed: int = 0) -> tuple["ValidationSet", "ValidationSet"]:
+        """Return so many of the images, drawn by chance, and the others.
+
+        Args:
+            count: how many.
+            seed: of the draw; the same seed gives the same sets.
+        """
+        drawn = _drawn(self.chosen, count, seed)
+        return replace(self, chosen=drawn), replace(self, chosen=tuple(sorted({*self.chosen} - {*drawn})))
 
 
 class ByImage:

@@ -1,0 +1,124 @@
+"""What folding blocks, one after the other, does to a network: its metric, its parameters, its operations."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+from torch import nn
+
+from senet.compression.folding import ConstantFold
+from senet.measuring.counting import Cost
+from senet.measuring.scores import Loss, Scores
+from senet.terminal import as_text
+
+
+@dataclass(frozen=True)
+class FoldStep:
+    """Network in which one more block is folded than in the step before.
+
+    Args:
+        path: the block.
+        alone: what the metric loses on the images that decide if this block alone has a constant gate.
+        decision: what it loses there with all blocks up to this one folded.
+        held_out: the same on the images that do not decide.
+        params: parameters of that network.
+        macs: its multiply-accumulates per image.
+        taken: whether the block stays folded; False for the one with which the tolerance was exceeded.
+    """
+
+    path: str
+    alone: Loss
+    decision: Loss
+    held_out: Loss
+    params: int
+    macs: int
+    taken: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return {name: value.to_dict() if isinstance(value, Loss) else value for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class CompressionReport:
+    """Network with as many blocks folded as a tolerance allows, and how it came to that.
+
+    Args:
+        model: the network.
+        tolerance: how much the metric may lose on the images that decide, in its unit; percent points of one in percent.
+        decision: scores of the network as it was on the images that decide.
+        held_out: its scores on those that do not.
+        before: what it cost, per image of the first one's size.
+        steps: the blocks in the order in which they were folded; the last one may have been refused.
+        folds: where the factors of each folded block went.
+        kept: path of each other block -> why it stays.
+    """
+
+    model: nn.Module = field(repr=False)
+    tolerance: float
+    decision: Scores
+    held_out: Scores
+    before: Cost
+    steps: tuple[FoldStep, ...]
+    folds: tuple[ConstantFold, ...]
+    kept: Mapping[str, str] = field(hash=False)
+
+    @property
+    def lost(self) -> Loss:
+        """What the compressed network loses on the images that did not decide."""
+        return next((step.held_out for step in reversed(self.steps) if step.taken), Loss(0.0, 0.0, 0.0))
+
+    def table(self) -> Table:
+        """Return the fold curve: one row a step, then the blocks that stay and why."""
+        into = {fold.path: ", ".join(fold.into) or f"stays a multiplication: {fold.kept}" for fold in self.folds}
+        table = Table(
+            "blocks", "folded", "alone", "deciding images", "held out", "parameters", "MACs", "factors into", box=None, pad_edge=False
+        )
+        table.add_row("0", "", "", _score(self.decision), _score(self.held_out), f"{self.before.params:,}", f"{self.before.macs:,}", "")
+        for number, step in enumerate(self.steps, start=1):
+            losses = [loss.text() for loss in (step.alone, step.decision, step.held_out)]
+            where = into.get(step.path, "") if step.taken else f"over the tolerance of {self.tolerance:g}: not folded"
+            table.add_row(str(number), step.path, *losses, f"{step.params:,}", f"{step.macs:,}", where)
+        for path, reason in self.kept.items():
+            if path not in {step.path for step in self.steps}:
+                table.add_row("", f"{path} stays", "", "", "", "", "", reason)
+        for column in table.columns[2:7]:
+            column.justify = "right"
+        table.caption, table.caption_justify = self.sentence(), "left"
+        return table
+
+    def sentence(self) -> str:
+        """Return the outcome in one sentence."""
+        after = next((step for step in reversed(self.steps) if step.taken), None)
+        blocks = len(self.folds) + len(self.kept)
+        if after is None:
+            return f"none of {blocks} blocks can be folded within {self.tolerance:g} {self.lost.unit}"
+        saved = (
+            f"{1 - after.params / self.before.params:.1%} of the parameters and {1 - after.macs / self.before.macs:.2%} of the MACs less"
+        )
+        return f"{len(self.folds)} of {blocks} blocks folded: {saved}, {self.lost.text()} of {self.held_out.metric} lost on images held out"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return {
+            "tolerance": self.tolerance if math.isfinite(self.tolerance) else None,
+            "metric": {"title": self.decision.metric, "unit": self.decision.unit, "higher_is_better": self.decision.higher_is_better},
+            "before": {
+                "decision": self.decision.value,
+                "held_out": self.held_out.value,
+                "params": self.before.params,
+                "macs": self.before.macs,
+            },
+            "steps": [step.to_dict() for step in self.steps],
+            "folds": [fold.to_dict() for fold in self.folds],
+            "kept": dict(self.kept),
+        }
+
+    def __str__(self) -> str:
+        return as_text(self.table(), 200)
+
+
+def _score(scores: Scores) -> str:
+    return f"{scores.metric} {scores.value:.2f} {scores.unit}".rstrip()
