@@ -1,6 +1,6 @@
 """Validation images on which a network is measured again and again, as it is changed: always the same, and the score of each."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,7 +89,7 @@ class ValidationSet:
         """Return how many images there are, with those that cannot be read."""
         return len(self.chosen)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Generator[Batch]:
         """Yield the task's batches, in order; images that fit into memory are read the first time only."""
         if self._kept:
             yield from self._kept
