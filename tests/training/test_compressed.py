@@ -9,6 +9,7 @@ from made_runs import assert_same_run, tiny, train_by_two, train_until
 from senet.compression.pruning import prune as pruning, target
 from senet.data.views import Views
 from senet.errors import UsageError
+from senet.measuring.parts import block_paths
 from senet.measuring.timing import Ratio
 from senet.models.create import from_pretrained
 from senet.profiling.profiler import total_cost
@@ -59,9 +60,14 @@ def test_a_pruned_run_is_like_any_other(trained: Path, tmp_path: Path, compress:
     assert result.weights["source"] == str(trained / "best.safetensors")
 
 
-def test_what_is_found_is_told(trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    train(smaller(trained, "l1_0.7"), folder=tmp_path / "run", progress=True)
-    assert "l1_0.7: l1, ratio 0." in capfd.readouterr().err
+def test_a_folded_run_trains_on_without_blocks(trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train(smaller(trained, "fold100"), folder=tmp_path / "run", progress=True)
+    assert "fold100: 9 of 9 blocks folded" in capfd.readouterr().err
+    whole, network = from_pretrained(trained / "best.safetensors"), from_pretrained(tmp_path / "run/best.safetensors")
+    assert [len(block_paths(model)) for model in (whole, network)] == [9, 0]
+    origin = read_origin(RunFolder(tmp_path / "run"))
+    assert origin is not None
+    assert len(origin["compressed"]["steps"][0]["folded"]) == len(origin["compressed"]["found"]["folds"]) == 9
 
 
 def test_a_run_goes_on_bit_for_bit_and_looks_for_nothing_again(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,11 +89,10 @@ def test_a_run_whose_origin_is_lost_says_so(trained: Path, tmp_path: Path) -> No
 def test_images_are_those_of_training_without_augmentation(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compressed, "MEASURED_IMAGES", 100)
     job = prepare(tiny())
-    images = compressed.training_images(job.task, job.source, job.recipe, job.fabric)
+    fixed = job.task, job.source, job.recipe.data, job.fabric.device
+    images = compressed.training_images(*fixed, 0)
     assert len(images) == 100
-    again = compressed.training_images(job.task, job.source, job.recipe, job.fabric)
-    other = compressed.training_images(job.task, job.source, tiny(seed=1), job.fabric)
-    assert images.chosen == again.chosen != other.chosen
+    assert images.chosen == compressed.training_images(*fixed, 0).chosen != compressed.training_images(*fixed, 1).chosen
     (batch,) = images.batches()
     transform = job.task.eval_transform(job.source.input, Views())
     for place in (0, 99):

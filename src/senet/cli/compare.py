@@ -29,10 +29,9 @@ def run(args: Namespace) -> int:
     """Compare, print the outcome and say where the page is."""
     check_folder(args.out, args.out)
     recipe = recipe_of(args)
-    from senet.cli.printing import show
+    from senet.cli.printing import show_comparison
     from senet.comparison import compare
     from senet.comparison.variants import parse_vary
-    from senet.terminal import Terminal
 
     vary: dict[str, list[object]] = {}
     for path, values in map(parse_vary, getattr(args, "vary", [])):
@@ -40,11 +39,5 @@ def run(args: Namespace) -> int:
             raise UsageError(f"{path} is varied twice; give all its values at once: --vary {path}=...,...")
         vary[path] = values
     result = compare(recipe, vary=vary or None, seeds=args.seeds, jobs=args.jobs, out=args.out, report=not args.no_report)
-    show(result, as_json=args.json, below=result.part_tables())
-    if not args.json:
-        console = Terminal(highlight=False)
-        console.print(result.summary)
-        for what, path in (("report", result.page), ("result", result.json)):
-            if path is not None:
-                console.print(f"{what}: {path.resolve()}", soft_wrap=True)
+    show_comparison(result, as_json=args.json)
     return 0

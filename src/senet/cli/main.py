@@ -19,6 +19,7 @@ COMMANDS = {
     "models": "list the networks, with their parameters",
     "recipes": "list, show or copy the recipes that come with the package",
     "insert": "put blocks into any network, of timm, torchvision or your own, or show where they would go",
+    "compress": "fold gates or prune channels of a trained network, and compare ways to do it after fine-tuning",
     "convert": "turn weights of timm, Caffe and others into a file of this package",
     "coco": "write the boxes of a folder (Pascal VOC, YOLO, COCO) as COCO's JSON",
     "analyse": "say what the gates of trained weights do, what each block is worth, and which can go",

@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rich.console import RenderableType
 
 from senet.jsontext import json_text
 from senet.terminal import Terminal
+
+if TYPE_CHECKING:
+    from senet.results.comparison import Result
 
 Item = TypeVar("Item")
 
@@ -32,6 +35,18 @@ def show(result: Printable, *, as_json: bool, below: Sequence[RenderableType] = 
         console = Terminal()
         for table in (result.table(), *below):
             console.print(table)
+
+
+def show_comparison(result: "Result", *, as_json: bool) -> None:
+    """Print the result of a comparison, what it supports and where it was written."""
+    show(result, as_json=as_json, below=result.part_tables())
+    if as_json:
+        return
+    console = Terminal(highlight=False)
+    console.print(result.summary)
+    for what, path in (("report", result.page), ("result", result.json)):
+        if path is not None:
+            console.print(f"{what}: {path.resolve()}", soft_wrap=True)
 
 
 def with_progress(items: Iterable[Item], description: str) -> Iterable[Item]:

@@ -48,8 +48,10 @@ def compare_compressed(
         command: what stands in the result as the command that gives it again.
 
     Raises:
-        UsageError: as `senet.compare` does.
+        UsageError: as `senet.compare` does, and if a network is to be folded in several steps.
     """
+    if steps > 1 and any(way.rank is None for way in ways):
+        raise UsageError("gates are folded in one step: leave out --steps")
     whole, *others = expand(recipe, {COMPRESS: [AS_IT_IS, *(way.text for way in ways)]})
     variants = [whole, *(_in_steps(variant, check_positive("steps", steps)) for variant in others)]
     plan = Plan(recipe, tuple(variants), check_positive("seeds", seeds), Path(out) / f"compress-{recipe.name}", command)

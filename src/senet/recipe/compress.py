@@ -1,4 +1,4 @@
-"""How a recipe says that a trained network is made smaller before it is fine-tuned: "none", "gate0.7@latency"."""
+"""How a recipe says that a trained network is made smaller before it is fine-tuned: "none", "fold0.1", "gate0.7@latency"."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from senet.schema import brief
 COMPRESS = "model.compress"
 """The field of what a trained network is made of before it is trained on."""
 
-AS_IT_IS = "none"
+AS_IT_IS, FOLD = "none", "fold"
 
 GATE_RANKS = ("gate", "gate_spread", "gate_activation")
 """Rankings of channels that ask the network's blocks."""
@@ -22,9 +22,13 @@ SCOPES_OF_CUTS = ("global", "layer")
 LEFT_OF = {"macs": "MACs", "params": "parameters", "memory": "memory", "latency": "latency"}
 """What a pruned network can have a share of -> how people read it; the first is meant where none is named."""
 
-COMPRESS_EXAMPLES = "none, gate0.7, l1_0.7, taylor0.5@latency"
+FOLD_TOLERANCE = 0.1
+"""Points of the primary metric that folding may cost where nothing is said."""
+
+COMPRESS_EXAMPLES = "none, fold, fold0.5, gate0.7, l1_0.7, taylor0.5@latency"
 
 _RANK = "|".join(sorted(RANK_NAMES, key=len, reverse=True))  # l1 of l1_0.7 is a rank, gate of gate_spread0.7 is not
+_FOLD = re.compile(FOLD + r"_?(?P<amount>\d{1,3}(\.\d{1,9})?)?")
 _PRUNE = re.compile(f"(?P<rank>{_RANK})" + r"_?(?P<amount>0\.\d{1,9})(@(?P<cost>\w+))?(:(?P<scope>\w+))?")
 
 
@@ -33,13 +37,13 @@ class Compression:
     """Way to make a trained network smaller.
 
     Args:
-        rank: by what channels are ranked, one of `RANK_NAMES`.
-        amount: share of the cost that is left.
+        rank: by what channels are ranked, one of `RANK_NAMES`; None = no channel goes, gates are folded.
+        amount: share of the cost that is left; of folding, the points of the primary metric that it may cost.
         cost: what that is a share of, one of `LEFT_OF`.
         scope: one of `SCOPES_OF_CUTS`: "global", the least important channels of the network go, or "layer", as many of every layer.
     """
 
-    rank: str
+    rank: str | None
     amount: float
     cost: str = next(iter(LEFT_OF))
     scope: str = "global"
@@ -47,31 +51,36 @@ class Compression:
     @property
     def needs_gates(self) -> bool:
         """Whether a network without blocks has nothing to be compressed by."""
-        return self.rank in GATE_RANKS
+        return self.rank is None or self.rank in GATE_RANKS
 
     @property
     def text(self) -> str:
         """What a recipe says for it."""
+        if self.rank is None:
+            return f"{FOLD}{_decimal(self.amount)}"
         return f"{self.rank}_{_decimal(self.amount)}@{self.cost}{'' if self.scope == 'global' else f':{self.scope}'}"
 
     @property
     def label(self) -> str:
-        """What tables and charts call it: "gate 0.7 of MACs"."""
+        """What tables and charts call it: "folded 0.1", "gate 0.7 of MACs"."""
         by_layer = " by layer" if self.scope == "layer" else ""
-        return f"{self.rank} {self.amount:g} of {LEFT_OF[self.cost]}{by_layer}"
+        return f"folded {self.amount:g}" if self.rank is None else f"{self.rank} {self.amount:g} of {LEFT_OF[self.cost]}{by_layer}"
 
 
 def parse_compress(text: str) -> Compression | None:
     """Return what `model.compress` says; None for "none".
 
-    "gate0.7" ranks channels by gates and prunes until 0.7 of the MACs are left; "l1_0.7@latency" ranks them by their weights, until 0.7 of
-    the measured latency is left; "l1_0.7:layer" takes the same share of the channels of every layer.
+    "fold" folds gates as long as that costs 0.1 points, "fold0.5" half a point. "gate0.7" ranks channels by gates and prunes until 0.7 of
+    the MACs are left; "l1_0.7@latency" ranks them by their weights, until 0.7 of the measured latency is left; "l1_0.7:layer" takes the
+    same share of the channels of every layer.
 
     Raises:
         UsageError: if it says something else; the nearest ranking or cost is named.
     """
     if text == AS_IT_IS:
         return None
+    if found := _FOLD.fullmatch(text):
+        return Compression(None, FOLD_TOLERANCE if found["amount"] is None else float(found["amount"]))
     found = _PRUNE.fullmatch(text)
     if found and found["cost"] in (None, *LEFT_OF) and found["scope"] in (None, *SCOPES_OF_CUTS) and 0 < float(found["amount"]) < 1:
         return Compression(found["rank"], float(found["amount"]), found["cost"] or next(iter(LEFT_OF)), found["scope"] or "global")
@@ -92,4 +101,4 @@ def _fix(text: str) -> str:
         return f": a share of {brief(cost)} is unknown{nearest(cost, LEFT_OF)}; allowed: {', '.join(LEFT_OF)}"
     if re.fullmatch(f"({_RANK})[_0-9.]*", name):
         return ": a ranking has the share that is left, above 0 and below 1, behind it"
-    return f"{nearest(name.rstrip('_.0123456789'), (*RANK_NAMES, AS_IT_IS))}; rankings: {', '.join(RANK_NAMES)}"
+    return f"{nearest(name.rstrip('_.0123456789'), (*RANK_NAMES, FOLD, AS_IT_IS))}; rankings: {', '.join(RANK_NAMES)}"

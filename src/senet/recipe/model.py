@@ -28,8 +28,9 @@ class ModelRecipe:
             torchvision/NAME); a head for other classes is drawn anew. null = all is drawn.
         init: how blocks begin that the weights do not hold: they are inserted into the plain network, and "identity" leaves its outputs as
             they are, "paper" draws them as for training from scratch; null = blocks are the network's own, and in its weights.
-        compress: how the network that begins from `weights` is made smaller before it trains: a ranking of channels and the share of the
-            MACs, params, memory or latency that is left: gate0.7, l1_0.7, taylor0.5@latency; "none" = as it is.
+        compress: how the network that begins from `weights` is made smaller before it trains: "fold" (constant gates become scales of the
+            layers around them, for 0.1 points; fold0.5: for 0.5), or a ranking of channels and the share of the MACs, params, memory or
+            latency that is left: gate0.7, l1_0.7, taylor0.5@latency; "none" = as it is.
     """
 
     name: str = "preresnet20"

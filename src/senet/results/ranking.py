@@ -19,7 +19,7 @@ def ranking_sentences(result: Result) -> list[str]:
     amounts: dict[tuple[str, ...], Compression] = {}
     for variant in result.variants:
         compression = parse_compress(str(variant.changes.get(COMPRESS, "none")))
-        if compression is not None:
+        if compression is not None and compression.rank is not None:
             others = (f"{path}={value}" for path, value in sorted(variant.changes.items()) if path != COMPRESS)
             group = (f"{compression.amount}", compression.cost, compression.scope, *others)
             groups[group][compression.rank] = variant

@@ -5,15 +5,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from senet.compression.fold_curve import CompressionReport
 from senet.compression.pruning.prune import prune
+from senet.compression.pruning.result import Pruned
 from senet.compression.pruning.target import Target
+from senet.compression.tolerance import compress_within
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.models.reduced import REDUCED, reduce_network
-from senet.recipe import Recipe
+from senet.recipe import DataRecipe, Recipe
 from senet.recipe.compress import Compression
 from senet.tasks.answers import losses_of, noise_of, takes_targets
 from senet.tasks.task import Task
@@ -62,12 +66,18 @@ class ImagePairs:
             yield there.images, there.targets
 
 
-def training_images(task: Task, source: DataSource, recipe: Recipe, fabric: Fabric) -> ValidationSet:
-    """Return training images as evaluation prepares them, without augmentation: drawn by the recipe's seed, at most `MEASURED_IMAGES`."""
+def training_images(task: Task, source: DataSource, recipe: DataRecipe, device: torch.device, seed: int) -> ValidationSet:
+    """Return training images as evaluation prepares them, without augmentation: drawn by the seed, at most `MEASURED_IMAGES`.
+
+    Raises:
+        UsageError: if there are fewer than two.
+    """
     count = len(source.train)
-    draw = np.random.default_rng(seed_of(recipe.seed, "compress"))
+    if count < 2:
+        raise UsageError(f"networks are made smaller by training images, and {source.name} has {count}")
+    draw = np.random.default_rng(seed_of(seed, "compress"))
     chosen = tuple(sorted(draw.permutation(count)[:MEASURED_IMAGES].tolist()))
-    return ValidationSet(task, replace(source, val=source.train), recipe.data, fabric.device, chosen)
+    return ValidationSet(task, replace(source, val=source.train), recipe, device, chosen)
 
 
 def make_smaller(model: nn.Module, compression: Compression, images: ValidationSet, seed: int = 0) -> Smaller:
@@ -76,13 +86,73 @@ def make_smaller(model: nn.Module, compression: Compression, images: ValidationS
     Args:
         model: a trained network, on the device of the images.
         compression: how.
-        images: what is measured on.
+        images: what is measured on; folding decides by one half of them, and tells by the other what was lost.
         seed: of the ranking "random".
 
     Raises:
         UsageError: if the network cannot be made smaller so.
     """
-    return _pruned(model, compression, images, seed)
+    if compression.rank is None:
+        folded = fold_within(model, compression.amount, images)
+        return Smaller(folded.model, folded.sentence(), folded.to_dict())
+    pruned = prune_to(model, compression, images, seed=seed)
+    found = pruned.to_dict()
+    kept = ("rank", "scope", "round_to", "seed", "ratios", "target", "shares", "trials")
+    return Smaller(pruned.model, pruned.sentence(), {name: found[name] for name in kept})
+
+
+def fold_within(
+    model: nn.Module, tolerance: float, images: ValidationSet, progress: Callable[[int, int], object] = lambda done, total: None
+) -> CompressionReport:
+    """Fold the blocks of a network that it does without, see `compress_within`: half of the images decide.
+
+    Args:
+        model: the network, on the device of the images; it is not changed.
+        tolerance: points of the primary metric that may be lost.
+        images: what is measured on.
+        progress: told how many measurements are done.
+    """
+    decision, held_out = images.halves()
+    return compress_within(model, decision.measure, held_out.measure, decision.labelled(), tolerance, progress)
+
+
+def prune_to(model: nn.Module, compression: Compression, images: ValidationSet, *, seed: int = 0, steps: int = 1) -> Pruned:
+    """Prune a network to a share of its cost, see `senet.prune`.
+
+    Args:
+        model: the network, on the device of the images; it is not changed.
+        compression: rank, share, cost and scope.
+        images: what gates and gradients are taken from.
+        seed: of the ranking "random".
+        steps: how often something is cut; importance is measured anew each time.
+
+    Raises:
+        UsageError: if it cannot be pruned, or the ranking asks for what the task's network does not take.
+    """
+    task, rank = images.task, compression.rank
+    assert rank is not None, "gates are folded"
+    if rank == "taylor" and takes_targets(task):
+        raise UsageError("'taylor' calls a network with images alone, and this task's wants more: rank by 'l1'")
+
+    def loss(outputs: Any, targets: Any) -> Tensor:
+        return losses_of(task, outputs, targets)["loss"]
+
+    example = noise_of(task, images.source, 1).to(images.device).images
+    if not isinstance(example, Tensor):
+        raise UsageError(
+            f"{type(model).__name__} takes images of several sizes, and only networks of batches can be pruned: fold its gates"
+        )
+    return prune(
+        model,
+        example,
+        rank=rank,
+        target=Target(compression.cost, compression.amount),
+        batches=ImagePairs(images, targets=rank == "taylor"),
+        loss=loss,
+        scope=compression.scope,
+        steps=steps,
+        seed=seed,
+    )
 
 
 def begin_compressed(
@@ -138,28 +208,3 @@ def _steps(model: nn.Module) -> list[Mapping[str, Any]]:
             "it by senet.models.create.model_from_recipe"
         )
     return list(config.options.get(REDUCED, ()))
-
-
-def _pruned(model: nn.Module, compression: Compression, images: ValidationSet, seed: int) -> Smaller:
-    task, rank = images.task, compression.rank
-    if rank == "taylor" and takes_targets(task):
-        raise UsageError("'taylor' calls a network with images alone, and this task's wants more: rank by 'l1'")
-
-    def loss(outputs: Any, targets: Any) -> Tensor:
-        return losses_of(task, outputs, targets)["loss"]
-
-    example = noise_of(task, images.source, 1).to(images.device).images
-    pruned = prune(
-        model,
-        example,
-        rank=rank,
-        target=Target(compression.cost, compression.amount),
-        batches=ImagePairs(images, targets=rank == "taylor"),
-        loss=loss,
-        scope=compression.scope,
-        seed=seed,
-    )
-    found = pruned.to_dict()
-    return Smaller(
-        pruned.model, pruned.sentence(), {name: found[name] for name in ("ratios", "scope", "round_to", "seed", "shares", "trials")}
-    )

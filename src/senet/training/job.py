@@ -169,7 +169,9 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     model, weights = begin_network(task, recipe.model, source, begun)
     model.to(fabric.device)
-    model, compressed = _made_smaller(model, recipe, partial(training_images, task, source, recipe, fabric), fabric, begun)
+    model, compressed = _made_smaller(
+        model, recipe, partial(training_images, task, source, recipe.data, fabric.device, recipe.seed), fabric, begun
+    )
     model.to(memory_format=layout_of(model, channels_last=plan.channels_last))  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
     unfreezing = Unfreezing(model, recipe)
