@@ -21,7 +21,7 @@ FORWARDS = {
 """Forwards that are linear in a layer's weight and bias."""
 
 
-SIZES = (0.01, 1.0, 100.0)
+TRIED_SIZES = (0.01, 1.0, 100.0)
 """Sizes of the numbers with which a layer is tried, so that what bends somewhere is seen to."""
 
 
@@ -64,7 +64,7 @@ class Uptake:
         generator = torch.Generator().manual_seed(0)
         sides = [dilation * (kernel - 1) + 5 for kernel, dilation in zip(layer.kernel_size, layer.dilation, strict=True)]
         maps = torch.randn(3, layer.in_channels, *sides, generator=generator, dtype=torch.float64).to(self.factors.device)
-        maps *= _along(maps.new_tensor(SIZES), maps.ndim)
+        maps *= _along(maps.new_tensor(TRIED_SIZES), maps.ndim)
         factors = _along(self.factors, maps.ndim - 1)
         try:
             with torch.no_grad():
