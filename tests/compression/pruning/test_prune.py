@@ -1,6 +1,7 @@
 """Pruning a network from end to end: what is left equals the masked original, is found, saved, rebuilt, trained and exported."""
 
 import copy
+import sys
 from typing import Any
 
 import pytest
@@ -197,6 +198,12 @@ def test_what_cannot_be_is_refused_in_one_line(settings: dict[str, Any], said: s
     with pytest.raises(UsageError, match=said) as caught:
         prune(network(), IMAGES, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    with pytest.raises(UsageError, match=r"pip install 'senet\[compress\]'"):
+        prune(network(), IMAGES, rank="l1", ratio=0.5)
 
 
 def test_images_that_it_does_not_take_and_fused_layers_are_refused() -> None:

@@ -30,7 +30,7 @@ def provable(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) ->
     if isinstance(getattr(model, "report", None), FusionReport):
         raise UsageError(f"{type(model).__name__} is in its inference form, whose layers are fused: prune it first, then senet.optimize it")
     _check_runs(model, images)
-    sets = [replace(own, fixed=own.fixed or ("" if own.count > 1 else "it is a single one")) for own in couple(model, images, ignored)]
+    sets = [replace(own, fixed=own.fixed or ("" if own.count > 1 else "they all go together")) for own in couple(model, images, ignored)]
     if _wrong(model, sets, images, sets):
         sets = [own if own.fixed else replace(own, fixed=_hindrance(model, sets, images, own)) for own in sets]
         if wrong := _wrong(model, sets, images, sets):
