@@ -2,9 +2,11 @@
 
 import copy
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, Literal
 
 import pytest
+import segmentation_models_pytorch as smp
 import timm
 import torch
 import torchvision
@@ -21,6 +23,7 @@ from senet.blocks.channel_spatial import ChannelSpatialSE
 from senet.blocks.spatial import SpatialSE
 from senet.errors import UsageError
 from senet.insertion.adopt import is_library_block, with_own_blocks
+from senet.insertion.gated import Gated
 from senet.measuring.scores import Scores
 from senet.surgery.hooks import hooked
 
@@ -38,6 +41,27 @@ def inserted(name: str, kind: str, init: Literal["paper", "identity"] = "paper",
     return make
 
 
+def channels_last() -> nn.Module:
+    wrapped = (Gated(nn.Identity(), ChannelSE(16, 2), axis=-1, gain=2.0), Gated(nn.Identity(), ChannelSE(16, 2), axis=-1, on="input"))
+    return nn.Sequential(*wrapped)
+
+
+def vgg() -> nn.Module:
+    """Return the network without its head of 120 million weights."""
+    with torch.device("meta"):
+        model = senet.create_model("vgg11_bn", block="se")
+    features = model.get_submodule("features").to_empty(device="cpu")
+    for module in features.modules():
+        if isinstance(reset := getattr(module, "reset_parameters", None), MethodType):
+            reset()
+    return features
+
+
+def with_smp() -> nn.Module:
+    options: Any = {"decoder_attention_type": "scse", "classes": 2, "decoder_channels": (32, 16, 16, 16, 16)}
+    return smp.Unet("resnet18", encoder_weights=None, **options)
+
+
 SHORT = {"counts": (1, 1, 2)}
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     **{f"preresnet20 {kind} {place}": (zoo("preresnet20", block=kind, placement=place), 16)
@@ -47,7 +71,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "resnet18 se": (zoo("se_resnet18"), 33),
     "wrn se": (zoo("se_wrn16_8"), 9),
     "shake_shake se": (zoo("se_shake_shake26_2x32d"), 9),
-    "vgg se": (zoo("vgg11_bn", block="se"), 32),
+    "vgg se": (vgg, 32),
     "mobilenet se": (zoo("se_mobilenet"), 33),
     "shufflenet se": (zoo("se_shufflenet_g3"), 64),
     "inception_resnet se": (zoo("inception_resnet_v2", block="se", **SHORT), 107),
@@ -55,6 +79,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "inserted se": (inserted("resnet18", "se"), 32),
     "inserted identity": (inserted("cifar_resnet20", "se", init="identity"), 16),
     "inserted rewritten": (inserted("preresnet20", "cmpe_se"), 16),
+    "inserted channels last": (channels_last, 16),
+    "smp": (with_smp, 32),
     "timm": (lambda: timm.create_model("seresnet18"), 40),
     "torchvision": (lambda: torchvision.models.mobilenet_v3_small(), 64),
 }  # fmt: skip
@@ -92,20 +118,33 @@ def test_gates_frozen_at_those_of_an_image_change_nothing_for_it(name: str) -> N
     make, size = NETWORKS[name]
     torch.manual_seed(0)
     model = lively(make()).double()
-    for block in spatial_gate_paths(model):
+    own = with_own_blocks(model)
+    host = own if spatial_gate_paths(own) else model  # smp's scSE has no halves of ours
+    for block in spatial_gate_paths(own):
         nn.init.zeros_(block.get_parameter("conv.weight"))
         nn.init.constant_(block.get_parameter("conv.bias"), 0.7)
     first, second = torch.randn(2, 1, 3, size, size, dtype=torch.float64)
-    own = with_own_blocks(model)
     gates = {path: gate if gate.ndim == 1 else gate.mean().item() for path, gate in gates_of(own, first).items()}
     assert gates
-    before, other = model(first), model(second)
-    host = own if any(path.endswith(("cse", "sse")) for path in gates) else model
+    before, other = host(first), host(second)
     with frozen_gates(host, gates):
         torch.testing.assert_close(host(first), before, rtol=1e-12, atol=1e-12)
         if not all(isinstance(gate, float) for gate in gates.values()):
             assert (host(second) - other).abs().max() > 1e-9
-    torch.testing.assert_close(model(second), other, rtol=0, atol=0)
+    torch.testing.assert_close(host(second), other, rtol=0, atol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["preresnet20 se standard", "cifar_resnet20 cmpe_se", "inserted identity", "timm"])
+def test_the_same_holds_in_single_precision(name: str) -> None:
+    make, size = NETWORKS[name]
+    torch.manual_seed(0)
+    model, x = lively(make()), torch.randn(1, 3, size, size)
+    with senet.backend("reference"):
+        gates = gates_of(with_own_blocks(model), x)
+        before = model(x)
+        with frozen_gates(model, gates):
+            torch.testing.assert_close(model(x), before, rtol=1e-6, atol=1e-6 * before.abs().max().item())
 
 
 @torch.no_grad()
@@ -114,7 +153,7 @@ def test_fused_tails_do_not_pass_by_frozen_gates(name: str) -> None:
     """In float32 the tail of a unit is one operator, which reads the weights of the block."""
     torch.manual_seed(0)
     model = lively(senet.create_model(name))
-    x = torch.randn(2, 3, 32, 32)
+    x = torch.randn(10, 3, 32, 32)  # enough that the operator pays
     chosen = dict.fromkeys((gate_paths(model) | spatial_gate_paths(model)).values(), 0.25)
     with frozen_gates(model, chosen):
         fused = model(x)

@@ -77,7 +77,7 @@ FAMILIES: dict[str, list[tuple[Callable[[], nn.Module], int]]] = {
     "ShuffleNet, 1 group": [(zoo("se_shufflenet_g1"), 64)],
     "BN-Inception, Inception-ResNet-v2": [(zoo("se_bn_inception"), 64), (zoo("se_inception_resnet_v2", counts=(1, 1, 1)), 96)],
     "CMPE-SE": [(zoo("cifar_resnet20", block=Spec("cmpe_se", variant=name)), 32) for name in ("double_fc", "pair_2x1", "pair_1x1")],
-    "U-Net": [(zoo("scse_unet", width=16), 32), (zoo("se_unet", width=16), 32)],
+    "U-Net": [(zoo("scse_unet", width=16), 32), (zoo("se_unet", width=16), 32), (zoo("scse_unet3d", width=8), 16)],
     "torchvision, with inserted blocks": [
         (inserted("resnet18"), 64),
         (inserted("resnet18", placement="identity"), 64),
@@ -95,7 +95,7 @@ HEAVY = {
     "GoogLeNet": [(torchvision("googlenet", aux_logits=False, init_weights=False), 64)],
 }
 REFUSED: dict[str, list[Any]] = {
-    "SD-Net": [(zoo("sd_net"), 32)],
+    "SD-Net, FC-DenseNet": [(zoo("sd_net"), 32), (zoo("fc_densenet"), 32)],
     "timm NFNet": [pytest.param(timm("nf_resnet26"), 32, marks=pytest.mark.slow)],
     "torchvision ShuffleNet v2": [(torchvision("shufflenet_v2_x0_5"), 64)],
 }
@@ -115,8 +115,8 @@ def flat(cases: Any) -> list[Any]:
 
 
 def images_for(model: Any, side: int) -> Tensor:
-    channels = model.input_size[0] if hasattr(model, "input_size") else 3
-    return torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    channels, *sides = model.input_size if hasattr(model, "input_size") else (3, side, side)
+    return torch.randn(2, channels, *[side] * len(sides), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
 def check(build: Callable[[], nn.Module], side: int, ratio: float = 0.45) -> list[Any]:

@@ -1,6 +1,7 @@
 """Pruning a network from end to end: what is left equals the masked original, is found, saved, rebuilt, trained and exported."""
 
 import copy
+import sys
 from typing import Any
 
 import pytest
@@ -197,6 +198,28 @@ def test_what_cannot_be_is_refused_in_one_line(settings: dict[str, Any], said: s
     with pytest.raises(UsageError, match=said) as caught:
         prune(network(), IMAGES, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    with pytest.raises(UsageError, match=r"pip install 'senet\[compress\]'"):
+        prune(network(), IMAGES, rank="l1", ratio=0.5)
+
+
+def test_images_that_it_does_not_take_and_fused_layers_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"on images \(2, 1, 8, 8\)"):
+        prune(network(), torch.zeros(2, 1, 8, 8), rank="l1", ratio=0.5)
+    with pytest.raises(UsageError, match="prune it first"):
+        prune(senet.optimize(network()), IMAGES, rank="l1", ratio=0.5)
+
+
+def test_blocks_that_were_inserted_are_pruned_saved_and_rebuilt(tmp_path: Any) -> None:
+    model = network("preresnet20")
+    senet.insert(model, "se", placement="identity")
+    pruned = prune(model, IMAGES, rank="gate", ratio=0.4, batches=BATCHES).model
+    senet.save_weights(pruned, tmp_path / "pruned.safetensors")
+    with torch.no_grad():
+        assert torch.equal(senet.from_pretrained(tmp_path / "pruned.safetensors").eval()(IMAGES), pruned.eval()(IMAGES))
 
 
 @pytest.mark.parametrize(("kind", "share"), [("time", 0.5), ("macs", 1.0), ("macs", 0)])

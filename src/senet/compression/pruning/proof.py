@@ -9,7 +9,11 @@ from torch import Tensor, nn
 from senet.compression.pruning.channels import HIDDEN_UNITS, Channels
 from senet.compression.pruning.coupling import couple
 from senet.compression.pruning.cut import difference, kept_places
-from senet.errors import UsageError
+from senet.deploy.report import FusionReport
+from senet.errors import UsageError, first_line_of
+from senet.ops.backend import REFERENCE, backend
+from senet.surgery.preserve import evaluating
+from senet.text import printable
 
 
 def provable(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) -> list[Channels]:
@@ -21,9 +25,12 @@ def provable(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) ->
         ignored: paths of modules whose channels are left whole.
 
     Raises:
-        UsageError: if none can be cut.
+        UsageError: if none can be cut, the network is in its inference form, or it does not take the images.
     """
-    sets = [replace(own, fixed=own.fixed or ("" if own.count > 1 else "it is a single one")) for own in couple(model, images, ignored)]
+    if isinstance(getattr(model, "report", None), FusionReport):
+        raise UsageError(f"{type(model).__name__} is in its inference form, whose layers are fused: prune it first, then senet.optimize it")
+    _check_runs(model, images)
+    sets = [replace(own, fixed=own.fixed or ("" if own.count > 1 else "they all go together")) for own in couple(model, images, ignored)]
     if _wrong(model, sets, images, sets):
         sets = [own if own.fixed else replace(own, fixed=_hindrance(model, sets, images, own)) for own in sets]
         if wrong := _wrong(model, sets, images, sets):
@@ -32,6 +39,17 @@ def provable(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) ->
         first = next((f"{own.name}: {own.fixed}" for own in sets if own.fixed != HIDDEN_UNITS), "no layer reads what another gives")
         raise UsageError(f"{type(model).__name__} has no channels that can be cut ({first}): prune a part of it, or another network")
     return sets
+
+
+def _check_runs(model: nn.Module, images: Tensor) -> None:
+    try:
+        with evaluating(model), torch.no_grad(), backend(REFERENCE):
+            model(images)
+    except Exception as error:  # whatever a forward leads to that other images were meant for
+        said = printable(f"{type(error).__name__}: {first_line_of(error)}")
+        raise UsageError(
+            f"cannot run {type(model).__name__} on images {tuple(images.shape)} ({said}): give example_input as it takes them"
+        ) from error
 
 
 def _hindrance(model: nn.Module, sets: Sequence[Channels], images: Tensor, own: Channels) -> str:
