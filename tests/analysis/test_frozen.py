@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, Literal
 
 import pytest
@@ -45,6 +46,17 @@ def channels_last() -> nn.Module:
     return nn.Sequential(*wrapped)
 
 
+def vgg() -> nn.Module:
+    """Return the network without its head of 120 million weights."""
+    with torch.device("meta"):
+        model = senet.create_model("vgg11_bn", block="se")
+    features = model.get_submodule("features").to_empty(device="cpu")
+    for module in features.modules():
+        if isinstance(reset := getattr(module, "reset_parameters", None), MethodType):
+            reset()
+    return features
+
+
 def with_smp() -> nn.Module:
     options: Any = {"decoder_attention_type": "scse", "classes": 2, "decoder_channels": (32, 16, 16, 16, 16)}
     return smp.Unet("resnet18", encoder_weights=None, **options)
@@ -59,7 +71,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "resnet18 se": (zoo("se_resnet18"), 33),
     "wrn se": (zoo("se_wrn16_8"), 9),
     "shake_shake se": (zoo("se_shake_shake26_2x32d"), 9),
-    "vgg se": (zoo("vgg11_bn", block="se"), 32),
+    "vgg se": (vgg, 32),
     "mobilenet se": (zoo("se_mobilenet"), 33),
     "shufflenet se": (zoo("se_shufflenet_g3"), 64),
     "inception_resnet se": (zoo("inception_resnet_v2", block="se", **SHORT), 107),
