@@ -116,7 +116,7 @@ def test_all_blocks_can_go() -> None:
     assert pruned.config.options["block"] is None
 
 
-def test_a_pruned_network_trains_on_exports_its_widths_and_is_pruned_again() -> None:
+def test_a_pruned_network_trains_on_is_exported_and_is_pruned_again(tmp_path: Path) -> None:
     model, x = trained("preactivated").float(), images().float()
     pruned: Any = prune_hidden(model, allocate_hidden(model, [(x,)], Budget(0.4, "block params")))
     optimizer = torch.optim.SGD(pruned.parameters(), 0.1)
@@ -127,6 +127,10 @@ def test_a_pruned_network_trains_on_exports_its_widths_and_is_pruned_again() -> 
     again: Any = prune_hidden(pruned, allocate_hidden(pruned, [(x,)], Budget(0.4, "block params")))
     assert again.config != pruned.config
     assert torch.allclose(senet.optimize(again)(x), again(x), atol=1e-5)
+    report: Any = senet.export_onnx(again, tmp_path / "again.onnx")  # which runs the file and holds it against the network
+    assert report.to_dict()
+    repeated: Any = prune_hidden(pruned, allocate_hidden(pruned, [(x,)], Budget(0.4, "block params")))
+    assert all(torch.equal(tensor, repeated.state_dict()[name]) for name, tensor in again.state_dict().items())
 
 
 def test_an_allocation_fits_one_network() -> None:

@@ -71,6 +71,44 @@ def test_channels_that_come_last(name, of):
     torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
 
 
+class PaddedConv(nn.Conv2d):
+    """Convolution that pads in its own way, as those of TensorFlow's networks do."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
+        return nn.functional.conv2d(nn.functional.pad(input, (0, 1, 0, 1)), self.weight, self.bias, self.stride, 0, 1, self.groups)
+
+
+class StandardisedConv(nn.Conv2d):
+    """Convolution whose weight has mean 0 and variance 1 whatever it is multiplied by."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
+        std, mean = torch.std_mean(self.weight, (1, 2, 3), keepdim=True)
+        return self._conv_forward(input, (self.weight - mean) / std, self.bias)
+
+
+class BoundedConv(nn.Conv2d):
+    """Convolution with a ReLU that is bounded."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
+        return nn.functional.relu6(super().forward(input))
+
+
+@pytest.mark.parametrize("of", ["outputs", "inputs"])
+@pytest.mark.parametrize("kind", [PaddedConv, StandardisedConv, BoundedConv])
+def test_a_forward_of_its_own_is_tried(kind, of):
+    layer = made(lambda: kind(6, 6, 3, stride=2))
+    uptake = Uptake(layer, "here", of, torch.linspace(0.1, 0.9, 6, dtype=torch.float64))
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    reason = uptake.why_not()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in layer.state_dict().items())
+    if kind is PaddedConv:
+        assert reason is None
+    elif (kind, of) == (BoundedConv, "inputs"):
+        assert reason is None  # what it does to its outcome is the same
+    else:
+        assert reason == "here has a forward of its own, which does not follow its weight and bias"
+
+
 def test_half_precision_is_rounded_once():
     layer = nn.Conv2d(4, 4, 1).to(torch.bfloat16)
     weight, factors = layer.weight.detach().double(), torch.linspace(0.1, 0.9, 4, dtype=torch.float64)

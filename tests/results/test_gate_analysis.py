@@ -1,10 +1,17 @@
-"""What freezing a block loses, in words."""
+"""An analysis of gates as a terminal shows it."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from made_analyses import written
+from made_runs import tiny
 from senet.analysis.frozen import BlockEffect
 from senet.measuring.scores import Loss
 from senet.results.gate_analysis import loss_words
+from senet.terminal import as_text
+from senet.training.analyse import analyse
 
 
 @pytest.mark.parametrize(
@@ -17,3 +24,13 @@ from senet.results.gate_analysis import loss_words
 )
 def test_loss_and_interval_are_told_apart(loss: Loss, words: tuple[str, str]) -> None:
     assert loss_words(BlockEffect("se", "SE_1_1", {"none": loss}), "none", 2) == words
+
+
+def test_long_paths_of_other_libraries_are_not_cut(tmp_path: Path) -> None:
+    path, _ = written(tiny(model__name="preresnet20", model__stages=[3]), tmp_path / "w.safetensors")
+    found = analyse(path, limit=10, modes=("none",))
+    long = replace(found.statistics.blocks[0], name="features.denseblock4.denselayer16.se_module")
+    found = replace(found, statistics=replace(found.statistics, blocks=(long,)))
+    lines = as_text(found.table(), 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert long.name in "".join(line.split()[0] for line in lines if line.strip())

@@ -37,6 +37,12 @@ RECTIFYING_FUNCTIONS = {
     *(f"{kind}{dimensions}d" for kind in ("max_pool", "adaptive_max_pool") for dimensions in (1, 2, 3)),
 }
 NOT_NEGATIVE = {"relu", "relu_", "sigmoid", "hardsigmoid"}
+ABOUT = {"shape", "ndim", "dtype", "device", "is_cuda", "requires_grad", "layout"}
+"""Attributes of a map that say nothing of its numbers."""
+
+RESAMPLING = {"interpolate", "upsample"}
+"""Functions that may overshoot: a bicubic map of no negative numbers may have some."""
+
 DIVIDE = {"truediv", "div", "div_"}
 
 
@@ -61,6 +67,8 @@ class Absorption:
         self.owners = owners
         self.elsewhere = elsewhere
         self.kept = frozenset(kept)
+        named = dict(graph.container.module.named_parameters(remove_duplicate=False))
+        self.by_hand = {named[str(node.target)] for node in graph.nodes if node.op == "get_attr" and node.target in named}
 
     def before(self, node: fx.Node, factors: Tensor) -> list[Uptake]:
         """Return what makes a map come out with these factors (C,), given the node that multiplies by them.
@@ -89,7 +97,7 @@ class Absorption:
         if isinstance(module, FACTORED):
             return [self._uptake(node, module, "outputs", factors, axis)]
         if name in roles.ADD and len(_operands(node)) == len(node.args) == 2:
-            parts = [(value, factors) for value in _operands(node)]
+            parts = [(value, factors) for value in dict.fromkeys(_operands(node))]  # x + x is one value
         elif name in roles.CONCATENATE and axis == _concatenated_along(node):
             parts = self._split(node, factors)
         elif (turned := self._turned(node, axis)) is not None:
@@ -122,8 +130,8 @@ class Absorption:
             raise CannotFoldError(f"{uptake.path} has its channels along another axis")
         if self.graph.calls[layer] > 1 or layer in self.elsewhere:
             raise CannotFoldError(f"{uptake.path} is called more than once")
-        if any(self.owners[parameter] > 1 for parameter in layer.parameters()):
-            raise CannotFoldError(f"{uptake.path} shares its weights with another layer")
+        if any(self.owners[parameter] > 1 or parameter in self.by_hand for parameter in layer.parameters()):
+            raise CannotFoldError(f"{uptake.path} shares its weights with something else")
         if (reason := uptake.why_not()) is not None:
             raise CannotFoldError(reason)
         return uptake
@@ -156,7 +164,8 @@ class Absorption:
         if module is not None:
             return isinstance(module, (*LINEAR_MODULES, PassThrough)) or roles.is_identity(module)
         if name in roles.MULTIPLY | DIVIDE:  # by a number or by a parameter
-            return len(node.args) == 2 and (name in roles.MULTIPLY or _is_map(node.args[0]))
+            maps = [_is_map(value) for value in node.args]
+            return maps == [True, False] or (maps == [False, True] and name in roles.MULTIPLY)
         return name in LINEAR_FUNCTIONS
 
     def _turned(self, node: fx.Node, axis: int) -> int | None:
@@ -197,6 +206,8 @@ class Absorption:
     def _split(self, node: fx.Node, factors: Tensor) -> list[tuple[fx.Node, Tensor]]:
         """Return the parts of a concatenation and the factors of each."""
         parts = _operands(node)
+        if len(set(parts)) < len(parts):
+            raise CannotFoldError(f"{self._words(node)} joins a map with itself")
         widths = [self._width(part) for part in parts]
         if sum(widths) != len(factors):
             raise CannotFoldError(f"{self._words(node)} joins {sum(widths)} channels where the block has {len(factors)}")
@@ -206,7 +217,7 @@ class Absorption:
         """Return the factors of a concatenation of which one part has these."""
         parts = _operands(node)
         if parts.count(part) > 1:
-            raise CannotFoldError(f"{self._words(node)} joins it with itself")
+            raise CannotFoldError(f"{self._words(node)} joins a map with itself")
         return torch.cat([factors if other is part else factors.new_ones(self._width(other)) for other in parts])
 
     def _width(self, node: fx.Node) -> int:
@@ -231,7 +242,7 @@ class Absorption:
 
     def _readers(self, node: fx.Node) -> list[fx.Node]:
         """Return what reads a value: not what asks for its shape, nor a constant that is handed it beside its input."""
-        readers = [user for user in node.users if self.graph.name(user) not in roles.ASK]
+        readers = [user for user in node.users if not _asks(user, self.graph.name(user))]
         constant = (ChannelScale, PassThrough)
         return [user for user in readers if not isinstance(self.graph.module(user), constant) or user.args[0] is node]
 
@@ -251,11 +262,16 @@ def is_not_negative(graph: LayerGraph, node: fx.Node) -> bool:
     module, name = graph.module(node), graph.name(node)
     if name in NOT_NEGATIVE or isinstance(module, nn.ReLU | nn.Sigmoid):
         return True
-    passes = isinstance(module, (*LINEAR_MODULES, *RECTIFYING_MODULES, PassThrough)) or name in RECTIFYING_FUNCTIONS | LINEAR_FUNCTIONS - {
-        "neg"
-    }
+    known = RECTIFYING_FUNCTIONS | LINEAR_FUNCTIONS - RESAMPLING - {"neg"}
+    passes = isinstance(module, (*LINEAR_MODULES, *RECTIFYING_MODULES, PassThrough)) and not isinstance(module, nn.Upsample)
+    passes |= name in known
     joins = name in roles.ADD | roles.CONCATENATE and len(_operands(node)) > 1
     return (passes or joins) and bool(_operands(node)) and all(is_not_negative(graph, part) for part in _operands(node))
+
+
+def _asks(user: fx.Node, name: str) -> bool:
+    """Return whether a node looks at what a map is, not at its numbers."""
+    return name in roles.ASK and (name != "getattr" or user.args[1] in ABOUT)
 
 
 def _first(node: fx.Node) -> fx.Node:

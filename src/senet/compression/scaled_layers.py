@@ -1,7 +1,8 @@
 """How a layer takes up a factor a channel of what it gives, or of what it is given: products are formed in float64."""
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +19,10 @@ FORWARDS = {
     *(batchnorm._BatchNorm.forward, nn.SyncBatchNorm.forward, instancenorm._InstanceNorm.forward),
 }
 """Forwards that are linear in a layer's weight and bias."""
+
+
+TRIED_SIZES = (0.01, 1.0, 100.0)
+"""Sizes of the numbers with which a layer is tried, so that what bends somewhere is seen to."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +43,37 @@ class Uptake:
 
     def why_not(self) -> str | None:
         """Return why the layer cannot take the factors up, or None."""
-        if not is_own_weights(self.layer):
-            return f"{self.path} is more than its weight and bias: it has hooks, parametrisations or a forward of its own"
+        if not has_own_tensors(self.layer):
+            return f"{self.path} is more than its weight and bias: it has hooks or parametrisations"
         wanted = width_of(self.layer, self.of)
         if wanted != len(self.factors):
             return f"{self.path} has {wanted} channels where the block has {len(self.factors)}"
         if isinstance(self.layer, nn.LayerNorm) and len(self.layer.normalized_shape) > 1:
             return f"{self.path} normalises several axes"
-        return WHY_NOT[self.of](self)
+        reason = WHY_NOT[self.of](self)
+        if reason is None and not is_of_torch(self.layer) and not (isinstance(self.layer, _ConvNd) and self._holds()):
+            reason = f"{self.path} has a forward of its own, which does not follow its weight and bias"
+        return reason
+
+    def _holds(self) -> bool:
+        """Return whether a layer with the factors gives what it should, on random maps of several sizes, in float64.
+
+        A sub-class may pad in its own way, which changes nothing, or standardise its weight, which undoes the factors.
+        """
+        layer = copy.deepcopy(self.layer).double().eval()
+        generator = torch.Generator().manual_seed(0)
+        sides = [dilation * (kernel - 1) + 5 for kernel, dilation in zip(layer.kernel_size, layer.dilation, strict=True)]
+        maps = torch.randn(3, layer.in_channels, *sides, generator=generator, dtype=torch.float64).to(self.factors.device)
+        maps *= _along(maps.new_tensor(TRIED_SIZES), maps.ndim)
+        factors = _along(self.factors, maps.ndim - 1)
+        try:
+            with torch.no_grad():
+                wanted = layer(maps) * factors if self.of == "outputs" else layer(maps * factors)
+                replace(self, layer=layer).carry_out()
+                found = layer(maps)
+        except Exception:  # it wants other maps
+            return False
+        return found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-9, atol=1e-9)
 
     @torch.no_grad()
     def carry_out(self) -> None:
@@ -55,13 +83,16 @@ class Uptake:
             tensor.copy_(value)
 
 
-def is_own_weights(layer: nn.Module) -> bool:
-    """Return whether a layer computes from its own weight and bias by a forward of torch, and nobody listens to it."""
-    tensors = [layer._parameters.get(name) for name in ("weight", "bias")]
-    own = all(tensor is None or type(tensor) is nn.Parameter for tensor in tensors)
-    known = type(layer).forward in FORWARDS and "forward" not in vars(layer) and not layer._modules
+def has_own_tensors(layer: nn.Module) -> bool:
+    """Return whether a layer's weight and bias are plain parameters, or None, and nobody listens to it."""
     whole = all(name in layer._parameters for name in ("weight", "bias"))
-    return own and known and whole and not has_own_hooks(layer)
+    plain = whole and all(tensor is None or type(tensor) is nn.Parameter for tensor in (layer.weight, layer.bias))
+    return plain and not layer._modules and not has_own_hooks(layer)
+
+
+def is_of_torch(layer: nn.Module) -> bool:
+    """Return whether a layer runs a forward of torch that is linear in its weight and bias."""
+    return type(layer).forward in FORWARDS and "forward" not in vars(layer)
 
 
 def width_of(layer: Any, of: str) -> int:

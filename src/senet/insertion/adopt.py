@@ -83,7 +83,7 @@ def adopt(model: nn.Module) -> Adoption:
 
     What this package does with blocks (profile, recorded excitations, the inference form, freezing the rest) then works for a network of
     segmentation_models_pytorch, MONAI, timm or torchvision that was built, and may be trained, with their blocks: `SCSEModule`,
-    `ChannelSELayer`, `SEModule`, `SqueezeExcitation`. No library is imported.
+    `ChannelSELayer`, `SEModule`, `SqueezeExcite`, `SqueezeExcitation`. No library is imported.
 
     Args:
         model: the network.
@@ -210,6 +210,10 @@ def _from_timm(module: Any) -> ChannelSE:
     return _channel(module.fc1, module.act, module.gate)
 
 
+def _from_efficient_timm(module: Any) -> ChannelSE:
+    return _channel(module.conv_reduce, module.act1, module.gate)
+
+
 def _from_torchvision(module: Any) -> ChannelSE:
     return _channel(module.fc1, module.activation, module.scale_activation)
 
@@ -231,6 +235,7 @@ FOREIGN_BLOCKS = {
         ForeignBlock("monai.networks.blocks.squeeze_and_excitation:ChannelSELayer", _from_monai, {"fc1": "fc.0", "fc2": "fc.2"}),
         ForeignBlock("monai.networks.blocks.squeeze_and_excitation:ResidualSELayer", _residual, {"fc1": "fc.0", "fc2": "fc.2"}),
         ForeignBlock("timm.layers.squeeze_excite:SEModule", _from_timm, SAME),
+        ForeignBlock("timm.models._efficientnet_blocks:SqueezeExcite", _from_efficient_timm, {"fc1": "conv_reduce", "fc2": "conv_expand"}),
         ForeignBlock("torchvision.ops.misc:SqueezeExcitation", _from_torchvision, SAME),
     )
 }

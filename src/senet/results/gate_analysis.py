@@ -181,8 +181,8 @@ def _table(*headings: str) -> "Table":
     from rich.table import Table
 
     table = Table(*headings, box=None, pad_edge=False, title_justify="left", caption_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    for column in table.columns:
+        column.justify, column.overflow = "left" if column is table.columns[0] else "right", "fold"  # no name or figure is cut
     return table
 
 

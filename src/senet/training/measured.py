@@ -1,6 +1,6 @@
 """Validation images on which a network is measured again and again, as it is changed: always the same, and the score of each."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,7 +89,7 @@ class ValidationSet:
         """Return how many images there are, with those that cannot be read."""
         return len(self.chosen)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Generator[Batch]:
         """Yield the task's batches, in order; images that fit into memory are read the first time only."""
         if self._kept:
             yield from self._kept
@@ -117,7 +117,8 @@ class ValidationSet:
         evaluator = evaluator_of(self.task, self.source, self.device)
         metric, by_image = self.task.metrics[0], ByImage(self.task, evaluator, scored(self.task), self.source.classes)
         corrupt = CorruptLog(self.recipe.max_corrupt, len(self))
-        found = score(self.task, [model], by_image, self.batches(), device=self.device, corrupt=corrupt)
+        with closing(self.batches()) as batches:
+            found = score(self.task, [model], by_image, batches, device=self.device, corrupt=corrupt)
         value = found.metrics[metric.name]
         return Scores(value, by_image.averaging_to(value), metric.higher_is_better, metric.title, metric.unit)
 
