@@ -12,7 +12,13 @@ from senet.atomic import write_text
 from senet.measuring.numbers import plural
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "gpu.md", *sorted((ROOT / "docs" / "blocks").glob("*.md")))
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "benchmarks.md",
+    ROOT / "docs" / "gpu.md",
+    ROOT / "docs" / "quantization.md",
+    *sorted((ROOT / "docs" / "blocks").glob("*.md")),
+)
 MARKS = re.compile(r"(<!-- benchmarks (?P<pattern>\S+)(?: (?P<what>\w+))?(?: (?P<only>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Tree = Mapping[str, Any]
@@ -90,7 +96,30 @@ def promises_table(read: list[Tree]) -> str:
     return "\n".join([*lines, "", f"({'; '.join(said)}. `python -m benchmarks.table` writes this table.)", ""])
 
 
-TABLES: dict[str, Callable[[list[Tree]], str]] = {"breakdown": breakdown_table, "promises": promises_table}
+def quantization_table(read: list[Tree]) -> str:
+    """Return what each form in 8 bits of each network costs and saves, as Markdown; empty if there is nothing."""
+    lines = []
+    for result in read:
+        for about, rows in result["networks"].items():
+            lines += [f"| {about} | top-1 % | points lost | agrees % | MiB | ONNX Runtime | OpenVINO |", "|---" * 7 + "|"]
+            for row in rows:
+                form = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in row["form"].items()) or "float32"
+                loss, agrees = row.get("loss"), row.get("agreement")
+                lost = f"{loss['points']:.2f} ({loss['low']:.2f} to {loss['high']:.2f})" if loss else ""
+                times = [_cell(row["times"][name]["cpu"] if "times" in row else None) for name in ("onnxruntime", "openvino")]
+                cells = [form, f"{row['metric']:.2f}", lost, f"{100 * agrees:.1f}" if agrees else "", f"{row['bytes'] / 2**20:.2f}", *times]
+                lines.append("| " + " | ".join(cells) + " |")
+            lines.append("")
+        how = "times are medians of CPU time, one image, over the float32 file's in that engine; agreement is on the images of the ranges"
+        lines += [_provenance([result], how, "quantization"), ""]
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[list[Tree]], str]] = {
+    "breakdown": breakdown_table,
+    "promises": promises_table,
+    "quantization": quantization_table,
+}
 """What a mark asks for, beside ratios -> the table."""
 
 

@@ -28,15 +28,20 @@ def exported_file(work: Workload, form: str, *, optimised: bool) -> Path:
 
 
 def onnxruntime_step(work: Workload, form: str, *, optimised: bool) -> Callable[[], object]:
-    """Return a run of the file in ONNX Runtime; its waiting threads sleep."""
+    """Return a run of the network's file in ONNX Runtime."""
+    return run_in_onnxruntime(exported_file(work, form, optimised=optimised), work.images)
+
+
+def run_in_onnxruntime(file: Path, images: Tensor) -> Callable[[], object]:
+    """Return a run of a file on images (N, C, H, W) in ONNX Runtime, on the CPU; its waiting threads sleep."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # else process-CPU time means nothing
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(exported_file(work, form, optimised=optimised), options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: work.images.contiguous().numpy()}
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: images.contiguous().numpy()}
     return lambda: session.run(None, feed)
 
 
@@ -76,18 +81,23 @@ def onnxruntime_cuda_step(work: Workload, form: str, *, optimised: bool) -> Call
 
 
 def openvino_step(work: Workload, form: str, *, optimised: bool) -> Callable[[], object]:
-    """Return a run of the file in OpenVINO."""
+    """Return a run of the network's file in OpenVINO."""
+    return run_in_openvino(exported_file(work, form, optimised=optimised), work.images, work.settings.dtype)
+
+
+def run_in_openvino(file: Path, images: Tensor, dtype: str = "fp32") -> Callable[[], object]:
+    """Return a run of a file on images (N, C, H, W) in OpenVINO; `dtype`, of `PRECISION`, is that of what is not in 8 bits."""
     import openvino
 
     settings = {
-        "INFERENCE_PRECISION_HINT": PRECISION[work.settings.dtype],
+        "INFERENCE_PRECISION_HINT": PRECISION[dtype],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
     }
     core = openvino.Core()
-    network = core.read_model(exported_file(work, form, optimised=optimised))
-    network.reshape(list(work.images.shape))  # as a user who knows his batch would
+    network = core.read_model(file)
+    network.reshape(list(images.shape))  # as a user who knows his batch would
     request = core.compile_model(network, "CPU", settings).create_infer_request()
-    images = work.images.float().contiguous().numpy()
-    return lambda: request.infer({0: images})
+    values = images.float().contiguous().numpy()
+    return lambda: request.infer({0: values})
