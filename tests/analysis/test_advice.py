@@ -80,6 +80,7 @@ def test_what_is_harmless_alone_but_not_together_is_not_folded_together() -> Non
     actions, texts, _ = advised(measure)
     assert actions["fold 1"] in (("1",), ("2",))
     assert measure.calls[1] == ["0", "1", "2", "3"]
+    assert "freezing it at its channel means costs 0.00 points" in texts[1]
     assert ": fold it" in texts[1]
     assert "measure 2" in actions
 

@@ -86,8 +86,9 @@ def recommend(
         found.append(Advice("fold", still, f"{_listed(still, names)}: gates are the same for every image: fold {_them(still)}, at no cost"))
     folded, loss = _longest(harmless, together, limit)
     if loss is not None:
+        whose = "its" if len(folded) == 1 else "their"
         vary = f"{_listed(folded, names)}: gates vary by {'' if len(folded) == 1 else 'up to '}{_distance(statistics, folded):.3f}"
-        text = f"{vary}, freezing {_them(folded)} at their channel means costs {loss.text(digits)}: fold {_them(folded)}"
+        text = f"{vary}, freezing {_them(folded)} at {whose} channel means costs {loss.text(digits)}: fold {_them(folded)}"
         found.append(Advice("fold", folded, text, loss))
     found += _kept([path for path in moving if path not in folded], names, losses, digits)
     return (*found, *_hidden(statistics, names, {*still, *folded}), *_saturated(statistics, names, still))

@@ -154,6 +154,17 @@ def test_steps_train_in_between_and_are_repeated_by_their_ratios() -> None:
     assert widths(senet.create_model("se_preresnet20", num_classes=4)) != widths(pruned.model)
 
 
+def test_what_several_steps_leave_is_told_by_indices_of_the_original() -> None:
+    model = network()
+    pruned = prune(model, IMAGES, rank="random", ratio=0.6, steps=2)
+    want = masked_output(model, pruned.kept, IMAGES)
+    with torch.no_grad(), senet.backend("reference"):
+        torch.testing.assert_close(pruned.model(IMAGES), want, rtol=0, atol=1e-6 * max(1, float(want.abs().max())))
+    assert {path: len(sides["outputs"]) for path, sides in pruned.kept.items() if "outputs" in sides} == {
+        path: outputs for path, (_, outputs, _) in pruned.widths.items() if outputs
+    }
+
+
 def test_a_network_that_was_pruned_is_pruned_further(tmp_path: Any) -> None:
     once = prune(network(), IMAGES, rank="l1", ratio=0.2).model
     twice = prune(once, IMAGES, rank="l1", ratio=0.3)
