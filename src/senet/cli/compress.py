@@ -10,7 +10,7 @@ from senet.errors import UsageError
 from senet.recipe import load_recipe
 from senet.recipe.compress import FOLD_TOLERANCE, LEFT_OF, RANK_NAMES, SCOPES_OF_CUTS, Compression, parse_compress
 from senet.spec import check_choice, check_positive
-from senet.weights.loaded import stem_of
+from senet.weights.loaded import called_after
 
 if TYPE_CHECKING:
     from senet.training.compress_weights import TrainedWeights
@@ -66,7 +66,7 @@ def run(args: Namespace) -> int:
         if getattr(args, flag):
             raise UsageError(f"--{flag.replace('_', '-')} is for comparisons: add --finetune RECIPE")
     (way,) = ways
-    target = args.to or str(Path(args.out) / f"{stem_of(args.weights)}-{way.text.replace('@', '-').replace(':', '-')}.safetensors")
+    target = args.to or str(Path(args.out) / f"{called_after(args.weights)}-{way.text.replace('@', '-').replace(':', '-')}.safetensors")
     check_free(target, force=args.force)
     device = None if args.device is None else device_of(args.device)
     from senet.cli.printing import show

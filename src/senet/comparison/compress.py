@@ -15,7 +15,7 @@ from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.text import printable
 from senet.training.evaluation_request import EvaluationRequest
-from senet.weights.loaded import stem_of
+from senet.weights.loaded import called_after
 from senet.weights.source import Source
 
 
@@ -58,7 +58,7 @@ def compare_compressed(
     variants = [whole, *(_in_steps(variant, check_positive("steps", steps)) for variant in others)]
     endings = dict.fromkeys(way.ending for way in ways) | ({f"{steps}steps": None} if steps > 1 else {})
     ending = "".join(f"-{part}" for part in endings)
-    plan = Plan(recipe, tuple(variants), check_positive("seeds", seeds), Path(out) / f"compress-{stem_of(weights)}", command, ending)
+    plan = Plan(recipe, tuple(variants), check_positive("seeds", seeds), Path(out) / f"compress-{called_after(weights)}", command, ending)
     return carry_out(plan, jobs=jobs, report=report, progress=progress)
 
 

@@ -75,7 +75,7 @@ def file_of(source: str) -> str:
     return str(user_path(source) / BEST_WEIGHTS) if file_kind(user_path(source)) == "folder" else source
 
 
-def stem_of(weights: str | Path) -> str:
+def called_after(weights: str | Path) -> str:
     """Return how what is made of a run's folder, or of a file of weights, is called."""
     return Path(str(weights).rpartition(":")[2]).resolve().name.removesuffix(".safetensors")
 
