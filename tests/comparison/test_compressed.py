@@ -21,6 +21,7 @@ from senet.recipe import override
 from senet.recipe.compress import COMPRESS, parse_compress
 from senet.results.origin import read_origin
 from senet.results.run_folder import RunFolder
+from senet.training import compressed
 from senet.training.loop import train
 from senet.training.progress import Progress
 from senet.weights.loaded import fingerprint_of_file
@@ -138,6 +139,14 @@ def test_ancestors_stand_behind_what_begins_from_them() -> None:
 def test_the_network_of_a_run_cannot_be_another(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"model\.name is the trained network's"):
         fine_tuning_of(tmp_path, tiny(), {"model.name": "resnet50"})
+
+
+def test_what_prunes_is_asked_for_before_anything_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compressed, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"variant 'l1 0\.7 of MACs': .* pip install 'senet\[compress\]'"):
+        compare(tiny(), vary={"compress": ["none", "l1_0.7"]}, out=tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
+    compressed.check_pruning(tiny(model__compress="fold"))
 
 
 @pytest.mark.slow

@@ -280,6 +280,36 @@ def test_a_layer_that_others_call_too_is_left():
     assert "conv is called more than once" in found.folds[0].kept
 
 
+def test_a_layer_that_is_called_around_its_part_is_left():
+    class Around(nn.Module):
+        def __init__(self, again):
+            super().__init__()
+            self.part, self.again = nn.Sequential(nn.Conv2d(3, 4, 3), senet.ChannelSE(4, 2)), again
+
+        def forward(self, x):
+            y = self.part(x)
+            return y + self.part[0](x.flip(-1)).mean() if x.sum() < 1e9 and self.again else y
+
+    for again, into in ((True, ()), (False, ("part.0",))):
+        found, error = folded_and_frozen(Around(again).double().eval(), torch.randn(2, 3, 8, 8, dtype=torch.float64))
+        assert error < 1e-12
+        assert found.folds[0].into == into
+
+
+def test_a_part_that_is_called_for_several_maps_folds():
+    class Levels(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), senet.ChannelSE(4, 2), nn.Conv2d(4, 2, 1))
+
+        def forward(self, x):
+            return self.head(x).mean((2, 3)) + self.head(x[..., ::2, ::2]).mean((2, 3))
+
+    found, error = folded_and_frozen(Levels().double().eval(), torch.randn(2, 3, 8, 8, dtype=torch.float64))
+    assert error < 1e-12
+    assert found.folds[0].into == ("head.0",)
+
+
 def test_a_layer_with_tied_weights_is_left():
     class Tied(nn.Module):
         def __init__(self):

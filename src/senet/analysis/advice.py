@@ -57,9 +57,9 @@ def recommend(
 ) -> tuple[Advice, ...]:
     """Say which blocks can be folded together, which matter, and which hidden units never fire.
 
-    Blocks are folded in the order of what freezing each at its channel means costs: as many as together cost no more than the tolerance, by
-    a bisection that measures them together. They are chosen by the same images that say what they cost; see `senet.compress` for a choice
-    that is judged on others.
+    Blocks are folded in the order of what freezing each at its channel means costs; one that takes the loss of all that are folded with it
+    over the tolerance is left out, and those behind it are tried. They are chosen by the same images that say what they cost; see
+    `senet.compress` for a choice that is judged on others.
 
     Args:
         model: the network.
@@ -84,28 +84,45 @@ def recommend(
     found = []
     if still:
         found.append(Advice("fold", still, f"{_listed(still, names)}: gates are the same for every image: fold {_them(still)}, at no cost"))
-    folded, loss = _longest(harmless, together, limit)
+    folded, loss = _folded_together(harmless, together, limit)
     if loss is not None:
         whose = "its" if len(folded) == 1 else "their"
         vary = f"{_listed(folded, names)}: gates vary by {'' if len(folded) == 1 else 'up to '}{_distance(statistics, folded):.3f}"
         text = f"{vary}, freezing {_them(folded)} at {whose} channel means costs {loss.text(digits)}: fold {_them(folded)}"
         found.append(Advice("fold", folded, text, loss))
-    found += _kept([path for path in moving if path not in folded], names, losses, digits)
+    beside = tuple(path for path in harmless if path not in folded)
+    if beside:
+        costs = _costs(beside, losses, names, digits)
+        over = f"folded beside the others, {'it is' if len(beside) == 1 else 'each is'} over the tolerance of {limit:.{digits}f}"
+        text = f"{over}, though alone freezing gates at their means costs: {costs}: keep {_them(beside)}"
+        found.append(Advice("keep", beside, text))
+    found += _kept([path for path in moving if path not in harmless], names, losses, digits)
     return (*found, *_hidden(statistics, names, {*still, *folded}), *_saturated(statistics, names, still))
 
 
-def _longest(paths: tuple[str, ...], together: Callable[[Sequence[str]], Loss], limit: float) -> tuple[tuple[str, ...], Loss | None]:
-    """Return the longest beginning of the paths that costs no more than the limit, and what it costs: all are tried first, then halves."""
-    low, high, best = 0, len(paths), None
-    trial = high
-    while low < high:
-        loss = together(paths[:trial])
-        if loss.points <= limit:
-            low, best = trial, loss
-        else:
-            high = trial - 1
-        trial = (low + high + 1) // 2
-    return paths[:low], best
+def _folded_together(
+    paths: tuple[str, ...], together: Callable[[Sequence[str]], Loss], limit: float
+) -> tuple[tuple[str, ...], Loss | None]:
+    """Return the paths that together cost no more than the limit, and what they cost; the first ones go first.
+
+    All are tried, then each half beside what fits of the half before it, and so on: one measurement where all fit, fewer than two a path.
+    """
+    folded: tuple[str, ...] = ()
+    best: Loss | None = None
+
+    def add(group: tuple[str, ...], *, too_dear: bool = False) -> None:
+        nonlocal folded, best
+        if not too_dear and (loss := together([*folded, *group])).points <= limit:
+            folded, best = (*folded, *group), loss
+        elif len(group) > 1:
+            before, first = folded, group[: len(group) // 2]
+            add(first)
+            rest = group[len(first) :]
+            add(rest, too_dear=folded == (*before, *first))  # that is the whole group again
+
+    if paths:
+        add(paths)
+    return folded, best
 
 
 def _kept(paths: Sequence[str], names: Mapping[str, str], losses: Mapping[str, Loss], digits: int) -> Iterator[Advice]:
@@ -114,7 +131,7 @@ def _kept(paths: Sequence[str], names: Mapping[str, str], losses: Mapping[str, L
     unclear = [path for path in reversed(paths) if path not in clear]
     for action, chosen in (("keep", clear), ("measure", unclear)):
         if chosen:
-            costs = "; ".join(f"{names[path]} {losses[path].text(digits)}" for path in chosen)
+            costs = _costs(chosen, losses, names, digits)
             end = f"keep {_them(chosen)}" if action == "keep" else f"measure {_them(chosen)} on more images"
             yield Advice(action, tuple(chosen), f"freezing gates at their means costs: {costs}: {end}")
 
@@ -144,6 +161,10 @@ def _distance(statistics: GateStatistics, paths: Collection[str]) -> float:
 
 def _listed(paths: Iterable[str], names: Mapping[str, str]) -> str:
     return ", ".join(names[path] for path in names if path in set(paths))
+
+
+def _costs(paths: Sequence[str], losses: Mapping[str, Loss], names: Mapping[str, str], digits: int) -> str:
+    return "; ".join(f"{names[path]} {losses[path].text(digits)}" for path in paths)
 
 
 def _them(paths: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from senet.tasks.answers import network_of, noise_of, open_source
 from senet.tasks.pictured import pictured
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
+from senet.training.compressed import check_pruning
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def prepare_variants(variants: Sequence[Variant]) -> list[PreparedVariant]:
             network_of(task, recipe.model, opened[recipe.data], "meta")
             noise_of(task, opened[recipe.data], 1)
             pictured(task)
+            check_pruning(recipe)
         except UsageError as error:
             raise UsageError(f"variant {variant.label!r}: {error}") from error
         prepared.append(PreparedVariant(variant, task, opened[recipe.data]))

@@ -84,6 +84,7 @@ class CompressionReport:
         for path, reason in self.kept.items():
             if path not in {step.path for step in self.steps}:
                 table.add_row("", f"{path} stays", "", "", "", "", "", reason)
+        table.columns[1].overflow = "fold"  # a path that is cut short names no block
         for column in table.columns[2:7]:
             column.justify = "right"
         for column in table.columns:

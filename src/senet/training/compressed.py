@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,13 @@ def training_images(task: Task, source: DataSource, recipe: DataRecipe, device: 
     draw = np.random.default_rng(seed_of(seed, "compress"))
     chosen = tuple(sorted(draw.permutation(count)[:MEASURED_IMAGES].tolist()))
     return ValidationSet(task, replace(source, val=source.train), recipe, device, chosen)
+
+
+def check_pruning(recipe: Recipe) -> None:
+    """Raise UsageError if a recipe prunes its network and what does that is not installed."""
+    compression = recipe.model.compression
+    if compression is not None and compression.rank is not None and find_spec("torch_pruning") is None:
+        raise UsageError(f"model.compress {recipe.model.compress} prunes, which needs Torch-Pruning: pip install 'senet[compress]'")
 
 
 def make_smaller(model: nn.Module, compression: Compression, images: ValidationSet, seed: int = 0) -> Smaller:

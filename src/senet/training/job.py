@@ -24,7 +24,7 @@ from senet.tasks.task import Task
 from senet.text import message_line
 from senet.training.average import WeightAverage
 from senet.training.batchnorm import freeze_batchnorm
-from senet.training.compressed import as_compressed, begin_compressed, training_images
+from senet.training.compressed import as_compressed, begin_compressed, check_pruning, training_images
 from senet.training.cuda_graph import check_graph
 from senet.training.measured import ValidationSet
 from senet.training.optim import build_optimizer, can_fuse
@@ -157,6 +157,7 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     plan = recipe.training
     check_training(plan)
     check_compress(recipe)
+    check_pruning(recipe)
     task = open_task(recipe)
     source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
