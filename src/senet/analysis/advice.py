@@ -148,7 +148,7 @@ def _hidden(statistics: GateStatistics, names: Mapping[str, str], folded: Collec
 def _saturated(statistics: GateStatistics, names: Mapping[str, str], still: Collection[str]) -> Iterator[Advice]:
     """Name blocks whose gates are nearly all near 0 or near 1, though they move."""
     for block in statistics.blocks:
-        for share, place in ((block.near_zero, "below 0.05"), (block.near_one, "above 0.95")):
+        for share, place in ((block.near_zero, "within 0.05 of 0"), (block.near_one, "above 0.95")):
             if share >= SATURATED and block.block not in still:
                 name = names.get(block.block, block.name)
                 yield Advice("note", (block.block,), f"{name}: {100 * share:.0f} % of its gates are {place}: the block is saturated")
