@@ -78,13 +78,13 @@ def test_rankings_are_compared_after_fine_tuning(run: Path, tmp_path: Path, caps
     words += ["--out", str(tmp_path)]
     assert main(words) == 0
     out, err = capsys.readouterr()
-    folder = tmp_path / "compress-tiny"
+    folder = tmp_path / f"compress-{run.name}"
     assert "uncompressed" in out
     assert "gate 0.7 of MACs" in out
     assert "one seed does not say which ranking wins" in " ".join(out.split())
-    assert f"report: {folder}/report-compress.html" in out
+    assert f"report: {folder}/report-macs0.7.html" in out
     assert "l1 0.7 of MACs, seed 1/1  epoch 1/1" in err
-    result = json.loads((folder / "result-compress.json").read_text())
+    result = json.loads((folder / "result-macs0.7.json").read_text())
     assert result["command"] == f"senet compress {run} --target macs=0.7 --rank gate,l1 --finetune {recipe} --seeds 1"
     for variant in result["variants"]:
         assert from_pretrained(Path(variant["runs"][0]["folder"]) / "best.safetensors")

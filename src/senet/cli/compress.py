@@ -10,6 +10,7 @@ from senet.errors import UsageError
 from senet.recipe import load_recipe
 from senet.recipe.compress import FOLD_TOLERANCE, LEFT_OF, RANK_NAMES, SCOPES_OF_CUTS, Compression, parse_compress
 from senet.spec import check_choice, check_positive
+from senet.weights.loaded import called_after
 
 if TYPE_CHECKING:
     from senet.training.compress_weights import TrainedWeights
@@ -65,7 +66,7 @@ def run(args: Namespace) -> int:
         if getattr(args, flag):
             raise UsageError(f"--{flag.replace('_', '-')} is for comparisons: add --finetune RECIPE")
     (way,) = ways
-    target = args.to or str(Path(args.out) / f"{_stem(args.weights)}-{way.text.replace('@', '-').replace(':', '-')}.safetensors")
+    target = args.to or str(Path(args.out) / f"{called_after(args.weights)}-{way.text.replace('@', '-').replace(':', '-')}.safetensors")
     check_free(target, force=args.force)
     device = None if args.device is None else device_of(args.device)
     from senet.cli.printing import show
@@ -121,10 +122,6 @@ def _target(text: str) -> tuple[str, float]:
     if found is None:
         raise UsageError(f"--target wants the share that is left, above 0 and below 1, such as {cost}=0.7, got {text!r}")
     return found.cost, found.amount
-
-
-def _stem(weights: str) -> str:
-    return Path(weights.rpartition(":")[2]).name.removesuffix(".safetensors")
 
 
 def _folded(opened: "TrainedWeights", way: Compression, *, quiet: bool) -> Any:

@@ -15,6 +15,7 @@ from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.text import printable
 from senet.training.evaluation_request import EvaluationRequest
+from senet.weights.loaded import called_after
 from senet.weights.source import Source
 
 
@@ -33,7 +34,8 @@ def compare_compressed(
 ) -> Result:
     """Compress a trained network in several ways, fine-tune each by the same recipe, and compare them with the network fine-tuned whole.
 
-    Runs live in `<out>/compress-<recipe>/`, as those of `senet.compare` do: what is finished is used, what was interrupted goes on.
+    Runs live in `<out>/compress-<name of the weights>/`, as those of `senet.compare` do: what is finished is used, what was interrupted
+    goes on. Result and page are named by what is left: result-latency0.7.json, report-latency0.7.html.
 
     Args:
         weights: a run's folder, or a file of weights; it is not changed.
@@ -54,7 +56,9 @@ def compare_compressed(
         raise UsageError("gates are folded in one step: leave out --steps")
     whole, *others = expand(recipe, {COMPRESS: [AS_IT_IS, *(way.text for way in ways)]})
     variants = [whole, *(_in_steps(variant, check_positive("steps", steps)) for variant in others)]
-    plan = Plan(recipe, tuple(variants), check_positive("seeds", seeds), Path(out) / f"compress-{recipe.name}", command)
+    endings = dict.fromkeys(way.ending for way in ways) | ({f"{steps}steps": None} if steps > 1 else {})
+    ending = "".join(f"-{part}" for part in endings)
+    plan = Plan(recipe, tuple(variants), check_positive("seeds", seeds), Path(out) / f"compress-{called_after(weights)}", command, ending)
     return carry_out(plan, jobs=jobs, report=report, progress=progress)
 
 

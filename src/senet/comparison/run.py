@@ -53,6 +53,7 @@ class Plan:
         seeds: how many seeds, counted from the recipe's own.
         folder: where its runs, its result and its page lie.
         command: a command that makes the same comparison.
+        ending: how the names of its result and page end; None = by the fields that are varied beside the block.
     """
 
     recipe: Recipe
@@ -60,6 +61,7 @@ class Plan:
     seeds: int
     folder: Path
     command: str
+    ending: str | None = None
 
 
 def compare(
@@ -111,6 +113,7 @@ def carry_out(plan: Plan, *, jobs: int = 1, report: bool = True, progress: bool 
     recipe, variants, seeds, folder, jobs = plan.recipe, plan.variants, plan.seeds, plan.folder, check_positive("jobs", jobs)
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
+    ending = name_ending(variants) if plan.ending is None else plan.ending
     trained = with_ancestors(variants)
     prepared = prepare_variants(trained)
     numbers = tuple(range(recipe.seed, recipe.seed + seeds))
@@ -135,7 +138,7 @@ def carry_out(plan: Plan, *, jobs: int = 1, report: bool = True, progress: bool 
             }
         if pictured(prepared[0].task):
             shown.print("choosing images to show")
-        pictures = PictureFolder(folder / f"pictures{name_ending(variants)}")
+        pictures = PictureFolder(folder / f"pictures{ending}")
         cases = measure_cases(prepared, first, pictures)
 
     result = Result(
@@ -151,7 +154,7 @@ def carry_out(plan: Plan, *, jobs: int = 1, report: bool = True, progress: bool 
         command=plan.command,
         cases=cases,
     )
-    written = write_result(result, folder, report=report)
+    written = write_result(result, folder, ending, report=report)
     pictures.keep(cases.files if cases else ())
     return written
 
@@ -210,15 +213,14 @@ def data_facts(source: DataSource) -> DataFacts:
     return DataFacts(source.name, source.classes, len(source.train), len(source.val), size)
 
 
-def name_ending(variants: Sequence[Variant | VariantResult]) -> str:
+def name_ending(variants: Sequence[Variant]) -> str:
     """Return how the names of a comparison's files end: the fields that are varied beside the block."""
     fields = dict.fromkeys(path.rpartition(".")[2] for variant in variants for path in variant.changes if path != "model.block")
     return "".join(f"-{field}" for field in fields)
 
 
-def write_result(result: Result, folder: Path, *, report: bool) -> Result:
+def write_result(result: Result, folder: Path, ending: str, *, report: bool) -> Result:
     """Write result.json and, if asked, the page; return the result with their places."""
-    ending = name_ending(result.variants)
     written, page = folder / f"result{ending}.json", folder / f"report{ending}.html"
     result = replace(result, json=written, page=page if report else None)
     write_text(written, json_text(result.to_dict(), indent=1) + "\n")

@@ -61,6 +61,13 @@ class Compression:
         return f"{self.rank}_{_decimal(self.amount)}@{self.cost}{'' if self.scope == 'global' else f':{self.scope}'}"
 
     @property
+    def ending(self) -> str:
+        """What is left, by whichever rank: how the names of files end that compare several."""
+        if self.rank is None:
+            return self.text
+        return f"{self.cost}{_decimal(self.amount)}{'' if self.scope == 'global' else f'-{self.scope}'}"
+
+    @property
     def label(self) -> str:
         """What tables and charts call it: "folded 0.1", "gate 0.7 of MACs"."""
         by_layer = " by layer" if self.scope == "layer" else ""

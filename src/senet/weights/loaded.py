@@ -75,6 +75,11 @@ def file_of(source: str) -> str:
     return str(user_path(source) / BEST_WEIGHTS) if file_kind(user_path(source)) == "folder" else source
 
 
+def called_after(weights: str | Path) -> str:
+    """Return how what is made of a run's folder, or of a file of weights, is called."""
+    return Path(str(weights).rpartition(":")[2]).resolve().name.removesuffix(".safetensors")
+
+
 def fingerprint_at_hand(source: str) -> str | None:
     """Return the fingerprint of weights that are a file on this machine; None for all others, and nothing is fetched."""
     path = user_path(file_of(source))
