@@ -88,7 +88,10 @@ def recommend(
     if loss is not None:
         whose = "its" if len(folded) == 1 else "their"
         vary = f"{_listed(folded, names)}: gates vary by {'' if len(folded) == 1 else 'up to '}{_distance(statistics, folded):.3f}"
-        text = f"{vary}, freezing {_them(folded)} at {whose} channel means costs {loss.text(digits)}: fold {_them(folded)}"
+        end = f"fold {_them(folded)}"
+        if loss.high is not None and loss.high > limit:
+            end += f"; the interval goes beyond the tolerance of {limit:.{digits}f}, which more images may settle"
+        text = f"{vary}, freezing {_them(folded)} at {whose} channel means costs {loss.text(digits)}: {end}"
         found.append(Advice("fold", folded, text, loss))
     beside = tuple(path for path in harmless if path not in folded)
     if beside:

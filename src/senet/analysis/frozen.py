@@ -94,7 +94,7 @@ def _frozen_methods(block: Any, constant: Tensor | float, path: str) -> dict[str
 
 def _channels(block: nn.Module) -> int | None:
     """Return how many channels a block recalibrates; None if it does not say. Blocks of other libraries say it by their equal here."""
-    own = with_own_blocks(nn.Sequential(block))[0] if is_library_block(block) else block
+    own = with_own_blocks(nn.Sequential(block)).get_submodule("0") if is_library_block(block) else block
     return getattr(own, "channels", None)
 
 
