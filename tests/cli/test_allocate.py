@@ -114,6 +114,17 @@ def test_errors_are_one_line(run: Path, words: list[str], message: str, capsys: 
     assert "\n" not in line
 
 
+def test_weights_without_a_recipe_are_refused_before_anything_is_measured(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = tmp_path / "bare.safetensors"
+    senet.save_weights(senet.from_pretrained(run / "best.safetensors"), bare)
+    monkeypatch.setattr("senet.compression.allocation.allocate_hidden", None)
+    words = ["--params", "0.9", "--data.name", "digits", "--out", str(tmp_path / "x.yaml")]
+    assert main(["allocate", str(bare), *words, "--quiet"]) == 2
+    assert "does not say by which recipe it was trained: leave out --out" in capsys.readouterr().err
+
+
 def test_networks_without_hidden_units_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(tiny(model__block="none", training__epochs=1), folder=tmp_path / "plain", progress=False)
     assert main(["allocate", str(tmp_path / "plain"), "--params", "0.9", "--quiet"]) == 2

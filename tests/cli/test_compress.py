@@ -53,6 +53,7 @@ def test_without_a_target_gates_are_folded(run: Path, tmp_path: Path, capsys: py
     assert main(["compress", str(run), "--tolerance", "0", "--to", str(file), "--force", "--json", "--quiet"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["tolerance"] == 0
+    assert told["lost"]["unit"] == "points"
     assert all(step["decision"]["points"] <= 0 for step in told["steps"] if step["taken"])
 
 
@@ -107,7 +108,10 @@ def test_rankings_are_compared_after_fine_tuning(run: Path, tmp_path: Path, caps
         (["--target", "macs=0.5", "--scope", "layers"], "did you mean 'layer'"),
         (["--target", "macs=0.5", "--steps", "0"], "--steps must be an integer of at least 1"),
         (["--seeds", "2"], "--seeds is for comparisons: add --finetune RECIPE"),
+        (["--seeds", "0"], "--seeds is for comparisons: add --finetune RECIPE"),
         (["--finetune", "digits", "--to", "x"], "leave it out"),
+        (["--finetune", "digits", "--force"], "--force writes over a file"),
+        (["--finetune", "digits", "--device", "cpu"], "--device is for a network that is not trained on"),
         (["--finetune", "digit"], "unknown recipe 'digit'"),
         (["--finetune", "digits", "--model.name", "resnet50"], "model.name is the trained network's"),
         (["--lr", "1"], "an evaluation has no field 'optim.lr'"),

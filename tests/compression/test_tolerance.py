@@ -16,6 +16,7 @@ from senet.compression.fold_curve import CompressionReport
 from senet.compression.tolerance import compress_within
 from senet.errors import UsageError
 from senet.measuring.scores import Scores
+from senet.terminal import as_text
 
 PATHS = tuple(f"layer{stage}.{unit}.se" for stage in (1, 2, 3) for unit in (0, 1, 2))
 
@@ -91,6 +92,17 @@ def test_a_lower_metric_may_be_the_better_one(model: nn.Module) -> None:
 
     report = compress_within(model, measure, measure, batches(), 0.0)
     assert folded(report) == sorted(PATHS, key=HARM.__getitem__, reverse=True)[:9]
+
+
+def test_what_loses_nothing_is_told_in_the_unit_of_the_metric(model: nn.Module) -> None:
+    def measure(network: nn.Module) -> Scores:
+        return Scores(Costs(dict.fromkeys(PATHS, 1.0))(network).value, metric="F1", unit="")
+
+    report = compress_within(model, measure, measure, batches(), 0.5)
+    assert (report.lost.unit, report.lost.low) == ("", None)
+    assert report.to_dict()["lost"] == {"points": 0.0, "low": None, "high": None, "unit": ""}
+    assert "within 0.5" in report.sentence()
+    assert "…" not in as_text(report.table(), 80)
 
 
 def test_constants_are_the_mean_gates_of_what_decides(model: nn.Module) -> None:

@@ -55,6 +55,8 @@ def run(args: Namespace) -> int:
 
     device = choose_device(args.weights_of, device_of(args.device) if args.device else None)
     (member,) = load_members(args.weights_of, device)
+    if args.out is not None and member.recipe is None:
+        raise UsageError(f"{member.name} does not say by which recipe it was trained: leave out --out")
     images = ValidationSet.of(member, args.changes, device=device, limit=args.limit)
     decision, held_out = images.halves()
     watched = decision.labelled() if args.quiet else with_progress(decision.labelled(), "watching hidden units")
@@ -145,8 +147,7 @@ def _write(args: Namespace, recipes: "AllocatedRecipes | None", pruned: Any, mem
     files = {}
     if args.out is not None:
         if recipes is None:
-            why = "does not say by which recipe it was trained" if member.recipe is None else "has blocks that no option `block` describes"
-            raise UsageError(f"{member.name} {why}: leave out --out")
+            raise UsageError(f"{member.name} has blocks that no option `block` describes: leave out --out")
         for what, recipe, path in (
             ("recipe", recipes.allocated, args.out),
             ("recipe of one ratio", recipes.uniform, _uniform_file(args.out)),

@@ -43,7 +43,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--force", action="store_true", help="write over a file that is there")
     parser.add_argument("--out", default="runs", help="folder for what is written")
     parser.add_argument("--no-report", action="store_true", help="write no HTML page of a comparison")
-    parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
+    parser.add_argument("--device", help="without --finetune, where to compute, such as cuda; default: a GPU if there is one")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     add_code(parser)
     add_json(parser)
@@ -63,7 +63,7 @@ def run(args: Namespace) -> int:
     if len(ways) > 1:
         raise UsageError("several rankings are compared after fine-tuning: add --finetune RECIPE, or name one")
     for flag in ("seeds", "jobs", "no_report"):
-        if getattr(args, flag):
+        if (value := getattr(args, flag)) is not None and value is not False:
             raise UsageError(f"--{flag.replace('_', '-')} is for comparisons: add --finetune RECIPE")
     (way,) = ways
     target = args.to or str(Path(args.out) / f"{called_after(args.weights)}-{way.text.replace('@', '-').replace(':', '-')}.safetensors")
@@ -139,6 +139,10 @@ def _folded(opened: "TrainedWeights", way: Compression, *, quiet: bool) -> Any:
 def _compare(args: Namespace, ways: list[Compression]) -> int:
     if args.to is not None:
         raise UsageError("--to names one file, and with --finetune every run's folder has its own weights: leave it out")
+    if args.force:
+        raise UsageError("--force writes over a file, and with --finetune runs that are there are used or go on: leave it out")
+    if args.device is not None:
+        raise UsageError("--device is for a network that is not trained on: with --finetune runs use a GPU if there is one; leave it out")
     check_folder(args.out, args.out)
     finetune = load_recipe(args.finetune)
     from senet.cli.printing import show_comparison

@@ -16,7 +16,7 @@ from senet.compression.latency_budget import LatencyTrial, fewest_removed
 
 
 def allocate_hidden(
-    model: nn.Module, batches: Iterable[Sequence[Any]], budget: Budget | float, *, drop: bool = False, example_input: Any = None
+    model: nn.Module, batches: Iterable[Sequence[Any]], budget: Budget | float, *, drop: bool = False, example_input: Tensor | None = None
 ) -> Allocation:
     """Choose the hidden widths of all blocks under one budget: the least important units of the whole network go first.
 
@@ -28,7 +28,7 @@ def allocate_hidden(
         batches: tuples that begin with images, (N, C, H, W), on which the units are watched.
         budget: what the network may cost; a number is one of parameters of the network, see `Budget`.
         drop: whether whole blocks may go, of a network of this package whose blocks are its own.
-        example_input: images that a latency is measured on; None = the first image of the batches.
+        example_input: (N, C, H, W) that a latency is measured on; None = the first image of the batches.
 
     Raises:
         UsageError: for a network without hidden units, no images, or a budget that cannot be met; it says what can.

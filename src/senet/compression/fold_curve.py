@@ -10,7 +10,7 @@ from torch import nn
 
 from senet.compression.folding import ConstantFold
 from senet.measuring.counting import Cost
-from senet.measuring.scores import Loss, Scores
+from senet.measuring.scores import Loss, Scores, points_lost
 from senet.terminal import as_text
 
 
@@ -68,7 +68,7 @@ class CompressionReport:
     @property
     def lost(self) -> Loss:
         """What the compressed network loses on the images that did not decide."""
-        return next((step.held_out for step in reversed(self.steps) if step.taken), Loss(0.0, 0.0, 0.0))
+        return next((step.held_out for step in reversed(self.steps) if step.taken), points_lost(self.held_out, self.held_out))
 
     def table(self) -> Table:
         """Return the fold curve: one row a step, then the blocks that stay and why."""
@@ -87,6 +87,8 @@ class CompressionReport:
         table.columns[1].overflow = "fold"  # a path that is cut short names no block
         for column in table.columns[2:7]:
             column.justify = "right"
+        for column in table.columns:
+            column.overflow = "fold"  # no path or figure is cut
         table.caption, table.caption_justify = self.sentence(), "left"
         return table
 
@@ -115,6 +117,7 @@ class CompressionReport:
             "steps": [step.to_dict() for step in self.steps],
             "folds": [fold.to_dict() for fold in self.folds],
             "kept": dict(self.kept),
+            "lost": self.lost.to_dict(),
         }
 
     def __str__(self) -> str:

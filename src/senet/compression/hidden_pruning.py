@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from senet.compression.allocated_widths import Allocation
+from senet.compression.allocated_widths import AllocatedBlock, Allocation
 from senet.compression.block_records import block_records, write_widths
 from senet.compression.hidden_units import bottlenecks
+from senet.compression.pruning.channels import Axis
+from senet.compression.pruning.cut import cut_
 from senet.errors import UsageError
 from senet.models.create import model_from_config
 from senet.models.network import ModelConfig
@@ -35,8 +37,8 @@ def prune_hidden(model: nn.Module, allocation: Allocation) -> nn.Module:
     copy = duplicate(model)
     records = block_records(model)
     for block in allocation.blocks:
-        if block.width:
-            _narrow(copy, block.units.place.firsts, block.units.place.last, block.units.strongest(block.width))
+        if 0 < block.width < block.units.width:
+            cut_(copy, _kept_places(block))
     narrowed = {path: width for path, width in allocation.widths.items() if width}
     if any(narrowed[path] != widths[path] for path in narrowed):
         if records.keys() >= narrowed.keys():
@@ -56,28 +58,13 @@ def _step(allocation: Allocation) -> ReducedStep:
     return ReducedStep(widths=widths)
 
 
-def _narrow(model: nn.Module, firsts: tuple[str, ...], last: str, kept: tuple[tuple[int, ...], ...]) -> None:
-    """Keep these outputs of each first layer, and the inputs of the last one that they are."""
-    reader = model.get_submodule(last)
-    assert isinstance(reader, nn.Linear)
-    width = reader.in_features // len(firsts)
-    columns = [number * width + index for number, indices in enumerate(kept) for index in indices]
-    if len(columns) == reader.in_features:
-        return
-    for path, indices in zip(firsts, kept, strict=True):
-        layer = model.get_submodule(path)
-        assert isinstance(layer, nn.Linear)
-        layer.weight = _taken(layer.weight, indices, 0)
-        if layer.bias is not None:
-            layer.bias = _taken(layer.bias, indices, 0)
-        layer.out_features = len(indices)
-    reader.weight = _taken(reader.weight, columns, 1)
-    reader.in_features = len(columns)
-
-
-def _taken(parameter: Tensor, indices: tuple[int, ...] | list[int], axis: int) -> nn.Parameter:
-    places = torch.tensor(indices, device=parameter.device)
-    return nn.Parameter(parameter.detach().index_select(axis, places), requires_grad=parameter.requires_grad)
+def _kept_places(block: AllocatedBlock) -> dict[Axis, Tensor]:
+    """Return which outputs of each first layer stay, and which inputs of the last one those are."""
+    units = block.units
+    kept = units.strongest(block.width)
+    read = [number * units.width + index for number, indices in enumerate(kept) for index in indices]
+    places = {Axis(path, "outputs"): torch.tensor(indices) for path, indices in zip(units.place.firsts, kept, strict=True)}
+    return places | {Axis(units.place.last, "inputs"): torch.tensor(read)}
 
 
 def _without_blocks(model: nn.Module, allocation: Allocation) -> nn.Module:

@@ -2,15 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from senet.compression.pruning.target import latency_ratio
 from senet.errors import UsageError
-from senet.measuring.device import synchronize
-from senet.measuring.timing import interleave, ratio
-from senet.surgery.preserve import evaluating
 
 TIMED_ROUNDS = 7
 """Rounds of a timing, each with both networks."""
@@ -37,7 +33,7 @@ class LatencyTrial:
 
 
 def fewest_removed(
-    model: nn.Module, smaller: Callable[[int], nn.Module], example_input: Any, least: int, most: int, share: float, *, drop: bool
+    model: nn.Module, smaller: Callable[[int], nn.Module], example_input: Tensor, least: int, most: int, share: float, *, drop: bool
 ) -> tuple[int, tuple[LatencyTrial, ...]]:
     """Search, by halving, for the fewest removals with which a network takes no more than a share of its time.
 
@@ -73,19 +69,6 @@ def fewest_removed(
     return high, (*(trial for trial in tried if trial is not found), found)
 
 
-def _time(model: nn.Module, smaller: Callable[[int], nn.Module], example_input: Any, removed: int) -> LatencyTrial:
-    device = next(model.parameters()).device
-    images = example_input.to(device) if isinstance(example_input, Tensor) else example_input
-    other = smaller(removed)
-
-    def runs(network: nn.Module) -> Callable[[], object]:
-        def run() -> None:
-            network(images)
-            synchronize(device)
-
-        return run
-
-    with evaluating(model), evaluating(other), torch.inference_mode():
-        timings = interleave({"whole": runs(model), "smaller": runs(other)}, rounds=TIMED_ROUNDS)
-    found = ratio(timings["smaller"], timings["whole"])
+def _time(model: nn.Module, smaller: Callable[[int], nn.Module], images: Tensor, removed: int) -> LatencyTrial:
+    found = latency_ratio(model, smaller(removed), images.to(next(model.parameters()).device), rounds=TIMED_ROUNDS)
     return LatencyTrial(removed, found.median, found.low, found.high)

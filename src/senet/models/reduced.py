@@ -166,10 +166,12 @@ def module_at(model: nn.Module, path: str) -> nn.Module:
     Raises:
         UsageError: if there is none, or the path is empty.
     """
-    found = dict(model.named_modules(remove_duplicate=False)).get(path)
-    if found is None or not path:
-        raise UsageError(f"the network has no {path!r}, which is to be reduced in it: these steps are another network's")
-    return found
+    try:
+        if path:
+            return model.get_submodule(path)
+    except AttributeError:  # told of below
+        pass
+    raise UsageError(f"the network has no {path!r}, which is to be reduced in it: these steps are another network's")
 
 
 def _changes(before: Widths, after: Widths) -> tuple[int, int, int]:

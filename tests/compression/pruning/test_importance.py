@@ -136,6 +136,8 @@ def test_chance_is_drawn_by_the_seed(model: Recalibrated) -> None:
         ("taylor", [], "hold none"),
         ("gate_activation", [], "no channel gates|no images"),
         ("gate_spread", [(drawn(2, 3, 7, 5), torch.tensor([1, 1]))], "two classes"),
+        ("gate", [(torch.full((2, 3, 7, 5), torch.nan).double(), torch.tensor([0, 1]))], "'gate' is not finite at se"),
+        ("taylor", [(torch.full((2, 3, 7, 5), torch.nan).double(), torch.tensor([0, 1]))], "'taylor' is not finite at first"),
     ],
 )
 def test_what_is_missing_is_said(model: Recalibrated, rank: str, batches: Any, said: str) -> None:

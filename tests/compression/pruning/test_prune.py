@@ -94,6 +94,21 @@ def test_a_measured_latency_that_falls_late_is_met(monkeypatch: pytest.MonkeyPat
         prune(network(), IMAGES, rank="l1", target=Target("latency", 0.4))
 
 
+def test_a_time_that_falls_between_two_steps_brings_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = [False]
+
+    def latency(before: nn.Module, after: nn.Module, images: Tensor) -> Ratio:
+        value = 0.1 if quick[0] else sum(p.numel() for p in after.parameters()) / sum(p.numel() for p in before.parameters())
+        return Ratio(value, value, value, value)
+
+    monkeypatch.setattr("senet.compression.pruning.target.latency_ratio", latency)
+    found = {"rank": "l1", "steps": 2, "between": lambda _: quick.__setitem__(0, True)}
+    pruned = prune(network(), IMAGES, target=Target("latency", 0.5), **found)
+    assert pruned.ratios[0] == pruned.ratios[1]
+    again = prune(network(), IMAGES, ratio=pruned.ratios, **found)
+    assert equal_states(pruned.model, again.model)
+
+
 def test_widths_are_multiples_and_never_less_than_one() -> None:
     for least in (4, 8, 16):
         pruned = prune(network(), IMAGES, rank="random", ratio=1.0, round_to=least)

@@ -74,7 +74,7 @@ def importance(model: nn.Module, channels: Sequence[Channels], rank: str, eviden
         evidence: what the rank needs.
 
     Raises:
-        UsageError: if the rank needs batches that are not given, or gates that the network has not.
+        UsageError: if the rank needs batches that are not given, or gates that the network has not, or a score is not finite.
     """
     found = _of_sets(channels, CHANNEL_RANKS[rank](model, channels, evidence), rank)
     if all(own.fixed or score is not None for own, score in zip(channels, found, strict=True)):
@@ -84,6 +84,8 @@ def importance(model: nn.Module, channels: Sequence[Channels], rank: str, eviden
 
 
 def _of_sets(channels: Sequence[Channels], scores: ByLayer, rank: str) -> list[Importance | None]:
+    if wrong := next((path for path, values in scores.items() if not values.isfinite().all()), None):
+        raise UsageError(f"the rank {rank!r} is not finite at {wrong}: weights, images or the loss hold NaN or infinity")
     relative = {path: values / mean if (mean := values.mean()) > 0 else torch.ones_like(values) for path, values in scores.items()}
     found: list[Importance | None] = []
     for own in channels:

@@ -79,6 +79,7 @@ def prune(
         ranked = list(zip(state.sets, importance(state.model, state.sets, rank, evidence), strict=True))
         if target is not None and step in (0, steps - 1):  # what has been trained since then has other costs at the same ratio
             found, trials = _find(state, ranked, target, original, example_input, scope=scope, round_to=round_to)
+            found = max(found, *ratios[:step], 0.0)  # what is gone stays gone, though less might do as it is timed now
             ratios[step:] = [found * (place + 1) / steps for place in range(step, steps)]
         state = state.cut(select(ranked, ratios[step], scope=scope, round_to=round_to), proved)
         if between is not None and step < steps - 1:
