@@ -1,5 +1,7 @@
 """Layers with some of their channels, and the check that finds a cut that is not one."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -74,6 +76,14 @@ def test_a_wrong_cut_is_seen_however_small_the_outputs_are(size: float) -> None:
     assert "at zero" in difference(model, first | {Axis("second", "inputs"): torch.tensor([0, 1, 5])}, images)
     assert "RuntimeError" in difference(model, first, images)
     assert "outputs become" in difference(model, {Axis("second", "outputs"): torch.tensor([0, 1])}, images)
+
+
+def test_outputs_that_cannot_be_compared_are_no_proof() -> None:
+    class Named(Chain):
+        def forward(self, x: Tensor) -> object:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return SimpleNamespace(maps=super().forward(x))
+
+    assert "no tensors" in difference(Named(), {Axis("first", "outputs"): torch.tensor([0])}, torch.randn(2, 3, 4, 4))
 
 
 def test_what_is_undefined_is_no_proof() -> None:

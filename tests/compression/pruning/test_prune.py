@@ -213,6 +213,7 @@ def test_the_original_keeps_its_mode_gradients_and_frozen_weights() -> None:
         ({"rank": "l1", "ratio": 0.0}, "between 0 and 1"),
         ({"rank": "l1", "ratio": (0.3, 0.2), "steps": 2}, "rising"),
         ({"rank": "l1", "ratio": (0.3,), "steps": 2}, "2"),
+        ({"rank": "l1", "ratio": "0.5"}, "such as 0.5, or one a step, got '0.5'"),
         ({"rank": "l1", "target": Target("macs", 0.01)}, "cannot come to 0.01"),
         ({"rank": "taylor", "ratio": 0.5, "batches": iter(BATCHES), "steps": 2}, "several times"),
         ({"rank": "l1", "ratio": 0.5, "ignored": ("layer9",)}, "layer9"),
@@ -235,6 +236,9 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_images_that_it_does_not_take_and_fused_layers_are_refused() -> None:
     with pytest.raises(UsageError, match=r"on images \(2, 1, 8, 8\)"):
         prune(network(), torch.zeros(2, 1, 8, 8), rank="l1", ratio=0.5)
+    for example, said in ((None, "got NoneType"), (torch.zeros(0, 3, 8, 8), r"got Tensor of shape \(0, 3, 8, 8\)")):
+        with pytest.raises(UsageError, match=said):
+            prune(network(), example, rank="l1", ratio=0.5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsageError, match="prune it first"):
         prune(senet.optimize(network()), IMAGES, rank="l1", ratio=0.5)
 

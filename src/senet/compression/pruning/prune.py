@@ -64,6 +64,9 @@ def prune(
         UsageError: if Torch-Pruning is not installed or cannot follow the network, nothing can be cut, the target cannot be reached, or
             what the rank needs is missing.
     """
+    if not isinstance(example_input, Tensor) or not example_input.numel():
+        shape = f" of shape {tuple(example_input.shape)}" if isinstance(example_input, Tensor) else ""
+        raise UsageError(f"example_input is a batch of images, (N, C, H, W), got {type(example_input).__name__}{shape}")
     check_choice("rank", rank, tuple(CHANNEL_RANKS))
     check_choice("scope", scope, tuple(SCOPES))
     round_to = check_positive("round_to", round_to)
@@ -140,7 +143,10 @@ def _ratios(ratio: float | Sequence[float] | None, target: Target | None, steps:
         raise UsageError("give either ratio, the share of channels that goes, or target, such as Target('macs', 0.7)")
     if ratio is None:
         return [0.0] * steps
-    given = [float(ratio) * (step + 1) / steps for step in range(steps)] if isinstance(ratio, int | float) else [*map(float, ratio)]
+    try:
+        given = [ratio * (step + 1) / steps for step in range(steps)] if isinstance(ratio, int | float) else [*map(float, ratio)]
+    except (TypeError, ValueError):
+        raise UsageError(f"ratio is a share of the channels, such as 0.5, or one a step, got {ratio!r}") from None
     if len(given) != steps:
         raise UsageError(f"ratio says the share for {len(given)} steps, and steps is {steps}")
     if not all(0 < value <= 1 for value in given) or sorted(given) != given:
