@@ -60,7 +60,8 @@ def analyse(
         watch: told how far it is.
 
     Raises:
-        UsageError: for an unknown mode, weights that cannot be read, a network without gates, or images that are not named or do not belong to it.
+        UsageError: for an unknown mode, weights that cannot be read, a network without gates, or images that are not named or do not
+            belong to it.
         DataError: if too many images cannot be read.
     """
     check_modes(modes)
