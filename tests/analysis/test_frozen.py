@@ -250,6 +250,20 @@ def test_what_is_no_block_or_does_not_fit_is_refused(constants: dict[str, Any], 
     assert "forward" not in vars(model[0])
 
 
+def test_a_wrong_number_of_channels_is_refused_for_blocks_of_other_libraries_too() -> None:
+    model = nn.Sequential(torchvision.ops.SqueezeExcitation(8, 2))
+    with pytest.raises(UsageError, match=r"'0' has 8 channels.*got \(3,\)"), frozen_gates(model, {"0": torch.ones(3)}):
+        pass
+
+
+@pytest.mark.parametrize("constant", [torch.tensor(0.25), torch.tensor([0.25], dtype=torch.float64)])
+@pytest.mark.parametrize("block", [ChannelSE(4, 2), SpatialSE(4), torchvision.ops.SqueezeExcitation(4, 2)])
+def test_one_number_may_be_a_tensor(block: nn.Module, constant: Tensor) -> None:
+    model, x = nn.Sequential(block), torch.rand(2, 4, 3, 3)
+    with frozen_gates(model, {"0": constant}):
+        assert torch.equal(model(x), x * 0.25)
+
+
 class Ramp(nn.Module):
     """A network whose answers are known: its first block is constant, its second decides."""
 

@@ -197,6 +197,14 @@ def test_constant_gates_have_no_rank_and_no_distance() -> None:
     assert block.between < 1e-15
 
 
+def test_gates_of_tanh_far_below_0_are_not_near_it() -> None:
+    block = ChannelSE(4, 2, gate="tanh")
+    nn.init.zeros_(block.get_parameter("fc2.weight"))
+    block.get_parameter("fc2.bias").data = torch.tensor([-5.0, -0.01, 5.0, 0.5])
+    found = record_gates(block, [(torch.rand(3, 4, 2, 2), None)]).blocks[0]
+    assert (found.near_zero, found.near_one) == (0.25, 0.25)
+
+
 @pytest.mark.parametrize(("name", "names"), [("scse_preresnet20", 18), ("sse_preresnet20", 9), ("cmpe_se_preresnet20", 9)])
 def test_zoo_blocks_have_the_papers_names(name: str, names: int) -> None:
     recorded = record_gates(senet.create_model(name), [(torch.randn(2, 3, 16, 16), torch.tensor([0, 1]))])
@@ -244,6 +252,12 @@ def test_results_are_ready_for_json_and_print() -> None:
         (nn.Conv2d(3, 4, 1), [], "Conv2d has no gates to record"),
         (Mixed(), [], "batches hold no images"),
         (Mixed(), [(torch.zeros(2, 3, 6, 6), torch.tensor([0]))], r"each of the 2 images, got shape \(1,\)"),
+        (ChannelSE(4), [(torch.full((2, 4, 6, 6), torch.nan), None)], "gates at '' are not finite"),
+        (
+            nn.Sequential(nn.Flatten(0, 1), nn.Unflatten(0, (-1, 4)), ChannelSE(4)),
+            [(torch.zeros(2, 8, 3, 3), None)],
+            "block at '2' sees 4 inputs for 2 images",
+        ),
     ],
 )
 def test_wrong_input_is_one_line(model: nn.Module, batches: list, message: str) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from made_analyses import written
 from made_runs import tiny
 from senet.cli.main import main
+from senet.errors import UsageError
 from senet.training.measured import ValidationSet
 
 Refused = Callable[..., str]
@@ -106,6 +107,20 @@ def test_an_interruption_leaves_no_page(
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_are_told_though_the_page_cannot_be_written(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: str, text: str) -> None:
+        raise UsageError(f"cannot write {path}: no space left on device")
+
+    monkeypatch.setattr("senet.atomic.write_text", full)
+    assert main(["analyse", str(weights), "--limit", "10", "--modes", "none", "--out", str(tmp_path / "page.html")]) == 2
+    said = capsys.readouterr()
+    assert "SE_3_3" in said.out
+    assert "page:" not in said.out
+    assert "no space left on device" in said.err
 
 
 def test_progress_is_shown_on_a_terminal(weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

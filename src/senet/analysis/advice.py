@@ -88,7 +88,10 @@ def recommend(
     if loss is not None:
         whose = "its" if len(folded) == 1 else "their"
         vary = f"{_listed(folded, names)}: gates vary by {'' if len(folded) == 1 else 'up to '}{_distance(statistics, folded):.3f}"
-        text = f"{vary}, freezing {_them(folded)} at {whose} channel means costs {loss.text(digits)}: fold {_them(folded)}"
+        end = f"fold {_them(folded)}"
+        if loss.high is not None and loss.high > limit:
+            end += f"; the interval goes beyond the tolerance of {limit:.{digits}f}, which more images may settle"
+        text = f"{vary}, freezing {_them(folded)} at {whose} channel means costs {loss.text(digits)}: {end}"
         found.append(Advice("fold", folded, text, loss))
     beside = tuple(path for path in harmless if path not in folded)
     if beside:
@@ -148,7 +151,7 @@ def _hidden(statistics: GateStatistics, names: Mapping[str, str], folded: Collec
 def _saturated(statistics: GateStatistics, names: Mapping[str, str], still: Collection[str]) -> Iterator[Advice]:
     """Name blocks whose gates are nearly all near 0 or near 1, though they move."""
     for block in statistics.blocks:
-        for share, place in ((block.near_zero, "below 0.05"), (block.near_one, "above 0.95")):
+        for share, place in ((block.near_zero, "within 0.05 of 0"), (block.near_one, "above 0.95")):
             if share >= SATURATED and block.block not in still:
                 name = names.get(block.block, block.name)
                 yield Advice("note", (block.block,), f"{name}: {100 * share:.0f} % of its gates are {place}: the block is saturated")

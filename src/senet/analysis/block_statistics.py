@@ -25,7 +25,7 @@ class BlockStatistics(BlockPlace):
         explained: share of the variance that the class explains, the square of `between` over the sum of the three squares, so that a
             channel weighs as much as it varies; None with fewer than two classes, as many classes as images, or where nothing varies.
             Classes of few images seem to explain more than they do: of n images each, 1/n of what varies by chance.
-        near_zero: share of the gates below 0.05.
+        near_zero: share of the gates between -0.05 and 0.05.
         near_one: share above 0.95.
         rank: effective rank of the covariance of the gates, see `GateCovariance.effective_rank`; 1 for positions whose gates vary.
         firing: (hidden,) share of images for which each hidden unit is above 0; None for a block without known hidden units.

@@ -19,7 +19,7 @@ from senet.ops import reference
 from senet.spec import check_choice
 
 GateConstant = Tensor | float | None
-"""What a gate is replaced by: (C,) one number a channel; one number; or None, that the block changes nothing."""
+"""What a gate is replaced by: (C,) one number a channel; one number, also as a tensor; or None, that the block changes nothing."""
 
 _METHODS = ("forward", "gate", "tail_gates")
 """What a frozen block does in another way than its class says."""
@@ -71,11 +71,12 @@ def _block_at(model: nn.Module, path: str) -> nn.Module:
 
 
 def _frozen_methods(block: Any, constant: Tensor | float, path: str) -> dict[str, Callable[..., Any]]:
-    channels = getattr(block, "channels", None)
-    if isinstance(constant, Tensor) and constant.shape != (channels if channels is not None else len(constant),):
-        raise UsageError(
-            f"the block at {path!r} has {channels} channels: a constant for each is ({channels},), got {tuple(constant.shape)}"
-        )
+    if isinstance(constant, Tensor) and constant.numel() == 1:  # such as the recorded mean of gates of positions
+        constant = constant.item()
+    channels = _channels(block)
+    if isinstance(constant, Tensor) and (constant.ndim != 1 or channels not in (None, len(constant))):
+        wanted = f"{channels or 'C'} channels: a constant for each is ({channels or 'C'},)"
+        raise UsageError(f"the block at {path!r} has {wanted}, got {tuple(constant.shape)}")
 
     def forward(x: Tensor, *_: Tensor) -> Tensor:
         if not isinstance(constant, Tensor):
@@ -89,6 +90,12 @@ def _frozen_methods(block: Any, constant: Tensor | float, path: str) -> dict[str
         return value.expand(len(x), x.shape[1])
 
     return {"forward": forward, "gate": gate, "tail_gates": lambda gain=1.0: None}
+
+
+def _channels(block: nn.Module) -> int | None:
+    """Return how many channels a block recalibrates; None if it does not say. Blocks of other libraries say it by their equal here."""
+    own = with_own_blocks(nn.Sequential(block)).get_submodule("0") if is_library_block(block) else block
+    return getattr(own, "channels", None)
 
 
 @dataclass(frozen=True)

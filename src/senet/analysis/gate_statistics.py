@@ -36,7 +36,8 @@ def record_gates(model: nn.Module, batches: Iterable[Sequence[Any]]) -> GateStat
             every class, or None where images have no class. The images move to the model's device.
 
     Raises:
-        UsageError: if the model has no blocks, there are no images, or labels and images do not match.
+        UsageError: if the model has no blocks, there are no images, labels and images do not match, gates are not finite, or a block does
+            not see the images one by one.
     """
     network = with_own_blocks(model)
     recorder = _Recorder(network)
@@ -79,6 +80,11 @@ class _Recorder:
 
     def note_gate(self, block: Any, inputs: tuple[Any, ...], _: Tensor) -> None:
         gate = block.gate(*inputs)
+        if len(gate) != len(self.labels):
+            raise UsageError(
+                f"the block at {self.paths[block]!r} sees {len(gate)} inputs for {len(self.labels)} images, such as regions or windows: "
+                "statistics are by image; put its gates between layers that see whole images"
+            )
         self.widths[block] = inputs[0].shape[1]
         self.sums.setdefault(block, GateSums(gate.shape[1])).update(gate, self.labels)
 
@@ -94,6 +100,10 @@ class _Recorder:
             widths = [self.widths[block] for block in chosen]
             places |= dict(zip(chosen, block_places(self.model, chosen, widths), strict=True))
         for block, sums in self.sums.items():
+            if not sums.covariance.mean.isfinite().all():
+                raise UsageError(
+                    f"gates at {self.paths[block]!r} are not finite: the network's weights, or the images, hold NaN or infinities"
+                )
             between, within, over_positions = (variance.mean().item() for variance in sums.variances)
             total, classes = between + within + over_positions, int(sums.by_class.count.count_nonzero())
             near_zero, near_one = sums.saturated

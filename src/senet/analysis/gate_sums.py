@@ -7,7 +7,7 @@ from senet.analysis.covariance import GateCovariance
 from senet.analysis.moments import ClassMoments
 
 NEAR_ZERO, NEAR_ONE = 0.05, 0.95
-"""Below the one and above the other a gate counts as saturated."""
+"""A gate whose size is below the one, or that is above the other, counts as saturated; those of tanh may be negative."""
 
 
 class GateSums:
@@ -50,7 +50,9 @@ class GateSums:
         (self.by_class.update_weighted if labels.ndim == 2 else self.by_class.update)(means, labels)
         held = labels.sum(1).double() if labels.ndim == 2 else torch.ones(len(labels), dtype=torch.float64)
         self._over_positions += held @ (values - means[..., None]).square().mean(2)
-        self._saturated += torch.stack([(values < NEAR_ZERO).double().mean((1, 2)).sum(), (values > NEAR_ONE).double().mean((1, 2)).sum()])
+        self._saturated += torch.stack(
+            [(values.abs() < NEAR_ZERO).double().mean((1, 2)).sum(), (values > NEAR_ONE).double().mean((1, 2)).sum()]
+        )
         self.covariance.update(values)
 
 

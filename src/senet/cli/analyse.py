@@ -53,14 +53,14 @@ def run(args: Namespace) -> int:
     device = device_of(args.device) if args.device else None
     with _progress(quiet=args.quiet) as watch:
         found = analyse(args.weights, args.changes, limit=args.limit, modes=modes, device=device, watch=watch)
-    if args.out is not None:
-        write_text(args.out, render_analysis(found))
     show(found, as_json=args.json, below=[found.effects_table()])
+    console = Terminal(highlight=False)
     if not args.json:
-        console = Terminal(highlight=False)
         for advice in found.advice:
             console.print(f"- {advice.text}")
-        if args.out is not None:
+    if args.out is not None:  # after the figures, which a disk that is full does not take away
+        write_text(args.out, render_analysis(found))
+        if not args.json:
             console.print(f"page: {args.out}", soft_wrap=True)
     return 0
 

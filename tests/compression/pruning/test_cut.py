@@ -62,10 +62,13 @@ class Chain(nn.Module):
         return self.second(torch.relu(self.first(x)).flip(1))
 
 
-def test_a_wrong_cut_is_seen() -> None:
+@pytest.mark.parametrize("size", [1, 1e-6])
+def test_a_wrong_cut_is_seen_however_small_the_outputs_are(size: float) -> None:
     """The channels are read in the opposite order."""
     torch.manual_seed(0)
     model, images = Chain(), torch.randn(2, 3, 4, 4)
+    for parameter in model.second.parameters():
+        parameter.data *= size
     first = {Axis("first", "outputs"): torch.tensor([0, 1, 5])}
     assert difference(model, first | {Axis("second", "inputs"): torch.tensor([2, 6, 7])}, images) == ""
     assert "at zero" in difference(model, first | {Axis("second", "inputs"): torch.tensor([0, 1, 5])}, images)
