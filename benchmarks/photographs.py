@@ -1,7 +1,7 @@
 """Write the trained MobileNetV3-Small of the shared data and its photographs as commands take them: `python -m benchmarks.photographs OUT`.
 
-OUT gets mobilenet.safetensors, for `senet analyse` and `senet compress`, and val/CLASS/ with one photograph of each of 1,000 classes. train/
-is another name of that folder, as a data set has both; nothing is trained.
+OUT gets mobilenet.safetensors, for `senet analyse` and `senet compress`, and val/CLASS/ with one photograph of each of 1,000 classes.
+train/ is another name of that folder, as a data set has both; nothing is trained.
 
     senet analyse OUT/mobilenet.safetensors --data.name folder --data.root OUT --allow-code benchmarks/photographs.py
 """
