@@ -24,8 +24,8 @@ class SameConv(nn.Conv2d):
         return functional.conv2d(functional.pad(input, pads), self.weight, self.bias, self.stride, 0, 1, self.groups)
 
 
-def trained_mobilenet(shared_data: Path) -> nn.Module:
-    """Return torchvision's network with the trained weights, whose BN is in the biases of its convolutions; images lie in -1..1."""
+def padded_mobilenet() -> nn.Module:
+    """Return torchvision's network with BN in the biases of its convolutions and TensorFlow's padding, untrained."""
     model = torchvision.models.mobilenet_v3_small()
     for module in model.modules():
         for name, child in list(module.named_children()):
@@ -35,6 +35,12 @@ def trained_mobilenet(shared_data: Path) -> nn.Module:
                 sizes: Any = child.kernel_size, child.stride
                 same = SameConv(child.in_channels, child.out_channels, *sizes, groups=child.groups)
                 setattr(module, name, same)
+    return model
+
+
+def trained_mobilenet(shared_data: Path) -> nn.Module:
+    """Return it with the trained weights; images lie in -1..1."""
+    model = padded_mobilenet()
     weights = load_file(shared_data / "se_weights" / "mobilenetv3_small_imagenet_f16.safetensors")
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     model.load_state_dict({name: value.float().reshape(shapes[name]) for name, value in weights.items()})

@@ -13,6 +13,7 @@ from senet.analysis.block_statistics import GateStatistics
 from senet.analysis.frozen import BlockEffect, block_effects
 from senet.analysis.gate_statistics import record_gates
 from senet.blocks.channel import ChannelSE
+from senet.errors import UsageError
 from senet.measuring.scores import Scores
 
 MINUS = "\N{MINUS SIGN}"
@@ -116,6 +117,12 @@ def test_the_tolerance_is_the_metrics() -> None:
     _, texts, _ = advised(Priced({"1": 1, "2": 30, "3": 40}, unit=""))
     assert "1: gates vary by" in texts[1]
     assert "costs 0.0010 (0.0000 to 0.00" in texts[1]
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, float("nan")])
+def test_a_tolerance_below_0_is_refused(tolerance: float) -> None:
+    with pytest.raises(UsageError, match="tolerance must be 0 or more"):
+        advised(Priced({}), tolerance)
 
 
 def test_units_that_never_fire_and_saturated_gates_are_named() -> None:

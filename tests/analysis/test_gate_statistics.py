@@ -188,6 +188,16 @@ def test_images_without_classes_have_no_class_to_explain_anything() -> None:
         assert record_gates(model, [(images, classes)])["se"].explained is None
 
 
+def test_a_block_that_runs_twice_an_image_sees_no_more_images() -> None:
+    block = ChannelSE(4, 2)
+    nn.init.ones_(block.get_parameter("fc1.bias"))
+    images = torch.rand(6, 4, 8, 8)
+    for classes, explained in ((torch.arange(6), False), (torch.arange(6) % 3, True)):
+        found = record_gates(nn.Sequential(block, block), [(images, classes)])
+        assert found.images == 6
+        assert (found.blocks[0].explained is not None) == explained
+
+
 def test_constant_gates_have_no_rank_and_no_distance() -> None:
     model, images = made()
     nn.init.zeros_(model.se.fc2.weight)

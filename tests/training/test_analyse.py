@@ -93,6 +93,14 @@ def test_a_network_without_gates_is_told_before_images_are_read(tmp_path: Path, 
         analyse(path)
 
 
+@pytest.mark.parametrize(
+    ("modes", "message"), [(("chanel",), "chanel"), ((), "name a mode in which gates are frozen: channel, mean, none")]
+)
+def test_modes_are_refused_before_anything_is_read(modes: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        analyse("there is no such file", modes=modes)
+
+
 FOREIGN = """
 from torch import nn
 from torchvision.ops import SqueezeExcitation

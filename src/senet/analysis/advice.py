@@ -8,6 +8,7 @@ from torch import nn
 
 from senet.analysis.block_statistics import GateStatistics
 from senet.analysis.frozen import BlockEffect, frozen_constants, loss_when_frozen
+from senet.errors import UsageError
 from senet.insertion.adopt import with_own_blocks
 from senet.measuring.scores import Loss, Measure, Scores
 
@@ -68,7 +69,12 @@ def recommend(
         effects: what `block_effects` returned; without the mode "channel" nothing is said of folding.
         before: scores of the network as it is; None = they are measured first.
         tolerance: loss of the metric that is acceptable; None = 0.1 points of a metric in percent, 0.001 of any other.
+
+    Raises:
+        UsageError: for a negative tolerance.
     """
+    if tolerance is not None and not tolerance >= 0:  # NaN is not either
+        raise UsageError(f"tolerance must be 0 or more, in the unit of the metric, got {tolerance!r}")
     network = with_own_blocks(model)
     before = measure(network) if before is None else before
     limit = (TOLERANCES.get(before.unit, SMALL) if tolerance is None else tolerance) + 1e-9  # rounding of a loss costs nothing

@@ -140,10 +140,9 @@ def block_effects(
         One entry a block, in the order of execution.
 
     Raises:
-        UsageError: for an unknown mode, or statistics of another network.
+        UsageError: for an unknown mode, or none, or statistics of another network.
     """
-    for mode in modes:
-        check_choice("mode", mode, tuple(FREEZE_MODES))
+    check_modes(modes)
     network = with_own_blocks(model)
     before = measure(network) if before is None else before
     names = {block.block: block.name for block in reversed(statistics.blocks)}
@@ -154,6 +153,14 @@ def block_effects(
         losses[path][mode] = loss_when_frozen(network, measure, frozen_constants(statistics, [path], mode), before)
     progress(len(paths) * len(modes), len(paths) * len(modes))
     return tuple(BlockEffect(path, names[path], losses[path]) for path in paths)
+
+
+def check_modes(modes: Sequence[str]) -> None:
+    """Raise UsageError unless these are modes out of `FREEZE_MODES`, at least one."""
+    if not modes:
+        raise UsageError(f"name a mode in which gates are frozen: {', '.join(FREEZE_MODES)}")
+    for mode in modes:
+        check_choice("mode", mode, tuple(FREEZE_MODES))
 
 
 def loss_when_frozen(model: nn.Module, measure: Measure, frozen: Mapping[str, GateConstant], before: Scores) -> Loss:

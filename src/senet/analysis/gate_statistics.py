@@ -44,13 +44,14 @@ def record_gates(model: nn.Module, batches: Iterable[Sequence[Any]]) -> GateStat
     if not recorder.paths:
         raise UsageError(f"{type(model).__name__} has no gates to record; create_model('se_resnet50') has them, for one")
     device = next(network.parameters()).device
-    images, labelled, weighted = 0, False, False
+    labelled, weighted = False, False
     with evaluating(network), torch.no_grad(), hooked(recorder.paths, recorder.note_gate), hooked(recorder.owners, recorder.note_hidden):
         for pictures, classes, *_ in batches:
             labels = torch.zeros(len(pictures), dtype=torch.int64) if classes is None else checked_labels(classes, pictures)
             if not len(pictures):
                 continue
-            images, labelled, weighted = images + len(pictures), labelled or classes is not None, weighted or labels.ndim == 2
+            labelled, weighted = labelled or classes is not None, weighted or labels.ndim == 2
+            recorder.images += len(pictures)
             recorder.labels = labels
             network(pictures.to(device))
     if not recorder.sums:
@@ -58,7 +59,7 @@ def record_gates(model: nn.Module, batches: Iterable[Sequence[Any]]) -> GateStat
     moments = {block: sums.by_class for block, sums in recorder.sums.items() if block in recorder.channels}
     classed = labelled and any(of_block.count.any() for of_block in moments.values())
     excitations = summary(moments, recorder.channels, network, weighted=weighted) if classed else None
-    return GateStatistics(images, tuple(recorder.statistics()), excitations)
+    return GateStatistics(recorder.images, tuple(recorder.statistics()), excitations)
 
 
 class _Recorder:
@@ -70,6 +71,7 @@ class _Recorder:
         self.paths = self.channels | spatial_gate_paths(model)
         self.sums: dict[nn.Module, GateSums] = {}
         self.widths: dict[nn.Module, int] = {}
+        self.images = 0
         self.labels = torch.zeros(0, dtype=torch.int64)
         self.firing: dict[nn.Module, Firing] = {}
         self.owners: dict[nn.Module, tuple[nn.Module, int]] = {}
@@ -116,7 +118,7 @@ class _Recorder:
                 between=between**0.5,
                 within=within**0.5,
                 over_positions=over_positions**0.5,
-                explained=between / total if 1 < classes < sums.covariance.count and total > 0 else None,
+                explained=between / total if 1 < classes < self.images and total > 0 else None,
                 near_zero=near_zero,
                 near_one=near_one,
                 rank=sums.covariance.effective_rank,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from senet.analysis.advice import recommend
 from senet.analysis.excitation import excitation_curves
-from senet.analysis.frozen import FREEZE_MODES, block_effects
+from senet.analysis.frozen import FREEZE_MODES, block_effects, check_modes
 from senet.analysis.gate_statistics import record_gates
 from senet.analysis.record import gate_paths
 from senet.analysis.spatial import spatial_gate_paths
@@ -60,9 +60,11 @@ def analyse(
         watch: told how far it is.
 
     Raises:
-        UsageError: for weights that cannot be read, a network without gates, or images that are not named or do not belong to it.
+        UsageError: for an unknown mode, weights that cannot be read, a network without gates, or images that are not named or do not
+            belong to it.
         DataError: if too many images cannot be read.
     """
+    check_modes(modes)
     request, device = EvaluationRequest.of(weights, changes or {}), choose_device(weights, device)
     (member,) = load_members(weights, device)
     network = with_own_blocks(member.model)
