@@ -57,13 +57,13 @@ def folded(report: CompressionReport) -> list[str]:
 @pytest.mark.parametrize(("tolerance", "count"), [(0.0, 4), (0.07, 5), (0.37, 6), (float("inf"), 9)])
 def test_what_a_tolerance_allows(model: nn.Module, tolerance: float, count: int) -> None:
     order = sorted(PATHS, key=HARM.__getitem__)
-    totals = [round(sum(HARM[path] for path in order[: index + 1]), 9) for index in range(9)]
+    totals = [round(sum(HARM[path] for path in {*order[: min(index, count)], order[index]}), 9) for index in range(9)]
     decision, held_out = Costs(dict(HARM)), Costs({path: 2 * harm for path, harm in HARM.items()})
     report = compress_within(model, decision, held_out, batches(), tolerance)
     assert folded(report) == order[:count]
-    assert [step.decision.points for step in report.steps] == pytest.approx(totals[: len(report.steps)])
-    assert [step.held_out.points for step in report.steps] == pytest.approx([2 * total for total in totals[: len(report.steps)]])
-    assert len(report.steps) == min(count + 1, 9)  # the one that was refused is told
+    assert [step.decision.points for step in report.steps] == pytest.approx(totals)
+    assert [step.held_out.points for step in report.steps] == pytest.approx([2 * total for total in totals])
+    assert len(report.steps) == 9  # those that were refused are told
     assert report.lost.points == pytest.approx(2 * totals[count - 1])
     assert report.kept.keys() == set(order[count:])
     assert decision.asked == 1 + 9 + len(report.steps)
@@ -82,8 +82,21 @@ def test_nothing_can_go(model: nn.Module) -> None:
     assert report.lost.points == 0
     assert "none of 9 blocks can be folded within 0.5 points" in str(report)
     assert report.kept["layer1.0.se"] == "with it the loss is 1.00 points, over the tolerance of 0.5"
-    assert report.kept["layer1.1.se"] == "alone it costs 1.00 points: behind the one that was refused"
+    assert report.kept.keys() == {*PATHS}
     assert report.model is model
+
+
+def test_a_block_behind_one_that_costs_too_much_is_tried(model: nn.Module) -> None:
+    class Together(Costs):
+        def __call__(self, network: nn.Module) -> Scores:
+            scores, both = super().__call__(network), [network.get_submodule(f"layer1.{unit}") for unit in (0, 1)]
+            return Scores(scores.value - 5.0 * all(getattr(unit, "se") is None for unit in both))  # noqa: B009 - any module has attributes
+
+    harm = dict.fromkeys(PATHS, 3.0) | {"layer1.0.se": 0.0, "layer1.1.se": 0.1, "layer1.2.se": 0.2}
+    report = compress_within(model, Together(harm), Costs(harm), batches(), 1.0)
+    assert folded(report) == ["layer1.0.se", "layer1.2.se"]
+    assert report.kept["layer1.1.se"] == "with it the loss is 5.10 points, over the tolerance of 1"
+    assert str(report).count("not folded") == 7
 
 
 def test_a_lower_metric_may_be_the_better_one(model: nn.Module) -> None:

@@ -16,16 +16,16 @@ from senet.terminal import as_text
 
 @dataclass(frozen=True)
 class FoldStep:
-    """Network in which one more block is folded than in the step before.
+    """Network in which one more block is folded than in the last step that was taken.
 
     Args:
         path: the block.
         alone: what the metric loses on the images that decide if this block alone has a constant gate.
-        decision: what it loses there with all blocks up to this one folded.
+        decision: what it loses there with this block folded besides those that were taken before.
         held_out: the same on the images that do not decide.
         params: parameters of that network.
         macs: its multiply-accumulates per image.
-        taken: whether the block stays folded; False for the one with which the tolerance was exceeded.
+        taken: whether the block stays folded; False for one with which the tolerance was exceeded.
     """
 
     path: str
@@ -51,7 +51,7 @@ class CompressionReport:
         decision: scores of the network as it was on the images that decide.
         held_out: its scores on those that do not.
         before: what it cost, per image of the first one's size.
-        steps: the blocks in the order in which they were folded; the last one may have been refused.
+        steps: the blocks in the order in which they were tried.
         folds: where the factors of each folded block went.
         kept: path of each other block -> why it stays.
     """
@@ -77,10 +77,12 @@ class CompressionReport:
             "blocks", "folded", "alone", "deciding images", "held out", "parameters", "MACs", "factors into", box=None, pad_edge=False
         )
         table.add_row("0", "", "", _score(self.decision), _score(self.held_out), f"{self.before.params:,}", f"{self.before.macs:,}", "")
-        for number, step in enumerate(self.steps, start=1):
+        number = 0
+        for step in self.steps:
+            number += step.taken
             losses = [loss.text() for loss in (step.alone, step.decision, step.held_out)]
             where = into.get(step.path, "") if step.taken else f"over the tolerance of {self.tolerance:g}: not folded"
-            table.add_row(str(number), step.path, *losses, f"{step.params:,}", f"{step.macs:,}", where)
+            table.add_row(str(number) if step.taken else "", step.path, *losses, f"{step.params:,}", f"{step.macs:,}", where)
         for path, reason in self.kept.items():
             if path not in {step.path for step in self.steps}:
                 table.add_row("", f"{path} stays", "", "", "", "", "", reason)

@@ -1,12 +1,12 @@
 """Fold the blocks of a network that its metric does without, until it has lost as much as it may."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import nn
 
 from senet.analysis.block_statistics import GateStatistics
-from senet.analysis.frozen import BlockEffect, block_effects, frozen_constants
+from senet.analysis.frozen import block_effects, frozen_constants
 from senet.analysis.gate_statistics import record_gates
 from senet.compression.fold_curve import CompressionReport, FoldStep
 from senet.compression.folding import FoldedNetwork, fold_gates
@@ -31,8 +31,8 @@ def compress_within(
     """Fold blocks into the layers around them, the least harmful first, as long as the metric loses no more than the tolerance.
 
     Each block alone is measured with its gates at each channel's mean, see `block_effects`. In the order of that harm the blocks are then
-    folded together, and the network is measured again after each. The first one with which the loss exceeds the tolerance is not folded,
-    and no one behind it. Constants are the means of the network as it was.
+    folded together, and the network is measured again with each. One with which the loss exceeds the tolerance is not folded; those behind
+    it are still tried. Constants are the means of the network as it was.
 
     Args:
         model: the network; it is not changed.
@@ -70,10 +70,10 @@ def compress_within(
         taken = losses[0].points <= tolerance + SUM_ROUNDING
         steps.append(FoldStep(effect.path, effect.losses["channel"], *losses, cost.params, cost.macs, taken))
         if not taken:
-            break
+            kept[effect.path] = f"with it the loss is {losses[0].text()}, over the tolerance of {tolerance:g}"
+            continue
         chosen.append(effect.path)
         folded = candidate
-    kept |= _too_harmful(effects, steps, {*chosen, *kept}, tolerance)
     return CompressionReport(folded.model, tolerance, *scores, total_cost(model, input_size), tuple(steps), folded.folds, kept)
 
 
@@ -88,12 +88,3 @@ def _without_gates(model: nn.Module, statistics: GateStatistics) -> list[str]:
     """Return the paths of the blocks whose gates are not recorded: of a kind without gates, or never run."""
     recorded = {block.block for block in statistics.blocks}
     return [path for path in block_paths(with_own_blocks(model)) if path not in recorded]
-
-
-def _too_harmful(effects: Sequence[BlockEffect], steps: Sequence[FoldStep], settled: set[str], tolerance: float) -> Mapping[str, str]:
-    """Return why the blocks stay that are neither folded nor impossible to fold."""
-    refused = {
-        step.path: f"with it the loss is {step.decision.text()}, over the tolerance of {tolerance:g}" for step in steps if not step.taken
-    }
-    others = {effect.path: f"alone it costs {effect.losses['channel'].text()}: behind the one that was refused" for effect in effects}
-    return {path: refused.get(path, reason) for path, reason in others.items() if path not in settled}
