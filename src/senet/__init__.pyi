@@ -40,3 +40,5 @@ from senet.weights.load import load_weights as load_weights
 from senet.weights.store import save_weights as save_weights
 
 __version__: str
+__all__: list[str]
+_HOME: dict[str, str]
