@@ -1,6 +1,5 @@
 """Recipes that train a network with allocated hidden widths, and its twin of one ratio; the command that compares them."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 from senet.compression.allocated_widths import Allocation
 from senet.compression.block_records import with_hidden
 from senet.errors import UsageError
+from senet.jsontext import json_text
 from senet.models.foreign import is_foreign
 from senet.models.registry import split_name
 from senet.recipe import Recipe, override
@@ -58,10 +58,10 @@ class AllocatedRecipes:
         pair = [recipe.model for recipe in (self.uniform, self.allocated)]
         blocks = [_plain(model.block) for model in pair]
         omitted = [model.options.get("omitted", []) for model in pair]
-        if omitted[0] == omitted[1]:
-            vary = f"model.block={','.join(map(json.dumps, blocks))}"
-        else:
-            vary = f"model.block+model.options.omitted={','.join(json.dumps(list(row)) for row in zip(blocks, omitted, strict=True))}"
+        same = omitted[0] == omitted[1]
+        varied = blocks if same else [list(row) for row in zip(blocks, omitted, strict=True)]
+        fields = "model.block" if same else "model.block+model.options.omitted"
+        vary = f"{fields}={','.join(json_text(value, indent=None) for value in varied)}"
         return shlex.join(["senet", "compare", file, "--vary", vary, "--seeds", str(SEEDS)])
 
 

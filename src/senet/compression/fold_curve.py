@@ -1,7 +1,7 @@
 """What folding blocks, one after the other, does to a network: its metric, its parameters, its operations."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from senet.compression.folding import ConstantFold
 from senet.measuring.counting import Cost
+from senet.measuring.numbers import compact
 from senet.measuring.scores import Loss, Scores, points_lost
 from senet.terminal import as_text
 
@@ -71,28 +72,31 @@ class CompressionReport:
         return next((step.held_out for step in reversed(self.steps) if step.taken), points_lost(self.held_out, self.held_out))
 
     def table(self) -> Table:
-        """Return the fold curve: one row a step, then the blocks that stay and why."""
-        into = {fold.path: ", ".join(fold.into) or f"stays a multiplication: {fold.kept}" for fold in self.folds}
-        table = Table(
-            "blocks", "folded", "alone", "deciding images", "held out", "parameters", "MACs", "factors into", box=None, pad_edge=False
-        )
-        table.add_row("0", "", "", _score(self.decision), _score(self.held_out), f"{self.before.params:,}", f"{self.before.macs:,}", "")
+        """Return the fold curve, one row a block that was tried; below it where factors went, what stays, and the outcome."""
+        title = self.decision.metric
+        table = Table("", "block", "alone", "decided", "held out (95 %)", "params", "MACs", box=None, pad_edge=False)
+        scores = (f"{title} {scores.value:.2f}" for scores in (self.decision, self.held_out))
+        table.add_row("0", "none", "", *scores, compact(self.before.params), compact(self.before.macs))
         number = 0
         for step in self.steps:
             number += step.taken
-            losses = [loss.text() for loss in (step.alone, step.decision, step.held_out)]
-            where = into.get(step.path, "") if step.taken else f"over the tolerance of {self.tolerance:g}: not folded"
-            table.add_row(str(number) if step.taken else "", step.path, *losses, f"{step.params:,}", f"{step.macs:,}", where)
-        for path, reason in self.kept.items():
-            if path not in {step.path for step in self.steps}:
-                table.add_row("", f"{path} stays", "", "", "", "", "", reason)
-        table.columns[1].overflow = "fold"  # a path that is cut short names no block
-        for column in table.columns[2:7]:
+            alone, decision, held_out = (loss.text().replace(f" {loss.unit}", "") for loss in (step.alone, step.decision, step.held_out))
+            losses = (alone.partition(" (")[0], decision.partition(" (")[0], held_out)
+            table.add_row(str(number) if step.taken else "-", step.path, *losses, compact(step.params), compact(step.macs))
+        for column in table.columns[2:]:
             column.justify = "right"
         for column in table.columns:
             column.overflow = "fold"  # no path or figure is cut
-        table.caption, table.caption_justify = self.sentence(), "left"
+        table.caption, table.caption_justify = "\n".join([*self._remarks(), self.sentence()]), "left"
         return table
+
+    def _remarks(self) -> Iterator[str]:
+        """Yield what the columns mean, and a line on each block."""
+        yield f"{self.lost.unit or self.decision.metric} lost: by this block alone; with those above, on images that decided and others"
+        for fold in self.folds:
+            yield f"{fold.path} into {', '.join(fold.into)}" if fold.into else f"{fold.path} stays a multiplication: {fold.kept}"
+        for path, reason in self.kept.items():
+            yield f"{path} stays: {reason}"
 
     def sentence(self) -> str:
         """Return the outcome in one sentence."""
@@ -124,7 +128,3 @@ class CompressionReport:
 
     def __str__(self) -> str:
         return as_text(self.table(), 200)
-
-
-def _score(scores: Scores) -> str:
-    return f"{scores.metric} {scores.value:.2f} {scores.unit}".rstrip()
