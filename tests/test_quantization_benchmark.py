@@ -1,6 +1,9 @@
 """What 8 bits cost and save: a row for each form, times where they are to be taken, and a table of what was found."""
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from senet.blocks.channel import ChannelSE
 from senet.measuring.scores import Scores
 
 
-def test_rows_are_of_the_forms_and_measured_on_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def rows_of_a_small_network(folder: Path) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), ChannelSE(8, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
     images = torch.randn(12, 3, 10, 10)
@@ -23,9 +26,14 @@ def test_rows_are_of_the_forms_and_measured_on_the_files(tmp_path: Path, monkeyp
         hits = 100.0 * (network(images).argmax(1) == classes).double()
         return Scores(float(hits.mean()), hits)
 
-    monkeypatch.setattr(quantization, "FORMS", ({"gates": "int8", "calibration": "minmax"}, {"gates": "float"}))
-    subject = quantization.Subject("a network", model, [images], measure, fixed_size=True)
-    float_row, untimed, timed = quantization.rows(subject, tmp_path, rounds=3)
+    quantization.FORMS = ({"gates": "int8", "calibration": "minmax"}, {"gates": "float"})
+    return list(quantization.rows(quantization.Subject("a network", model, [images], measure, fixed_size=True), folder, rounds=3))
+
+
+def test_rows_are_of_the_forms_and_measured_on_the_files(tmp_path: Path) -> None:
+    # several engines with threads of their own, in a process that has many libraries, end it when it starts another one
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        float_row, untimed, timed = pool.submit(rows_of_a_small_network, tmp_path).result()
     assert float_row["metric"] == 100
     assert untimed["metric"] == pytest.approx(100 * untimed["agreement"])
     assert "times" not in untimed
