@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from benchmarks.run import COMMITTED, RESULTS, result_path
 from senet.atomic import write_text
 from senet.benchmarking.files import run_in_onnxruntime, run_in_openvino
+from senet.compression.compress import top1_scores
 from senet.deploy.export import export_onnx
 from senet.deploy.onnx_network import OnnxNetwork
 from senet.deploy.quantize import quantize
@@ -74,10 +75,10 @@ def of_mobilenet(limit: int) -> Subject:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:limit]
     ranges, others = order[:CALIBRATION], order[CALIBRATION:]
 
+    batches = [(images[part], classes[part]) for part in others.split(50)]
+
     def measure(model: nn.Module) -> Scores:
-        with torch.no_grad():
-            hits = torch.cat([100.0 * (model(images[part]).argmax(1) == classes[part]).double() for part in others.split(50)])
-        return Scores(float(hits.mean()), hits)
+        return top1_scores(model, batches)
 
     model = trained_mobilenet(Path(os.environ.get("SENET_TEST_DATA", "../shared/data")))
     return Subject(f"MobileNetV3-Small, {len(others)} photographs", model, images[ranges].split(50), measure, fixed_size=True)

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 import senet.comparison.measure as measure
+from made_pruning import prune_quickly, trained_tiny
 from made_runs import tiny
 from senet.cli.main import main
-from senet.compression.pruning import prune as pruning, target
-from senet.measuring.timing import Ratio
 from senet.models.create import from_pretrained
 from senet.training.loop import train
 from senet.weights.store import find_config, metadata_of
@@ -19,18 +18,14 @@ from senet.weights.store import find_config, metadata_of
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run of an SE network."""
-    folder = tmp_path_factory.mktemp("trained") / "mine"
-    torch.set_num_threads(1)
-    train(tiny(training__epochs=1), folder=folder, progress=False)
-    return folder
+    return trained_tiny(tmp_path_factory.mktemp("trained") / "mine")
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setattr(measure, "ROUNDS", 3)
-    monkeypatch.setattr(target, "FINEST", 1 / 16)
-    monkeypatch.setattr(pruning, "latency_ratio", lambda *_, **__: Ratio(1.25, 1.25, 1.25, 1.25))
+    prune_quickly(monkeypatch, latency=1.25)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -7,15 +7,14 @@ import pytest
 import torch
 
 import senet.comparison.measure as measure
+from made_pruning import prune_quickly
 from made_runs import tiny
 from senet.comparison import compare
 from senet.comparison.compress import compare_compressed, fine_tuning_of
 from senet.comparison.parents import fine_tuning, with_ancestors, with_parents
 from senet.comparison.run import orders_of
 from senet.comparison.variants import Variant, expand, joined_with
-from senet.compression.pruning import prune as pruning, target
 from senet.errors import UsageError
-from senet.measuring.timing import Ratio
 from senet.models.create import from_pretrained
 from senet.recipe import override
 from senet.recipe.compress import COMPRESS, parse_compress
@@ -32,8 +31,7 @@ from senet.weights.store import find_config
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setattr(measure, "ROUNDS", 3)
-    monkeypatch.setattr(target, "FINEST", 1 / 16)
-    monkeypatch.setattr(pruning, "latency_ratio", lambda *_, **__: Ratio(0.75, 0.75, 0.75, 0.75))
+    prune_quickly(monkeypatch, latency=0.75)
 
 
 def planned(vary: dict, **changes) -> list[Variant]:

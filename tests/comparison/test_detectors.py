@@ -9,18 +9,9 @@ from safetensors.torch import load_file
 from senet.comparison import measure
 from senet.comparison.run import compare
 from senet.training.loop import train
-from tasks.detection.made_rectangles import tiny_boxes
+from tasks.detection.made_rectangles import SMALL_DETECTOR, tiny_boxes
 
-SMALL = {
-    "backbone": "cifar_resnet20",
-    "fpn_channels": 8,
-    "head_width": 16,
-    "anchor_scale": 4.0,
-    "regions": 16,
-    "proposals_train": 20,
-    "proposals_test": 20,
-}
-SHORT = {"data__min_steps": 1, "training__epochs": 1, "model__name": "faster_rcnn", "model__options": SMALL}
+SHORT = {"data__min_steps": 1, "training__epochs": 1, "model__name": "faster_rcnn", "model__options": SMALL_DETECTOR}
 
 
 def test_three_arms_begin_where_the_plain_detector_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,3 +81,15 @@ def test_what_does_not_belong_together_is_refused() -> None:
         points_lost(Scores(80.0), Scores(80.0, metric="Dice"))
     with pytest.raises(ValueError, match="3 images cannot be compared with 4"):
         points_lost(of_images(torch.ones(3)), of_images(torch.ones(4)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (Loss(0.02, -0.05, 0.09), ("0.02", "(\N{MINUS SIGN}0.05 to 0.09)")),
+        (Loss(-1.0), ("\N{MINUS SIGN}1.00", "")),
+        (Loss(0.5, 0.25, 0.75, unit=""), ("0.50", "(0.25 to 0.75)")),
+    ],
+)
+def test_loss_and_interval_are_told_apart(loss: Loss, words: tuple[str, str]) -> None:
+    assert loss.words() == words

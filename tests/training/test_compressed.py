@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from made_pruning import prune_quickly, trained_tiny
 from made_runs import assert_same_run, tiny, train_by_two, train_until
-from senet.compression.pruning import prune as pruning, target
 from senet.data.views import Views
 from senet.errors import UsageError
 from senet.measuring.parts import block_paths
-from senet.measuring.timing import Ratio
 from senet.models.create import from_pretrained
 from senet.profiling.profiler import total_cost
 from senet.recipe import Recipe
@@ -27,16 +26,12 @@ SIZE = (1, 1, 4, 4)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run of an SE network."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    torch.set_num_threads(1)
-    train(tiny(training__epochs=1), folder=folder, progress=False)
-    return folder
+    return trained_tiny(tmp_path_factory.mktemp("trained") / "run")
 
 
 @pytest.fixture(autouse=True)
 def _quick_and_steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target, "FINEST", 1 / 16)
-    monkeypatch.setattr(pruning, "latency_ratio", lambda *_, **__: Ratio(0.75, 0.75, 0.75, 0.75))
+    prune_quickly(monkeypatch, latency=0.75)
 
 
 def smaller(trained: Path, compress: str, **changes) -> Recipe:

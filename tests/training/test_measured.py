@@ -18,19 +18,10 @@ from senet.training import measured
 from senet.training.evaluate import evaluate
 from senet.training.measured import ValidationSet
 from senet.training.members import load_members
-from tasks.detection.made_rectangles import tiny_boxes
+from tasks.detection.made_rectangles import SMALL_DETECTOR, tiny_boxes
 from tasks.regression_task import Ink
 from tasks.segmentation.made_masks import tiny_masks
 
-SMALL_DETECTOR = {
-    "backbone": "cifar_resnet20",
-    "fpn_channels": 8,
-    "head_width": 16,
-    "anchor_scale": 4.0,
-    "regions": 16,
-    "proposals_train": 20,
-    "proposals_test": 20,
-}
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "classification": tiny,
     "segmentation": tiny_masks,

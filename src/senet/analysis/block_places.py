@@ -49,7 +49,7 @@ def block_places(model: nn.Module, paths: Mapping[nn.Module, str], widths: Seque
         again = f"_{seen[number]}" if seen[number] > 1 else ""
         found.append((path, f"SE_{number[0]}_{number[1]}{again}", number[0]))
     following = [stage for *_, stage in found[1:]]
-    return [BlockPlace(*one, ends_stage=one[2] != after) for one, after in zip(found, [*following, None], strict=False)]
+    return [BlockPlace(*one, ends_stage=one[2] != after) for one, after in zip(found, [*following, None][: len(found)], strict=True)]
 
 
 def _numbers(model: nn.Module, blocks: Mapping[nn.Module, str]) -> dict[nn.Module, tuple[int, int]]:

@@ -59,6 +59,18 @@ class BlockStatistics(BlockPlace):
         """How many hidden units are 0 for every image."""
         return None if self.firing is None else int((self.firing == 0).sum())
 
+    def figures(self, digits: int) -> dict[str, str]:
+        """Return the fields that tables show as text, spreads with so many digits; a share is in percent, and what is not known empty."""
+        spreads = {"mean": self.mean.mean().item(), "distance": self.distance, "between": self.between, "within": self.within}
+        shares = {"explained": self.explained, "near_zero": self.near_zero, "near_one": self.near_one}
+        return {
+            "gates": str(len(self.mean)) if self.kind == "channel" else "positions",
+            **{name: f"{value:.{digits}f}" for name, value in (spreads | {"over_positions": self.over_positions}).items()},
+            **{name: "" if share is None else f"{100 * share:.1f}" for name, share in shares.items()},
+            "dead": "" if self.dead is None else f"{self.dead} of {self.hidden}",
+            "rank": f"{self.rank:.1f}",
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
         tensors = {name: value.tolist() for name, value in vars(self).items() if isinstance(value, Tensor)}
@@ -92,15 +104,24 @@ class GateStatistics:
 
     def table(self) -> Table:
         """Return one row a block."""
-        heads = ("mean", "between", "within", "positions", "class %", "<0.05 %", ">0.95 %", "to constant", "dead", "rank")
-        table = Table("block", "path", "gates", *heads)
+        columns = {
+            "gates": "gates",
+            "mean": "mean",
+            "between": "between",
+            "within": "within",
+            "over_positions": "positions",
+            "explained": "class %",
+            "near_zero": "<0.05 %",
+            "near_one": ">0.95 %",
+            "distance": "to constant",
+            "dead": "dead",
+            "rank": "rank",
+        }
+        table = Table("block", "path", *columns.values())
         for block in self.blocks:
-            numbers = [f"{value:.4f}" for value in (block.mean.mean(), block.between, block.within, block.over_positions)]
-            explained = "" if block.explained is None else f"{100 * block.explained:.1f}"
-            shares = [f"{100 * value:.1f}" for value in (block.near_zero, block.near_one)]
-            dead = "" if block.dead is None else f"{block.dead}/{block.hidden}"
-            gates = f"{len(block.mean)}" if block.kind == "channel" else "position"
-            table.add_row(block.name, block.path, gates, *numbers, explained, *shares, f"{block.distance:.4f}", dead, f"{block.rank:.1f}")
+            figures = block.figures(4)
+            figures |= {"gates": figures["gates"].removesuffix("s"), "dead": figures["dead"].replace(" of ", "/")}  # the row is wide
+            table.add_row(block.name, block.path, *(figures[name] for name in columns))
         for column in table.columns[2:]:
             column.justify = "right"
         return table

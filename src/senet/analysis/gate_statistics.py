@@ -76,9 +76,9 @@ class _Recorder:
         self.firing: dict[nn.Module, Firing] = {}
         self.owners: dict[nn.Module, tuple[nn.Module, int]] = {}
         for block in self.paths:
-            if layers := hidden_layers(block):
-                self.firing[block] = Firing(len(layers))
-                self.owners |= {layer: (block, index) for index, layer in enumerate(layers)}
+            if names := hidden_layers(block):
+                self.firing[block] = Firing(len(names))
+                self.owners |= {block.get_submodule(name): (block, index) for index, name in enumerate(names)}
 
     def note_gate(self, block: Any, inputs: tuple[Any, ...], _: Tensor) -> None:
         gate = block.gate(*inputs)
@@ -126,10 +126,10 @@ class _Recorder:
             )
 
 
-def hidden_layers(block: nn.Module) -> list[nn.Module]:
-    """Return the layers of a block that give its hidden units, before their ReLU."""
+def hidden_layers(block: nn.Module) -> list[str]:
+    """Return the names of the layers of a block that give its hidden units, before their ReLU; none of a block without known ones."""
     names = next((names for kind, names in HIDDEN_LAYERS.items() if isinstance(block, kind)), ())
-    return [layer for name in names if isinstance(layer := getattr(block, name, None), nn.Module)]
+    return [name for name in names if isinstance(getattr(block, name, None), nn.Module)]
 
 
 def outermost_block(model: nn.Module, path: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senet.cli.arguments import CommandParser, add_code, add_json, check_free, device_of
+from senet.cli.arguments import CommandParser, add_evaluation, check_free, device_of
 from senet.compression.budget import Budget
 from senet.errors import UsageError
 
@@ -30,11 +30,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--out", metavar="FILE.yaml", help="write the recipe that trains these widths, and beside it FILE_uniform.yaml")
     parser.add_argument("--weights", metavar="FILE.safetensors", help="write the network without the units that go, to train on from")
     parser.add_argument("--force", action="store_true", help="write over files that are there")
-    parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
-    add_code(parser)
-    add_json(parser)
-    parser.takes_recipe = True
+    add_evaluation(parser)
     parser.epilog = (
         "Half of the validation images, drawn by chance, decide which units go; the other half says what that costs before the network is "
         "trained on. Example: senet allocate runs/mine --params 0.5 --of blocks --out narrow.yaml --weights narrow.safetensors"

@@ -108,6 +108,20 @@ def add_code(parser: CommandParser) -> None:
     )
 
 
+def add_evaluation(parser: CommandParser, device: str = "where to compute, such as cuda; default: a GPU if there is one") -> None:
+    """Add what commands share that measure trained weights on images: --device, --quiet, --allow-code, --json, and fields of a recipe.
+
+    Args:
+        parser: the command's.
+        device: what its help says of --device.
+    """
+    parser.add_argument("--device", help=device)
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_code(parser)
+    add_json(parser)
+    parser.takes_recipe = True
+
+
 def add_target(parser: CommandParser, about: str) -> None:
     """Add --to, the file to write, and --force, which allows to write over one that is there."""
     parser.add_argument("--to", required=True, help=about)

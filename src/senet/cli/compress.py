@@ -2,10 +2,11 @@
 
 import shlex
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senet.cli.arguments import CommandParser, add_code, add_json, check_folder, check_free, device_of
+from senet.cli.arguments import CommandParser, add_evaluation, check_folder, check_free, device_of
 from senet.errors import UsageError
 from senet.recipe import load_recipe
 from senet.recipe.compress import FOLD_TOLERANCE, LEFT_OF, RANK_NAMES, SCOPES_OF_CUTS, Compression, parse_compress
@@ -43,11 +44,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--force", action="store_true", help="write over a file that is there")
     parser.add_argument("--out", default="runs", help="folder for what is written")
     parser.add_argument("--no-report", action="store_true", help="write no HTML page of a comparison")
-    parser.add_argument("--device", help="without --finetune, where to compute, such as cuda; default: a GPU if there is one")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
-    add_code(parser)
-    add_json(parser)
-    parser.takes_recipe = True
+    add_evaluation(parser, device="without --finetune, where to compute, such as cuda; default: a GPU if there is one")
     parser.epilog = (
         "Examples: senet compress runs/mine --tolerance 0.1; senet compress runs/mine --target macs=0.7 --rank l1; "
         "senet compress runs/mine --target latency=0.7 --finetune digits --epochs 3 --lr 0.01. Images are those of the run; fields of the "
@@ -126,14 +123,11 @@ def _target(text: str) -> tuple[str, float]:
 
 def _folded(opened: "TrainedWeights", way: Compression, *, quiet: bool) -> Any:
     """Fold, with a bar of the measurements on a terminal."""
-    from rich.progress import Progress
+    from senet.cli.printing import with_steps
 
-    from senet.terminal import Terminal
-
-    console = Terminal(stderr=True)
-    with Progress(console=console, disable=quiet or not console.is_terminal) as bars:
-        task = bars.add_task("measuring blocks", total=None)
-        return opened.fold(way.amount, lambda done, total: bars.update(task, completed=done, total=total))
+    with with_steps(quiet=quiet) as watch:
+        watch("measuring blocks", 0, None)
+        return opened.fold(way.amount, partial(watch, "measuring blocks"))
 
 
 def _compare(args: Namespace, ways: list[Compression]) -> int:

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from senet.cli.arguments import CommandParser, add_code, add_json, device_of
+from senet.cli.arguments import CommandParser, add_evaluation, device_of
 from senet.errors import UsageError
 
 
@@ -12,11 +12,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--crops", default="centre", help="centre, or ten: corners and centre, each mirrored too")
     parser.add_argument("--scales", help="shorter sides in pixels before the crop, averaged: 224,256,288")
     parser.add_argument("--size", type=int, help="side of the crop in pixels; default: the network's")
-    parser.add_argument("--device", help="where to compute, such as cuda; default: a GPU if there is one")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
-    add_code(parser)
-    add_json(parser)
-    parser.takes_recipe = True
+    add_evaluation(parser)
     parser.epilog = (
         "The images are those that the first weights were validated on; flags change that: --data.name folder --data.root DIR. "
         "A task, data source or block of your own runs only if it is named: --task FILE.py:FACTORY, --data.name FILE.py:SOURCE, "

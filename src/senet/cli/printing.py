@@ -1,7 +1,8 @@
 """How commands print: tables for people, JSON for programs."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rich.console import RenderableType
@@ -47,6 +48,22 @@ def show_comparison(result: "Result", *, as_json: bool) -> None:
     for what, path in (("report", result.page), ("result", result.json)):
         if path is not None:
             console.print(f"{what}: {path.resolve()}", soft_wrap=True)
+
+
+@contextmanager
+def with_steps(*, quiet: bool) -> Iterator[Callable[[str, int, int | None], object]]:
+    """Yield what shows on a terminal how far each step of a command is: called with the step, what is done, and of how much if known."""
+    from rich.progress import Progress, TaskID
+
+    console, steps = Terminal(stderr=True), dict[str, TaskID]()
+    with Progress(console=console, disable=quiet or not console.is_terminal) as bars:
+
+        def watch(what: str, done: int, total: int | None) -> None:
+            if what not in steps:
+                steps[what] = bars.add_task(what, total=None)
+            bars.update(steps[what], completed=done, total=total)
+
+        yield watch
 
 
 def with_progress(items: Iterable[Item], description: str) -> Iterable[Item]:

@@ -16,6 +16,7 @@ from senet.ops.hooks import has_own_hooks
 from senet.surgery import roles
 from senet.surgery.channel_scale import ChannelScale, PassThrough
 from senet.surgery.layer_graph import LayerGraph
+from senet.surgery.widths import has_widths, widths_of
 
 FACTORED = (*roles.CONVS, *roles.NORMS, nn.Linear)
 LINEAR_MODULES = (
@@ -223,10 +224,8 @@ class Absorption:
     def _width(self, node: fx.Node) -> int:
         """Return how many channels a map has."""
         module: Any = self.graph.module(node)
-        if isinstance(module, FACTORED):
-            for name in ("out_channels", "num_features", "num_channels"):
-                if (width := getattr(module, name, None)) is not None:
-                    return width
+        if isinstance(module, (*roles.CONVS, *roles.NORMS)) and has_widths(module):
+            return widths_of(module).outputs
         if isinstance(module, ChannelScale):
             return len(module.scale)
         name, inputs = self.graph.name(node), _operands(node)

@@ -53,7 +53,7 @@ def top1_scores(model: nn.Module, batches: Sequence[Sequence[Any]]) -> Scores:
     Raises:
         UsageError: if it does not map images to logits (N, classes), or labels are not classes (N,).
     """
-    device = next(model.parameters()).device
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))  # a file that is run has none
     right = []
     with evaluating(model), torch.no_grad():
         for images, labels, *_ in batches:

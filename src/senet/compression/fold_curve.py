@@ -80,8 +80,8 @@ class CompressionReport:
         number = 0
         for step in self.steps:
             number += step.taken
-            alone, decision, held_out = (loss.text().replace(f" {loss.unit}", "") for loss in (step.alone, step.decision, step.held_out))
-            losses = (alone.partition(" (")[0], decision.partition(" (")[0], held_out)
+            (alone, _), (decision, _), held_out = (loss.words() for loss in (step.alone, step.decision, step.held_out))
+            losses = (alone, decision, " ".join(held_out).rstrip())
             table.add_row(str(number) if step.taken else "-", step.path, *losses, compact(step.params), compact(step.macs))
         for column in table.columns[2:]:
             column.justify = "right"

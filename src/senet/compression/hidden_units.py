@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from senet.analysis.gate_statistics import hidden_layers
+from senet.analysis.gate_sums import Firing
 from senet.blocks.channel import ChannelSE
 from senet.blocks.channel_spatial import ChannelSpatialSE
 from senet.blocks.competitive import CompetitiveSE
@@ -59,7 +61,8 @@ def bottlenecks(model: nn.Module) -> list[HiddenLayers]:
             continue
         inner, within = (block.cse, (path, "cse")) if isinstance(block, ChannelSpatialSE) else (block, (path,))
         assert isinstance(inner, ChannelSE | CompetitiveSE)
-        *firsts, last = ("fc1", "fc2") if hasattr(inner, "fc1") else ("fc_residual", "fc_identity", "fc_out")
+        firsts = hidden_layers(inner)
+        last = "fc2" if "fc1" in firsts else "fc_out"
         layers = [getattr(inner, name) for name in (*firsts, last)]
         if all(isinstance(layer, nn.Linear) and is_plain_layer(layer) for layer in layers):
             paths = [".".join(part for part in (*within, name) if part) for name in (*firsts, last)]
@@ -133,23 +136,20 @@ def measure_hidden_units(model: nn.Module, batches: Iterable[Sequence[Any]]) -> 
 
 
 def _firing_rates(model: nn.Module, places: Sequence[HiddenLayers], batches: Iterable[Sequence[Any]]) -> Mapping[nn.Module, Tensor]:
-    """Return (h,) the share of rows with a positive value, by layer."""
+    """Return (h,) the share of images at which each unit fires, by layer."""
     device = next(model.parameters()).device
-    counts: dict[nn.Module, Tensor] = {}
-    rows: dict[nn.Module, int] = {}
+    firing: dict[nn.Module, Firing] = {}
 
     def note(layer: nn.Module, _: Any, output: Tensor) -> None:
-        fired = (output > 0).flatten(0, -2)
-        counts[layer] = counts.get(layer, 0) + fired.sum(0)
-        rows[layer] = rows.get(layer, 0) + len(fired)
+        firing.setdefault(layer, Firing(1)).update(0, output)
 
     with evaluating(model), torch.no_grad(), hooked({layer for place in places for layer in place.layers(model)[0]}, note):
         for images, *_ in batches:
             if len(images):
                 model(images.to(device))
-    if not counts:
+    if not firing:
         raise UsageError("no hidden unit was seen at work: the batches hold no images, or the model runs none of its blocks")
-    return {layer: (fired.double() / rows[layer]).cpu() for layer, fired in counts.items()}
+    return {layer: shares for layer, own in firing.items() if (shares := own.shares) is not None}
 
 
 def _measured(model: nn.Module, place: HiddenLayers, firing: Mapping[nn.Module, Tensor]) -> HiddenUnits:

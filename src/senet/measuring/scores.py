@@ -65,10 +65,15 @@ class Loss:
     high: float | None = None
     unit: str = "points"
 
+    def words(self, digits: int = 2) -> tuple[str, str]:
+        """Write "0.02" and "(-0.05 to 0.09)", empty without an interval; a metric below 1 wants more digits."""
+        points, low, high = ("" if value is None else signed(value, digits).lstrip("+") for value in (self.points, self.low, self.high))
+        return points, f"({low} to {high})" if low else ""
+
     def text(self, digits: int = 2) -> str:
-        """Write "0.02 points (-0.05 to 0.09)"; a metric below 1 wants more digits."""
-        points, low, high = (None if value is None else signed(value, digits).lstrip("+") for value in (self.points, self.low, self.high))
-        return f"{points} {self.unit}".rstrip() + ("" if low is None else f" ({low} to {high})")
+        """Write "0.02 points (-0.05 to 0.09)"."""
+        points, interval = self.words(digits)
+        return " ".join(filter(None, (points, self.unit, interval)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from senet.report.gate_variation import BLOCK_CHART, BLOCK_NAMES
 from senet.report.svg import LETTER, Drawing, fit, series
-from senet.results.gate_analysis import TITLES, GateAnalysis, loss_words
+from senet.results.gate_analysis import TITLES, GateAnalysis
 
 MODE_LINE = 15.0
 """Height of a mode's line."""
@@ -69,7 +69,7 @@ def effects_chart(analysis: GateAnalysis) -> Drawing:
             loss, colour, y = effect.losses[mode], series(line + 1), top + MODE_LINE * (line + 0.5)
             if loss.low is not None and loss.high is not None:
                 drawing.line((x(loss.low), y), (x(loss.high), y), class_=f"interval {colour}")
-            tip = f"{effect.name}, {TITLES[mode]}: {' '.join(filter(None, loss_words(effect, mode, digits)))}"
+            tip = f"{effect.name}, {TITLES[mode]}: {' '.join(filter(None, loss.words(digits)))}"
             drawing.add("circle", tip=tip, cx=x(loss.points), cy=y, r=4.0, class_=f"dot {colour}")
     return drawing
 

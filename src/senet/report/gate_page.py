@@ -4,12 +4,13 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+from senet.analysis.block_statistics import BlockStatistics
 from senet.measuring.numbers import compact
 from senet.report.block_effects import effects_chart, mode_key
 from senet.report.document import data_words, document, markup
 from senet.report.excitations import ALL_IMAGES, group_names, shown_panels
 from senet.report.gate_variation import gate_name, variation_chart
-from senet.results.gate_analysis import GateAnalysis, loss_words
+from senet.results.gate_analysis import GateAnalysis
 
 
 def render_analysis(analysis: GateAnalysis) -> str:
@@ -41,14 +42,14 @@ def render_analysis(analysis: GateAnalysis) -> str:
     )
 
 
-def _gate_row(block: Any) -> tuple[str, str, tuple[str, ...]]:
+COLUMNS = ("gates", "mean", "distance", "between", "within", "over_positions", "explained", "near_zero", "near_one", "dead", "rank")
+"""Figures of a block in the order of the page's columns."""
+
+
+def _gate_row(block: BlockStatistics) -> tuple[str, str, tuple[str, ...]]:
     """Return name and path of a block, and its figures."""
-    explained = "" if block.explained is None else f"{100 * block.explained:.1f}"
-    shares = [f"{100 * share:.1f}" for share in (block.near_zero, block.near_one)]
-    spreads = [f"{value:.3f}" for value in (block.mean.mean().item(), block.distance, block.between, block.within, block.over_positions)]
-    dead = "" if block.dead is None else f"{block.dead} of {block.hidden}"
-    gates = str(len(block.mean)) if block.kind == "channel" else "positions"
-    return gate_name(block), block.path, (gates, *spreads, explained, *shares, dead, f"{block.rank:.1f}")
+    figures = block.figures(3)
+    return gate_name(block), block.path, tuple(figures[name] for name in COLUMNS)
 
 
 def _effect_row(analysis: GateAnalysis, place: int) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def _effect_row(analysis: GateAnalysis, place: int) -> dict[str, Any]:
     return {
         "name": effect.name,
         "path": effect.path,
-        "losses": [loss_words(effect, mode, analysis.metric.decimals) for mode in analysis.modes],
+        "losses": [effect.losses[mode].words(analysis.metric.decimals) for mode in analysis.modes],
         "costs": [
             (compact(part), f"{100 * part / whole:.2f} %" if whole else "")
             for part, whole in ((cost.params, total.params), (cost.macs, total.macs))

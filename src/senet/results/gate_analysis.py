@@ -130,13 +130,10 @@ class GateAnalysis:
     def table(self) -> "Table":
         """Return what the gates do, one row a block; the page and the plain data say more."""
         table = _table("block", "gates", "mean", "to\nconstant", "class\n%", "< 0.05\n%", "> 0.95\n%", "dead\nhidden", "rank")
+        shown = ("gates", "mean", "distance", "explained", "near_zero", "near_one", "dead", "rank")
         for block in self.statistics.blocks:
-            explained = "" if block.explained is None else f"{100 * block.explained:.1f}"
-            shares = (f"{100 * value:.1f}" for value in (block.near_zero, block.near_one))
-            dead = "" if block.dead is None else f"{block.dead} of {block.hidden}"
-            gates = str(len(block.mean)) if block.kind == "channel" else "positions"
-            spreads = (f"{value:.4f}" for value in (block.mean.mean().item(), block.distance))
-            table.add_row(block.name, gates, *spreads, explained, *shares, dead, f"{block.rank:.1f}")
+            figures = block.figures(4)
+            table.add_row(block.name, *(figures[name] for name in shown))
         table.caption = "to constant: root mean square of gate minus its channel's mean; class: share of the variance that it explains"
         return table
 
@@ -148,7 +145,7 @@ class GateAnalysis:
         table.title = f"{self.score} on {images}; lost in {unit or 'it'} when one block's gates are frozen"
         for effect in self.effects:
             cost = self.costs.blocks[effect.path]
-            losses = (loss_words(effect, mode, self.metric.decimals) for mode in self.modes)
+            losses = (effect.losses[mode].words(self.metric.decimals) for mode in self.modes)
             table.add_row(effect.name, compact(cost.params), compact(cost.macs), *("\n".join(filter(None, words)) for words in losses))
         intervals = any(loss.low is not None for effect in self.effects for loss in effect.losses.values())
         table.caption = "negative: better without; in brackets the 95 % interval over images" if intervals else "negative: better without"
@@ -169,12 +166,6 @@ class GateAnalysis:
             "excitations": [asdict(panel) for panel in self.panels],
             "environment": dict(self.environment),
         }
-
-
-def loss_words(effect: BlockEffect, mode: str, digits: int) -> tuple[str, str]:
-    """Return what freezing a block loses, and the interval; the latter is empty where there is none."""
-    figure, _, interval = effect.losses[mode].text(digits).partition(" (")
-    return figure.removesuffix(effect.losses[mode].unit).rstrip(), f"({interval}" if interval else ""
 
 
 def _table(*headings: str) -> "Table":

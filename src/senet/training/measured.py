@@ -99,7 +99,10 @@ class ValidationSet:
         with closing(eval_loader(self.source, self.recipe, self.task, chosen=self.chosen)) as batches:
             for batch in _ordinary(batches):
                 size += sum(image.nbytes for image in batch.images)
-                kept = [*kept, _owned(batch)] if size <= KEPT_BYTES else []
+                if size <= KEPT_BYTES:
+                    kept.append(_owned(batch))
+                else:
+                    kept.clear()
                 yield batch
         self._kept[:] = kept
 

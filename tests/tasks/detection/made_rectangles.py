@@ -20,6 +20,17 @@ TRAIN = ((48, 64), (64, 48)) * 8
 VAL = ((48, 64), (40, 72), (64, 48), (56, 56), (33, 47))
 """Heights and widths."""
 
+SMALL_DETECTOR: dict[str, Any] = {
+    "backbone": "cifar_resnet20",
+    "fpn_channels": 8,
+    "head_width": 16,
+    "anchor_scale": 4.0,
+    "regions": 16,
+    "proposals_train": 20,
+    "proposals_test": 20,
+}
+"""Options of a faster_rcnn that takes seconds."""
+
 
 @dataclass(frozen=True)
 class Rectangles:

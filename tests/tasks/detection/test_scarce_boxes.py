@@ -14,14 +14,10 @@ from senet.errors import UsageError
 from senet.recipe import DataRecipe, Recipe
 from senet.results.run_folder import RunFolder
 from senet.training.loop import train
-from tasks.detection.made_rectangles import Rectangles, rectangles, tiny_boxes
+from tasks.detection.made_rectangles import SMALL_DETECTOR, Rectangles, rectangles, tiny_boxes
 
 SIZES = ((48, 64), (40, 48), (64, 48), (56, 56))
-SHORT: dict[str, Any] = {
-    "backbone": "cifar_resnet20", "fpn_channels": 8, "head_width": 16, "anchor_scale": 4.0, "regions": 16, "proposals_train": 20,
-    "proposals_test": 20,
-}  # fmt: skip
-DENSE: dict[str, Any] = {name: SHORT[name] for name in ("backbone", "fpn_channels", "anchor_scale")}
+DENSE: dict[str, Any] = {name: SMALL_DETECTOR[name] for name in ("backbone", "fpn_channels", "anchor_scale")}
 
 
 def kept(images: Rectangles, keep: Any, **changes: Any) -> Rectangles:
@@ -69,7 +65,7 @@ def made(recipe: DataRecipe, keep: Any, **changes: Any) -> DataSource:
 @pytest.mark.parametrize("source", [no_boxes, one_box, crowds, one_class])
 def test_an_epoch_has_finite_losses(name: str, source: Any, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    network = {"model__name": name, "model__block": "se", "model__options": SHORT if name == "faster_rcnn" else DENSE}
+    network = {"model__name": name, "model__block": "se", "model__options": SMALL_DETECTOR if name == "faster_rcnn" else DENSE}
     train(scarce(source, **network), folder=tmp_path / "run", progress=False)
     (row,) = RunFolder(tmp_path / "run").metrics()
     assert len([value for name, value in row.items() if name.startswith("train_")]) >= 3

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from senet.surgery.widths import widths_of
+
 Side = Literal["inputs", "outputs"]
 ANY_CONVOLUTION = nn.modules.conv._ConvNd
 NORMALISATION = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -62,16 +64,12 @@ def axis_sizes(model: nn.Module) -> dict[Axis, int]:
     """Return how many channels each side of the layers of a network has, in the order of its modules."""
     sizes: dict[Axis, int] = {}
     for path, layer in model.named_modules():
-        if isinstance(layer, ANY_CONVOLUTION):
-            sizes[Axis(path, "outputs")] = layer.out_channels
-            if not is_one_to_one(layer):
-                sizes[Axis(path, "inputs")] = layer.in_channels
-        elif isinstance(layer, nn.Linear):
-            sizes |= {Axis(path, "outputs"): layer.out_features, Axis(path, "inputs"): layer.in_features}
-        elif isinstance(layer, NORMALISATION):
-            sizes[Axis(path, "outputs")] = layer.num_features
-        elif isinstance(layer, nn.PReLU) and layer.num_parameters > 1:
-            sizes[Axis(path, "outputs")] = layer.num_parameters
+        mixes = isinstance(layer, (ANY_CONVOLUTION, nn.Linear))
+        if mixes or isinstance(layer, NORMALISATION) or (isinstance(layer, nn.PReLU) and layer.num_parameters > 1):
+            widths = widths_of(layer)
+            sizes[Axis(path, "outputs")] = widths.outputs
+            if mixes and not is_one_to_one(layer):
+                sizes[Axis(path, "inputs")] = widths.inputs
     return sizes
 
 
