@@ -38,6 +38,11 @@ def planned(vary: dict, **changes) -> list[Variant]:
     return with_parents(expand(tiny(**changes), vary), joined_with(COMPRESS, vary))
 
 
+def test_gates_of_a_plain_network_are_no_two_variants() -> None:
+    with pytest.raises(UsageError, match=r"one variant only; the network is plain, with no gates .*: add --block se, or rank"):
+        expand(tiny(model__block=None), {"compress": ["none", "gate0.7", "fold"]})
+
+
 def test_a_compressed_variant_begins_from_the_one_without_and_trains_an_eighth() -> None:
     whole, folded, pruned = planned({"compress": ["none", "random0.5", "l1_0.7@latency"]}, training__epochs=17, schedule__warmup_steps=16)
     assert [one.label for one in (whole, folded, pruned)] == ["uncompressed", "random 0.5 of MACs", "l1 0.7 of latency"]

@@ -142,7 +142,10 @@ def expand(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None = None) -> l
         variants.setdefault(variant.recipe.digest(), variant)
     if len(variants) < 2:
         named = ", ".join(vary or DEFAULT_VARY)
-        raise UsageError(f"nothing to compare: {named} gives one variant only; name at least two different values")
+        fix = "name at least two different values"
+        if COMPRESS in paths and "model.block" not in paths and is_plain(recipe):
+            fix = "the network is plain, with no gates to compress it by: add --block se, or rank by l1, l2, taylor or random"
+        raise UsageError(f"nothing to compare: {named} gives one variant only; {fix}")
     return _told_apart(variants.values())
 
 
