@@ -31,6 +31,7 @@ SMALL = {"training__epochs": 1, "data__batch_size": 64, "data__workers": 0}
         (["--nodes", "2", "--rdzv-endpoint", "node1"], "--rdzv-endpoint must be HOST:PORT, such as node1:29400, got 'node1'"),
         (["--nodes", "2", "--rdzv-endpoint", "node1:99999"], "must be HOST:PORT"),
         (["--devices", "3"], "data.batch_size 128 must be a multiple of the 3 processes that share it"),
+        (["--devices", "2", "--training.accumulate", "65"], "takes the 64 images of each of 2 processes in parts: at most 64 of them"),
         (["--devices", "2", "--nodes", "3", "--rdzv-endpoint", "a:1"], "data.batch_size 128 must be a multiple of the 6 processes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -52,7 +53,7 @@ def test_no_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     check_devices(2)
     with pytest.raises(UsageError, match="4 processes need a GPU each, and this machine has 2"):
-        Processes(4).check(batch_size=128)
+        Processes(4).check(tiny())
 
 
 def begin(folder: Path, *words: str) -> subprocess.Popen[str]:

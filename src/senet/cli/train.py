@@ -70,5 +70,5 @@ def _in_several(args: Namespace, recipe: Recipe) -> int | None:
         if process_count() != processes.world:
             raise UsageError(f"the flags ask for {processes.world} processes, and a launcher has started {process_count()}; leave them out")
         return None
-    processes.check(recipe.data.batch_size)
+    processes.check(recipe)
     return None if processes.world == 1 else launch_processes(["train", *args.words], processes)

@@ -140,6 +140,7 @@ class TrainingRecipe:
         channels_last: memory layout of weights and images.
         compile: run the network through torch.compile.
         cuda_graph: start each step as one CUDA graph, with the same weights; null = wherever that is possible.
+        accumulate: parts, one after the other, in which each process takes its images of a step; their gradients add up to the step's.
         save_steps: also write last.ckpt after every so many steps; null = each epoch only.
         unfreeze: epochs that pass before head, blocks and host train.
     """
@@ -152,6 +153,7 @@ class TrainingRecipe:
     channels_last: bool = True
     compile: bool = False
     cuda_graph: bool | None = None
+    accumulate: int = 1
     save_steps: int | None = None
     unfreeze: PartEpochs = PartEpochs()  # noqa: RUF009 - frozen
 
@@ -261,6 +263,7 @@ RANGES = {
     "training.epochs": (1, LARGEST_COUNT),
     "training.label_smoothing": (0, 1),
     "training.freeze_bn_epochs": (0, LARGEST_COUNT),
+    "training.accumulate": (1, LARGEST_COUNT),
     "training.save_steps": (1, LARGEST_COUNT),
     **dict.fromkeys(("training.unfreeze.head", "training.unfreeze.blocks", "training.unfreeze.host"), (0, LARGEST_COUNT)),
     "segmentation.edge_weight": (0, 1e6),
@@ -324,6 +327,7 @@ ADDED = (
     ("data", "volumes"),
     *(("optim", name) for name in ("name", "betas", "eps", "groups", "layer_decay")),
     ("training", "unfreeze"),
+    ("training", "accumulate"),
     *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
     *(("detection", entry.name) for entry in fields(DetectionRecipe)),
 )

@@ -22,6 +22,7 @@ from senet.tasks.answers import inputs_of, log_once, network_of, noise_of, open_
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.text import message_line
+from senet.training.accumulation import check_parts
 from senet.training.average import WeightAverage
 from senet.training.batchnorm import freeze_batchnorm
 from senet.training.compressed import as_compressed, begin_compressed, check_pruning, training_images
@@ -96,8 +97,9 @@ class Job:
 
     @property
     def pixels(self) -> int:
-        """Pixels of a training batch in one process."""
-        return self.recipe.data.batch_size * prod(self.source.patch or [self.source.input.size] * 2) // self.fabric.world_size
+        """Pixels of a training batch that one process takes at once."""
+        shared_by = self.fabric.world_size * self.recipe.training.accumulate
+        return self.recipe.data.batch_size * prod(self.source.patch or [self.source.input.size] * 2) // shared_by
 
     @property
     def first_frozen_epoch(self) -> int:
@@ -162,6 +164,7 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
     check_graph(recipe, fabric, takes_targets=takes_targets(task))
+    check_parts(plan.accumulate, recipe.data.batch_size, fabric.world_size)
     place = TrainingPlace(fabric.device, LAYOUTS[plan.channels_last], fabric.global_rank, fabric.world_size)
     batches = training_batches(source, recipe.data, task, place, seed=recipe.seed)
     validation = validation_batches(source, recipe.data, task, place)
@@ -231,7 +234,7 @@ def check_images(job: Job) -> None:
     Raises:
         UsageError: if it does not take them.
     """
-    count = min(2, job.recipe.data.batch_size // job.fabric.world_size)
+    count = min(2, job.recipe.data.batch_size // job.fabric.world_size // job.recipe.training.accumulate)
     batch = job.to_device(noise_of(job.task, job.source, count))
     copy = duplicate(job.model).train()
     hold_statistics(copy, job.unfreezing.frozen(job.recipe.training.epochs - 1))  # those that stand still throughout

@@ -14,7 +14,9 @@ import torch
 from senet.data.samplers import check_share
 from senet.data.workers import own_cores
 from senet.errors import UsageError
+from senet.recipe import Recipe
 from senet.streams import say
+from senet.training.accumulation import check_parts
 from senet.training.interruption import NOTICES, SIGNALS
 
 JOB = "senet"
@@ -67,10 +69,11 @@ class Processes:
         """Number of all processes."""
         return self.devices * self.nodes
 
-    def check(self, batch_size: int) -> None:
-        """Raise UsageError if this machine has too few GPUs, or a batch cannot be shared evenly."""
+    def check(self, recipe: Recipe) -> None:
+        """Raise UsageError if this machine has too few GPUs, or a recipe's batch cannot be shared evenly."""
         check_devices(self.devices)
-        check_share(batch_size, self.world)
+        check_share(recipe.data.batch_size, self.world)
+        check_parts(recipe.training.accumulate, recipe.data.batch_size, self.world)
 
 
 def check_devices(processes: int) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from senet.data.batch import Batch
 from senet.ops.backend import backend, fastest, requested
 from senet.tasks.answers import counts_of, inputs_of, losses_of
+from senet.training.accumulation import BatchPart, joined, parts_of
 from senet.training.job import Job
 from senet.training.optim import set_rate
 from senet.training.seeding import seed_generators, seed_of
@@ -49,17 +50,25 @@ class EagerStep:
     def compute(self, images: Any, targets: Any) -> Figures:
         """Take the step for images and targets on the device; nothing of it is decided on the host."""
         job, clip_norm = self._job, self._job.recipe.optim.clip_norm
+        parts = parts_of(images, targets, job.recipe.training.accumulate)
         with self._request():
             job.optimizer.zero_grad()  # not at the end: the allocator hands the freed gradients to the activations, without page faults
-            outputs = self._network(*inputs_of(job.task, images, targets))
-            losses = losses_of(job.task, outputs, targets)
-            job.fabric.backward(losses["loss"])
+            figures = [self._backward(part, is_last=part is parts[-1]) for part in parts]
         if clip_norm is not None:
             job.fabric.clip_gradients(self._network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips these itself
         job.optimizer.step()
         if job.average is not None:
             job.average.follow(job.model)
-        return Figures.of(losses, counts_of(job.task, outputs, targets))
+        return joined(figures, parts)
+
+    def _backward(self, part: BatchPart, *, is_last: bool) -> Figures:
+        """Add a part's gradients to those that are there; processes exchange theirs with the last."""
+        job = self._job
+        with nullcontext() if is_last else job.fabric.no_backward_sync(self._network):  # pyright: ignore[reportArgumentType] - see `Job.wrap`
+            outputs = self._network(*inputs_of(job.task, part.images, part.targets))
+            losses = losses_of(job.task, outputs, part.targets)
+            job.fabric.backward(losses["loss"] if part.share == 1 else losses["loss"] * part.share)
+        return Figures.of(losses, counts_of(job.task, outputs, part.targets))
 
     def _request(self) -> AbstractContextManager[None]:
         return nullcontext() if self._tails is None else backend(self._tails)
