@@ -9,7 +9,7 @@ from made_runs import assert_same_run, tiny, train_until
 from senet.data.batch import Batch
 from senet.data.delivery import DataError
 from senet.errors import UsageError
-from senet.training.accumulation import BatchPart, check_parts, joined, parts_of
+from senet.training.accumulation import BatchPart, batch_parts, check_parts, figures_of_parts
 from senet.training.job import Job, prepare
 from senet.training.loop import train
 from senet.training.step import EagerStep, train_step
@@ -55,24 +55,24 @@ def test_targets_of_every_kind_are_split() -> None:
     images, numbers = torch.rand(5, 3, 2, 2), torch.arange(5)
     masks = torch.rand(5, 2, 2)
     targets = {"class": numbers, "more": [masks, numbers]}
-    first, second = parts_of(images, targets, 2)
+    first, second = batch_parts(images, targets, 2)
     assert [first.share, second.share] == [0.4, 0.6]
     assert torch.equal(torch.cat([first.images, second.images]), images)
     assert second.targets["class"].tolist() == [2, 3, 4]
     assert torch.equal(second.targets["more"][0], masks[2:])
     boxes = [{"boxes": torch.rand(count, 4)} for count in (5, 0, 2, 1, 5)]
-    assert [part.targets for part in parts_of(images, boxes, 2)] == [boxes[:2], boxes[2:]]
+    assert [part.targets for part in batch_parts(images, boxes, 2)] == [boxes[:2], boxes[2:]]
     squares = [torch.rand(3, 3, 3) for _ in range(3)]  # as many as the first of their lengths: one for each image
-    assert [part.targets for part in parts_of(squares, squares, 3)] == [[square] for square in squares]
+    assert [part.targets for part in batch_parts(squares, squares, 3)] == [[square] for square in squares]
 
 
 def test_what_cannot_be_split_is_refused() -> None:
     with pytest.raises(UsageError, match=r"targets of a batch: .* of its 4 images .* this is a tensor of shape \(3, 2\); leave it at 1"):
-        parts_of(torch.rand(4, 3, 2, 2), torch.rand(3, 2), 2)
+        batch_parts(torch.rand(4, 3, 2, 2), torch.rand(3, 2), 2)
     with pytest.raises(UsageError, match="this is a list of 3"):
-        parts_of([torch.rand(1, 2, 2)] * 4, [1, 2, 3], 2)
+        batch_parts([torch.rand(1, 2, 2)] * 4, [1, 2, 3], 2)
     with pytest.raises(DataError, match="1 images of a batch can be read"):
-        parts_of(torch.rand(1, 3, 2, 2), torch.zeros(1), 2)
+        batch_parts(torch.rand(1, 3, 2, 2), torch.zeros(1), 2)
     with pytest.raises(UsageError, match=r"training\.accumulate 5 takes the 4 images of each of 2 processes in parts: at most 4"):
         check_parts(5, 8, 2)
     with pytest.raises(UsageError, match="takes the 8 images in parts"):
@@ -82,4 +82,4 @@ def test_what_cannot_be_split_is_refused() -> None:
 def test_means_are_weighed_and_sums_added() -> None:
     parts = [BatchPart(None, None, 0.25), BatchPart(None, None, 0.75)]
     figures = [Figures(torch.tensor([loss, hits]), ("loss",), ("hits",)) for loss, hits in ((4.0, 1.0), (8.0, 2.0))]
-    assert joined(figures, parts).values.tolist() == [7.0, 3.0]
+    assert figures_of_parts(figures, parts).values.tolist() == [7.0, 3.0]

@@ -35,7 +35,7 @@ def check_parts(accumulate: int, batch_size: int, world: int) -> None:
         raise UsageError(f"training.accumulate {accumulate} takes the {images} images{of_each} in parts: at most {images} of them")
 
 
-def parts_of(images: Any, targets: Any, count: int) -> list[BatchPart]:
+def batch_parts(images: Any, targets: Any, count: int) -> list[BatchPart]:
     """Split a batch into `count` parts of as equal sizes as possible.
 
     Args:
@@ -58,7 +58,7 @@ def parts_of(images: Any, targets: Any, count: int) -> list[BatchPart]:
     return [BatchPart(images[span], _cut(targets, span, total, by_image), (span.stop - span.start) / total) for span in spans]
 
 
-def joined(figures: Sequence[Figures], parts: Sequence[BatchPart]) -> Figures:
+def figures_of_parts(figures: Sequence[Figures], parts: Sequence[BatchPart]) -> Figures:
     """Return the figures of a step from those of its parts."""
     if len(figures) == 1:
         return figures[0]

@@ -9,7 +9,7 @@ from torch import nn
 from senet.data.batch import Batch
 from senet.ops.backend import backend, fastest, requested
 from senet.tasks.answers import counts_of, inputs_of, losses_of
-from senet.training.accumulation import BatchPart, joined, parts_of
+from senet.training.accumulation import BatchPart, batch_parts, figures_of_parts
 from senet.training.job import Job
 from senet.training.optim import set_rate
 from senet.training.seeding import seed_generators, seed_of
@@ -50,7 +50,7 @@ class EagerStep:
     def compute(self, images: Any, targets: Any) -> Figures:
         """Take the step for images and targets on the device; nothing of it is decided on the host."""
         job, clip_norm = self._job, self._job.recipe.optim.clip_norm
-        parts = parts_of(images, targets, job.recipe.training.accumulate)
+        parts = batch_parts(images, targets, job.recipe.training.accumulate)
         with self._request():
             job.optimizer.zero_grad()  # not at the end: the allocator hands the freed gradients to the activations, without page faults
             figures = [self._backward(part, is_last=part is parts[-1]) for part in parts]
@@ -59,7 +59,7 @@ class EagerStep:
         job.optimizer.step()
         if job.average is not None:
             job.average.follow(job.model)
-        return joined(figures, parts)
+        return figures_of_parts(figures, parts)
 
     def _backward(self, part: BatchPart, *, is_last: bool) -> Figures:
         """Add a part's gradients to those that are there; processes exchange theirs with the last."""
