@@ -141,6 +141,7 @@ class TrainingRecipe:
         compile: run the network through torch.compile.
         cuda_graph: start each step as one CUDA graph, with the same weights; null = wherever that is possible.
         accumulate: parts, one after the other, in which each process takes its images of a step; their gradients add up to the step's.
+        sync_bn: normalise by the images of all processes, as one process with the whole batch does, and not by each one's own.
         save_steps: also write last.ckpt after every so many steps; null = each epoch only.
         unfreeze: epochs that pass before head, blocks and host train.
     """
@@ -154,6 +155,7 @@ class TrainingRecipe:
     compile: bool = False
     cuda_graph: bool | None = None
     accumulate: int = 1
+    sync_bn: bool = False
     save_steps: int | None = None
     unfreeze: PartEpochs = PartEpochs()  # noqa: RUF009 - frozen
 
@@ -249,6 +251,7 @@ RANGES = {
     "data.volumes.patches": (1, LARGEST_COUNT),
     "data.volumes.max_voxels": (1, 2**33),
     "optim.lr": (0, 1e6),
+    "optim.lr_batch_size": (1, LARGEST_COUNT),
     "optim.momentum": (0, 1),
     "optim.eps": (0, 1),
     "optim.weight_decay": (0, 1e6),
@@ -325,9 +328,10 @@ ADDED = (
     ("data", "ignore_index"),
     ("data", "val_share"),
     ("data", "volumes"),
-    *(("optim", name) for name in ("name", "betas", "eps", "groups", "layer_decay")),
+    *(("optim", name) for name in ("lr_batch_size", "name", "betas", "eps", "groups", "layer_decay")),
     ("training", "unfreeze"),
     ("training", "accumulate"),
+    ("training", "sync_bn"),
     *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
     *(("detection", entry.name) for entry in fields(DetectionRecipe)),
 )

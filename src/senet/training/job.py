@@ -27,9 +27,11 @@ from senet.training.average import WeightAverage
 from senet.training.batchnorm import freeze_batchnorm
 from senet.training.compressed import as_compressed, begin_compressed, check_pruning, training_images
 from senet.training.cuda_graph import check_graph
+from senet.training.joint_batchnorm import join_batchnorm
 from senet.training.measured import ValidationSet
 from senet.training.optim import build_optimizer, can_fuse
 from senet.training.processes import start_fabric
+from senet.training.scaling import scaled_rate
 from senet.training.schedule import Schedule
 from senet.training.seeding import seed_of
 from senet.training.state import TrainingState
@@ -177,14 +179,17 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
         model, recipe, partial(training_images, task, source, recipe.data, fabric.device, recipe.seed), fabric, begun
     )
     model.to(memory_format=layout_of(model, channels_last=plan.channels_last))  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+    if plan.sync_bn and fabric.world_size > 1:
+        join_batchnorm(model, fabric.device)
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
     unfreezing = Unfreezing(model, recipe)
     optimizer = build_optimizer(model, recipe.optim, fused=can_fuse(recipe, fabric.device))
-    schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
-    if schedule.remark:
-        log_once(schedule.remark)
+    scaled = scaled_rate(recipe, len(batches), min(recipe.data.batch_size, len(source.train)))
+    schedule = Schedule(scaled.schedule, scaled.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
+    for remark in filter(None, (scaled.remark, schedule.remark)):
+        log_once(remark)
     state = TrainingState(fabric, model, optimizer, schedule, average, corrupt)
-    state.weights, state.compressed = weights, compressed
+    state.weights, state.compressed, state.rate = weights, compressed, scaled.remark
     wrapped = fabric.setup_optimizers(optimizer)
     job = Job(recipe, fabric, source, batches, validation, model, average, wrapped, schedule, unfreezing, task, corrupt, state)
     check_images(job)
