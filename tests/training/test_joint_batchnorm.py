@@ -19,7 +19,7 @@ from senet.training.joint_batchnorm import join_batchnorm
 CPU = torch.device("cpu")
 
 
-def volumes() -> nn.Module:
+def volumes() -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(3, 4, 3), nn.BatchNorm3d(4), nn.ReLU(), nn.Flatten(), nn.BatchNorm1d(144, affine=False), nn.Linear(144, 10)
     )

@@ -10,7 +10,7 @@ from senet.ops.tail.batchnorm import BatchNorm, Normalization, as_data, normaliz
 
 
 class JointBatchNorm(nn.modules.batchnorm._BatchNorm):  # the base of torch's own, which has no public name
-    """What `nn.SyncBatchNorm` is on a GPU, on any device; without several processes, or in evaluation, what `nn.BatchNorm2d` is.
+    """Batch normalisation as `nn.SyncBatchNorm` does it on a GPU, on any device; in evaluation, or in one process, as `nn.BatchNorm2d`.
 
     Images may have any number of dimensions: (N, C), (N, C, L), (N, C, H, W), (N, C, D, H, W).
     """
@@ -21,7 +21,7 @@ class JointBatchNorm(nn.modules.batchnorm._BatchNorm):  # the base of torch's ow
         if input.ndim < 2:
             raise ValueError(f"expected at least 2 dimensions, got {input.ndim}")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] - a name
         """Normalise x."""
         self._check_input_dim(x)
         norm = as_data(self, x)
@@ -50,9 +50,9 @@ class _JointFunction(torch.autograd.Function):
         return y.to(x.dtype), statistics.mean, statistics.var
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         x, mean, inverse_std, scale = ctx.saved_tensors
-        values, dy, positions = x.to(mean.dtype), dy.to(mean.dtype), (0, *range(2, x.ndim))
+        values, dy, positions = x.to(mean.dtype), gradients[0].to(mean.dtype), (0, *range(2, x.ndim))
         dbeta = dy.sum(positions)
         dgamma = (dy * (values - _by_channel(mean, x))).sum(positions) * inverse_std
         by_x, constant = statistics_gradient(ctx.norm, Normalization(mean, inverse_std, scale), dbeta, dgamma, x.numel() // x.shape[1])
