@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from senet.training.scaling import scaled_rate
 PAGE = DOCS / "cluster.md"
 IMAGENET = 1_281_167
 """Training images."""
+
+ENDS_IN = 900.0
+"""Seconds that a busy machine may need for an epoch of the digits in two processes."""
 
 TOOLS = {
     "scontrol": 'echo "$@" >> told; [ "$1" = show ] && printf "node7\\nnode8\\n"',
@@ -55,8 +59,14 @@ def test_its_two_hosts_train_as_one(tmp_path: Path) -> None:
     command = [sys.executable, "-m", *shlex.split(line)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     told = [(tmp_path / f"out{host}", tmp_path / f"err{host}") for host in range(2)]
-    hosts = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=out.open("w"), stderr=err.open("w")) for out, err in told]
-    assert [host.wait(300) for host in hosts] == [0, 0], [err.read_text() for _, err in told]
+    with ExitStack() as files:
+        streams = [[files.enter_context(path.open("w")) for path in paths] for paths in told]
+        hosts = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=out, stderr=err) for out, err in streams]
+        try:
+            assert [host.wait(ENDS_IN) for host in hosts] == [0, 0], [err.read_text() for _, err in told]
+        finally:
+            for host in hosts:
+                host.kill()  # whose processes then end, too
     assert all("waiting at 127.0.0.2:29400 until 2 machines are there" in err.read_text() for _, err in told)
     assert sum("top-1 %" in out.read_text() for out, _ in told) == 1
     assert json.loads((tmp_path / "runs" / "two" / "environment.json").read_text())["processes"] == 2
