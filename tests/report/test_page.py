@@ -13,7 +13,7 @@ from made_results import make_result, with_cases
 from senet.measuring.numbers import mean_sd
 from senet.measuring.paired import paired_difference
 from senet.recipe import build_recipe
-from senet.report.page import notes, render, title
+from senet.report.page import notes, render
 from senet.results.comparison import Result
 from senet.results.metric import Metric
 from senet.results.tables import difference_words
@@ -182,27 +182,6 @@ def test_names_of_a_user_cannot_break_the_page() -> None:
     assert "<b>SE" not in page
     assert "</pre><i>" not in page
     assert page.replace("\n", "").isprintable()
-
-
-def test_title_asks_what_was_varied() -> None:
-    assert title(RESULTS["two"]) == "What does SE buy on digits?"
-    assert title(make_result({"lr 0.1": [1.0], "lr 0.2": [2.0]})) == "What does the choice of block buy on digits?"
-
-
-@pytest.mark.parametrize(
-    ("name", "root", "shown"),
-    [
-        ("cifar10", "downloads", "cifar10"),
-        ("coco_boxes", "scans/blood_cells", "blood_cells"),
-        ("folder", "/photos/", "photos"),
-        ("masks", "..", "masks"),
-        ("mine.py:cells", "scans", "mine.py:cells"),
-    ],
-)
-def test_title_names_the_images_not_how_their_folder_is_laid_out(name: str, root: str, shown: str) -> None:
-    result = RESULTS["two"]
-    recipe = replace(result.recipe, data=replace(result.recipe.data, name=name, root=root))
-    assert title(replace(result, recipe=recipe, data=replace(result.data, name=name))) == f"What does SE buy on {shown}?"
 
 
 def test_notes_tell_the_limits_of_the_numbers() -> None:
