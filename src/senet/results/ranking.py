@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from senet.measuring.paired import Difference, level_of_each, paired_difference
-from senet.recipe.compress import COMPRESS, GATE_RANKS, LEFT_OF, Compression, parse_compress
+from senet.recipe.compress import COMPRESS, GATE_RANKS, Compression, parse_compress
 from senet.results.comparison import Result, VariantResult
 from senet.results.metric import Metric
 
@@ -53,7 +53,7 @@ def ranking_sentences(result: Result) -> list[str]:
         compression = parse_compress(str(variant.changes.get(COMPRESS, "none")))
         if compression is not None and compression.rank is not None:
             others = (f"{path}={value}" for path, value in sorted(variant.changes.items()) if path != COMPRESS)
-            group = (f"{compression.amount}", compression.cost, compression.scope, *others)
+            group = (compression.ending, *others)
             groups[group][compression.rank] = variant
             amounts[group] = compression
     shares = [share for group, ranked in groups.items() if (share := EqualShare(amounts[group], ranked)).pairs]
@@ -68,7 +68,7 @@ def _sentence(result: Result, share: EqualShare, together: int) -> str:
         for gate, rank in share.pairs
     }
     told = "; ".join(f"{gate} against {rank} {_told(difference, metric)}" for (gate, rank), difference in differences.items())
-    at = f"At {share.compression.amount:g} of the {LEFT_OF[share.compression.cost]} ({_costs(result, ranked)})"
+    at = f"At {share.compression.amount:g} of the {share.compression.left_of} ({_costs(result, ranked)})"
     if len(result.seeds) == 1:
         return f"{at}, one seed does not say which ranking wins in {metric.title}{metric.direction}: {told}."
     better = "higher" if metric.higher_is_better else "lower"
@@ -96,6 +96,6 @@ def _costs(result: Result, ranked: ByRanking) -> str:
     shares = {
         "MACs": [variant.cost.macs / base.macs for variant in ranked.values()],
         "parameters": [variant.cost.params / base.params for variant in ranked.values()],
-        "measured latency": [variant.cost.latency_ratio.median for variant in ranked.values()],
+        "measured latency of one image": [variant.cost.latency_ratio.median for variant in ranked.values()],
     }
     return ", ".join(f"{name} {min(values):.2f} to {max(values):.2f}" for name, values in shares.items())
