@@ -46,10 +46,11 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--out", default="runs", help="folder for what is written")
     parser.add_argument("--no-report", action="store_true", help="write no HTML page of a comparison")
     add_evaluation(parser, device="without --finetune, where to compute, such as cuda; default: a GPU if there is one")
-    parser.epilog = (
-        "Examples: senet compress runs/mine --tolerance 0.1; senet compress runs/mine --target macs=0.7 --rank l1; "
-        "senet compress runs/mine --target latency=0.7 --finetune digits --epochs 3 --lr 0.01. Images are those of the run; fields of the "
-        "data are flags: --data.root DIR."
+    parser.epilog = "Images are those of the run; fields of the data are flags: --data.root DIR."
+    parser.examples = (
+        "senet compress runs/mine --tolerance 0.1",
+        "senet compress runs/mine --target macs=0.7 --rank l1",
+        "senet compress runs/mine --target latency=0.7 --finetune digits --epochs 3 --lr 0.01",
     )
 
 
@@ -67,8 +68,7 @@ def run(args: Namespace) -> int:
     target = args.to or str(Path(args.out) / f"{called_after(args.weights)}-{way.text.replace('@', '-').replace(':', '-')}.safetensors")
     check_free(target, force=args.force)
     device = None if args.device is None else device_of(args.device)
-    from senet.cli.printing import show
-    from senet.terminal import Terminal
+    from senet.cli.printing import show, show_to_copy
     from senet.training.compress_weights import TrainedWeights
 
     opened = TrainedWeights.open(args.weights, args.changes, device)
@@ -77,7 +77,7 @@ def run(args: Namespace) -> int:
     opened.save(report.model, target, way.text)
     show(report, as_json=args.json)
     if not args.json:
-        Terminal(highlight=False).print(f"weights: {Path(target).resolve()}", soft_wrap=True)
+        show_to_copy({"weights": Path(target).resolve()})
     return 0
 
 
