@@ -20,8 +20,9 @@ from senet.results.tables import EPOCH_TABLES, Tables
 from senet.schema import read_json
 from senet.weights.loaded import BEST_WEIGHTS
 
-COUNTS = frozenset({"epoch", "step", "corrupt"})
-"""Columns of metrics.csv that hold whole numbers: `epoch` and `step` say how many are done, `corrupt` counts the unreadable images so far.
+COUNTS = frozenset({"epoch", "step", "corrupt", "skipped"})
+"""Columns of metrics.csv that hold whole numbers: `epoch` and `step` say how many are done, `corrupt` and `skipped` count the
+unreadable images and the steps that were left out so far.
 Beside them stand `lr`, the epoch's last rate; `seconds`, which covers training and validation; `images_per_second` of training alone; and
 the task's: `train_<name>` and `val_<name>` for the loss and each metric."""
 

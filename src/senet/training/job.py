@@ -32,6 +32,7 @@ from senet.training.processes import start_fabric
 from senet.training.schedule import Schedule
 from senet.training.seeding import seed_of
 from senet.training.state import TrainingState
+from senet.training.step_images import images_of_step
 from senet.training.unfreezing import Unfreezing, hold_statistics
 from senet.userfile import with_place
 from senet.weights.loaded import loaded_into
@@ -180,7 +181,7 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
     if schedule.remark:
         log_once(schedule.remark)
-    state = TrainingState(fabric, model, optimizer, schedule, average, corrupt)
+    state = TrainingState(fabric, model, optimizer, schedule, average, corrupt, partial(images_of_step, source.train, batches))
     state.weights, state.compressed = weights, compressed
     wrapped = fabric.setup_optimizers(optimizer)
     job = Job(recipe, fabric, source, batches, validation, model, average, wrapped, schedule, unfreezing, task, corrupt, state)

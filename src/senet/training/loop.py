@@ -17,10 +17,12 @@ from senet.training.evaluate import Evaluation, score
 from senet.training.graphed import stepper
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
+from senet.training.nonfinite import NonfiniteStepError, suspects
 from senet.training.processes import agreed_signal, limited_threads, pool_names
 from senet.training.progress import Progress, RunProgress
 from senet.training.start import taken_up
 from senet.training.step import DeviceStep, train_step
+from senet.training.step_images import listed
 from senet.weights.store import save_weights
 
 
@@ -55,7 +57,7 @@ def train(
         UsageError: if the recipe cannot work, the folder holds another run, or another process trains there; nothing has been written then.
         Interrupted: after SIGINT, SIGTERM or a notice that the machine will be taken (SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU); the run can be
             resumed.
-        DivergenceError: if a loss or a metric is not finite; last.ckpt, if there is one, is from before.
+        DivergenceError: if a loss or a metric is not finite (but see `training.nonfinite`); last.ckpt, if there is one, is from before.
         DataError: if too many images cannot be read, or worker processes fail; after the latter the run can be resumed.
     """
     run, recipe = _open_run(recipe, out, folder, resume, accept_changes)
@@ -107,7 +109,11 @@ def train_epoch(job: Job, step: DeviceStep, run: RunFolder, bar: RunProgress, in
             raise DataError(
                 "no image of a training batch can be read, nor any that was tried in its place; `senet doctor --data-root DIR` says why"
             )
-        state.count_step(train_step(job, step, batch), len(batch.images))
+        try:
+            state.count_step(train_step(job, step, batch), len(batch.images))
+        except NonfiniteStepError as error:
+            bar.print(f"step {state.step + 1} is left out: its {error.what} is not finite; images: {listed(suspects(job, batch, error))}")
+            state.skip_step(error.what)
         if bar.due():
             state.collect()
             bar.update(state.step, state.epoch + 1, state.tally.means().get("train_loss"))
@@ -132,6 +138,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
         "seconds": counts.seconds + time.perf_counter() - began,
         "images_per_second": counts.images / counts.seconds,
         "corrupt": len(job.corrupt.names),
+        "skipped": state.skipped,
     }
     state.check_finite(row)
     job.schedule.observe(found.metrics["loss"])
