@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from senet.errors import UsageError
@@ -27,7 +27,7 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` in one step when the block succeeds.
 
     The folder is made if need be. The temporary path is of this call alone, so that two processes cannot write into one file. The data
-    reach the disk before the name does, so that a power cut cannot leave an empty file.
+    reach the disk before the name does, so that a power cut cannot leave an empty file, and the name before this returns.
 
     Args:
         path: the file to write.
@@ -48,6 +48,7 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
         if keep is not None and path.is_file():
             path.replace(keep)
         temporary.replace(path)
+        _sync_names(path.parent)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -78,6 +79,16 @@ def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
     """
     left = re.compile(rf"\.({'|'.join(map(re.escape, names))})(\.\d+-[0-9a-f]{{8}})?\.tmp")  # those of a fixed name, too
     return [entry for entry in sorted(folder.iterdir()) if left.fullmatch(entry.name) and not entry.is_dir()]
+
+
+def _sync_names(folder: Path) -> None:
+    """Let the names of a folder's files reach the disk, where the system has a way to ask for that."""
+    with suppress(OSError):  # Windows opens no folders, some network drives sync none
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _room(path: Path) -> str:

@@ -31,7 +31,7 @@ def test_a_step_that_one_of_them_cannot_count_is_left_out_by_both(tmp_path: Path
                     Path("named").write_text(f"digits train image {batch.indices[5]}")
                 yield batch
 
-        TrainLoader.epoch = poisoned
+        TrainLoader.epoch = poisoned  # pyright: ignore[reportAttributeAccessIssue] - this process ends soon
         train(RECIPE, folder="run", progress=rank == 0)
 
     with pytest.MonkeyPatch.context() as patch:

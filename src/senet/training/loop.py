@@ -22,7 +22,7 @@ from senet.training.processes import agreed_signal, limited_threads, pool_names
 from senet.training.progress import Progress, RunProgress
 from senet.training.start import taken_up
 from senet.training.step import DeviceStep, train_step
-from senet.training.step_images import listed
+from senet.training.step_images import named_images
 from senet.weights.store import save_weights
 
 
@@ -112,7 +112,9 @@ def train_epoch(job: Job, step: DeviceStep, run: RunFolder, bar: RunProgress, in
         try:
             state.count_step(train_step(job, step, batch), len(batch.images))
         except NonfiniteStepError as error:
-            bar.print(f"step {state.step + 1} is left out: its {error.what} is not finite; images: {listed(suspects(job, batch, error))}")
+            bar.print(
+                f"step {state.step + 1} is left out: its {error.what} is not finite; images: {named_images(suspects(job, batch, error))}"
+            )
             state.skip_step(error.what)
         if bar.due():
             state.collect()

@@ -18,7 +18,7 @@ from senet.results.tables import Tables
 from senet.training.checkpoint import write_checkpoint
 from senet.training.checkpoint_form import check_state
 from senet.training.schedule import Schedule
-from senet.training.step_images import listed
+from senet.training.step_images import named_images
 from senet.training.tally import Figures, Tally
 
 MOST_IN_A_ROW = 50
@@ -213,7 +213,7 @@ class TrainingState:
         return DivergenceError(
             f"{what} is not finite at epoch {self.epoch + 1}, step {step + 1}, learning rate {self._schedule.rate(step):g}; {kept}. "
             f"Try a lower optim.lr, schedule.warmup_steps or optim.clip_norm"
-            + (f"; --training.nonfinite skip leaves such a step out. Its images: {listed(images)}" if images else "")
+            + (f"; --training.nonfinite skip leaves such a step out. Its images: {named_images(images)}" if images else "")
         )
 
 

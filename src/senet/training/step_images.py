@@ -15,7 +15,7 @@ def images_of_step(images: ImageSet, batches: TrainBatches, step: int) -> list[s
     return [images.describe(index) for index in batches.share(*divmod(step, len(batches)))]
 
 
-def listed(names: Sequence[str]) -> str:
+def named_images(names: Sequence[str]) -> str:
     """Return the first of some images' names, and how many more there are, in words."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(printable(name) for name in names[:NAMED]) + more
