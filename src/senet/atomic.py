@@ -16,10 +16,19 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where there is no room: the disk, the user's share of it, or the largest file allowed."""
 
 
-class DiskFullError(Exception):
-    """Lack of room for a file; the one that was to be replaced is as it was."""
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
+"""What it says where nothing can be written any more: a disk that was mounted anew to be read only, rights that were taken away, a drive
+that does not answer."""
+
+
+class NotWrittenError(Exception):
+    """File that cannot be written; the one that was to be replaced is as it was."""
 
     exit_code = 1
+
+
+class DiskFullError(NotWrittenError):
+    """Lack of room for a file."""
 
 
 @contextmanager
@@ -35,6 +44,7 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
 
     Raises:
         DiskFullError: if there is no room.
+        NotWrittenError: if nothing can be written there for another reason.
         UsageError: if a folder stands where a file is to be.
     """
     path = Path(path)
@@ -50,13 +60,18 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
         temporary.replace(path)
         _sync_names(path.parent)
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise DiskFullError(
-            f"cannot write {path}: {os.strerror(error.errno)}, {_room(path)} free there; nothing was replaced. Make room, then go on"
-        ) from error
+        if error.errno in FULL:
+            raise DiskFullError(
+                f"cannot write {path}: {os.strerror(error.errno)}, {_room(path)} free there; nothing was replaced. Make room, then go on"
+            ) from error
+        if error.errno in REFUSED and error.filename in (str(temporary), str(path.parent), None):  # not what the block reads
+            raise NotWrittenError(
+                f"cannot write {path}: {os.strerror(error.errno)}; nothing was replaced. See that it can be written there, then go on"
+            ) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that can only be read by now
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -14,7 +14,7 @@ from senet.measuring.numbers import with_unit
 from senet.recipe import NO_EFFECT, Recipe, check_code_of, load_recipe, recipe_files
 from senet.recipe.difference import field_differences
 from senet.results.run import RUN_RESULT, RunResult
-from senet.results.run_lock import HOLDER, LOCK, only_process
+from senet.results.run_lock import HOLDER, LOCK, FolderLostError, check_held, only_process
 from senet.results.sums import SUMS, write_sums
 from senet.results.tables import EPOCH_TABLES, Tables
 from senet.schema import read_json
@@ -88,6 +88,15 @@ class RunFolder:
             for left in temporaries(self.path, FILES):
                 left.unlink(missing_ok=True)
             yield
+
+    def check_there(self) -> None:
+        """Raise FolderLostError if the folder, which this process holds, was removed, or another process has taken it."""
+        if not self.exists():
+            raise FolderLostError(
+                f"{str(self.path)!r} was removed, or its {self._recipe.name}, while it was trained: nothing more can be saved there; "
+                "put it back from a copy and --resume it, or train it from its start"
+            )
+        check_held(self.path)
 
     def is_empty(self) -> bool:
         """Return whether nothing but what a killed process leaves is in the folder, or there is none."""

@@ -58,6 +58,8 @@ def train(
         Interrupted: after SIGINT, SIGTERM or a notice that the machine will be taken (SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU); the run can be
             resumed.
         DivergenceError: if a loss or a metric is not finite (but see `training.nonfinite`); last.ckpt, if there is one, is from before.
+        NotWrittenError: if nothing can be written any more; the run can be resumed once that is put right.
+        FolderLostError: if the run's folder was removed meanwhile.
         DataError: if too many images cannot be read, or worker processes fail; after the latter the run can be resumed.
     """
     run, recipe = _open_run(recipe, out, folder, resume, accept_changes)
@@ -112,9 +114,8 @@ def train_epoch(job: Job, step: DeviceStep, run: RunFolder, bar: RunProgress, in
         try:
             state.count_step(train_step(job, step, batch), len(batch.images))
         except NonfiniteStepError as error:
-            bar.print(
-                f"step {state.step + 1} is left out: its {error.what} is not finite; images: {named_images(suspects(job, batch, error))}"
-            )
+            names = named_images(suspects(job, batch, error))
+            bar.print(f"step {state.step + 1} is left out: its {error.what} is not finite; images: {names}")
             state.skip_step(error.what)
         if bar.due():
             state.collect()
@@ -146,6 +147,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
     job.schedule.observe(found.metrics["loss"])
     is_best = state.end_epoch(row, job.task.metrics[0], found.tables)
     if job.fabric.is_global_zero:
+        run.check_there()
         if is_best:
             measured = {name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))}
             described = {"val_metrics": [metric.to_dict() for metric in job.task.metrics]}

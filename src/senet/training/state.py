@@ -168,10 +168,16 @@ class TrainingState:
         return self.tally if self._fabric.world_size == 1 else self.tally.pooled(self._fabric.device)
 
     def save(self, run: RunFolder) -> None:
-        """Write a checkpoint; all processes call this, the first one writes."""
+        """Write a checkpoint; all processes call this, the first one writes.
+
+        Raises:
+            FolderLostError: if the run's folder is not there any more.
+            NotWrittenError: if it cannot be written; the checkpoints are as they were.
+        """
         self.flush()
         counts = self.counts()
         if self._fabric.is_global_zero:
+            run.check_there()
             place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
             past = {"rows": self.rows, "best": self.best, "best_told": self.best_told}
             met = {"corrupt": sorted(self._corrupt.names), "skipped": self.skipped}
