@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -96,8 +97,8 @@ def _take(folder: Path, held: ExitStack) -> None:
 
 def _holder(folder: Path) -> str:
     """Return in words who holds the lock of a folder."""
+    holder: Any = _noted(folder)
     try:
-        holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
         return f"pid {int(holder['pid'])} on {printable(holder['host'], 60)}"
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         return "which has not said its number yet"

@@ -15,6 +15,7 @@ from senet.data.loaders import CorruptLog
 from senet.data.placement import EvalBatches, TrainBatches, TrainingPlace, training_batches, validation_batches
 from senet.data.source import DataSource
 from senet.errors import UsageError, reason_of
+from senet.measuring.exhaustion import is_out_of_memory
 from senet.models.create import as_begun
 from senet.recipe import ModelRecipe, Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
@@ -242,7 +243,7 @@ def check_images(job: Job) -> None:
         with torch.no_grad(), torch.random.fork_rng(devices=()), job.fabric.autocast():
             copy(*inputs_of(job.task, batch.images, batch.targets))
     except REFUSALS as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             raise
         shape = " x ".join(map(str, (count, *batch.images[0].shape)))
         raise UsageError(

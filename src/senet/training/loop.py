@@ -17,6 +17,7 @@ from senet.training.evaluate import Evaluation, score
 from senet.training.graphed import stepper
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
+from senet.training.memory import memory_named
 from senet.training.nonfinite import NonfiniteStepError, suspects
 from senet.training.processes import agreed_signal, limited_threads, pool_names
 from senet.training.progress import Progress, RunProgress
@@ -58,15 +59,18 @@ def train(
         Interrupted: after SIGINT, SIGTERM or a notice that the machine will be taken (SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU); the run can be
             resumed.
         DivergenceError: if a loss or a metric is not finite (but see `training.nonfinite`); last.ckpt, if there is one, is from before.
+        MemoryExhaustedError: if there is not enough memory; the run can be resumed with smaller batches.
         NotWrittenError: if nothing can be written any more; the run can be resumed once that is put right.
         FolderLostError: if the run's folder was removed meanwhile.
         DataError: if too many images cannot be read, or worker processes fail; after the latter the run can be resumed.
     """
     run, recipe = _open_run(recipe, out, folder, resume, accept_changes)
-    job = prepare(recipe, read_origin(run) if resume is not None and run.has_checkpoint() else None)
+    with memory_named(recipe, run):
+        job = prepare(recipe, read_origin(run) if resume is not None and run.has_checkpoint() else None)
     state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
     shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
     with (
+        memory_named(recipe, run),
         taken_up(job, run, resumed=resume is not None, accept_changes=accept_changes),
         limited_threads(job.pixels),
         nullcontext() if shown is progress else shown,
