@@ -225,13 +225,18 @@ class RunFolder:
         return self.path / "result.json"
 
 
+def place_of_run(recipe: Recipe, out: str | Path, folder: str | Path | None) -> RunFolder:
+    """Return where a recipe's run lies: in `folder`, or in one below `out` that the recipe's name and digest name."""
+    return RunFolder(Path(folder) if folder is not None else Path(out) / f"{recipe.name}-{recipe.digest()}")
+
+
 def new_run(recipe: Recipe, out: str | Path, folder: str | Path | None) -> RunFolder:
-    """Return the folder for a new run: `folder`, or one below `out` that the recipe's name and digest name.
+    """Return the folder for a new run, see `place_of_run`.
 
     Raises:
         UsageError: if there is a run in it already, or anything else.
     """
-    run = RunFolder(Path(folder) if folder is not None else Path(out) / f"{recipe.name}-{recipe.digest()}")
+    run = place_of_run(recipe, out, folder)
     check_new(run)
     return run
 

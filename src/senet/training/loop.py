@@ -10,7 +10,7 @@ from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
 from senet.results.origin import read_origin, write_origin
 from senet.results.run import RunResult
-from senet.results.run_folder import RunFolder, new_run, resumed_run
+from senet.results.run_folder import RunFolder, new_run, place_of_run, resumed_run
 from senet.tasks.answers import evaluator_of
 from senet.training.batchnorm import broadcast_buffers
 from senet.training.evaluate import Evaluation, score
@@ -33,6 +33,7 @@ def train(
     out: str | Path = "runs",
     folder: str | Path | None = None,
     resume: str | Path | None = None,
+    or_resume: bool = False,
     accept_changes: bool = False,
     progress: bool | Progress = True,
     label: str | None = None,
@@ -49,6 +50,8 @@ def train(
         out: where new runs get their folder.
         folder: the new run's folder itself, instead of one below `out`.
         resume: folder of the run to go on with.
+        or_resume: go on with the run of this recipe and place if it was begun before, and return its result if it is finished: for a call
+            that is repeated until it succeeds.
         accept_changes: go on although recipe, code, classes, images or the number of processes are not what they were; each change is
             logged, and stands in the result. A finished run can so be trained for more epochs.
         progress: whether to show progress on stderr, or a `Progress` of several runs that is shown already.
@@ -64,14 +67,16 @@ def train(
         FolderLostError: if the run's folder was removed meanwhile.
         DataError: if too many images cannot be read, or worker processes fail; after the latter the run can be resumed.
     """
-    run, recipe = _open_run(recipe, out, folder, resume, accept_changes)
+    run, recipe, resumed = _open_run(recipe, out, folder, resume, or_resume=or_resume, accept_changes=accept_changes)
+    if resumed and run.is_finished() and or_resume:
+        return run.result()
     with memory_named(recipe, run):
-        job = prepare(recipe, read_origin(run) if resume is not None and run.has_checkpoint() else None)
+        job = prepare(recipe, read_origin(run) if resumed and run.has_checkpoint() else None)
     state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
     shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
     with (
         memory_named(recipe, run),
-        taken_up(job, run, resumed=resume is not None, accept_changes=accept_changes),
+        taken_up(job, run, resumed=resumed, accept_changes=accept_changes),
         limited_threads(job.pixels),
         nullcontext() if shown is progress else shown,
         shown.run(label or recipe.name, epochs=epochs, steps=steps, done=state.step) as bar,
@@ -208,10 +213,22 @@ def _advice(run: RunFolder, *, alone: bool = False) -> str:
 
 
 def _open_run(
-    recipe: Recipe | str | Path | None, out: str | Path, folder: str | Path | None, resume: str | Path | None, accept_changes: bool
-) -> tuple[RunFolder, Recipe]:
+    recipe: Recipe | str | Path | None,
+    out: str | Path,
+    folder: str | Path | None,
+    resume: str | Path | None,
+    *,
+    or_resume: bool,
+    accept_changes: bool,
+) -> tuple[RunFolder, Recipe, bool]:
+    """Return a run's folder, its recipe, and whether it was begun before."""
     recipe = load_recipe(recipe) if isinstance(recipe, str | Path) else recipe
-    if resume is not None:
-        return resumed_run(resume, recipe, accept_changes=accept_changes)
-    recipe = load_recipe("digits") if recipe is None else recipe
-    return new_run(recipe, out, folder), recipe
+    if resume is None:
+        recipe = load_recipe("digits") if recipe is None else recipe
+        begun = place_of_run(recipe, out, folder)
+        if not or_resume or not begun.has_checkpoint():
+            return new_run(recipe, out, folder), recipe, False
+        if begun.is_finished() and begun.recipe().digest() == recipe.digest():
+            return begun, recipe, True
+        resume = begun.path
+    return *resumed_run(resume, recipe, accept_changes=accept_changes), True
