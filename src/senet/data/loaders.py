@@ -109,6 +109,10 @@ class TrainLoader:
         """Return the number of batches in an epoch."""
         return len(self._sampler)
 
+    def share(self, epoch: int, batch: int) -> list[int]:
+        """Return the indices of this process's images of one batch of an epoch; another may stand in for one that cannot be read."""
+        return self._sampler.share(epoch, batch)
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of an epoch from batch `start` on; nothing before it is read."""
         self._sampler.epoch, self._sampler.start = epoch, start

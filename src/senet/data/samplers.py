@@ -114,6 +114,10 @@ class EpochSampler:
             share = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
             yield indices[share], repeats[share]
 
+    def share(self, epoch: int, batch: int) -> list[int]:
+        """Return the indices of this process's images of one batch of an epoch."""
+        return next(self.shares(epoch, batch))[0].tolist()
+
     def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
         for indices, repeats in self.shares(epoch, start):
             yield [SampleKey(epoch, *pair) for pair in zip(indices.tolist(), repeats.tolist(), strict=True)]

@@ -141,6 +141,8 @@ class TrainingRecipe:
         channels_last: memory layout of weights and images.
         compile: run the network through torch.compile.
         cuda_graph: start each step as one CUDA graph, with the same weights; null = wherever that is possible.
+        nonfinite: what becomes of a step whose loss or gradients are not finite: it ends the run (stop), or changes nothing and is counted
+            (skip).
         save_steps: also write last.ckpt after every so many steps; null = each epoch only.
         unfreeze: epochs that pass before head, blocks and host train.
     """
@@ -153,6 +155,7 @@ class TrainingRecipe:
     channels_last: bool = True
     compile: bool = False
     cuda_graph: bool | None = None
+    nonfinite: Literal["stop", "skip"] = "stop"
     save_steps: int | None = None
     unfreeze: PartEpochs = PartEpochs()  # noqa: RUF009 - frozen
 
@@ -329,7 +332,7 @@ ADDED = (
     ("data", "val_share"),
     ("data", "volumes"),
     *(("optim", name) for name in ("name", "betas", "eps", "groups", "layer_decay")),
-    ("training", "unfreeze"),
+    *(("training", name) for name in ("unfreeze", "nonfinite")),
     *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
     *(("detection", entry.name) for entry in fields(DetectionRecipe)),
 )

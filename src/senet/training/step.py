@@ -10,6 +10,7 @@ from senet.data.batch import Batch
 from senet.ops.backend import backend, fastest, requested
 from senet.tasks.answers import counts_of, inputs_of, losses_of
 from senet.training.job import Job
+from senet.training.nonfinite import check_gradients, check_loss
 from senet.training.optim import set_rate
 from senet.training.seeding import seed_generators, seed_of
 from senet.training.tally import Figures
@@ -40,6 +41,7 @@ class EagerStep:
     def __init__(self, job: Job, network: nn.Module) -> None:
         self._job, self._network = job, network
         self._tails = _tails(job)
+        self._is_guarded = job.recipe.training.nonfinite == "skip"
 
     def __call__(self, batch: Batch) -> Figures:
         """Take the step."""
@@ -47,13 +49,21 @@ class EagerStep:
         return self.compute(there.images, there.targets)
 
     def compute(self, images: Any, targets: Any) -> Figures:
-        """Take the step for images and targets on the device; nothing of it is decided on the host."""
+        """Take the step for images and targets on the device; nothing of it is decided on the host.
+
+        Raises:
+            NonfiniteStepError: if it cannot count and the recipe says that it is left out.
+        """
         job, clip_norm = self._job, self._job.recipe.optim.clip_norm
         with self._request():
             job.optimizer.zero_grad()  # not at the end: the allocator hands the freed gradients to the activations, without page faults
             outputs = self._network(*inputs_of(job.task, images, targets))
             losses = losses_of(job.task, outputs, targets)
+            if self._is_guarded:
+                check_loss(job, losses["loss"])
             job.fabric.backward(losses["loss"])
+            if self._is_guarded:
+                check_gradients(job)
         if clip_norm is not None:
             job.fabric.clip_gradients(self._network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips these itself
         job.optimizer.step()
