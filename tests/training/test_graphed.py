@@ -93,6 +93,7 @@ OPTIONS = {
     "frozen BatchNorm": {"training__freeze_bn_epochs": 3},
     "no Nesterov": {"optim__nesterov": False},
     "label smoothing": {"training__label_smoothing": 0.1},
+    "accumulated": {"training__accumulate": 3},
     "bf16, clipped, cosine": {"training__precision": "bf16", "optim__clip_norm": 0.5, "schedule__name": "cosine"},
 }
 
@@ -180,7 +181,7 @@ def counting(odd: Odd, x: torch.Tensor) -> torch.Tensor:
 
 
 def replacing(odd: Odd, x: torch.Tensor) -> torch.Tensor:
-    odd.seen = odd.seen + 1
+    odd.seen = odd.get_buffer("seen") + 1
     return x
 
 
@@ -199,7 +200,7 @@ def test_what_a_graph_cannot_repeat_is_found_before_it_is_captured(what: str, ca
     act, message = ODD[what]
     one, other = job_of(), job_of()
     for job in (one, other):
-        job.model.conv1 = nn.Sequential(job.model.conv1, Odd(act))
+        job.model.conv1 = nn.Sequential(job.model.get_submodule("conv1"), Odd(act))
     random.seed(0)
     figures = run(one, EagerStep(one, one.wrap()))
     random.seed(0)
@@ -250,7 +251,7 @@ def test_copies_between_host_and_device_are_found_and_numbers_are_not() -> None:
     with HostDecisions() as decisions:
         there = torch.ones(3, device="meta")
         there * torch.tensor(2.0)
-        there[torch.tensor([0, 1], device="meta")]
+        assert len(there[torch.tensor([0, 1], device="meta")]) == 2
     assert not decisions.found
     with HostDecisions() as decisions:
         torch.ones(3).to("meta")
@@ -413,7 +414,7 @@ def device_job(**changes) -> Job:
     drops = changes.pop("model__name", None) == "dropout"
     job = job_of(**changes)
     if drops:
-        job.model.conv1 = nn.Sequential(job.model.conv1, nn.Dropout(0.3))
+        job.model.conv1 = nn.Sequential(job.model.get_submodule("conv1"), nn.Dropout(0.3))
     if scaler := getattr(job.fabric.strategy.precision, "scaler", None):
         scaler._init_scale = 2.0**30  # overflows: the first steps are skipped
     job.training_mode()
@@ -455,7 +456,7 @@ def test_on_a_device_a_failure_falls_back_with_all_as_it_was(
     asks = lambda odd, x: x * (1.0 if x.sum().item() > 0 else 2.0)  # noqa: E731
     if asks_first:
         for job in (one, other):
-            job.model.conv1 = nn.Sequential(job.model.conv1, Odd(asks))
+            job.model.conv1 = nn.Sequential(job.model.get_submodule("conv1"), Odd(asks))
     figures = run(one, EagerStep(one, one.wrap()), 10)
     step = stepper(other, other.wrap())
     if not asks_first:

@@ -12,6 +12,7 @@ import torch
 
 from made_runs import assert_same_run, tiny
 from senet.errors import UsageError
+from senet.recipe import override
 from senet.results.run_folder import RunFolder
 from senet.training.loop import train
 from senet.training.processes import PIXELS_A_THREAD, limited_threads, start_fabric
@@ -49,7 +50,11 @@ def launched(folder: Path, *words: str, count: int = 2) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"training__unfreeze__blocks": 1, "training__unfreeze__host": 2}], ids=["whole", "by parts"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"training__unfreeze__blocks": 1, "training__unfreeze__host": 2}, {"training__accumulate": 3}],
+    ids=["whole", "by parts", "accumulated"],
+)
 def test_two_processes_train_as_one(tmp_path: Path, options: dict[str, int]) -> None:
     """Two processes see the same batches as one; what differs is BatchNorm, which each takes over its own half."""
     recipe = tiny(training__freeze_bn_epochs=3, training__ema_decay=0.5, optim__lr=0.01, optim__clip_norm=1.0, data__workers=0, **options)
@@ -58,7 +63,7 @@ def test_two_processes_train_as_one(tmp_path: Path, options: dict[str, int]) -> 
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert out.count('"top1":') == 1
-    train(recipe, folder=tmp_path / "one", progress=False)
+    train(override(recipe, {"training.accumulate": 1}), folder=tmp_path / "one", progress=False)
     one, two = (RunFolder(tmp_path / name) for name in ("one", "two"))
     for row, other in zip(one.metrics(), two.metrics(), strict=True):
         for name in ("step", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5"):

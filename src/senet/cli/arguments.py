@@ -42,7 +42,7 @@ class CommandParser(ArgumentParser):
         return [string for action in self._actions for string in action.option_strings]
 
     def words(self, words: list[str]) -> Namespace:
-        """Parse the command's words; `.changes` of the result holds the recipe's fields.
+        """Parse the command's words; `.changes` of the result holds the recipe's fields, `.words` the words themselves.
 
         Raises:
             UsageError: for an unknown flag (the nearest is named) or a value of the wrong type.
@@ -54,7 +54,7 @@ class CommandParser(ArgumentParser):
             raise UsageError(f"{error.argument_name}: {error.message}; --help says more") from error
         if unknown:
             raise UsageError(self._unknown(unknown))
-        return Namespace(**vars(args), changes=changes)
+        return Namespace(**vars(args), changes=changes, words=words)
 
     def format_help(self) -> str:
         """Return the help with each example on a line of its own, which is not wrapped."""

@@ -17,6 +17,7 @@ from rich.table import Table
 import senet
 from senet.cli.arguments import CommandParser, add_json
 from senet.cli.installed import CORE, Package, packages
+from senet.data.workers import own_cores
 from senet.errors import UsageError, reason_of
 from senet.measuring.machine import processor
 
@@ -127,13 +128,12 @@ def _extra(name: str, wanted: tuple[Package, ...]) -> Inspection:
 
 
 def _devices() -> list[Inspection]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways: library not found, undefined symbol, ...
         return [Inspection("devices", "torch", "", f"cannot be imported: {reason_of(error)}", fatal=True)]
     kind = torch.backends.cpu.get_cpu_capability()
-    devices = [Inspection("devices", "cpu", f"{processor()}, {cores} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
+    devices = [Inspection("devices", "cpu", f"{processor()}, {own_cores()} cores, {kind}; torch uses {torch.get_num_threads()} threads")]
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         facts = torch.cuda.get_device_properties(index)
         devices.append(

@@ -5,6 +5,7 @@ from argparse import Namespace
 
 from senet.cli.arguments import CommandParser, add_code, add_json, add_recipe, check_folder, recipe_of, say_code
 from senet.errors import UsageError
+from senet.recipe import Recipe, override
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -24,6 +25,9 @@ def add_arguments(parser: CommandParser) -> None:
         action="store_true",
         help="go on although recipe, code, classes, images or the number of processes are not what they were; also to train longer",
     )
+    parser.add_argument("--devices", type=int, metavar="N", help="train in N processes on this machine, one on each GPU; on CPUs without")
+    parser.add_argument("--nodes", type=int, metavar="M", help="machines that train together; give the same command on each")
+    parser.add_argument("--rdzv-endpoint", metavar="HOST:PORT", help="where they meet: an address of one of them, which the others reach")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     add_code(parser)
     add_json(parser)
@@ -38,7 +42,6 @@ def run(args: Namespace) -> int:
         args.recipe = args.recipe or "digits"
         recipe = recipe_of(args)
     else:
-        from senet.recipe import override
         from senet.results.run_folder import RunFolder
 
         begun = RunFolder.at(args.resume)
@@ -48,6 +51,8 @@ def run(args: Namespace) -> int:
         recipe = override(saved, args.changes) if args.changes else saved
     if args.accept_changes and args.resume is None and not args.or_resume:
         raise UsageError("--accept-changes says how to go on: it needs --resume RUN")
+    if (code := _in_several(args, recipe)) is not None:
+        return code
     from senet.cli.printing import show
     from senet.training.loop import train
 
@@ -63,3 +68,18 @@ def run(args: Namespace) -> int:
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
         show(result, as_json=args.json)
     return 0
+
+
+def _in_several(args: Namespace, recipe: Recipe) -> int | None:
+    """Train in the processes that the arguments ask for; return the exit code, None if this is one of them, or the only one."""
+    if args.devices is args.nodes is args.rdzv_endpoint is None:
+        return None
+    from senet.training.launch import Processes, launch_processes, process_count
+
+    processes = Processes(1 if args.devices is None else args.devices, 1 if args.nodes is None else args.nodes, args.rdzv_endpoint)
+    if "WORLD_SIZE" in os.environ:
+        if process_count() != processes.world:
+            raise UsageError(f"the flags ask for {processes.world} processes, and a launcher has started {process_count()}; leave them out")
+        return None
+    processes.check(recipe)
+    return None if processes.world == 1 else launch_processes(["train", *args.words], processes)

@@ -15,6 +15,7 @@ import torch
 from senet.comparison.worker import RunOrder, Surroundings, work
 from senet.errors import UsageError
 from senet.training.interruption import Interrupted, Interruption
+from senet.training.launch import process_count
 from senet.training.progress import Progress, RunProgress
 from senet.userfile import UserFiles, allowed_code
 
@@ -118,7 +119,7 @@ def train_side_by_side(orders: Sequence[RunOrder], jobs: int, progress: Progress
         Interrupted: after a signal, when all have saved.
         JobError: for the first run that failed; it is named.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if process_count() > 1:
         raise UsageError("--jobs trains several runs side by side and torchrun one run in several processes: leave out one of the two")
     waiting, count = deque(orders), min(jobs, len(orders))
     surroundings = Surroundings(max(1, torch.get_num_threads() // max(1, count)), allowed_code(), UserFiles())

@@ -15,7 +15,7 @@ from senet.data.shared_memory import fitting_workers
 from senet.data.source import DataSource, ImageSet, UnreadableImageError, UnreadableName
 from senet.data.views import Views
 from senet.data.waiting import SLICE, BatchLoader
-from senet.data.workers import WorkerStart
+from senet.data.workers import WorkerStart, own_cores
 from senet.recipe import DataRecipe
 
 IMAGES = ImagePreparation()
@@ -202,8 +202,7 @@ def _workers(images: ImageSet, recipe: DataRecipe, values: int, world: int) -> i
 
 
 def _spare(images: ImageSet, processes: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    spare = max(0, cores // processes - 1)
+    spare = max(0, own_cores() // processes - 1)
     if images.in_memory:
         return min(spare, 2) if torch.cuda.is_available() else 0
     return min(spare, MAX_WORKERS)

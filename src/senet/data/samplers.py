@@ -85,8 +85,7 @@ class EpochSampler:
     def __init__(
         self, targets: Sized, *, order: str, batch_size: int, seed: int, min_steps: int = 1, rank: int = 0, world: int = 1
     ) -> None:
-        if batch_size % world:
-            raise UsageError(f"data.batch_size {batch_size} must be a multiple of the {world} processes that share it")
+        check_share(batch_size, world)
         self.batch_size = min(batch_size, len(targets) - len(targets) % world)
         if not self.batch_size:
             raise UsageError(f"{len(targets)} training images are too few for {world} processes")
@@ -121,6 +120,12 @@ class EpochSampler:
     def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
         for indices, repeats in self.shares(epoch, start):
             yield [SampleKey(epoch, *pair) for pair in zip(indices.tolist(), repeats.tolist(), strict=True)]
+
+
+def check_share(batch_size: int, world: int) -> None:
+    """Raise UsageError if a batch cannot be split evenly among processes."""
+    if batch_size % world:
+        raise UsageError(f"data.batch_size {batch_size} must be a multiple of the {world} processes that share it")
 
 
 def occurrences(values: np.ndarray) -> np.ndarray:

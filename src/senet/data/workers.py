@@ -44,6 +44,11 @@ class WorkerStart:
             os._exit(1)
 
 
+def own_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def signal_at_parents_end(signum: int) -> None:
     """Ask the system to send this process a signal when its parent ends; on Linux alone, elsewhere nothing happens."""
     if sys.platform == "linux":

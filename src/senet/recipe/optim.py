@@ -41,7 +41,9 @@ class OptimRecipe:
     """Stochastic gradient descent, or AdamW.
 
     Args:
-        lr: learning rate at batch_size; of adamw usually 1e-4 to 1e-3.
+        lr: learning rate; of adamw usually 1e-4 to 1e-3.
+        lr_batch_size: batch size that lr is for: the run's rate is lr x data.batch_size / lr_batch_size, and rises to it in a warm-up where
+            that is more; null = lr is for data.batch_size, whatever it is.
         momentum: momentum; sgd alone reads it.
         nesterov: Nesterov momentum; sgd alone reads it.
         weight_decay: L2 penalty of sgd; decoupled decay of adamw, times the learning rate.
@@ -55,6 +57,7 @@ class OptimRecipe:
     """
 
     lr: float = 0.1
+    lr_batch_size: int | None = None
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 1e-4

@@ -143,6 +143,8 @@ class TrainingRecipe:
         cuda_graph: start each step as one CUDA graph, with the same weights; null = wherever that is possible.
         nonfinite: what becomes of a step whose loss or gradients are not finite: it ends the run (stop), or changes nothing and is counted
             (skip).
+        accumulate: parts, one after the other, in which each process takes its images of a step; their gradients add up to the step's.
+        sync_bn: normalise by the images of all processes, as one process with the whole batch does, and not by each one's own.
         save_steps: also write last.ckpt after every so many steps; null = each epoch only.
         unfreeze: epochs that pass before head, blocks and host train.
     """
@@ -156,6 +158,8 @@ class TrainingRecipe:
     compile: bool = False
     cuda_graph: bool | None = None
     nonfinite: Literal["stop", "skip"] = "stop"
+    accumulate: int = 1
+    sync_bn: bool = False
     save_steps: int | None = None
     unfreeze: PartEpochs = PartEpochs()  # noqa: RUF009 - frozen
 
@@ -256,6 +260,7 @@ RANGES = {
     "data.volumes.patches": (1, LARGEST_COUNT),
     "data.volumes.max_voxels": (1, 2**33),
     "optim.lr": (0, 1e6),
+    "optim.lr_batch_size": (1, LARGEST_COUNT),
     "optim.momentum": (0, 1),
     "optim.eps": (0, 1),
     "optim.weight_decay": (0, 1e6),
@@ -270,6 +275,7 @@ RANGES = {
     "training.epochs": (1, LARGEST_COUNT),
     "training.label_smoothing": (0, 1),
     "training.freeze_bn_epochs": (0, LARGEST_COUNT),
+    "training.accumulate": (1, LARGEST_COUNT),
     "training.save_steps": (1, LARGEST_COUNT),
     **dict.fromkeys(("training.unfreeze.head", "training.unfreeze.blocks", "training.unfreeze.host"), (0, LARGEST_COUNT)),
     "segmentation.edge_weight": (0, 1e6),
@@ -331,8 +337,8 @@ ADDED = (
     ("data", "ignore_index"),
     ("data", "val_share"),
     ("data", "volumes"),
-    *(("optim", name) for name in ("name", "betas", "eps", "groups", "layer_decay")),
-    *(("training", name) for name in ("unfreeze", "nonfinite")),
+    *(("optim", name) for name in ("lr_batch_size", "name", "betas", "eps", "groups", "layer_decay")),
+    *(("training", name) for name in ("unfreeze", "nonfinite", "accumulate", "sync_bn")),
     *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
     *(("detection", entry.name) for entry in fields(DetectionRecipe)),
 )

@@ -32,6 +32,7 @@ ORIGIN = record(
         "classes": items(text(4096), high=10**7),
         "images": table(text(10), record({"count": integer(0, 2**53), "fingerprint": text(64)}, needed=("count", "fingerprint"))),
         "processes": integer(1, 10**6),
+        "rate": text(400),
         "weights": optional(LOADED),
         "compressed": record({"steps": items(plain_data(), high=100)}, needed=("steps",), others=plain_data()),
     },
@@ -60,6 +61,7 @@ def origin_of(
     processes: int = 1,
     weights: Mapping[str, Any] | None = None,
     compressed: Mapping[str, Any] | None = None,
+    rate: str = "",
 ) -> dict[str, Any]:
     """Return what the weights of a run come from, as plain data.
 
@@ -69,6 +71,7 @@ def origin_of(
         processes: how many train together.
         weights: what its network was built with, see `LoadedWeights.to_dict`; None = what a file that the recipe names holds today.
         compressed: how its network was made smaller, see `senet.training.compressed`; None = it was not, or that is to be seen.
+        rate: how its learning rate goes by the batch, in words; empty = it is the recipe's.
 
     Returns:
         recipe: its fields but those that change no weight.
@@ -77,6 +80,7 @@ def origin_of(
         processes: how many train together.
         weights: those that training began from; not there if all were drawn, or it cannot be told without fetching them.
         compressed: how their network was made smaller; not there if it was not.
+        rate: how the learning rate goes by the batch; not there if it is the recipe's.
     """
     tree = _deciding(recipe)
     files = sorted({name.rpartition(":")[0] for name in _texts(tree) if in_user_file(name)})
@@ -84,7 +88,7 @@ def origin_of(
     weights = _weights_today(recipe) if weights is None else weights
     begun = {"weights": weights, "compressed": compressed}
     known = {name: dict(value) for name, value in begun.items() if value is not None}
-    return {"recipe": tree, "code": code, **facts, "processes": processes} | known
+    return {"recipe": tree, "code": code, **facts, "processes": processes} | ({"rate": rate} if rate else {}) | known
 
 
 def write_origin(run: RunFolder, origin: Mapping[str, Any]) -> None:

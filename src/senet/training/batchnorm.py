@@ -3,8 +3,10 @@
 import torch
 from torch import nn
 
+from senet.ops.tail.joint import JointBatchNorm
+
 # The common base of all BatchNorm classes, SyncBatchNorm too; torch gives it no public name.
-BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, JointBatchNorm)
 
 
 def freeze_batchnorm(model: nn.Module) -> None:

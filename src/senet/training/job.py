@@ -23,13 +23,16 @@ from senet.tasks.answers import inputs_of, log_once, network_of, noise_of, open_
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.text import message_line
+from senet.training.accumulation import check_parts
 from senet.training.average import WeightAverage
 from senet.training.batchnorm import freeze_batchnorm
 from senet.training.compressed import as_compressed, begin_compressed, check_pruning, training_images
 from senet.training.cuda_graph import check_graph
+from senet.training.joint_batchnorm import join_batchnorm
 from senet.training.measured import ValidationSet
 from senet.training.optim import build_optimizer, can_fuse
 from senet.training.processes import start_fabric
+from senet.training.scaling import scaled_rate
 from senet.training.schedule import Schedule
 from senet.training.seeding import seed_of
 from senet.training.state import TrainingState
@@ -98,8 +101,9 @@ class Job:
 
     @property
     def pixels(self) -> int:
-        """Pixels of a training batch in one process."""
-        return self.recipe.data.batch_size * prod(self.source.patch or [self.source.input.size] * 2) // self.fabric.world_size
+        """Pixels of a training batch that one process takes at once."""
+        shared_by = self.fabric.world_size * self.recipe.training.accumulate
+        return self.recipe.data.batch_size * prod(self.source.patch or [self.source.input.size] * 2) // shared_by
 
     @property
     def first_frozen_epoch(self) -> int:
@@ -164,6 +168,7 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     source = open_source(task, recipe.data)
     fabric = start_fabric(plan.precision)
     check_graph(recipe, fabric, takes_targets=takes_targets(task))
+    check_parts(plan.accumulate, recipe.data.batch_size, fabric.world_size)
     place = TrainingPlace(fabric.device, LAYOUTS[plan.channels_last], fabric.global_rank, fabric.world_size)
     batches = training_batches(source, recipe.data, task, place, seed=recipe.seed)
     validation = validation_batches(source, recipe.data, task, place)
@@ -176,14 +181,17 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
         model, recipe, partial(training_images, task, source, recipe.data, fabric.device, recipe.seed), fabric, begun
     )
     model.to(memory_format=layout_of(model, channels_last=plan.channels_last))  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+    if plan.sync_bn and fabric.world_size > 1:
+        join_batchnorm(model, fabric.device)
     average = WeightAverage(model, plan.ema_decay) if plan.ema_decay else None
     unfreezing = Unfreezing(model, recipe)
     optimizer = build_optimizer(model, recipe.optim, fused=can_fuse(recipe, fabric.device))
-    schedule = Schedule(recipe.schedule, recipe.optim.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
-    if schedule.remark:
-        log_once(schedule.remark)
+    scaled = scaled_rate(recipe, len(batches), min(recipe.data.batch_size, len(source.train)))
+    schedule = Schedule(scaled.schedule, scaled.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
+    for remark in filter(None, (scaled.remark, schedule.remark)):
+        log_once(remark)
     state = TrainingState(fabric, model, optimizer, schedule, average, corrupt, partial(images_of_step, source.train, batches))
-    state.weights, state.compressed = weights, compressed
+    state.weights, state.compressed, state.rate = weights, compressed, scaled.remark
     wrapped = fabric.setup_optimizers(optimizer)
     job = Job(recipe, fabric, source, batches, validation, model, average, wrapped, schedule, unfreezing, task, corrupt, state)
     check_images(job)
@@ -233,7 +241,7 @@ def check_images(job: Job) -> None:
     Raises:
         UsageError: if it does not take them.
     """
-    count = min(2, job.recipe.data.batch_size // job.fabric.world_size)
+    count = min(2, job.recipe.data.batch_size // job.fabric.world_size // job.recipe.training.accumulate)
     batch = job.to_device(noise_of(job.task, job.source, count))
     copy = duplicate(job.model).train()
     hold_statistics(copy, job.unfreezing.frozen(job.recipe.training.epochs - 1))  # those that stand still throughout

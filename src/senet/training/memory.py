@@ -51,7 +51,9 @@ def _ways(recipe: Recipe) -> str:
         "data.workers, each of which holds batches": data.workers != 0,
     }
     precision = "; on a GPU training.precision bf16 takes less" if recipe.training.precision == "fp32" else ""
-    return f"lower {', '.join(way for way, is_open in ways.items() if is_open)}{precision}"
+    accumulate = 2 * recipe.training.accumulate
+    parts = f"take steps in {accumulate} parts, training.accumulate {accumulate}, or " if accumulate <= data.batch_size else ""
+    return f"{parts}lower {', '.join(way for way, is_open in ways.items() if is_open)}{precision}"
 
 
 def _advice(recipe: Recipe, run: RunFolder) -> str:

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from senet.data.loaders import CorruptLog
 from senet.data.workers import signal_at_parents_end
 from senet.errors import UsageError
+from senet.training.launch import check_devices, process_count
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """The recipe's name of a precision -> Fabric's. The mixed ones keep weights in float32; fp16 scales the loss."""
@@ -30,11 +31,13 @@ def start_fabric(precision: str, accelerator: str = "auto") -> Fabric:
         accelerator: "auto" takes a GPU if there is one; "cpu" does not.
 
     Raises:
-        UsageError: if the device cannot train in this precision.
+        UsageError: if the device cannot train in this precision, or processes are more than devices.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its remarks on precision and ranks
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    world = process_count()
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    if world > 1 and accelerator != "cpu":
+        check_devices(local)
     if precision == "fp16" and (accelerator == "cpu" or not torch.cuda.is_available()):
         raise UsageError("training.precision 'fp16' needs a CUDA device, and there is none here; a CPU trains in 'bf16' or 'fp32'")
     fabric = Fabric(

@@ -33,7 +33,7 @@ def taken_up(job: Job, run: RunFolder, *, resumed: bool, accept_changes: bool) -
     """
     first = job.fabric.is_global_zero
     state = job.state
-    state.origin = origin_of(job.recipe, facts_of(job.source), job.fabric.world_size, state.weights, state.compressed)
+    state.origin = origin_of(job.recipe, facts_of(job.source), job.fabric.world_size, state.weights, state.compressed, state.rate)
     with run.held() if first else nullcontext():
         if first and not resumed:
             check_new(run)  # again: the folder was not held when it was looked at

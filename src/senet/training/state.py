@@ -43,9 +43,10 @@ class TrainingState:
         corrupt: unreadable images met so far.
         images_of: gives the names of this process's images of a step, counted over the run.
 
-    Four values are noted beside it, for whoever goes on: `origin`, what the weights come from, `weights`, the trained ones among that,
-    `compressed`, how their network was made smaller, and `changes`, in which of it the run was changed on its way, in words. `best_told` is
-    what the task told after the best epoch, as tables.json has it; None of a checkpoint that does not hold it.
+    Five values are noted beside it, for whoever goes on: `origin`, what the weights come from, `weights`, the trained ones among that,
+    `compressed`, how their network was made smaller, `rate`, how the learning rate goes by the batch, in words, and `changes`, in which of
+    it the run was changed on its way, in words. `best_told` is what the task told after the best epoch, as tables.json has it; None of a
+    checkpoint that does not hold it.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class TrainingState:
         self.origin: dict[str, Any] = {}
         self.weights: Mapping[str, Any] | None = None
         self.compressed: Mapping[str, Any] | None = None
+        self.rate = ""
         self.changes: list[str] = []
         self._parts: dict[str, Any] = {
             "model": model,

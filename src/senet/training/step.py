@@ -9,6 +9,7 @@ from torch import nn
 from senet.data.batch import Batch
 from senet.ops.backend import backend, fastest, requested
 from senet.tasks.answers import counts_of, inputs_of, losses_of
+from senet.training.accumulation import BatchPart, batch_parts, figures_of_parts
 from senet.training.job import Job
 from senet.training.nonfinite import check_gradients, check_loss
 from senet.training.optim import set_rate
@@ -55,13 +56,10 @@ class EagerStep:
             NonfiniteStepError: if it cannot count and the recipe says that it is left out.
         """
         job, clip_norm = self._job, self._job.recipe.optim.clip_norm
+        parts = batch_parts(images, targets, job.recipe.training.accumulate)
         with self._request():
             job.optimizer.zero_grad()  # not at the end: the allocator hands the freed gradients to the activations, without page faults
-            outputs = self._network(*inputs_of(job.task, images, targets))
-            losses = losses_of(job.task, outputs, targets)
-            if self._is_guarded:
-                check_loss(job, losses["loss"])
-            job.fabric.backward(losses["loss"])
+            figures = [self._backward(part, is_last=part is parts[-1]) for part in parts]
             if self._is_guarded:
                 check_gradients(job)
         if clip_norm is not None:
@@ -69,7 +67,18 @@ class EagerStep:
         job.optimizer.step()
         if job.average is not None:
             job.average.follow(job.model)
-        return Figures.of(losses, counts_of(job.task, outputs, targets))
+        return figures_of_parts(figures, parts)
+
+    def _backward(self, part: BatchPart, *, is_last: bool) -> Figures:
+        """Add a part's gradients to those that are there; processes exchange theirs with the last."""
+        job = self._job
+        with nullcontext() if is_last else job.fabric.no_backward_sync(self._network):  # pyright: ignore[reportArgumentType] - see `Job.wrap`
+            outputs = self._network(*inputs_of(job.task, part.images, part.targets))
+            losses = losses_of(job.task, outputs, part.targets)
+            if self._is_guarded:
+                check_loss(job, losses["loss"])
+            job.fabric.backward(losses["loss"] if part.share == 1 else losses["loss"] * part.share)
+        return Figures.of(losses, counts_of(job.task, outputs, part.targets))
 
     def _request(self) -> AbstractContextManager[None]:
         return nullcontext() if self._tails is None else backend(self._tails)

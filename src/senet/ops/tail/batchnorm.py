@@ -9,13 +9,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from senet.ops.passes.maps import precision
 from senet.ops.passes.protocol import Kernels
-
-LAYERS = (nn.BatchNorm2d, nn.SyncBatchNorm)
-"""The normalisations that a tail takes; just these types, since a subclass may do more."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class Statistics:
 
 
 def as_data(module: Any, x: Tensor) -> BatchNorm | None:
-    """Return a normalisation of `LAYERS`, or None, as data.
+    """Return a normalisation of `senet.ops.tail.joint.LAYERS`, or None, as data.
 
     Raises:
         ValueError: as the module does, if it is to train on one value a channel.
@@ -91,7 +88,7 @@ def as_data(module: Any, x: Tensor) -> BatchNorm | None:
         return None
     running = module.running_mean, module.running_var
     use_batch = module.training or running[0] is None
-    group = _group(module) if isinstance(module, nn.SyncBatchNorm) else None
+    group = _group(module) if is_joint(module) else None
     if use_batch and group is None and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
     return BatchNorm(module.weight, module.bias, *running, use_batch, module.eps, group, _averages(module, *running))
@@ -105,7 +102,12 @@ def _averages(module: Any, mean: Tensor | None, var: Tensor | None) -> RunningAv
     return RunningAverages(module.num_batches_tracked, module.momentum) if len(of_both) == 2 else None
 
 
-def _group(module: nn.SyncBatchNorm) -> Any:
+def is_joint(module: Any) -> bool:
+    """Return whether a normalisation goes by the images of all processes, as `nn.SyncBatchNorm` does."""
+    return hasattr(module, "process_group")
+
+
+def _group(module: Any) -> Any:
     """Return the processes whose batches a normalisation sees as one, None if there is one process or it does not train."""
     if not (module.training and dist.is_available() and dist.is_initialized()):
         return None

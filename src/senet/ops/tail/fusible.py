@@ -12,9 +12,10 @@ from senet.ops.backend import REFERENCE, choose, requested, requested_or_best
 from senet.ops.hooks import is_bare
 from senet.ops.passes.protocol import PairKernels
 from senet.ops.tail.autograd import PreactivatedFunction, TailFunction
-from senet.ops.tail.batchnorm import LAYERS
+from senet.ops.tail.batchnorm import is_joint
 from senet.ops.tail.custom_op import tail_by_name
 from senet.ops.tail.gates import Gates
+from senet.ops.tail.joint import LAYERS
 from senet.ops.tail.preactivated_op import preactivated_by_name
 from senet.ops.tail.rows import TensorRow
 
@@ -120,7 +121,7 @@ def _in_a_graph(branch: Tensor, modules: TailModules) -> Run | None:
 
 def _named_in_a_graph(branch: Tensor, modules: TailModules) -> str | None:
     """Return the backend of an operator in compiled code, None for the definition."""
-    if any(isinstance(norm, nn.SyncBatchNorm) for norm in (modules.norm, modules.shortcut_norm)):  # an operator cannot be given processes
+    if is_joint(modules.norm) or is_joint(modules.shortcut_norm):  # an operator cannot be given processes
         return None
     name = requested_or_best(branch.device.type)
     if name == REFERENCE or not (

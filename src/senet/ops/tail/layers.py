@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from senet.ops.hooks import has_hooks
-from senet.ops.tail.batchnorm import LAYERS
 from senet.ops.tail.call import activated_norm
 from senet.ops.tail.fusible import is_traced
+from senet.ops.tail.joint import LAYERS
 
 
 class RecalibratedReLU(nn.Module):

@@ -8,9 +8,10 @@ busy for longer than the operator and the convolution take the host, which then 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from senet.ops.backend import requested
+from senet.ops.tail.batchnorm import is_joint
 from senet.ops.tail.fusible import TailModules
 
 ON_CPU = 2**17
@@ -96,7 +97,7 @@ def is_worthwhile(branch: Tensor, modules: TailModules, shortcut: str) -> bool:
         shortcut: "none", "identity", "projected", "pair" for a sum that is normalised, or "positions" whatever the shortcut of a block that
             gates positions.
     """
-    if requested() is not None or any(isinstance(norm, nn.SyncBatchNorm) for norm in (modules.norm, modules.shortcut_norm)):
+    if requested() is not None or is_joint(modules.norm) or is_joint(modules.shortcut_norm):
         return True
     if branch.device.type != "cuda":
         if shortcut == "pair" and modules.recalibrate is None and torch.is_grad_enabled():
