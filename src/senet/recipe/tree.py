@@ -11,12 +11,13 @@ import yaml
 from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe.detection import DetectionRecipe
-from senet.recipe.model import ModelRecipe
+from senet.recipe.model import WEIGHTS_OPTIONS, ModelRecipe
 from senet.recipe.names import check_run_name
 from senet.recipe.optim import OptimRecipe, PartEpochs
 from senet.recipe.plain_tree import plain_tree
 from senet.recipe.segmentation import SegmentationRecipe
 from senet.recipe.volumes import VolumeRecipe
+from senet.recipe.weights_identity import weights_identity
 from senet.schema import brief
 from senet.userfile import in_user_file
 
@@ -218,6 +219,11 @@ class Recipe:
         tree = {name: value for name, value in tree.items() if value != {}}
         if (self.data.name in ROOT_DECIDES or in_user_file(self.data.name)) and self.data.root is not None:
             tree["data"]["root"] = self.data.root if "://" in self.data.root else str(user_path(self.data.root).resolve())
+        if self.model.weights is not None:
+            tree["model"]["weights"] = weights_identity(self.model.weights)
+        for name, value in tree["model"]["options"].items():
+            if name in WEIGHTS_OPTIONS and isinstance(value, str):
+                tree["model"]["options"][name] = weights_identity(value)
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
 

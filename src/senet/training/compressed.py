@@ -145,7 +145,7 @@ def prune_to(model: nn.Module, compression: Compression, images: ValidationSet, 
     def loss(outputs: Any, targets: Any) -> Tensor:
         return losses_of(task, outputs, targets)["loss"]
 
-    example = noise_of(task, images.source, 1).to(images.device).images
+    example = noise_of(task, images.source, compression.batch).to(images.device).images
     if not isinstance(example, Tensor):
         raise UsageError(
             f"{type(model).__name__} takes images of several sizes, and only networks of batches can be pruned: fold its gates"
