@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data.shards.made_folder import open_shards
+from data.shards.made_folder import open_shards, sharded
 from faults.forked import fork
 from made_runs import assert_same_run
 from process_ends import SECONDS
@@ -41,7 +41,7 @@ def end_of(process: BaseProcess) -> int | None:
 
 def walk(open_source: Callable[[], DataSource], data: DataRecipe, start: int, place: dict[str, int], log: Path, killed_before: int) -> None:
     """Take the batches of one process, write down which images each holds, and die before one of them is noted as done."""
-    loader = train_loader(open_source(), data, seed=0, **place)
+    loader = train_loader(open_source(), data, seed=0, rank=place["rank"], world=place["world"])
     with log.open("a") as file:
         for number, batch in enumerate(loader.epoch(EPOCH, start), start):
             if number == killed_before:
@@ -98,7 +98,7 @@ def test_on_an_object_store_with_less_room_than_shards(
 
 def test_class_aware_batches_have_as_many_images_of_each_class(shards: Path, tmp_path: Path) -> None:
     found = walked(lambda: open_shards(shards), recipe("class_aware"), tmp_path / "walk", world=2)
-    targets = open_shards(shards).train.targets
+    targets = sharded(open_shards(shards).train).targets
     assert [np.bincount(np.take(targets, images)).tolist() for images in found.values()] == [[2, 2, 2]] * 6
 
 
