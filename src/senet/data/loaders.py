@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from senet.data.batch import Batch, Sample
 from senet.data.delivery import Batches, DataError as DataError
 from senet.data.preparation import EvalPair, ImagePreparation, Preparation, TrainPair
-from senet.data.samplers import EpochSampler, SampleKey, sample_random
+from senet.data.samplers import EpochSampler, SampleKey, groups_of, sample_random
 from senet.data.shared_memory import fitting_workers
 from senet.data.source import DataSource, ImageSet, UnreadableImageError, UnreadableName
 from senet.data.views import Views
@@ -137,7 +137,7 @@ def train_loader(
         world: number of processes; each gets its share of every batch.
     """
     images = source.train
-    sampler = EpochSampler.of(images.targets, recipe, seed=seed, rank=rank, world=world)
+    sampler = EpochSampler.of(images.targets, recipe, groups_of(images), seed=seed, rank=rank, world=world)
     samples = TrainSamples(images, preparation.train_transform(recipe, source.input), seed)
     values = sampler.batch_size // world * Views().values(source.input)
     return TrainLoader(_loader(samples, sampler, preparation.collate, _workers(images, recipe, values, world)), sampler)
