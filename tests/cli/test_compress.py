@@ -1,6 +1,7 @@
 """`senet compress` as a user meets it."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 import senet.comparison.measure as measure
 from made_pruning import prune_quickly, trained_tiny
 from made_runs import tiny
+from senet.cli import compress
+from senet.cli.arguments import CommandParser
 from senet.cli.main import main
 from senet.models.create import from_pretrained
 from senet.training.loop import train
@@ -84,6 +87,15 @@ def test_rankings_are_compared_after_fine_tuning(run: Path, tmp_path: Path, caps
     assert result["command"] == f"senet compress {run} --target macs=0.7 --rank gate,l1 --finetune {recipe} --seeds 1"
     for variant in result["variants"]:
         assert from_pretrained(Path(variant["runs"][0]["folder"]) / "best.safetensors")
+
+
+def test_the_command_of_a_comparison_names_every_flag_that_shapes_its_result() -> None:
+    parser = CommandParser(prog="senet compress")
+    compress.add_arguments(parser)
+    elsewhere = {"help", "weights", "jobs", "to", "force", "out", "no_report", "device", "quiet", "allow_code", "json"}
+    shaping = {action.dest for action in parser._actions} - elsewhere
+    args = Namespace(weights="mine", changes={}, **dict.fromkeys(shaping, 7))
+    assert all(f"--{flag} 7" in compress._command(args) for flag in shaping)
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def _compare(args: Namespace, ways: list[Compression]) -> int:
 
 def _command(args: Namespace) -> str:
     """Return the command that gives a comparison again."""
-    named = ("tolerance", "target", "rank", "scope", "steps", "finetune", "seeds")
+    named = ("tolerance", "target", "batch", "rank", "scope", "steps", "finetune", "seeds")
     words = [word for name in named if (value := getattr(args, name)) is not None for word in (f"--{name}", str(value))]
     changes = [word for path, value in args.changes.items() for word in (f"--{path}", "null" if value is None else str(value))]
     return shlex.join(["senet", "compress", args.weights, *words, *changes])
