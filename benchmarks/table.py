@@ -78,20 +78,20 @@ def breakdown_table(read: list[Tree]) -> str:
 
 
 def promises_table(read: list[Tree]) -> str:
-    """Return what was promised of a GPU, what is predicted, and what devices gave, as Markdown; empty if there is nothing."""
-    columns = {result["device"] if result["benchmark"] == "gpu" else "predicted": result for result in read}
+    """Return what was promised of a GPU, what devices gave by commit, and what is predicted, as Markdown; empty if there is nothing."""
+    measured = sorted((result for result in read if result["benchmark"] == "gpu"), key=lambda result: result["date"])
+    columns = [(f"{result['device']}, {result['commit'][:7]}", "value", "", result) for result in measured]
+    columns += [("predicted", "predicted", " --predict", result) for result in read if result["benchmark"] != "gpu"]
     if not columns:
         return ""
-    figure = {name: "value" if result["benchmark"] == "gpu" else "predicted" for name, result in columns.items()}
-    lines = ["| " + " | ".join(["", "a16d6e0", "target", *columns]) + " |", "|---" * (len(columns) + 3) + "|"]
+    lines = ["| " + " | ".join(["", "a16d6e0", "target", *(heading for heading, *_ in columns)]) + " |", "|---" * (len(columns) + 3) + "|"]
     for place, promise in enumerate(read[0]["targets"]):
         name = f"{promise['about']}{promise['unit'] and ', ' + promise['unit']}"
-        found = [result["targets"][place][figure[column]] for column, result in columns.items()]
+        found = [result["targets"][place][figure] for _, figure, _, result in columns]
         lines.append("| " + " | ".join([name, *map(_figure, (promise["before"], promise["limit"], *found))]) + " |")
     said = [
-        f"{name}: {'`python -m benchmarks.gpu --predict`' if figure[name] == 'predicted' else '`python -m benchmarks.gpu`'}, "
-        f"torch {result['versions']['torch']}, {result['date'][:10]}"
-        for name, result in columns.items()
+        f"{heading}: `python -m benchmarks.gpu{flag}`, torch {result['versions']['torch']}, {result['date'][:10]}"
+        for heading, _, flag, result in columns
     ]
     return "\n".join([*lines, "", f"({'; '.join(said)}. `python -m benchmarks.table` writes this table.)", ""])
 

@@ -1,6 +1,7 @@
-"""Predict what an SE tail takes on an H100 in a CUDA graph, from its bytes and its small kernels: `python -m benchmarks.tail_prediction`.
+"""Say what an SE tail takes on an H100 in a CUDA graph, by its bytes and its small kernels: `python -m benchmarks.tail_prediction`.
 
-Nothing is run on a device. Batch 256, bfloat16, channels_last, an identity shortcut, forward and backward.
+Nothing is run on a device; rates are fitted to what one measured. Batch 256, bfloat16, channels_last, an identity shortcut, forward and
+backward.
 """
 
 import sys
@@ -12,27 +13,36 @@ from rich.table import Table
 from senet.ops.passes.triton.vector_grid import vector_grid
 
 IMAGES = 256
+CHANNELS = 64
+"""Of a program of a summing pass."""
 MAPS = ((256, 56), (512, 28), (1024, 14), (2048, 7))
 """Channels and side of the maps of ResNet-50's stages."""
 
 BANDWIDTH = 3.02e12
 """Bytes a second of a copy (measured on an H100 80GB HBM3, torch 2.11, 2026-11-26)."""
 
-UNITS = {"moments": (1.0, 1.3), "affine": (3.06 + 3.0, 1.04), "reduce": (3.06, 1.22)}
-"""Pass -> how often it reads or writes a map, and its time over that of its bytes: measured but for `moments`.
+UNITS = {"moments": 1.0, "affine": 3.06 + 3.0, "reduce": 3.06}
+"""Pass -> how often it reads or writes a map."""
 
-That was measured with one tile on its way at a time, 2.0, and is guessed with three.
+OVER, PROGRAM, SUMMED = 1.02, 11e-9, 2
+"""A pass's time over that of its bytes, seconds that a program of a summing pass adds, and how many passes sum.
+
+Fitted to plain tails on that H100 (a2eda3d, 2026-11-27): 1.448, 0.754, 0.439 and 0.403 ms on `MAPS`. What grows with the programs, one for
+64 channels of an image, may as well be another pass's.
 """
 
 LAUNCH = 2.3e-6
 """Seconds of a launch in a graph."""
 
-LATENCY = 4e-6
-"""Seconds in which a small kernel waits for its own loads and sums (guessed)."""
+LATENCY = 1e-6
+"""Seconds in which a small kernel waits for its own loads and sums (fitted, see `PRODUCTS`)."""
 
 MULTIPROCESSORS = 132
-PRODUCTS = 128 * 1.7e9 / 3
-"""Fused multiply-adds a second of a multiprocessor: a third of its peak (guessed)."""
+PRODUCTS = 128 * 1.7e9 / 15
+"""Fused multiply-adds a second of a multiprocessor, a fifteenth of its peak.
+
+Fitted to what gates add to tails (a2eda3d): 35, 59, 101 and 272 us on `MAPS`, of which this gives 34, 58, 105 and 240.
+"""
 
 VECTOR_BANDWIDTH = 1e11
 """Bytes a second of a multiprocessor from the cache (guessed)."""
@@ -55,8 +65,8 @@ class Prediction:
 def predicted(channels: int, side: int) -> Prediction:
     """Return the prediction for maps of so many channels, (256, C, side, side)."""
     unit = IMAGES * channels * side * side * 2 / BANDWIDTH
-    units = {name: count * unit for name, (count, _) in UNITS.items()}
-    passes = sum(units[name] * factor + LAUNCH for name, (_, factor) in UNITS.items()) + LAUNCH  # `affine` is launched twice
+    floor = sum(UNITS.values()) * unit
+    passes = OVER * floor + SUMMED * PROGRAM * IMAGES * channels / CHANNELS + (len(UNITS) + 1) * LAUNCH  # `affine` is launched twice
     hidden = channels // 16
     grid = vector_grid(IMAGES, channels, 1, hidden)
     products = IMAGES * channels * hidden / PRODUCTS
@@ -65,7 +75,7 @@ def predicted(channels: int, side: int) -> Prediction:
     layer = grid.blocks * grid.block_images * hidden * 4 / VECTOR_BANDWIDTH
     by_both = products / grid.programs * waves + layer * waves
     statistics, gate_gradient, norm_gradient = 3 * vector + by_channels, 6 * vector + 2 * by_channels, 3 * vector + by_channels
-    return Prediction(sum(units.values()), passes, statistics + gate_gradient + norm_gradient + 2 * by_both + 5 * (LAUNCH + LATENCY))
+    return Prediction(floor, passes, statistics + gate_gradient + norm_gradient + 2 * by_both + 5 * (LAUNCH + LATENCY))
 
 
 def main(argv: list[str] | None = None) -> int:

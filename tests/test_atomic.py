@@ -1,7 +1,9 @@
 """Files are the old version or the new one, never anything between."""
 
 import errno
+import os
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,28 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> Non
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+
+
+def test_data_reach_the_disk_before_their_name_and_the_name_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        events.append("names" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "data")
+        sync(descriptor)
+
+    def replaced(path: Path, target: Path) -> Path:
+        events.append(f"-> {target.name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    path = tmp_path / "file"
+    path.write_text("old")
+    with replacing(path, keep=tmp_path / "before") as temporary:
+        temporary.write_text("new")
+    assert events == ["data", "-> before", "-> file", "names"]
+    assert (path.read_text(), (tmp_path / "before").read_text()) == ("new", "old")
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:

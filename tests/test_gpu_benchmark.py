@@ -18,11 +18,12 @@ import pytest
 import torch
 from benchmarks.gpu import evidence, functions, predict, processes, report, warps
 from benchmarks.gpu.__main__ import main
-from benchmarks.gpu.checks import summary, told
+from benchmarks.gpu.checks import passed_before, summary
 from benchmarks.gpu.epoch import noise_of_cifar10
 from benchmarks.gpu.parts import BETWEEN, MINUTES, PARTS, fitting
 from benchmarks.gpu.targets import TARGETS, verdicts
 from benchmarks.launches import device_or_stand_in, steps
+from benchmarks.table import promises_table
 
 from process_ends import assert_all_end, until
 from senet.cli.arguments import command_parser
@@ -30,7 +31,7 @@ from senet.cli.compare import add_arguments
 from senet.data.cifar import open_source
 from senet.measuring.steps import InferenceStep
 from senet.ops.passes.triton import launch
-from senet.ops.tail.worthwhile import AROUND, HOST
+from senet.ops.tail.worthwhile import AROUND
 from senet.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -51,16 +52,46 @@ MEASURES: Mapping[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("commit", "kept"), [("a" * 40, True), ("b" * 40, False), (f"{'a' * 40}, modified", False)])
-def test_parts_measured_by_the_same_commit_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str, *, kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("commit", "file"), [("a" * 40, "aaaaaaa"), ("b" * 40, "bbbbbbb"), (f"{'a' * 40}, modified", "aaaaaaa-modified"), (None, "unknown")]
+)
+def test_a_commit_adds_to_what_it_measured_and_takes_nothing_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str | None, file: str
+) -> None:
     args = Namespace(device="cpu", quick=False, out=tmp_path)
-    facts = {"device": "H100", "versions": {}, "commit": "a" * 40, "date": "2026-11-27"}
+    facts = {"device": "H100 80GB", "versions": {}, "commit": "a" * 40, "date": "2026-11-27"}
     monkeypatch.setattr(report, "bench_environment", lambda *given: facts)
-    report.write(args, {"host": 1, "tests": 1}, {"a": {}, "c": {}})
+    first = report.write(args, {"host": 1, "tests": 1}, {"a": {}, "c": {}})
     facts |= {"commit": commit, "date": "2026-11-28"}
-    found = json.loads(report.write(args, {"host": 2}, {"c": {}}).read_text())
-    assert found["measures"] == {"host": 2} | ({"tests": 1} if kept else {})
-    assert set(found["parts"]) == ({"a", "c"} if kept else {"c"})
+    path = report.write(args, {"host": 2}, {"c": {}})
+    found, same = json.loads(path.read_text()), path == first
+    assert path.name == f"gpu.h100-80gb.{file}.json"
+    assert found["measures"] == {"host": 2} | ({"tests": 1} if same else {})
+    assert set(found["parts"]) == ({"a", "c"} if same else {"c"})
+    assert json.loads(first.read_text())["measures"]["tests"] == 1
+
+
+def test_what_is_not_as_committed_is_never_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"device": "H100", "versions": {}, "commit": f"{'a' * 40}, modified", "date": "2026-11-27"}
+    monkeypatch.setattr(report, "bench_environment", lambda *given: facts)
+    args = Namespace(device="cpu", quick=False, out=tmp_path)
+    report.write(args, {"tests": 1}, {})
+    assert json.loads(report.write(args, {"host": 2}, {}).read_text())["measures"] == {"host": 2}
+
+
+def test_the_table_of_promises_has_a_column_for_each_commit_in_their_order() -> None:
+    def result(commit: str, date: str, value: float | None) -> dict[str, Any]:
+        target = {"about": "a tail", "unit": "ms", "before": 2.0, "limit": 1.5, "value": value}
+        facts = {"device": "H100", "commit": commit * 40, "date": date, "versions": {"torch": "2.11.0"}}
+        return {"benchmark": "gpu", "targets": [target], **facts}
+
+    predicted = {"benchmark": "gpu, predicted", "date": "2026-11-25", "versions": {"torch": "2.15.0"}}
+    predicted["targets"] = [{"about": "a tail", "unit": "ms", "before": 2.0, "limit": 1.5, "predicted": 1.4}]
+    found = promises_table([result("a", "2026-11-28", None), result("b", "2026-11-27", 1.6), predicted]).splitlines()
+    assert found[0] == "|  | a16d6e0 | target | H100, bbbbbbb | H100, aaaaaaa | predicted |"
+    assert found[2] == "| a tail, ms | 2 | 1.5 | 1.6 |  | 1.4 |"
+    assert "predicted: `python -m benchmarks.gpu --predict`, torch 2.15.0, 2026-11-25" in found[-1]
+    assert promises_table([]) == ""
 
 
 def test_promises_are_kept_missed_or_not_measured() -> None:
@@ -84,7 +115,7 @@ def test_promises_are_kept_missed_or_not_measured() -> None:
 def test_parts_fit_into_the_time_in_their_order_and_have_a_home() -> None:
     longest = sum(part.seconds for part in PARTS.values())
     assert fitting(list(PARTS), longest) == list(PARTS)
-    assert fitting(list(PARTS), PARTS["c"].seconds + PARTS["a"].seconds) == ["c", "f"]  # what is left after these is too short for others
+    assert fitting(["c", "f", "a"], PARTS["c"].seconds + PARTS["a"].seconds) == ["c", "f"]  # what is left after these is too short for a
     assert fitting(["h", "w", "c"], PARTS["h"].seconds + PARTS["c"].seconds) == ["h", "c"]
     assert fitting(list(PARTS), 10.0) == []
     assert {"c", "f", "b", "w", "d"} <= set(fitting(list(PARTS), 60 * MINUTES - BETWEEN))  # with which all but one promise are measured
@@ -210,18 +241,49 @@ def test_kernels_over_vectors_get_the_warps_and_others_keep_theirs(monkeypatch: 
     assert launch.start is start
 
 
-def test_failures_of_tests_are_named(tmp_path: Path) -> None:
-    report = tmp_path / "tests.xml"
-    report.write_text(
-        '<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1"><testcase classname="a.b" name="fine"/>'
-        '<testcase classname="a.b" name="wrong"><failure message="1e-5 &gt; 3e-6">...</failure></testcase></testsuite></testsuites>'
-    )
-    assert summary(report) == {"tests": 3, "failures": 1, "errors": 0, "skipped": 1, "failed": {"a.b::wrong": "1e-5 > 3e-6"}}
+TESTS = """
+import time
+
+import pytest
+
+def test_known(): pass
+def test_wrong(): assert 1e-5 < 3e-6, "too far"
+def test_skipped(): pytest.skip("no device")
+def test_new(): pass
+
+@pytest.fixture
+def left(request):
+    yield
+    raise ValueError("not taken down")
+
+def test_left(left): pass
+def test_last(): {last}
+"""
 
 
-def test_failures_of_tests_that_did_not_come_to_their_end_are_named() -> None:
-    text = "[gw0] [  1%] PASSED tests/a.py::test_x[1] \n[gw1] [  2%] FAILED tests/b.py::test_y \ntests/c.py::test_z \n"
-    assert told(text) == {"tests": 2, "failures": 1, "errors": 0, "skipped": 0, "failed": {"tests/b.py::test_y": "FAILED"}}
+@pytest.mark.parametrize("spread", [["-p", "no:xdist"], ["-n", "1"]], ids=["alone", "xdist"])
+def test_outcomes_are_written_when_they_are_known_and_what_passed_before_comes_last(tmp_path: Path, spread: list[str]) -> None:
+    (tmp_path / "test_it.py").write_text(TESTS.format(last="__import__('os')._exit(3)" if "no:xdist" in spread else "pass"))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "passed.json").write_text(json.dumps(["test_it.py::test_last", "test_it.py::test_known"]))
+    words = ["-p", "benchmarks.gpu.outcomes", f"--outcomes={tmp_path / 'outcomes'}", f"--passed={tmp_path / 'passed.json'}", *spread]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "pytest", *words], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    lines = (tmp_path / "outcomes").read_text()
+    names = list(dict.fromkeys(json.loads(line)["test"].partition("::test_")[2] for line in lines.splitlines()))
+    assert names == ["wrong", "skipped", "new", "left", "known", *([] if "no:xdist" in spread else ["last"])]
+    found = summary(lines)
+    assert (found["tests"], found["failures"], found["skipped"]) == (len(names), 2, 1)
+    assert found["failed"]["test_it.py::test_wrong"].startswith("AssertionError: too far")
+    assert found["failed"]["test_it.py::test_left"] == "ValueError: not taken down"
+    assert {"test_it.py::test_new", "test_it.py::test_known"} <= set(found["passed"])
+
+
+def test_tests_that_any_result_tells_as_passed_have_passed_before(tmp_path: Path) -> None:
+    for name, measures in (("a", {"tests": {"passed": ["y", "x"]}}), ("b", {"tests": {"passed": ["x"]}}), ("c", {"tests": {"failed": {}}})):
+        (tmp_path / f"gpu.{name}.json").write_text(json.dumps({"measures": measures}))
+    (tmp_path / "gpu.predicted.json").write_text(json.dumps({"targets": []}))
+    assert passed_before(tmp_path) == ["x", "y"]
 
 
 def test_noise_of_cifar10_is_read_as_its_images(tmp_path: Path) -> None:
@@ -239,9 +301,19 @@ def test_every_promise_has_a_prediction_that_follows_from_launches() -> None:
     assert few.keys() == {target.about for target in TARGETS}
     epoch = "preresnet20 b128, CIFAR-10 epoch with validation, plain"
     assert few[epoch][0] < many[epoch][0]
-    assert few["host time of one SE tail, forward and backward"][0] == 0.5 * HOST
+    assert few["host time of one SE tail, forward and backward"][0] == 0.5 * predict.ALONE
     by_default = "training R50 b256, SE by default / plain definition, launched one by one"
     assert few[by_default][0] > AROUND / predict.EAGER[1]  # what the host takes counts, however few kernels there are
+
+
+def test_predictions_of_epochs_are_what_was_measured_where_their_assumptions_come_from() -> None:
+    with device_or_stand_in() as device:
+        launches = dict.fromkeys(steps(device), 6) | {"pair, SE, training": 9}
+    found = predict.predictions(predict.Counts(launches, 500.0, 200.0))
+    (file,) = (ROOT / "benchmarks" / "results").glob("gpu.*.a2eda3d.json")
+    for target in json.loads(file.read_text(encoding="utf-8"))["targets"]:
+        if "epoch" in target["about"]:
+            assert found[target["about"]][0] == pytest.approx(target["value"], rel=0.06)
 
 
 def test_the_committed_predictions_are_of_todays_promises() -> None:
@@ -275,6 +347,7 @@ def test_all_of_it_runs_without_a_gpu(tmp_path: Path) -> None:
     kept = {verdict["about"] for verdict in tree["targets"] if verdict["kept"] is not None}
     assert "training R50 b256, SE fused / plain definition, in a graph" in kept
     assert tree["measures"]["profile after"]["kernels"]
+    assert tree["measures"]["profile preresnet20 se"]["kernels"]
     assert tree["measures"]["C16 @ 4"]["floor"] > 0
     assert len(tree["measures"]["preresnet20 se"]["counted"]) == 1
 

@@ -22,13 +22,19 @@ PACKAGES = ("triton", "timm", "torchvision", "lightning-fabric")
 def write(args: Namespace, measures: Mapping[str, Any], ends: Mapping[str, Any]) -> Path:
     """Write what there is so far, and return where; what is not measured anew stays if it is of this commit and these versions."""
     facts = bench_environment(args.device, PACKAGES, (*COMMITTED, HERE / "gpu"))
-    device = re.sub(r"\W+", "-", facts["device"]).strip("-").lower()
-    path = args.out / f"gpu{'.quick' if args.quick else ''}.{device}.json"
+    path = args.out / file_name(facts, quick=args.quick)
     if (kept := _measured_before(path, facts)) is not None:
         measures, ends = kept["measures"] | measures, kept["parts"] | ends
     tree = {"benchmark": "gpu", **facts, "quick": args.quick, "parts": ends, "measures": measures, "targets": verdicts(measures)}
     write_text(path, json.dumps(tree, indent=1) + "\n")
     return path
+
+
+def file_name(facts: Mapping[str, Any], *, quick: bool) -> str:
+    """Return the file of a device and a commit: what one commit measured is not lost when another one measures something else."""
+    device = re.sub(r"\W+", "-", facts["device"]).strip("-").lower()
+    commit, _, state = (facts["commit"] or "unknown").partition(", ")
+    return ".".join(["gpu", *(["quick"] if quick else []), device, "-".join(filter(None, (commit[:7], state))), "json"])
 
 
 def _measured_before(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
@@ -28,6 +29,8 @@ NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
 }
 """Network -> images in a batch, and its options."""
 NETWORK_ROWS = ("plain eager", "plain fused", "se eager", "se fused", "plain eager graph", "plain fused graph", "se fused graph")
+PROFILED = ("preresnet20",)
+"""Networks of whose steps is told what each kernel takes, as a graph has them."""
 PEERS = {"regnetx_016": "regnety_016"}
 """Networks of timm without and with SE that are alike but for it."""
 SHOWN = 40
@@ -69,9 +72,13 @@ def cooperative(place: Place) -> Iterator[Found]:
 
 
 def networks(place: Place) -> Iterator[Found]:
-    """Yield training steps of other networks, eager and as graphs, and of timm's."""
-    for name, (batch, options) in (NETWORKS if not place.quick else dict(list(NETWORKS.items())[-1:])).items():
-        yield name, compared(place, training_work(place, name, batch, **options), NETWORK_ROWS)
+    """Yield training steps of other networks, eager and as graphs, and of timm's; and what those consist of whose kernels are small."""
+    for name, (batch, options) in (NETWORKS if not place.quick else dict(list(NETWORKS.items())[:1])).items():
+        work = training_work(place, name, batch, **options)
+        yield name, compared(place, work, NETWORK_ROWS)
+        for form in ("plain", "se") if name in PROFILED else ():
+            step: Any = ENGINES["fused"].build(work, form)
+            yield f"profile {name} {form}", by_kernel(replace(step, tails="triton" if place.on_cuda else step.tails), place)
         place.free()
     yield from () if place.quick else peers(place)
 

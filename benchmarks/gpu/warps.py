@@ -1,4 +1,4 @@
-"""Kernels over vectors by how many warps their programs have: what each takes of a tail with SE on the device."""
+"""Kernels over vectors by how many warps their programs have: what each, and each pass over maps, takes of a tail with SE on the device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from senet.ops.passes.triton import launch
 from senet.spec import BlockSpec
 
 KERNELS = ("statistics", "gate", "gate_gradient", "squeeze_gradient", "norm_gradient")
+PASSES = ("moments", "reduce", "affine")
 WARPS = (16, 8, 4)
 """The first is what tails launch."""
 STEPS = 8
@@ -31,7 +32,7 @@ def by_warps(place: Place) -> Iterator[Found]:
         for warps in WARPS:
             with programs_of(warps):
                 kernels = {row["kernel"]: row["milliseconds"] for row in by_kernel(steps, place)["kernels"]}
-            found[str(warps)] = {kernel: kernels.get(kernel) for kernel in KERNELS}
+            found[str(warps)] = {kernel: kernels.get(kernel) for kernel in (*KERNELS, *PASSES)}
         yield f"warps, {name}", found
         place.free()
 

@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from senet.errors import UsageError
@@ -16,10 +16,19 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where there is no room: the disk, the user's share of it, or the largest file allowed."""
 
 
-class DiskFullError(Exception):
-    """Lack of room for a file; the one that was to be replaced is as it was."""
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
+"""What it says where nothing can be written any more: a disk that was mounted anew to be read only, rights that were taken away, a drive
+that does not answer."""
+
+
+class NotWrittenError(Exception):
+    """File that cannot be written; the one that was to be replaced is as it was."""
 
     exit_code = 1
+
+
+class DiskFullError(NotWrittenError):
+    """Lack of room for a file."""
 
 
 @contextmanager
@@ -27,7 +36,7 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which replaces `path` in one step when the block succeeds.
 
     The folder is made if need be. The temporary path is of this call alone, so that two processes cannot write into one file. The data
-    reach the disk before the name does, so that a power cut cannot leave an empty file.
+    reach the disk before the name does, so that a power cut cannot leave an empty file, and the name before this returns.
 
     Args:
         path: the file to write.
@@ -35,6 +44,7 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
 
     Raises:
         DiskFullError: if there is no room.
+        NotWrittenError: if nothing can be written there for another reason.
         UsageError: if a folder stands where a file is to be.
     """
     path = Path(path)
@@ -48,14 +58,20 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
         if keep is not None and path.is_file():
             path.replace(keep)
         temporary.replace(path)
+        _sync_names(path.parent)
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise DiskFullError(
-            f"cannot write {path}: {os.strerror(error.errno)}, {_room(path)} free there; nothing was replaced. Make room, then go on"
-        ) from error
+        if error.errno in FULL:
+            raise DiskFullError(
+                f"cannot write {path}: {os.strerror(error.errno)}, {_room(path)} free there; nothing was replaced. Make room, then go on"
+            ) from error
+        if error.errno in REFUSED and error.filename in (str(temporary), str(path.parent), None):  # not what the block reads
+            raise NotWrittenError(
+                f"cannot write {path}: {os.strerror(error.errno)}; nothing was replaced. See that it can be written there, then go on"
+            ) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that can only be read by now
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -78,6 +94,16 @@ def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
     """
     left = re.compile(rf"\.({'|'.join(map(re.escape, names))})(\.\d+-[0-9a-f]{{8}})?\.tmp")  # those of a fixed name, too
     return [entry for entry in sorted(folder.iterdir()) if left.fullmatch(entry.name) and not entry.is_dir()]
+
+
+def _sync_names(folder: Path) -> None:
+    """Let the names of a folder's files reach the disk, where the system has a way to ask for that."""
+    with suppress(OSError):  # Windows opens no folders, some network drives sync none
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _room(path: Path) -> str:

@@ -133,11 +133,11 @@ def test_absent_classes_have_no_rows():
 
 def test_a_gate_with_positions_is_averaged_over_them():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), ChannelSE(4, 2, squeeze="none"))
+    convolution, block = nn.Conv2d(3, 4, 3), ChannelSE(4, 2, squeeze="none")
     images, labels = labelled_images(3, 6)
-    recorded = record_excitations(model, [(images, labels)])
+    recorded = record_excitations(nn.Sequential(convolution, block), [(images, labels)])
     with torch.no_grad():
-        expected = model[1].gate(model[0](images)).mean((2, 3)).double()
+        expected = block.gate(convolution(images)).mean((2, 3)).double()
     torch.testing.assert_close(recorded["1"].mean, expected, rtol=1e-6, atol=0.0)
 
 
@@ -168,7 +168,11 @@ def test_results_are_ready_for_json_and_print():
         (Foreign(), [(torch.zeros(2, 3, 6, 6), torch.tensor([0]))], r"each of the 2 images, got shape \(1,\)"),
         (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([-1]))], "labels must be"),
         (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([[3, -1]]))], "labels must be"),
-        (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([[3.5, 1.0]]))], "or a row of whole counts by class"),
+        (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([[3.5, 1.0]]))], "or counts by class, got torch.float32; if"),
+        (Foreign(), [(torch.zeros(2, 3, 6, 6), torch.tensor([0.4, 1.0]))], r"whole numbers, .* got torch\.float32; .* labels\.long\(\)"),
+        (Foreign(), [(torch.zeros(2, 3, 6, 6), [0.0, 1.0])], "labels must be whole numbers"),
+        (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor(0))], r"each of the 1 images, got shape \(\)"),
+        (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.zeros(1, 1, 1, dtype=torch.int64))], r"got shape \(1, 1, 1\)"),
         (Foreign(), [(torch.zeros(2, 3, 6, 6), torch.tensor([[3, 1]]))], r"each of the 2 images, got shape \(1, 2\)"),
         (Foreign(), [(torch.zeros(1, 3, 6, 6), torch.tensor([[0, 0]]))], "no images of any class"),
     ],

@@ -86,13 +86,22 @@ def test_whole_blocks_go(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["train", str(tmp_path / "few.yaml"), "--epochs", "1", "--out", str(tmp_path / "trained")]) == 0
 
 
-def test_people_read_a_table(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    assert main(["allocate", str(run), "--params", "0.99", "--limit", "100", "--quiet"]) == 0
+def test_people_read_a_table_and_copy_what_comes_next(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    recipe = tmp_path / "narrow.yaml"
+    assert main(["allocate", str(run), "--params", "0.99", "--limit", "100", "--quiet", "--out", str(recipe)]) == 0
     out = capsys.readouterr().out
     assert "SE_3_3" in out
-    assert "without these units, before it is trained on" in out
-    assert "50 images that did not decide" in out
+    words = " ".join(out.split())
+    assert "without these units, before it is trained on" in words
+    assert "50 images that did not decide" in words
+    *_, written, twin, label, command = out.splitlines()
+    assert (written, twin, label) == (f"recipe: {recipe}", f"recipe of one ratio: {tmp_path / 'narrow_uniform.yaml'}", "to compare:")
+    program, _, file, _, vary, *seeds = shlex.split(command)
+    assert (program, file, seeds) == ("senet", str(recipe), ["--seeds", "3"])
+    assert vary.startswith("model.block={")
 
 
 @pytest.mark.parametrize(

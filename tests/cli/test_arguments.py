@@ -1,12 +1,15 @@
 """What commands share in reading their words."""
 
 import os
+import shlex
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from senet.cli.arguments import model_changes, shape_of
+from senet.cli.arguments import CommandParser, command_parser, model_changes, shape_of
+from senet.cli.main import COMMANDS
 from senet.errors import UsageError
 
 
@@ -67,3 +70,22 @@ def test_what_is_no_file_is_not_written_over(command: list[str], tmp_path: Path,
         target = place.rename(place.with_suffix(suffix))
         force = [] if command[0] == "insert" else ["--force"]
         assert f"is a {name}; name a file to write" in refused(*command, target, *force)
+
+
+def parser_of(command: str) -> CommandParser:
+    """Return the parser of a command with all of its flags."""
+    parser = command_parser(f"senet {command}", "About it")
+    import_module(f"senet.cli.{command}").add_arguments(parser)
+    return parser
+
+
+EXAMPLES = [(command, example) for command in COMMANDS for example in parser_of(command).examples]
+
+
+@pytest.mark.parametrize(("command", "example"), EXAMPLES, ids=[example for _, example in EXAMPLES])
+def test_examples_of_the_help_are_whole_lines_that_their_command_takes(command: str, example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert example in parser_of(command).format_help().partition("\nexamples:\n")[2].splitlines()
+    program, name, *words = shlex.split(example)
+    assert program == "senet"
+    parser_of(name).words(words)

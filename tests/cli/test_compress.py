@@ -1,6 +1,7 @@
 """`senet compress` as a user meets it."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 import senet.comparison.measure as measure
 from made_pruning import prune_quickly, trained_tiny
 from made_runs import tiny
+from senet.cli import compress
+from senet.cli.arguments import CommandParser
 from senet.cli.main import main
 from senet.models.create import from_pretrained
 from senet.training.loop import train
@@ -86,6 +89,15 @@ def test_rankings_are_compared_after_fine_tuning(run: Path, tmp_path: Path, caps
         assert from_pretrained(Path(variant["runs"][0]["folder"]) / "best.safetensors")
 
 
+def test_the_command_of_a_comparison_names_every_flag_that_shapes_its_result() -> None:
+    parser = CommandParser(prog="senet compress")
+    compress.add_arguments(parser)
+    elsewhere = {"help", "weights", "jobs", "to", "force", "out", "no_report", "device", "quiet", "allow_code", "json"}
+    shaping = {action.dest for action in parser._actions} - elsewhere
+    args = Namespace(weights="mine", changes={}, **dict.fromkeys(shaping, 7))
+    assert all(f"--{flag} 7" in compress._command(args) for flag in shaping)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -94,6 +106,9 @@ def test_rankings_are_compared_after_fine_tuning(run: Path, tmp_path: Path, caps
         (["--tolerance", "1", "--target", "macs=0.7"], "leave out one of the two"),
         (["--rank", "l1"], "--rank is for pruning: add --target"),
         (["--steps", "2"], "--steps is for pruning: add --target"),
+        (["--batch", "8"], "--batch is for pruning: add --target"),
+        (["--target", "macs=0.7", "--batch", "8"], "macs is counted: leave it out, or say --target latency=0.7"),
+        (["--target", "latency=0.7", "--batch", "0"], "--batch must be an integer of at least 1"),
         (["--target", "macs"], "such as macs=0.7, got 'macs'"),
         (["--target", "macs=1.5"], "above 0 and below 1"),
         (["--target", "mac=0.5"], "did you mean 'macs'"),

@@ -85,7 +85,7 @@ def test_without_anything_to_begin_from_it_is_refused() -> None:
     assert [(one.parent, one.recipe.training.epochs) for one in given] == [(None, 3), (None, 3)]
 
 
-def test_compressed_arms_train_last_are_used_again_and_need_what_they_began_from(tmp_path: Path) -> None:
+def test_compressed_arms_train_last_are_used_again_and_need_what_they_began_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vary = {"compress": ["gate0.7", "none"]}
     variants = planned(vary)
     first, then = orders_of(variants, [0, 1], tmp_path, Progress(enabled=False))
@@ -107,9 +107,15 @@ def test_compressed_arms_train_last_are_used_again_and_need_what_they_began_from
     again = compare(tiny(training__epochs=1), vary=vary, seeds=1, out=tmp_path, progress=False, report=False)
     assert again.variants[0].runs == result.variants[0].runs
     assert pruned.weights.stat().st_mtime_ns == stamp
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "compare-tiny").rename(tmp_path / "elsewhere" / "compare-tiny")
+    monkeypatch.chdir(tmp_path)
+    moved = compare(tiny(training__epochs=1), vary=vary, seeds=1, out="elsewhere", progress=False, report=False)
+    pruned, whole = (RunFolder(Path(variant.runs[0].folder)) for variant in moved.variants)
+    assert (pruned.weights.stat().st_mtime_ns, str(pruned.path)[:22]) == (stamp, "elsewhere/compare-tiny")
     shutil.rmtree(whole.path)
     with pytest.raises(UsageError, match=r"it began from .*, which is no finished run; remove that folder"):
-        compare(tiny(training__epochs=1), vary=vary, seeds=1, out=tmp_path, progress=False)
+        compare(tiny(training__epochs=1), vary=vary, seeds=1, out="elsewhere", progress=False)
 
 
 def test_a_trained_run_is_compressed_in_steps_and_compared_with_itself_fine_tuned(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from senet.data.samplers import EpochSampler, SampleKey, class_aware, occurrences, sample_random, shuffle
+from senet.data.samplers import MIXED_SHARDS, EpochSampler, SampleKey, by_shard, class_aware, occurrences, sample_random, shuffle
 from senet.errors import UsageError
 
 LABELS = np.repeat(np.arange(3), (50, 30, 20))
@@ -131,3 +131,22 @@ def test_an_image_drawn_again_in_an_epoch_gets_other_random_numbers():
     draws = [draw for batch in epoch_of(sampler(order="class_aware")) for draw in batch]
     assert len(set(draws)) == len(draws)
     assert max(draw.repeat for draw in draws) == 1
+
+
+def test_by_shard_each_image_comes_once_and_few_shards_at_a_time():
+    shards = np.random.default_rng(1).permutation(np.repeat(np.arange(40), 50))
+    order = by_shard(shards, np.random.default_rng(0))
+    assert sorted(order.tolist()) == list(range(2000))
+    first, last = np.full(40, 2000), np.zeros(40, np.int64)
+    np.minimum.at(first, shards[order], np.arange(2000))
+    np.maximum.at(last, shards[order], np.arange(2000))
+    at_once = [int(((first <= place) & (place <= last)).sum()) for place in range(2000)]
+    assert 4 < np.median(at_once) <= max(at_once) <= MIXED_SHARDS + 1
+    other = by_shard(shards, np.random.default_rng(2))
+    assert np.argsort(first).tolist() != np.argsort([np.flatnonzero(shards[other] == shard)[0] for shard in range(40)]).tolist()
+
+
+def test_by_shard_mixes_what_comes_together():
+    shards = np.repeat(np.arange(40), 50)
+    order = by_shard(shards, np.random.default_rng(0))
+    assert np.mean([len(np.unique(shards[batch])) for batch in order.reshape(-1, 20)]) > 4

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections import Counter
 from functools import partial
 
 import pytest
@@ -106,6 +107,16 @@ class TestOnDevice:
         """Forget what was compiled: networks of one class count together against Dynamo's limit."""
         torch.compiler.reset()
 
+    @pytest.fixture
+    def without_tf32(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have convolutions of float32 multiply in float32.
+
+        TF32, torch's default, keeps 10 bits, and cuDNN has it for some sizes and layouts only: one network may be rounded so where the
+        other is not.
+        """
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+    @pytest.mark.usefixtures("without_tf32")
     @pytest.mark.parametrize("name", ["se_resnet50", "resnet50", "se_preresnet20", "se_mobilenet"])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
     @pytest.mark.parametrize("whole", [False, True])
@@ -150,5 +161,9 @@ class TestOnDevice:
                 with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
                     form(x)
                     torch.cuda.synchronize()
-            counts[name] = sum(event.count for event in profile.key_averages() if event.device_type.name == "CUDA")
-        assert counts["se_resnet50"] <= counts["resnet50"] + 2, counts  # the last map's mean is a launch of its own
+            counts[name] = sum(
+                (Counter({event.key[:60]: event.count}) for event in profile.key_averages() if event.device_type.name == "CUDA"), Counter()
+            )
+        plain, se = counts["resnet50"], counts["se_resnet50"]
+        more, fewer = dict(se - plain), dict(plain - se)
+        assert se.total() <= plain.total() + 2, f"more: {more}, fewer: {fewer}"  # the last map's mean is a launch of its own

@@ -14,8 +14,9 @@ from PIL import Image
 from made_runs import assert_same_run, without_times
 from senet.cli.main import main
 from senet.data import source as sources
+from senet.data.delivery import DataError
 from senet.errors import UsageError
-from senet.recipe import build_recipe
+from senet.recipe import build_recipe, override
 from senet.results.run_folder import RunFolder
 from senet.training import loop
 from senet.training.checkpoint import read_checkpoint, write_checkpoint
@@ -188,6 +189,45 @@ def test_unchanged_it_is_the_run_that_never_stopped(begun: RunFolder) -> None:
     train(resume="run", progress=False)
     train("pets.yaml", folder="whole", progress=False)
     assert_same_run(begun.path, Path("whole"))
+
+
+@pytest.fixture
+def vanishing(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a file of the data that is gone from the second step on."""
+    path = Path("data/train/owl/0.png")
+
+    def step(job: Job, *args):
+        if job.state.step == 1:
+            path.unlink(missing_ok=True)
+        return train_step(job, *args)
+
+    monkeypatch.setattr(loop, "train_step", step)
+    return path
+
+
+def test_a_file_that_vanishes_meanwhile_is_replaced_named_and_counted(
+    begun: RunFolder, vanishing: Path, capsys: pytest.CaptureFixture
+) -> None:
+    train(override(begun.recipe(), {"data.max_corrupt": 0.1}), folder="allowed")
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cannot read")]
+    assert line == "cannot read train/owl/0.png (No such file or directory); another image takes its place"
+    rows = RunFolder(Path("allowed")).metrics()
+    assert [row["step"] for row in rows] == [3, 6, 9]
+    assert rows[-1]["corrupt"] == 1
+
+
+def test_more_than_is_allowed_ends_the_run_which_goes_on_once_the_file_is_back(
+    begun: RunFolder, vanishing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = vanishing.read_bytes()
+    with pytest.raises(DataError, match=r"1 of 24 images cannot be read, more than data.max_corrupt 0.001 allows.*\n.*owl/0\.png"):
+        train("pets.yaml", folder="short", progress=False)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    vanishing.write_bytes(content)
+    train(resume="short", progress=False)
+    train("pets.yaml", folder="whole", progress=False)
+    assert_same_run(Path("short"), Path("whole"))
 
 
 def test_a_source_of_ones_own_tells_its_version(begun: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

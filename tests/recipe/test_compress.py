@@ -19,6 +19,8 @@ from senet.recipe.compress import LEFT_OF, RANK_NAMES, SCOPES_OF_CUTS, Compressi
         ("random0.05", Compression("random", 0.05, "macs")),
         ("l1_0.7:layer", Compression("l1", 0.7, "macs", "layer")),
         ("gate0.7@latency:global", Compression("gate", 0.7, "latency", "global")),
+        ("gate0.7@latency64", Compression("gate", 0.7, "latency", batch=64)),
+        ("l1_0.5@latency8:layer", Compression("l1", 0.5, "latency", "layer", 8)),
     ],
 )
 def test_what_is_said_is_read(text, wanted):
@@ -38,6 +40,9 @@ def test_what_is_said_is_read(text, wanted):
         ("l1_70", "the share that is left, above 0 and below 1"),
         ("gate0.7@latencie", "did you mean 'latency'"),
         ("gate0.7@flops", "allowed: macs, params, memory, latency"),
+        ("gate0.7@flops64", "allowed: macs, params, memory, latency"),
+        ("gate0.7@macs64", "only latency has a number of images behind it"),
+        ("gate0.7@latency0", "must be such as"),
         ("gate0.7:layr", "did you mean 'layer'"),
         ("", "rankings: gate, "),
     ],
@@ -57,7 +62,8 @@ def test_every_ranking_and_cost_can_be_said():
 
 def test_labels_and_what_needs_gates():
     labels = [Compression("gate", 0.7).label, Compression("l1", 0.5, "latency").label]
-    assert labels == ["gate 0.7 of MACs", "l1 0.5 of latency"]
+    labels.append(Compression("l1", 0.5, "latency", batch=64).label)
+    assert labels == ["gate 0.7 of MACs", "l1 0.5 of latency", "l1 0.5 of latency of 64 images"]
     assert [Compression(rank, 0.5).needs_gates for rank in ("gate", "gate_spread", "l1", "random")] == [
         True,
         True,

@@ -1,5 +1,6 @@
 """What a run was made of, and how that differs from what is there today."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from made_runs import tiny
 from senet.errors import UsageError
 from senet.results.origin import check_origin, origin_differences, origin_of, reorders
+from senet.weights.loaded import BEST_WEIGHTS
 
 IMAGES = {split: {"count": 9, "fingerprint": "0" * 16} for split in ("train", "val")}
 FACTS: dict[str, Any] = {"classes": ["a", "b", "c", "d", "e"], "images": IMAGES}
@@ -39,6 +41,19 @@ def test_differences_in_words(facts: dict[str, Any], words: list[str]) -> None:
     found = origin_differences(TODAY, origin_of(tiny(), FACTS | facts))
     assert len(found) == len(words)
     assert all(line.startswith(start) for line, start in zip(found, words, strict=True)), found
+
+
+def test_weights_are_told_by_their_bytes_and_not_by_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, content in (("here", b"weights"), ("there", b"weights"), ("third", b"others")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / BEST_WEIGHTS).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    before, *others = (origin_of(tiny(model__weights=str(place)), FACTS) for place in ("here", tmp_path / "here", "there", "third"))
+    assert [origin_differences(before, other) for other in others] == [[], [], ["the weights here are others"]]
+    part = (origin_of(tiny(model__options={"encoder_weights": place}), FACTS) for place in ("here", "there"))
+    assert origin_differences(*part) == []
+    assert origin_differences(origin_of(tiny(model__weights="timm/a"), FACTS), before) == ["model.weights was 'timm/a', is 'here'"]
+    assert origin_differences(TODAY, before) == ["model.weights was null, is 'here'"]
 
 
 @pytest.mark.parametrize(

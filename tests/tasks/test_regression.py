@@ -52,7 +52,7 @@ def unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_training_logs_the_tasks_columns_and_keeps_the_epoch_of_the_lowest_error(run: RunFolder) -> None:
     rows, result = run.metrics(), run.result()
     assert list(rows[0]) == [
-        *("epoch", "step", "lr", "train_loss", "train_mae", "val_loss", "val_mae", "seconds", "images_per_second", "corrupt"),
+        *("epoch", "step", "lr", "train_loss", "train_mae", "val_loss", "val_mae", "seconds", "images_per_second", "corrupt", "skipped"),
     ]
     assert rows[-1]["train_mae"] < 0.7 * rows[0]["train_mae"]
     best = min(rows, key=lambda row: row["val_mae"])

@@ -7,9 +7,11 @@ import torch
 
 from made_pruning import prune_quickly, trained_tiny
 from made_runs import assert_same_run, tiny, train_by_two, train_until
+from senet.compression.pruning import prune as pruning, target
 from senet.data.views import Views
 from senet.errors import UsageError
 from senet.measuring.parts import block_paths
+from senet.measuring.timing import Ratio
 from senet.models.create import from_pretrained
 from senet.profiling.profiler import total_cost
 from senet.recipe import Recipe
@@ -120,3 +122,16 @@ def test_two_processes_train_one_network(trained: Path, tmp_path: Path) -> None:
     assert origin is not None
     assert origin["compressed"]["steps"] == find_config(network).options["reduced"]
     assert origin["processes"] == 2
+
+
+def test_latency_is_that_of_as_many_images_as_the_recipe_says(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[int] = []
+
+    def half(before: object, after: object, images: torch.Tensor, **_: object) -> Ratio:
+        timed.append(len(images))
+        return Ratio(0.5, 0.5, 0.5, 0.5)
+
+    monkeypatch.setattr(target, "latency_ratio", half)
+    monkeypatch.setattr(pruning, "latency_ratio", half)
+    train(smaller(trained, "l1_0.75@latency5"), folder=tmp_path / "run", progress=False)
+    assert set(timed) == {5}

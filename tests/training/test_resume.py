@@ -13,7 +13,8 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
-from made_runs import assert_same_run, tiny
+from made_runs import assert_same_run, tiny, train_until
+from senet.cli.main import main
 from senet.errors import UsageError
 from senet.recipe import override
 from senet.results.run_folder import RunFolder
@@ -244,3 +245,21 @@ def test_the_command_stops_on_a_real_signal_and_the_run_goes_on(
     assert not run.is_finished()
     train(resume=run.path, progress=False)
     assert_same_run(run.path, long_whole)
+
+
+def test_a_command_that_is_repeated_begins_goes_on_and_is_done(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train_until(5, tiny(), tmp_path / "run")
+    Path("tiny.yaml").write_text(tiny().to_yaml())
+    command = ["train", "tiny.yaml", "--folder", "run", "--quiet"]
+    assert main(command) == 2, "holds an unfinished run"
+    assert main([*command, "--or-resume"]) == 0
+    assert_same_run(tmp_path / "run", whole)
+    monkeypatch.setattr(loop, "prepare", lambda *args: pytest.fail("it is done"))
+    assert main([*command, "--or-resume"]) == 0
+    assert main([*command, "--or-resume", "--optim.lr", "0.05"]) == 2, "another run lies there"
+
+
+def test_a_command_that_may_go_on_begins_where_there_is_nothing(tmp_path: Path) -> None:
+    recipe = tiny(training__epochs=1)
+    assert train(recipe, folder=tmp_path / "run", or_resume=True, progress=False).epochs == 1

@@ -136,12 +136,13 @@ def checked_labels(labels: Any, images: Tensor) -> Tensor:
     """Return labels of images as int64 on the CPU: (N,) classes, or (N, K) counts.
 
     Raises:
-        UsageError: if they are neither.
+        UsageError: if they are neither, or no whole numbers: fractions are not cut off.
     """
     labels = torch.as_tensor(labels).to("cpu")
-    counts = labels.ndim == 2 and len(labels) == len(images) and not labels.is_floating_point()
+    if labels.numel() and (labels.is_floating_point() or labels.is_complex()):
+        raise UsageError(f"labels must be whole numbers, classes or counts by class, got {labels.dtype}; if they are whole: labels.long()")
     labels = labels.to(torch.int64)
-    if not (counts or labels.shape == images.shape[:1]) or (labels < 0).any():
+    if labels.ndim not in (1, 2) or len(labels) != len(images) or (labels < 0).any():
         raise UsageError(
             f"labels must be one class (0, 1, ...), or a row of whole counts by class, for each of the {len(images)} images, got shape "
             f"{tuple(labels.shape)}"

@@ -33,15 +33,16 @@ def add_arguments(parser: CommandParser) -> None:
     add_evaluation(parser)
     parser.epilog = (
         "Half of the validation images, drawn by chance, decide which units go; the other half says what that costs before the network is "
-        "trained on. Example: senet allocate runs/mine --params 0.5 --of blocks --out narrow.yaml --weights narrow.safetensors"
+        "trained on."
     )
+    parser.examples = ("senet allocate runs/mine --params 0.5 --of blocks --out narrow.yaml --weights narrow.safetensors",)
 
 
 def run(args: Namespace) -> int:
     """Allocate, write what is asked for, and print one row a block."""
     budget = _budget(args)
     _check_files(args)
-    from senet.cli.printing import show, with_progress
+    from senet.cli.printing import show, show_to_copy, with_progress
     from senet.compression.allocated_recipes import AllocatedRecipes
     from senet.compression.allocation import allocate_hidden
     from senet.compression.hidden_pruning import prune_hidden
@@ -64,6 +65,8 @@ def run(args: Namespace) -> int:
     files = _write(args, recipes, pruned, member)
     line = None if recipes is None or args.out is None else recipes.compare_line(args.out)
     show(AllocationReport(allocation, scores, points_lost(*scores), len(held_out), files, line), as_json=args.json)
+    if not args.json:
+        show_to_copy(files, {} if line is None else {"to compare": line})
     return 0
 
 
@@ -88,16 +91,14 @@ class AllocationReport:
     compare: str | None
 
     def table(self) -> "Table":
-        """Return the allocation's table, with the rest below it."""
+        """Return the allocation's table, with what it costs below it."""
         table = self.allocation.table()
         before, after = self.scores
-        said = [
+        said = (
             f"{before.metric}: {before.value:.2f} {before.unit} as it is, {after.value:.2f} without these units, before it is trained on: "
-            f"{self.loss.text()} worse on {self.images} images that did not decide",
-            *(f"{what}: {path}" for what, path in self.files.items()),
-            *([] if self.compare is None else [f"to compare: {self.compare}"]),
-        ]
-        table.caption = "\n".join([str(table.caption), *said])
+            f"{self.loss.text()} worse on {self.images} images that did not decide"
+        )
+        table.caption = f"{table.caption}\n{said}"
         return table
 
     def to_dict(self) -> dict[str, Any]:

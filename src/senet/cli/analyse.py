@@ -35,7 +35,7 @@ def run(args: Namespace) -> int:
         check_free(args.out, force=args.force)
     modes = _modes(args.modes)
     from senet.atomic import write_text
-    from senet.cli.printing import show, with_steps
+    from senet.cli.printing import show, show_to_copy, with_steps
     from senet.report.gate_page import render_analysis
     from senet.terminal import Terminal
     from senet.training.analyse import analyse
@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
     if args.out is not None:  # after the figures, which a disk that is full does not take away
         write_text(args.out, render_analysis(found))
         if not args.json:
-            console.print(f"page: {args.out}", soft_wrap=True)
+            show_to_copy({"page": args.out})
     return 0
 
 

@@ -32,9 +32,10 @@ class Formatter(ArgumentDefaultsHelpFormatter):
 
 
 class CommandParser(ArgumentParser):
-    """Parser of one command; with `takes_recipe`, every field of a recipe is a flag."""
+    """Parser of one command; with `takes_recipe`, every field of a recipe is a flag. `examples` are commands to copy, below its help."""
 
     takes_recipe = False
+    examples: tuple[str, ...] = ()
 
     def options(self) -> list[str]:
         """Return the flags that the command itself has."""
@@ -54,6 +55,10 @@ class CommandParser(ArgumentParser):
         if unknown:
             raise UsageError(self._unknown(unknown))
         return Namespace(**vars(args), changes=changes, words=words)
+
+    def format_help(self) -> str:
+        """Return the help with each example on a line of its own, which is not wrapped."""
+        return "\n".join([super().format_help(), "examples:", *self.examples, ""]) if self.examples else super().format_help()
 
     def print_help(self, file: Any = None) -> None:
         """Print the help; argparse would not say when it cannot be written."""

@@ -38,8 +38,9 @@ def add_arguments(parser: CommandParser) -> None:
     parser.epilog = (
         "The network's options are flags, as in a recipe: --block scse --reduction 8 --model.options.v1_5 true. "
         "Engines: eager, fused, optimised, optimised-compiled, compiled, compiled-fused, onnxruntime, openvino (both also -exported: the "
-        "graph as it is), onnxruntime-cuda, timm, pytorchcv. Example: senet bench resnet50 --engines optimised,eager,timm --batch 16"
+        "graph as it is), onnxruntime-cuda, timm, pytorchcv."
     )
+    parser.examples = ("senet bench resnet50 --engines optimised,eager,timm --batch 16",)
 
 
 def run(args: Namespace) -> int:

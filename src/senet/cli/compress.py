@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from senet.cli.arguments import CommandParser, add_evaluation, check_folder, check_free, device_of
 from senet.errors import UsageError
 from senet.recipe import load_recipe
-from senet.recipe.compress import FOLD_TOLERANCE, LEFT_OF, RANK_NAMES, SCOPES_OF_CUTS, Compression, parse_compress
+from senet.recipe.compress import FOLD_TOLERANCE, LEFT_OF, RANK_NAMES, SCOPES_OF_CUTS, TIMED, Compression, parse_compress
 from senet.spec import check_choice, check_positive
 from senet.weights.loaded import called_after
 
@@ -33,6 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--rank",
         help=f"by what channels are ranked, several with --finetune: {','.join(RANK_NAMES)}; default: gate, there {','.join(SIMPLE)}",
     )
+    parser.add_argument("--batch", type=int, metavar="N", help="with --target latency: how many images are timed together (default: 1)")
     parser.add_argument("--scope", help="global: the least important channels of the network go; layer: as many of every layer")
     parser.add_argument("--steps", type=int, help="in how many steps channels go, each fine-tuned with --finetune")
     parser.add_argument(
@@ -45,10 +46,11 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--out", default="runs", help="folder for what is written")
     parser.add_argument("--no-report", action="store_true", help="write no HTML page of a comparison")
     add_evaluation(parser, device="without --finetune, where to compute, such as cuda; default: a GPU if there is one")
-    parser.epilog = (
-        "Examples: senet compress runs/mine --tolerance 0.1; senet compress runs/mine --target macs=0.7 --rank l1; "
-        "senet compress runs/mine --target latency=0.7 --finetune digits --epochs 3 --lr 0.01. Images are those of the run; fields of the "
-        "data are flags: --data.root DIR."
+    parser.epilog = "Images are those of the run; fields of the data are flags: --data.root DIR."
+    parser.examples = (
+        "senet compress runs/mine --tolerance 0.1",
+        "senet compress runs/mine --target macs=0.7 --rank l1",
+        "senet compress runs/mine --target latency=0.7 --finetune digits --epochs 3 --lr 0.01",
     )
 
 
@@ -66,8 +68,7 @@ def run(args: Namespace) -> int:
     target = args.to or str(Path(args.out) / f"{called_after(args.weights)}-{way.text.replace('@', '-').replace(':', '-')}.safetensors")
     check_free(target, force=args.force)
     device = None if args.device is None else device_of(args.device)
-    from senet.cli.printing import show
-    from senet.terminal import Terminal
+    from senet.cli.printing import show, show_to_copy
     from senet.training.compress_weights import TrainedWeights
 
     opened = TrainedWeights.open(args.weights, args.changes, device)
@@ -76,7 +77,7 @@ def run(args: Namespace) -> int:
     opened.save(report.model, target, way.text)
     show(report, as_json=args.json)
     if not args.json:
-        Terminal(highlight=False).print(f"weights: {Path(target).resolve()}", soft_wrap=True)
+        show_to_copy({"weights": Path(target).resolve()})
     return 0
 
 
@@ -89,7 +90,7 @@ def ways_of(args: Namespace) -> list[Compression]:
     if args.steps is not None:
         check_positive("--steps", args.steps)
     if args.target is None:
-        for flag in ("rank", "scope", "steps"):
+        for flag in ("rank", "batch", "scope", "steps"):
             if getattr(args, flag) is not None:
                 raise UsageError(f"--{flag} is for pruning: add --target, such as --target macs=0.7; without it gates are folded")
         tolerance = FOLD_TOLERANCE if args.tolerance is None else args.tolerance
@@ -99,6 +100,11 @@ def ways_of(args: Namespace) -> list[Compression]:
     if args.tolerance is not None:
         raise UsageError("--tolerance is for folding gates and --target for pruning channels: leave out one of the two")
     cost, share = _target(args.target)
+    batch = 1 if args.batch is None else check_positive("--batch", args.batch)
+    if args.batch is not None and cost != TIMED:
+        raise UsageError(
+            f"--batch says how many images are timed together, and {cost} is counted: leave it out, or say --target {TIMED}=0.7"
+        )
     ranks = (args.rank or ",".join(SIMPLE if args.finetune is not None else SIMPLE[:1])).split(",")
     scope = args.scope or SCOPES_OF_CUTS[0]
     check_choice("scope", scope, SCOPES_OF_CUTS)
@@ -106,7 +112,7 @@ def ways_of(args: Namespace) -> list[Compression]:
         check_choice("rank", rank, RANK_NAMES)
     if len(set(ranks)) < len(ranks):
         raise UsageError(f"--rank names one twice: {args.rank}")
-    return [Compression(rank, share, cost, scope) for rank in ranks]
+    return [Compression(rank, share, cost, scope, batch) for rank in ranks]
 
 
 def _target(text: str) -> tuple[str, float]:
@@ -161,7 +167,7 @@ def _compare(args: Namespace, ways: list[Compression]) -> int:
 
 def _command(args: Namespace) -> str:
     """Return the command that gives a comparison again."""
-    named = ("tolerance", "target", "rank", "scope", "steps", "finetune", "seeds")
+    named = ("tolerance", "target", "batch", "rank", "scope", "steps", "finetune", "seeds")
     words = [word for name in named if (value := getattr(args, name)) is not None for word in (f"--{name}", str(value))]
     changes = [word for path, value in args.changes.items() for word in (f"--{path}", "null" if value is None else str(value))]
     return shlex.join(["senet", "compress", args.weights, *words, *changes])

@@ -63,9 +63,9 @@ def add_arguments(parser: CommandParser) -> None:
     )
     add_code(parser)
     add_json(parser)
-    parser.epilog = (
-        "Example: senet convert SE-ResNet-50.caffemodel --to se_resnet50.safetensors; "
-        "senet predict --weights se_resnet50.safetensors photo.jpg"
+    parser.examples = (
+        "senet convert SE-ResNet-50.caffemodel --to se_resnet50.safetensors",
+        "senet predict --weights se_resnet50.safetensors photo.jpg",
     )
 
 

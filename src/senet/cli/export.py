@@ -37,10 +37,11 @@ def add_arguments(parser: CommandParser) -> None:
     add_json(parser)
     add_int8(parser)
     parser.takes_recipe = True
-    parser.epilog = (
-        "Examples: senet export runs/mine --to mine.onnx --images photo.jpg; senet export runs/mine --to mine.onnx --int8 --data.root DIR. "
-        "Fields of the data, as --data.root, are for --int8 alone: its images are those that the weights were validated on."
+    parser.examples = (
+        "senet export runs/mine --to mine.onnx --images photo.jpg",
+        "senet export runs/mine --to mine.onnx --int8 --data.root DIR",
     )
+    parser.epilog = "Fields of the data, as --data.root, are for --int8 alone: its images are those that the weights were validated on."
 
 
 def add_int8(parser: CommandParser) -> None:

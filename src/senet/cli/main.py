@@ -21,6 +21,7 @@ COMMANDS = {
     "insert": "put blocks into any network, of timm, torchvision or your own, or show where they would go",
     "compress": "fold gates or prune channels of a trained network, and compare ways to do it after fine-tuning",
     "convert": "turn weights of timm, Caffe and others into a file of this package",
+    "shards": "write image files as shards, tar files with an index, for training at scale, and check them",
     "coco": "write the boxes of a folder (Pascal VOC, YOLO, COCO) as COCO's JSON",
     "analyse": "say what the gates of trained weights do, what each block is worth, and which can go",
     "export": "write a network as ONNX, or for torch.export, for inference elsewhere, and check it",

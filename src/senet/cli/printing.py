@@ -1,8 +1,9 @@
 """How commands print: tables for people, JSON for programs."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rich.console import RenderableType
@@ -43,11 +44,22 @@ def show_comparison(result: "Result", *, as_json: bool) -> None:
     show(result, as_json=as_json, below=result.part_tables())
     if as_json:
         return
+    Terminal(highlight=False).print(result.summary)
+    show_to_copy({what: path.resolve() for what, path in (("report", result.page), ("result", result.json)) if path is not None})
+
+
+def show_to_copy(places: Mapping[str, str | Path], commands: Mapping[str, str] | None = None) -> None:
+    """Print what people copy, in lines that no width wraps.
+
+    Args:
+        places: what was written -> where, a line each.
+        commands: what for -> the command, which has a line of its own.
+    """
     console = Terminal(highlight=False)
-    console.print(result.summary)
-    for what, path in (("report", result.page), ("result", result.json)):
-        if path is not None:
-            console.print(f"{what}: {path.resolve()}", soft_wrap=True)
+    for what, place in places.items():
+        console.print(f"{what}: {place}", soft_wrap=True)
+    for what, command in (commands or {}).items():
+        console.print(f"{what}:\n{command}", soft_wrap=True)
 
 
 @contextmanager

@@ -16,6 +16,11 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--folder", help="the run's folder itself, instead of one below --out")
     parser.add_argument("--resume", metavar="RUN", help="folder of an interrupted run to go on with; needs no recipe")
     parser.add_argument(
+        "--or-resume",
+        action="store_true",
+        help="go on with the run in the folder if this command began it before: for launchers and clusters that repeat a command",
+    )
+    parser.add_argument(
         "--accept-changes",
         action="store_true",
         help="go on although recipe, code, classes, images or the number of processes are not what they were; also to train longer",
@@ -44,7 +49,7 @@ def run(args: Namespace) -> int:
         begun.check_code(args.changes)
         say_code(saved, args.changes)
         recipe = override(saved, args.changes) if args.changes else saved
-    if args.accept_changes and args.resume is None:
+    if args.accept_changes and args.resume is None and not args.or_resume:
         raise UsageError("--accept-changes says how to go on: it needs --resume RUN")
     if (code := _in_several(args, recipe)) is not None:
         return code
@@ -52,7 +57,13 @@ def run(args: Namespace) -> int:
     from senet.training.loop import train
 
     result = train(
-        recipe, out=args.out, folder=args.folder, resume=args.resume, accept_changes=args.accept_changes, progress=not args.quiet
+        recipe,
+        out=args.out,
+        folder=args.folder,
+        resume=args.resume,
+        or_resume=args.or_resume,
+        accept_changes=args.accept_changes,
+        progress=not args.quiet,
     )
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
         show(result, as_json=args.json)

@@ -37,6 +37,10 @@ class DeviceTrainLoader:
         """Return the number of batches in an epoch."""
         return len(self._sampler)
 
+    def share(self, epoch: int, batch: int) -> list[int]:
+        """Return the indices of this process's images of one batch of an epoch."""
+        return self._sampler.share(epoch, batch)
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of an epoch from batch `start` on; nothing before it is made."""
         shares = self._sampler.shares(epoch, start)

@@ -47,9 +47,10 @@ def evenly_spread(count: int) -> range:
     return range(0, count, max(1, -(-count // LOOKED_AT)))
 
 
-def file_sizes(images: ImageFiles) -> np.ndarray:
-    """Return the sizes of up to `LOOKED_AT` of the files in bytes, int64."""
-    return np.array([_size(images.root / os.fsdecode(images.paths[index])) for index in evenly_spread(len(images))], np.int64)
+def file_sizes(images: ImageFiles, places: range | None = None) -> np.ndarray:
+    """Return the sizes in bytes, int64, of the files at some places, by default `evenly_spread`; -1 for one that is not there."""
+    chosen = evenly_spread(len(images)) if places is None else places
+    return np.array([_size(images.root / os.fsdecode(images.paths[index])) for index in chosen], np.int64)
 
 
 def _array(values: np.ndarray) -> Iterator[bytes]:

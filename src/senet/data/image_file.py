@@ -3,9 +3,10 @@
 import os
 import stat
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -79,17 +80,38 @@ def read_image(path: str | os.PathLike[str], reading: ImageReading = ImageReadin
         UnreadableImageError: if it is missing, no regular file, damaged, truncated, too large or of another format, or if nothing says
             which of its values are black and white; the message names the file and the reason.
     """
+    with unreadable(os.fspath(path)), open_regular(path) as file:
+        return _upright(file, reading)
+
+
+def decode_image(content: bytes, name: str, reading: ImageReading = ImageReading()) -> Image.Image:
+    """Return the image that a file's content is, as `read_image` does; `name` is what errors call it.
+
+    Raises:
+        UnreadableImageError: as `read_image` does.
+    """
+    with unreadable(name):
+        return _upright(BytesIO(content), reading)
+
+
+@contextmanager
+def unreadable(name: str) -> Iterator[None]:
+    """Raise UnreadableImageError, which says what of that name cannot be read and why, for whatever is raised inside."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF data and palettes; the pixels are right
-            with open_regular(path) as file, open_image(file, reading.max_pixels) as image:
-                eight = eight_bits(image, reading.value_range)
-                turn = TURNS.get(orientation(image))
-                rgb = eight if eight.mode == "RGB" else eight.convert("RGB")
-                return rgb.copy() if rgb is image and turn is None else rgb if turn is None else rgb.transpose(turn)
+        yield
     except Exception as error:  # what a damaged file raises depends on its format
         reason = getattr(error, "strerror", None) or reason_of(error)  # a system error's text repeats the path
-        raise UnreadableImageError(f"{printable(os.fspath(path), None)}: {printable(reason)}") from error
+        raise UnreadableImageError(f"{printable(name, None)}: {printable(reason)}") from error
+
+
+def _upright(file: BinaryIO, reading: ImageReading) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF data and palettes; the pixels are right
+        with open_image(file, reading.max_pixels) as image:
+            eight = eight_bits(image, reading.value_range)
+            turn = TURNS.get(orientation(image))
+            rgb = eight if eight.mode == "RGB" else eight.convert("RGB")
+            return rgb.copy() if rgb is image and turn is None else rgb if turn is None else rgb.transpose(turn)
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from senet.atomic import DiskFullError, replacing
+from senet.atomic import NotWrittenError, replacing
 from senet.errors import UsageError
 
 Arrays = dict[str, np.ndarray]
@@ -73,7 +73,7 @@ def _read(path: Path, like: Mapping[str, str]) -> Arrays | None:
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    with suppress(OSError, DiskFullError, UsageError):
+    with suppress(OSError, NotWrittenError, UsageError):
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType] - no array is called allow_pickle
         kept = sorted(path.parent.glob("*.npz"), key=lambda other: other.stat().st_mtime)

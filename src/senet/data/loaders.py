@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from senet.data.batch import Batch, Sample
 from senet.data.delivery import Batches, DataError as DataError
 from senet.data.preparation import EvalPair, ImagePreparation, Preparation, TrainPair
-from senet.data.samplers import EpochSampler, SampleKey, sample_random
+from senet.data.samplers import EpochSampler, SampleKey, groups_of, sample_random
 from senet.data.shared_memory import fitting_workers
 from senet.data.source import DataSource, ImageSet, UnreadableImageError, UnreadableName
 from senet.data.views import Views
@@ -109,6 +109,10 @@ class TrainLoader:
         """Return the number of batches in an epoch."""
         return len(self._sampler)
 
+    def share(self, epoch: int, batch: int) -> list[int]:
+        """Return the indices of this process's images of one batch of an epoch; another may stand in for one that cannot be read."""
+        return self._sampler.share(epoch, batch)
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of an epoch from batch `start` on; nothing before it is read."""
         self._sampler.epoch, self._sampler.start = epoch, start
@@ -133,7 +137,7 @@ def train_loader(
         world: number of processes; each gets its share of every batch.
     """
     images = source.train
-    sampler = EpochSampler.of(images.targets, recipe, seed=seed, rank=rank, world=world)
+    sampler = EpochSampler.of(images.targets, recipe, groups_of(images), seed=seed, rank=rank, world=world)
     samples = TrainSamples(images, preparation.train_transform(recipe, source.input), seed)
     values = sampler.batch_size // world * Views().values(source.input)
     return TrainLoader(_loader(samples, sampler, preparation.collate, _workers(images, recipe, values, world)), sampler)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from senet.atomic import DiskFullError, replacing
+from senet.atomic import NotWrittenError, replacing
 from senet.data.kept import arrays_folder, locked
 from senet.errors import UsageError, reason_of
 from senet.text import printable
@@ -112,7 +112,7 @@ def _write(path: Path, array: np.ndarray, room: int) -> str | None:
             return f"{array.nbytes / 1e9:.2g} GB more do not fit ({ROOM_VARIABLE}={room / 1e9:g}, or the disk is full)"
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, array, allow_pickle=False)
-    except (OSError, DiskFullError, UsageError) as error:
+    except (OSError, NotWrittenError, UsageError) as error:
         return reason_of(error)
     return None
 

@@ -16,7 +16,7 @@ from senet.data.folder import ImageFiles
 from senet.data.loaders import TrainLoader, eval_loader, train_loader
 from senet.data.preparation import ImageAlone, ImagePreparation, Preparation
 from senet.data.resample import rows_first
-from senet.data.samplers import EpochSampler
+from senet.data.samplers import EpochSampler, groups_of
 from senet.data.source import ArrayImages, DataSource, ImageSet, UnreadableImageError
 from senet.data.stored import Room, StaysOnHostError, store_images
 from senet.data.transforms import EvalTransform, TrainTransform, centre_crop, one_crop, resize_shorter
@@ -62,7 +62,7 @@ def training_batches(source: DataSource, recipe: DataRecipe, preparation: Prepar
 
     def on_device() -> DeviceTrainLoader:
         images, spec = source.train, source.input
-        sampler = EpochSampler.of(images.targets, recipe, seed=seed, rank=place.rank, world=place.world)
+        sampler = EpochSampler.of(images.targets, recipe, groups_of(images), seed=seed, rank=place.rank, world=place.world)
         room = _room(images, recipe, preparation, place)
         _check_transform(preparation.train_transform(recipe, spec), TrainTransform(recipe, spec))
         as_they_are = recipe.crop == "random_resized" or bool(recipe.rotation)

@@ -10,6 +10,7 @@ from senet.data.coco.semantic import SEMANTIC_FILES
 from senet.data.image_file import open_regular
 from senet.data.image_tree import sub_folders
 from senet.data.mask_layout import has_masks
+from senet.data.shards.manifest import MANIFEST
 from senet.data.voc import has_voc_boxes
 from senet.data.volumes.cases import has_volumes
 from senet.data.yolo import has_yolo_boxes
@@ -45,9 +46,11 @@ LOOKS: dict[str, Callable[[Path], object]] = {
 
 
 def recognised(root: str | None) -> str:
-    """Return the name of the source that a folder is for: "folder", class folders, unless it holds masks or boxes."""
+    """Return the name of the source that a folder is for: "folder", class folders, unless it holds shards, masks or boxes."""
     if root is None or not user_path(root).is_dir():
         return "folder"
+    if (user_path(root) / MANIFEST).is_file():
+        return "shards"
     return next((name for name, look in LOOKS.items() if _holds(look, user_path(root))), "folder")
 
 

@@ -10,6 +10,9 @@ from senet.recipe import DataRecipe
 
 WORD = 2**64
 
+MIXED_SHARDS = 8
+"""Shards whose images come mixed where they come shard by shard."""
+
 
 class SampleKey(NamedTuple):
     """One training sample.
@@ -60,7 +63,30 @@ def class_aware(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return order
 
 
-SAMPLE_ORDERS: dict[str, Callable[[Any, np.random.Generator], np.ndarray]] = {"shuffle": shuffle, "class_aware": class_aware}
+def by_shard(shards: np.ndarray | None, random: np.random.Generator) -> np.ndarray:
+    """Draw each image once so that few shards are read at a time: shards come in random order, each mixed with the next `MIXED_SHARDS`.
+
+    Args:
+        shards: (N,) shard of each image; None = images do not lie in shards.
+        random: source of randomness.
+
+    Raises:
+        UsageError: if images do not lie in shards.
+    """
+    if shards is None:
+        raise UsageError("data.sampler 'by_shard' is for images in shards, data.name shards, and these are not; set it to 'shuffle'")
+    turns = random.permutation(int(shards.max()) + 1)[shards]
+    return np.argsort(turns + MIXED_SHARDS * random.random(len(shards)), kind="stable")
+
+
+SAMPLE_ORDERS: dict[str, Callable[[Any, np.random.Generator], np.ndarray]] = {
+    "shuffle": shuffle,
+    "class_aware": class_aware,
+    "by_shard": by_shard,
+}
+
+GO_BY_GROUPS = frozenset({"by_shard"})
+"""Orders that go by where images lie, not by their targets."""
 
 
 class EpochSampler:
@@ -77,13 +103,23 @@ class EpochSampler:
         min_steps: batches that an epoch has at least.
         rank: this process.
         world: number of processes.
+        groups: for "by_shard", (N,) shard of each training image.
 
     Raises:
         UsageError: if a batch cannot be split evenly among the processes.
     """
 
     def __init__(
-        self, targets: Sized, *, order: str, batch_size: int, seed: int, min_steps: int = 1, rank: int = 0, world: int = 1
+        self,
+        targets: Sized,
+        *,
+        order: str,
+        batch_size: int,
+        seed: int,
+        min_steps: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        groups: np.ndarray | None = None,
     ) -> None:
         check_share(batch_size, world)
         self.batch_size = min(batch_size, len(targets) - len(targets) % world)
@@ -91,12 +127,13 @@ class EpochSampler:
             raise UsageError(f"{len(targets)} training images are too few for {world} processes")
         self.steps = max(min_steps, len(targets) // self.batch_size)
         self.targets, self.order, self.seed, self.rank, self.world = targets, SAMPLE_ORDERS[order], seed, rank, world
+        self.goes_by = groups if order in GO_BY_GROUPS else targets
         self.epoch = self.start = 0
 
     @classmethod
-    def of(cls, targets: Sized, recipe: DataRecipe, **place: int) -> "EpochSampler":
+    def of(cls, targets: Sized, recipe: DataRecipe, groups: np.ndarray | None = None, **place: int) -> "EpochSampler":
         """Return the sampler that a recipe asks for; `place` is seed, rank and world."""
-        return cls(targets, order=recipe.sampler, batch_size=recipe.batch_size, min_steps=recipe.min_steps, **place)
+        return cls(targets, order=recipe.sampler, batch_size=recipe.batch_size, min_steps=recipe.min_steps, groups=groups, **place)
 
     def __len__(self) -> int:
         return self.steps
@@ -107,11 +144,15 @@ class EpochSampler:
     def shares(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Iterate over this process's shares of an epoch's batches, from batch `start` on: indices (N,) and repeats (N,) of its images."""
         random, rounds = np.random.default_rng((self.seed % WORD, epoch)), -(-len(self) * self.batch_size // len(self.targets))
-        indices = np.concatenate([self.order(self.targets, random) for _ in range(rounds)])
+        indices = np.concatenate([self.order(self.goes_by, random) for _ in range(rounds)])
         repeats = occurrences(indices)
         for batch in range(start, len(self)):
             share = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
             yield indices[share], repeats[share]
+
+    def share(self, epoch: int, batch: int) -> list[int]:
+        """Return the indices of this process's images of one batch of an epoch."""
+        return next(self.shares(epoch, batch))[0].tolist()
 
     def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
         for indices, repeats in self.shares(epoch, start):
@@ -122,6 +163,11 @@ def check_share(batch_size: int, world: int) -> None:
     """Raise UsageError if a batch cannot be split evenly among processes."""
     if batch_size % world:
         raise UsageError(f"data.batch_size {batch_size} must be a multiple of the {world} processes that share it")
+
+
+def groups_of(images: object) -> np.ndarray | None:
+    """Return which images of a set are best read one after the other, (N,) int64 as `groups` of the set says, or None."""
+    return getattr(images, "groups", None)
 
 
 def occurrences(values: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ SOURCES = {
     "cifar10": "senet.data.cifar",
     "cifar100": "senet.data.cifar",
     "folder": "senet.data.folder",
+    "shards": "senet.data.shards.source",
     "places365": "senet.data.places365",
     "masks": "senet.data.mask_folder",
     "coco_semantic": "senet.data.coco.semantic",

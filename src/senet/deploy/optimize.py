@@ -28,9 +28,10 @@ def optimize(model: nn.Module, compile: bool = False) -> nn.Module:  # noqa: A00
 
     Args:
         model: any network; of this package, with inserted blocks, or another. What is fused is found in the forwards of its modules.
-        compile: have torch.compile run it, the fastest form: on CUDA as CUDA graphs (mode "reduce-overhead"), each call of which copies
-            its input and its outputs. The first call with images of another shape, type or device takes from seconds to minutes, and
-            keeps memory of its own on CUDA; beyond eight shapes torch runs the network uncompiled. Copies and files of it are uncompiled.
+        compile: have torch.compile run it, the fastest form for small batches: on CUDA as CUDA graphs (mode "reduce-overhead"), each
+            call of which copies its input and its outputs. The first call with images of another shape, type or device takes from seconds
+            to minutes, and keeps memory of its own on CUDA; beyond eight shapes torch runs the network uncompiled. Copies and files of it
+            are uncompiled.
 
     Returns:
         A new network in evaluation mode that shares nothing with `model`, whose weights are not to be trained. `.report`, a

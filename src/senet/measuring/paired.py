@@ -21,7 +21,7 @@ class Difference:
         by_seed: variant minus baseline, one value a seed.
         mean: their mean.
         sd: their standard deviation (n - 1); None for one seed.
-        low: lower end of the 95 % t-interval of the mean; None where there is no interval.
+        low: lower end of the t-interval of the mean, at 95 % unless several are looked at together; None where there is no interval.
         high: its upper end.
     """
 
@@ -43,7 +43,12 @@ class Difference:
         return "lower" if self.high < 0 else "unclear"
 
 
-def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Difference:
+def level_of_each(together: int) -> float:
+    """Return the level of each of several intervals that all hold together at 95 % (Bonferroni): 1 - 0.05 / together."""
+    return 1 - 0.05 / together
+
+
+def paired_difference(values: Sequence[float], baseline: Sequence[float], *, together: int = 1) -> Difference:
     """Compare two variants seed by seed: mean(d) ± t(0.975, n - 1) · sd(d) / √n.
 
     The same seed gives both variants the same images in the same order with the same augmentation, so that noise cancels in the difference.
@@ -52,6 +57,7 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Dif
     Args:
         values: the variant's results, one a seed.
         baseline: the baseline's results with the same seeds in the same order.
+        together: how many differences one statement rests on; their intervals are as much wider as it takes to hold together.
 
     Raises:
         ValueError: if the two have different lengths or are empty.
@@ -62,5 +68,5 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Dif
         return Difference(by_seed, mean, sd, None, None)
     from scipy.special import stdtrit
 
-    half = float(stdtrit(len(by_seed) - 1, 0.975)) * sd / len(by_seed) ** 0.5
+    half = float(stdtrit(len(by_seed) - 1, (1 + level_of_each(together)) / 2)) * sd / len(by_seed) ** 0.5
     return Difference(by_seed, mean, sd, mean - half, mean + half)

@@ -148,8 +148,11 @@ def reduce_network(model: nn.Module, steps: Iterable[Mapping[str, Any]], *, plai
 
 
 def record_step(model: nn.Module, step: ReducedStep) -> None:
-    """Add a step that was carried out to a network's configuration, if this package made it, so that it travels with its weights."""
-    config = getattr(model, "config", None)
+    """Add a step that was carried out to a network's configuration, if this package made it, so that it travels with its weights.
+
+    What shows another network's configuration as its own, as the backbone of a detector does, has none that a step could be added to.
+    """
+    config = vars(model).get("config")
     if isinstance(config, ModelConfig):
         steps = [*config.options.get(REDUCED, ()), step.to_dict()]
         model.config = replace(config, options=dict(config.options) | {REDUCED: steps})  # pyright: ignore[reportArgumentType]

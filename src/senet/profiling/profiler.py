@@ -17,6 +17,7 @@ from senet.insertion.rewrite import Rewritten
 from senet.measuring.attribution import growth_by_part, record_readings
 from senet.measuring.counting import Cost, count, operations
 from senet.measuring.device import synchronize
+from senet.measuring.exhaustion import is_out_of_memory
 from senet.measuring.numbers import plural
 from senet.measuring.parts import block_paths, owner, unit_paths
 from senet.measuring.steps import InferenceStep
@@ -119,9 +120,11 @@ def _runnable(model: nn.Module, size: tuple[int, ...]) -> Iterator[None]:
     """Say in one line that a network does not take a batch of such images, whatever it raises then."""
     try:
         yield
-    except (UsageError, torch.OutOfMemoryError):
+    except UsageError:
         raise
     except (AssertionError, TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UsageError(
             f"cannot run {type(model).__name__} on a batch of images {size} ({printable(f'{type(error).__name__}: {error}')}): give "
             "input_size as it takes them, or profile the part that takes images"

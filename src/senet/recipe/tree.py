@@ -11,12 +11,13 @@ import yaml
 from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe.detection import DetectionRecipe
-from senet.recipe.model import ModelRecipe
+from senet.recipe.model import WEIGHTS_OPTIONS, ModelRecipe
 from senet.recipe.names import check_run_name
 from senet.recipe.optim import OptimRecipe, PartEpochs
 from senet.recipe.plain_tree import plain_tree
 from senet.recipe.segmentation import SegmentationRecipe
 from senet.recipe.volumes import VolumeRecipe
+from senet.recipe.weights_identity import weights_identity
 from senet.schema import brief
 from senet.userfile import in_user_file
 
@@ -29,9 +30,9 @@ class DataRecipe:
     """Images, and the way they are augmented and batched.
 
     Args:
-        name: the source of the images: digits, cifar10, cifar100, folder, places365, masks, coco_panoptic, coco_semantic, boxes,
+        name: the source of the images: digits, cifar10, cifar100, folder, shards, places365, masks, coco_panoptic, coco_semantic, boxes,
             coco_boxes, voc, yolo, volumes, or a function of your own, path/to/file.py:function.
-        root: folder of the images; digits needs none.
+        root: folder of the images, for shards also an address such as s3://bucket/folder; digits needs none.
         download: fetch what is missing into root (CIFAR only).
         num_classes: number of classes that must be found; null = whatever the source has.
         image_size: side of the square the network sees, in pixels; null = the source's own size.
@@ -49,7 +50,8 @@ class DataRecipe:
         std: standard deviation of each channel; null = the source's.
         range: the two values that are black and white in images of more than 8 bits, such as [0, 4095]; null = what each file says.
         max_pixels: largest width x height of an image file; a larger one counts as unreadable.
-        sampler: "shuffle" (each image once an epoch) or "class_aware" (Relay BP: classes in turn).
+        sampler: "shuffle" (each image once an epoch), "class_aware" (Relay BP: classes in turn) or "by_shard" (each image once, few shards
+            at a time: for shards that are fetched and do not all fit on the disk).
         batch_size: images in a step, over all processes.
         min_steps: steps that an epoch has at least: few images come again in it, augmented anew, until there are as many.
         eval_batch_size: images in an evaluation step; null = batch_size.
@@ -86,7 +88,7 @@ class DataRecipe:
     std: tuple[float, ...] | None = None
     range: tuple[float, float] | None = None
     max_pixels: int = 52_000_000
-    sampler: Literal["shuffle", "class_aware"] = "shuffle"
+    sampler: Literal["shuffle", "class_aware", "by_shard"] = "shuffle"
     batch_size: int = 128
     min_steps: int = 1
     eval_batch_size: int | None = None
@@ -140,6 +142,8 @@ class TrainingRecipe:
         channels_last: memory layout of weights and images.
         compile: run the network through torch.compile.
         cuda_graph: start each step as one CUDA graph, with the same weights; null = wherever that is possible.
+        nonfinite: what becomes of a step whose loss or gradients are not finite: it ends the run (stop), or changes nothing and is counted
+            (skip).
         accumulate: parts, one after the other, in which each process takes its images of a step; their gradients add up to the step's.
         sync_bn: normalise by the images of all processes, as one process with the whole batch does, and not by each one's own.
         save_steps: also write last.ckpt after every so many steps; null = each epoch only.
@@ -154,6 +158,7 @@ class TrainingRecipe:
     channels_last: bool = True
     compile: bool = False
     cuda_graph: bool | None = None
+    nonfinite: Literal["stop", "skip"] = "stop"
     accumulate: int = 1
     sync_bn: bool = False
     save_steps: int | None = None
@@ -220,7 +225,12 @@ class Recipe:
                 tree[section].pop(name)
         tree = {name: value for name, value in tree.items() if value != {}}
         if (self.data.name in ROOT_DECIDES or in_user_file(self.data.name)) and self.data.root is not None:
-            tree["data"]["root"] = str(user_path(self.data.root).resolve())
+            tree["data"]["root"] = self.data.root if "://" in self.data.root else str(user_path(self.data.root).resolve())
+        if self.model.weights is not None:
+            tree["model"]["weights"] = weights_identity(self.model.weights)
+        for name, value in tree["model"]["options"].items():
+            if name in WEIGHTS_OPTIONS and isinstance(value, str):
+                tree["model"]["options"][name] = weights_identity(value)
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -329,15 +339,13 @@ ADDED = (
     ("data", "val_share"),
     ("data", "volumes"),
     *(("optim", name) for name in ("lr_batch_size", "name", "betas", "eps", "groups", "layer_decay")),
-    ("training", "unfreeze"),
-    ("training", "accumulate"),
-    ("training", "sync_bn"),
+    *(("training", name) for name in ("unfreeze", "nonfinite", "accumulate", "sync_bn")),
     *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
     *(("detection", entry.name) for entry in fields(DetectionRecipe)),
 )
 """(section, field) of what has a part in a digest only where it is not at its default."""
 
 ROOT_DECIDES = (
-    "folder", "places365", "masks", "coco_panoptic", "coco_semantic", "boxes", "coco_boxes", "voc", "yolo", "volumes",
+    "folder", "shards", "places365", "masks", "coco_panoptic", "coco_semantic", "boxes", "coco_boxes", "voc", "yolo", "volumes",
 )  # fmt: skip
 """The sources whose root says which images they are; elsewhere the name alone does."""

@@ -13,11 +13,12 @@ from senet.report.cases import shown_cases
 from senet.report.costs import cost_chart
 from senet.report.curves import learning_chart
 from senet.report.differences import difference_chart
-from senet.report.document import data_words, document, markup
+from senet.report.document import document, markup
 from senet.report.excitations import ALL_IMAGES, group_names, shown_panels
 from senet.report.parts import PartTable, part_tables
 from senet.report.svg import series
 from senet.report.task_curves import task_charts
+from senet.report.title import data_title, title
 from senet.results.comparison import Result, VariantResult
 from senet.results.summary import interval, verdict
 from senet.results.tables import NONE
@@ -77,19 +78,6 @@ def render(result: Result) -> str:
         recipe=yaml.safe_dump(result.recipe.to_dict(), sort_keys=False),
         changes={variant.label: _changes(variant.changes) for variant in result.variants},
     )
-
-
-def title(result: Result) -> str:
-    """Return the question that the comparison answers."""
-    if len(result.variants) == 2 and result.baseline.label == "plain":
-        return f"What does {result.variants[1].label} buy on {data_title(result)}?"
-    fields = dict.fromkeys(path.rpartition(".")[2].replace("_", " ") for variant in result.variants for path in variant.changes)
-    return f"What does the choice of {' and '.join(fields)} buy on {data_title(result)}?"
-
-
-def data_title(result: Result) -> str:
-    """Return what a reader knows the images by: the data set, or the folder of a source that only says how folders are laid out."""
-    return data_words(result.data.name, result.recipe.data.root)
 
 
 def notes(result: Result) -> list[str]:

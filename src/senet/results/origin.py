@@ -9,7 +9,7 @@ from senet.atomic import write_text
 from senet.data.fingerprint import fingerprint
 from senet.data.source import DataSource
 from senet.jsontext import json_text
-from senet.recipe import NO_EFFECT, Recipe, build_recipe
+from senet.recipe import NO_EFFECT, WEIGHTS_OPTIONS, Recipe, build_recipe
 from senet.recipe.difference import field_differences
 from senet.results.run_folder import RunFolder
 from senet.schema import integer, items, optional, plain_data, read_json, record, table, text
@@ -160,7 +160,13 @@ def _weights_today(recipe: Recipe) -> dict[str, Any] | None:
 
 def _changed_fields(before: Mapping[str, Any], today: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     complete = build_recipe(before["recipe"], where="the recipe that it was begun with")  # fields of later versions have their defaults
-    return field_differences(_deciding(complete), today["recipe"])
+    changed = field_differences(_deciding(complete), today["recipe"])
+    if not all((origin.get("weights") or {}).get("fingerprint") for origin in (before, today)):
+        return changed
+    named = complete.model.trained, build_recipe(today["recipe"], where="the recipe of today").model.trained
+    return [  # where weights lie is nothing that their fingerprints do not say
+        (path, one, other) for path, one, other in changed if path.rpartition(".")[2] not in WEIGHTS_OPTIONS or (one, other) != named
+    ]
 
 
 def _of_classes(before: list[str], today: list[str]) -> list[str]:

@@ -14,14 +14,15 @@ from senet.measuring.numbers import with_unit
 from senet.recipe import NO_EFFECT, Recipe, check_code_of, load_recipe, recipe_files
 from senet.recipe.difference import field_differences
 from senet.results.run import RUN_RESULT, RunResult
-from senet.results.run_lock import HOLDER, LOCK, only_process
+from senet.results.run_lock import HOLDER, LOCK, FolderLostError, check_held, only_process
 from senet.results.sums import SUMS, write_sums
 from senet.results.tables import EPOCH_TABLES, Tables
 from senet.schema import read_json
 from senet.weights.loaded import BEST_WEIGHTS
 
-COUNTS = frozenset({"epoch", "step", "corrupt"})
-"""Columns of metrics.csv that hold whole numbers: `epoch` and `step` say how many are done, `corrupt` counts the unreadable images so far.
+COUNTS = frozenset({"epoch", "step", "corrupt", "skipped"})
+"""Columns of metrics.csv that hold whole numbers: `epoch` and `step` say how many are done, `corrupt` and `skipped` count the
+unreadable images and the steps that were left out so far.
 Beside them stand `lr`, the epoch's last rate; `seconds`, which covers training and validation; `images_per_second` of training alone; and
 the task's: `train_<name>` and `val_<name>` for the loss and each metric."""
 
@@ -87,6 +88,15 @@ class RunFolder:
             for left in temporaries(self.path, FILES):
                 left.unlink(missing_ok=True)
             yield
+
+    def check_there(self) -> None:
+        """Raise FolderLostError if the folder, which this process holds, was removed, or another process has taken it."""
+        if not self.exists():
+            raise FolderLostError(
+                f"{str(self.path)!r} was removed, or its {self._recipe.name}, while it was trained: nothing more can be saved there; "
+                "put it back from a copy and --resume it, or train it from its start"
+            )
+        check_held(self.path)
 
     def is_empty(self) -> bool:
         """Return whether nothing but what a killed process leaves is in the folder, or there is none."""
@@ -215,13 +225,18 @@ class RunFolder:
         return self.path / "result.json"
 
 
+def place_of_run(recipe: Recipe, out: str | Path, folder: str | Path | None) -> RunFolder:
+    """Return where a recipe's run lies: in `folder`, or in one below `out` that the recipe's name and digest name."""
+    return RunFolder(Path(folder) if folder is not None else Path(out) / f"{recipe.name}-{recipe.digest()}")
+
+
 def new_run(recipe: Recipe, out: str | Path, folder: str | Path | None) -> RunFolder:
-    """Return the folder for a new run: `folder`, or one below `out` that the recipe's name and digest name.
+    """Return the folder for a new run, see `place_of_run`.
 
     Raises:
         UsageError: if there is a run in it already, or anything else.
     """
-    run = RunFolder(Path(folder) if folder is not None else Path(out) / f"{recipe.name}-{recipe.digest()}")
+    run = place_of_run(recipe, out, folder)
     check_new(run)
     return run
 

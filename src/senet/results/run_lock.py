@@ -7,8 +7,9 @@ import os
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -28,6 +29,12 @@ PATIENCE = 1.0
 """Seconds that a process waits for one that is just ending."""
 
 
+class FolderLostError(Exception):
+    """Folder that is no longer this process's."""
+
+    exit_code = 1
+
+
 @contextmanager
 def only_process(folder: Path) -> Iterator[None]:
     """Let no other process train in a folder while the block runs; the folder is made if need be.
@@ -41,15 +48,36 @@ def only_process(folder: Path) -> Iterator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _take(folder, held)
-            write_text(folder / HOLDER, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}, allow_nan=False))
+            write_text(folder / HOLDER, json.dumps(_this_process(), allow_nan=False))
         except Timeout:
             raise UsageError(
                 f"another process trains here, {_holder(folder)}: {str(folder)!r}; wait for its end, or name another folder with --folder"
             ) from None
         except OSError as error:
             raise UsageError(f"cannot write in {str(folder)!r}: {error.strerror}; name another folder") from error
-        held.callback((folder / HOLDER).unlink, missing_ok=True)
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # of a disk that can only be read by now
+                if _noted(folder) == _this_process():
+                    (folder / HOLDER).unlink()
+
+
+def check_held(folder: Path) -> None:
+    """Raise FolderLostError if a folder that this process holds has been taken by another; without `HOLDER`, nothing tells."""
+    if _noted(folder) not in (None, _this_process()):
+        raise FolderLostError(f"another process has taken {str(folder)!r}, {_holder(folder)}: this one writes nothing there any more")
+
+
+def _noted(folder: Path) -> object:
+    """Return what `HOLDER` says, None if nothing."""
+    with suppress(OSError, ValueError, RecursionError):
+        return json.loads((folder / HOLDER).read_bytes())
+    return None
+
+
+def _this_process() -> object:
+    return {"pid": os.getpid(), "host": socket.gethostname()}
 
 
 def _take(folder: Path, held: ExitStack) -> None:
@@ -69,8 +97,8 @@ def _take(folder: Path, held: ExitStack) -> None:
 
 def _holder(folder: Path) -> str:
     """Return in words who holds the lock of a folder."""
+    holder: Any = _noted(folder)
     try:
-        holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
         return f"pid {int(holder['pid'])} on {printable(holder['host'], 60)}"
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         return "which has not said its number yet"

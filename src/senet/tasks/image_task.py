@@ -11,6 +11,7 @@ from senet.data.batch import Batch
 from senet.data.preparation import ImagePreparation
 from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
+from senet.measuring.exhaustion import is_out_of_memory
 from senet.models.create import model_from_recipe
 from senet.recipe import DataRecipe, ModelRecipe
 from senet.text import message_line
@@ -71,7 +72,7 @@ def network_outputs(model: nn.Module, images: Tensor) -> Tensor:
     try:
         return model(images)
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or place_in_user_file(error) is not None:
+        if is_out_of_memory(error) or place_in_user_file(error) is not None:
             raise
         size = " x ".join(map(str, images.shape[1:]))
         raise UsageError(message_line(f"{type(model).__name__} refuses images of {size}: {error}")) from error

@@ -26,6 +26,10 @@ class WeightAverage(AveragedModel):
         self._begins = not self.n_averaged.item()  # the count is on the CPU
         self.n_averaged.add_(1)
 
+    def discount(self) -> None:
+        """Take back the count of a step that was not taken."""
+        self.n_averaged.sub_(1)
+
     @torch.no_grad()
     def follow(self, model: nn.Module) -> None:
         """Move the average to the network's values after the step that was counted last."""

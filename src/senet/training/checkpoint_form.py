@@ -56,6 +56,7 @@ def check_state(saved: Mapping[str, Any], parts: Mapping[str, Any], columns: Col
             "best": optional(row),
             "best_told": optional(TOLD),
             "corrupt": items(_NAME, high=10**9),
+            "skipped": _COUNT,
             "origin": optional(ORIGIN),
             "changes": items(text(10_000), high=MOST_EPOCHS),
         },

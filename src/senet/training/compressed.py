@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from senet.compression.fold_curve import CompressionReport
+from senet.compression.pruning.proof import BACKBONE_ALONE
 from senet.compression.pruning.prune import prune
 from senet.compression.pruning.result import Pruned
 from senet.compression.pruning.target import Target
@@ -145,10 +146,10 @@ def prune_to(model: nn.Module, compression: Compression, images: ValidationSet, 
     def loss(outputs: Any, targets: Any) -> Tensor:
         return losses_of(task, outputs, targets)["loss"]
 
-    example = noise_of(task, images.source, 1).to(images.device).images
+    example = noise_of(task, images.source, compression.batch).to(images.device).images
     if not isinstance(example, Tensor):
         raise UsageError(
-            f"{type(model).__name__} takes images of several sizes, and only networks of batches can be pruned: fold its gates"
+            f"{type(model).__name__} takes images of several sizes, and only networks of batches can be pruned: {BACKBONE_ALONE}"
         )
     return prune(
         model,

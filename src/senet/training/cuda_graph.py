@@ -103,6 +103,7 @@ def graph_obstacle(recipe: Recipe, fabric: Fabric, *, takes_targets: bool = Fals
         "it needs a CUDA device, and there is none here": fabric.device.type != "cuda",
         f"{fabric.world_size} processes train together, and exchange gradients in each": fabric.world_size > 1,
         "the task calls its network with targets, of which no two batches have the same form": takes_targets,
+        "training.nonfinite skip asks the device at each step whether it counts": plan.nonfinite == "skip",
         "training.compile is on; torch.compile has graphs of its own": plan.compile,
         "optim.clip_norm with training.precision fp16 asks the device whether gradients are finite": plan.precision == "fp16"
         and recipe.optim.clip_norm is not None,

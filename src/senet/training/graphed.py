@@ -15,6 +15,7 @@ from senet.training.buffers import Buffers
 from senet.training.cuda_graph import CaptureError, CudaRecorder, graph_obstacle
 from senet.training.host_decisions import HostDecisions, changes_on_host, host_state
 from senet.training.job import Job
+from senet.training.nonfinite import GuardedStep
 from senet.training.step import DeviceStep, EagerStep
 from senet.training.tally import Figures
 
@@ -116,11 +117,12 @@ def stepper(job: Job, network: nn.Module) -> DeviceStep:
         network: its network as training calls it.
     """
     eager = EagerStep(job, network)
+    one_by_one = GuardedStep(eager, job) if job.recipe.training.nonfinite == "skip" else eager
     wish, device = job.recipe.training.cuda_graph, job.fabric.device
     if wish is False or device.type != "cuda":
-        return eager
+        return one_by_one
     if obstacle := graph_obstacle(job.recipe, job.fabric, takes_targets=takes_targets(job.task)):
         if job.fabric.is_global_zero:
             log.warning("steps are launched one by one, not as a CUDA graph: %s", obstacle)
-        return eager
+        return one_by_one
     return GraphedStep(eager, job, CudaRecorder(device, job.optimizer.optimizer, getattr(job.fabric.strategy.precision, "scaler", None)))

@@ -15,6 +15,7 @@ from senet.data.loaders import CorruptLog
 from senet.data.placement import EvalBatches, TrainBatches, TrainingPlace, training_batches, validation_batches
 from senet.data.source import DataSource
 from senet.errors import UsageError, reason_of
+from senet.measuring.exhaustion import is_out_of_memory
 from senet.models.create import as_begun
 from senet.recipe import ModelRecipe, Recipe, TrainingRecipe
 from senet.surgery.duplicate import duplicate
@@ -35,6 +36,7 @@ from senet.training.scaling import scaled_rate
 from senet.training.schedule import Schedule
 from senet.training.seeding import seed_of
 from senet.training.state import TrainingState
+from senet.training.step_images import images_of_step
 from senet.training.unfreezing import Unfreezing, hold_statistics
 from senet.userfile import with_place
 from senet.weights.loaded import loaded_into
@@ -188,7 +190,7 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     schedule = Schedule(scaled.schedule, scaled.lr, steps_per_epoch=len(batches), epochs=plan.epochs)
     for remark in filter(None, (scaled.remark, schedule.remark)):
         log_once(remark)
-    state = TrainingState(fabric, model, optimizer, schedule, average, corrupt)
+    state = TrainingState(fabric, model, optimizer, schedule, average, corrupt, partial(images_of_step, source.train, batches))
     state.weights, state.compressed, state.rate = weights, compressed, scaled.remark
     wrapped = fabric.setup_optimizers(optimizer)
     job = Job(recipe, fabric, source, batches, validation, model, average, wrapped, schedule, unfreezing, task, corrupt, state)
@@ -249,7 +251,7 @@ def check_images(job: Job) -> None:
         with torch.no_grad(), torch.random.fork_rng(devices=()), job.fabric.autocast():
             copy(*inputs_of(job.task, batch.images, batch.targets))
     except REFUSALS as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             raise
         shape = " x ".join(map(str, (count, *batch.images[0].shape)))
         raise UsageError(

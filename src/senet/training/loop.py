@@ -10,17 +10,20 @@ from senet.measuring.machine import run_environment
 from senet.recipe import Recipe, load_recipe
 from senet.results.origin import read_origin, write_origin
 from senet.results.run import RunResult
-from senet.results.run_folder import RunFolder, new_run, resumed_run
+from senet.results.run_folder import RunFolder, new_run, place_of_run, resumed_run
 from senet.tasks.answers import evaluator_of
 from senet.training.batchnorm import broadcast_buffers
 from senet.training.evaluate import Evaluation, score
 from senet.training.graphed import stepper
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
+from senet.training.memory import memory_named
+from senet.training.nonfinite import NonfiniteStepError, suspects
 from senet.training.processes import agreed_signal, limited_threads, pool_names
 from senet.training.progress import Progress, RunProgress
 from senet.training.start import taken_up
 from senet.training.step import DeviceStep, train_step
+from senet.training.step_images import named_images
 from senet.weights.store import save_weights
 
 
@@ -30,6 +33,7 @@ def train(
     out: str | Path = "runs",
     folder: str | Path | None = None,
     resume: str | Path | None = None,
+    or_resume: bool = False,
     accept_changes: bool = False,
     progress: bool | Progress = True,
     label: str | None = None,
@@ -46,6 +50,8 @@ def train(
         out: where new runs get their folder.
         folder: the new run's folder itself, instead of one below `out`.
         resume: folder of the run to go on with.
+        or_resume: go on with the run of this recipe and place if it was begun before, and return its result if it is finished: for a call
+            that is repeated until it succeeds.
         accept_changes: go on although recipe, code, classes, images or the number of processes are not what they were; each change is
             logged, and stands in the result. A finished run can so be trained for more epochs.
         progress: whether to show progress on stderr, or a `Progress` of several runs that is shown already.
@@ -55,15 +61,22 @@ def train(
         UsageError: if the recipe cannot work, the folder holds another run, or another process trains there; nothing has been written then.
         Interrupted: after SIGINT, SIGTERM or a notice that the machine will be taken (SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU); the run can be
             resumed.
-        DivergenceError: if a loss or a metric is not finite; last.ckpt, if there is one, is from before.
+        DivergenceError: if a loss or a metric is not finite (but see `training.nonfinite`); last.ckpt, if there is one, is from before.
+        MemoryExhaustedError: if there is not enough memory; the run can be resumed with smaller batches.
+        NotWrittenError: if nothing can be written any more; the run can be resumed once that is put right.
+        FolderLostError: if the run's folder was removed meanwhile.
         DataError: if too many images cannot be read, or worker processes fail; after the latter the run can be resumed.
     """
-    run, recipe = _open_run(recipe, out, folder, resume, accept_changes)
-    job = prepare(recipe, read_origin(run) if resume is not None and run.has_checkpoint() else None)
+    run, recipe, resumed = _open_run(recipe, out, folder, resume, or_resume=or_resume, accept_changes=accept_changes)
+    if resumed and run.is_finished() and or_resume:
+        return run.result()
+    with memory_named(recipe, run):
+        job = prepare(recipe, read_origin(run) if resumed and run.has_checkpoint() else None)
     state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
     shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
     with (
-        taken_up(job, run, resumed=resume is not None, accept_changes=accept_changes),
+        memory_named(recipe, run),
+        taken_up(job, run, resumed=resumed, accept_changes=accept_changes),
         limited_threads(job.pixels),
         nullcontext() if shown is progress else shown,
         shown.run(label or recipe.name, epochs=epochs, steps=steps, done=state.step) as bar,
@@ -107,7 +120,12 @@ def train_epoch(job: Job, step: DeviceStep, run: RunFolder, bar: RunProgress, in
             raise DataError(
                 "no image of a training batch can be read, nor any that was tried in its place; `senet doctor --data-root DIR` says why"
             )
-        state.count_step(train_step(job, step, batch), len(batch.images))
+        try:
+            state.count_step(train_step(job, step, batch), len(batch.images))
+        except NonfiniteStepError as error:
+            names = named_images(suspects(job, batch, error))
+            bar.print(f"step {state.step + 1} is left out: its {error.what} is not finite; images: {names}")
+            state.skip_step(error.what)
         if bar.due():
             state.collect()
             bar.update(state.step, state.epoch + 1, state.tally.means().get("train_loss"))
@@ -132,11 +150,13 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
         "seconds": counts.seconds + time.perf_counter() - began,
         "images_per_second": counts.images / counts.seconds,
         "corrupt": len(job.corrupt.names),
+        "skipped": state.skipped,
     }
     state.check_finite(row)
     job.schedule.observe(found.metrics["loss"])
     is_best = state.end_epoch(row, job.task.metrics[0], found.tables)
     if job.fabric.is_global_zero:
+        run.check_there()
         if is_best:
             measured = {name: row[name] for name in ("epoch", *(f"val_{name}" for name in found.metrics))}
             described = {"val_metrics": [metric.to_dict() for metric in job.task.metrics]}
@@ -193,10 +213,22 @@ def _advice(run: RunFolder, *, alone: bool = False) -> str:
 
 
 def _open_run(
-    recipe: Recipe | str | Path | None, out: str | Path, folder: str | Path | None, resume: str | Path | None, accept_changes: bool
-) -> tuple[RunFolder, Recipe]:
+    recipe: Recipe | str | Path | None,
+    out: str | Path,
+    folder: str | Path | None,
+    resume: str | Path | None,
+    *,
+    or_resume: bool,
+    accept_changes: bool,
+) -> tuple[RunFolder, Recipe, bool]:
+    """Return a run's folder, its recipe, and whether it was begun before."""
     recipe = load_recipe(recipe) if isinstance(recipe, str | Path) else recipe
-    if resume is not None:
-        return resumed_run(resume, recipe, accept_changes=accept_changes)
-    recipe = load_recipe("digits") if recipe is None else recipe
-    return new_run(recipe, out, folder), recipe
+    if resume is None:
+        recipe = load_recipe("digits") if recipe is None else recipe
+        begun = place_of_run(recipe, out, folder)
+        if not or_resume or not begun.has_checkpoint():
+            return new_run(recipe, out, folder), recipe, False
+        if begun.is_finished() and begun.recipe().digest() == recipe.digest():
+            return begun, recipe, True
+        resume = begun.path
+    return *resumed_run(resume, recipe, accept_changes=accept_changes), True

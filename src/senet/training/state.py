@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +18,11 @@ from senet.results.tables import Tables
 from senet.training.checkpoint import write_checkpoint
 from senet.training.checkpoint_form import check_state
 from senet.training.schedule import Schedule
+from senet.training.step_images import named_images
 from senet.training.tally import Figures, Tally
+
+MOST_IN_A_ROW = 50
+"""Steps that can be left out one after the other: of weights that are no good any more, no step counts."""
 
 
 class DivergenceError(Exception):
@@ -37,6 +41,7 @@ class TrainingState:
         schedule: learning rate, with what "plateau" remembers.
         average: running average of the weights, or None.
         corrupt: unreadable images met so far.
+        images_of: gives the names of this process's images of a step, counted over the run.
 
     Five values are noted beside it, for whoever goes on: `origin`, what the weights come from, `weights`, the trained ones among that,
     `compressed`, how their network was made smaller, `rate`, how the learning rate goes by the batch, in words, and `changes`, in which of
@@ -52,9 +57,11 @@ class TrainingState:
         schedule: Schedule,
         average: AveragedModel | None,
         corrupt: CorruptLog,
+        images_of: Callable[[int], Sequence[str]] = lambda step: (),
     ) -> None:
         self._fabric = fabric
         self._corrupt = corrupt
+        self._images_of = images_of
         self._schedule = schedule
         self._optimizer = optimizer
         self.origin: dict[str, Any] = {}
@@ -73,6 +80,7 @@ class TrainingState:
         self.batch = 0
         self.tally = Tally()
         self.rows: list[dict[str, float]] = []
+        self.skipped = self._in_a_row = 0
         self.best: dict[str, float] | None = None
         self.best_told: dict[str, Any] | None = None
         self._kept = False
@@ -90,6 +98,21 @@ class TrainingState:
     def count_step(self, figures: Figures, images: int) -> None:
         """Note a step that was just taken, over so many images, and move on to the next."""
         self.tally.add(figures, images)
+        self._in_a_row = 0
+        self.batch += 1
+
+    def skip_step(self, what: str) -> None:
+        """Note a step that was left out, and move on to the next.
+
+        Args:
+            what: of it was not finite.
+
+        Raises:
+            DivergenceError: if as many before it were left out, too, or all of an epoch.
+        """
+        self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
+        if self._in_a_row >= min(MOST_IN_A_ROW, self._schedule.steps_per_epoch):
+            raise self._diverged(f"the {what} of the last {self._in_a_row} steps, which were left out,", self.step)
         self.batch += 1
 
     def collect(self) -> None:
@@ -115,7 +138,7 @@ class TrainingState:
         self.tally.seconds += now - self._clock
         self._clock = now
         if bad is not None:
-            raise self._diverged("the training loss", first + bad)
+            raise self._diverged("the training loss", first + bad, self._images_of(first + bad))
 
     def check_finite(self, row: Mapping[str, float]) -> None:
         """Look at the figures of a finished epoch before anything is written.
@@ -147,14 +170,21 @@ class TrainingState:
         return self.tally if self._fabric.world_size == 1 else self.tally.pooled(self._fabric.device)
 
     def save(self, run: RunFolder) -> None:
-        """Write a checkpoint; all processes call this, the first one writes."""
+        """Write a checkpoint; all processes call this, the first one writes.
+
+        Raises:
+            FolderLostError: if the run's folder is not there any more.
+            NotWrittenError: if it cannot be written; the checkpoints are as they were.
+        """
         self.flush()
         counts = self.counts()
         if self._fabric.is_global_zero:
+            run.check_there()
             place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
-            past = {"rows": self.rows, "best": self.best, "best_told": self.best_told, "corrupt": sorted(self._corrupt.names)}
+            past = {"rows": self.rows, "best": self.best, "best_told": self.best_told}
+            met = {"corrupt": sorted(self._corrupt.names), "skipped": self.skipped}
             about = {"origin": self.origin or None, "changes": self.changes}
-            write_checkpoint(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | about)
+            write_checkpoint(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | met | about)
         self._kept = True
 
     def restore(self, saved: Mapping[str, Any], primary: Metric, place: str) -> None:
@@ -176,19 +206,22 @@ class TrainingState:
             group.update(own)  # the recipe's, should they have changed
         self.epoch, self.batch = saved["epoch"], saved["batch"]
         self.tally = Tally.restored(saved["tally"], primary.name)
+        self.skipped, self._in_a_row = saved.get("skipped", 0), 0 if self.tally.images else self.batch
         if not self._fabric.is_global_zero:  # the first holds the sums of all
             self.tally = Tally(dict.fromkeys(self.tally.sums, 0.0))
-        self.rows, self.best = list(saved["rows"]), saved["best"]
+        self.rows = [{**row, "skipped": row.get("skipped", 0)} for row in saved["rows"]]  # which earlier versions did not count
+        self.best = saved["best"]
         self.best_told = saved.get("best_told")
         self.changes = list(saved.get("changes", ()))
         self._kept = True
         self._corrupt.add(saved["corrupt"])
 
-    def _diverged(self, what: str, step: int) -> DivergenceError:
+    def _diverged(self, what: str, step: int, images: Sequence[str] = ()) -> DivergenceError:
         kept = "last.ckpt is from before" if self._kept else "nothing has been saved yet"
         return DivergenceError(
             f"{what} is not finite at epoch {self.epoch + 1}, step {step + 1}, learning rate {self._schedule.rate(step):g}; {kept}. "
             f"Try a lower optim.lr, schedule.warmup_steps or optim.clip_norm"
+            + (f"; --training.nonfinite skip leaves such a step out. Its images: {named_images(images)}" if images else "")
         )
 
 

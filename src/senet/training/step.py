@@ -11,6 +11,7 @@ from senet.ops.backend import backend, fastest, requested
 from senet.tasks.answers import counts_of, inputs_of, losses_of
 from senet.training.accumulation import BatchPart, batch_parts, figures_of_parts
 from senet.training.job import Job
+from senet.training.nonfinite import check_gradients, check_loss
 from senet.training.optim import set_rate
 from senet.training.seeding import seed_generators, seed_of
 from senet.training.tally import Figures
@@ -41,6 +42,7 @@ class EagerStep:
     def __init__(self, job: Job, network: nn.Module) -> None:
         self._job, self._network = job, network
         self._tails = _tails(job)
+        self._is_guarded = job.recipe.training.nonfinite == "skip"
 
     def __call__(self, batch: Batch) -> Figures:
         """Take the step."""
@@ -48,12 +50,18 @@ class EagerStep:
         return self.compute(there.images, there.targets)
 
     def compute(self, images: Any, targets: Any) -> Figures:
-        """Take the step for images and targets on the device; nothing of it is decided on the host."""
+        """Take the step for images and targets on the device; nothing of it is decided on the host.
+
+        Raises:
+            NonfiniteStepError: if it cannot count and the recipe says that it is left out.
+        """
         job, clip_norm = self._job, self._job.recipe.optim.clip_norm
         parts = batch_parts(images, targets, job.recipe.training.accumulate)
         with self._request():
             job.optimizer.zero_grad()  # not at the end: the allocator hands the freed gradients to the activations, without page faults
             figures = [self._backward(part, is_last=part is parts[-1]) for part in parts]
+            if self._is_guarded:
+                check_gradients(job)
         if clip_norm is not None:
             job.fabric.clip_gradients(self._network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips these itself
         job.optimizer.step()
@@ -67,6 +75,8 @@ class EagerStep:
         with nullcontext() if is_last else job.fabric.no_backward_sync(self._network):  # pyright: ignore[reportArgumentType] - see `Job.wrap`
             outputs = self._network(*inputs_of(job.task, part.images, part.targets))
             losses = losses_of(job.task, outputs, part.targets)
+            if self._is_guarded:
+                check_loss(job, losses["loss"])
             job.fabric.backward(losses["loss"] if part.share == 1 else losses["loss"] * part.share)
         return Figures.of(losses, counts_of(job.task, outputs, part.targets))
 

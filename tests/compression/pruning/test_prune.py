@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import senet
 from oracles.masked_channels import masked_output, shake_
+from senet.compression.pruning import proof
 from senet.compression.pruning.prune import prune
 from senet.compression.pruning.target import Target
 from senet.errors import UsageError
@@ -250,6 +251,33 @@ def test_blocks_that_were_inserted_are_pruned_saved_and_rebuilt(tmp_path: Any) -
     senet.save_weights(pruned, tmp_path / "pruned.safetensors")
     with torch.no_grad():
         assert torch.equal(senet.from_pretrained(tmp_path / "pruned.safetensors").eval()(IMAGES), pruned.eval()(IMAGES))
+
+
+class Finder(nn.Module):
+    """Detector of one box an image, as large as its maps say; its backbone shows the configuration of the network that it holds."""
+
+    class Backbone(nn.Sequential):
+        config = property(lambda self: self[0].config)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = self.Backbone(network())
+
+    def forward(self, images: Any) -> list[dict[str, torch.Tensor]]:
+        return [{"boxes": maps[None, :4], "scores": maps[:1]} for maps in self.backbone(images)]
+
+
+def test_a_detector_is_refused_at_once_and_its_backbone_is_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = Finder()
+    with monkeypatch.context() as patch:
+        patch.setattr(proof, "couple", None)  # nothing is followed for it
+        with pytest.raises(UsageError, match=r"^Finder finds boxes, .* alone, model\.backbone = senet\.prune\(") as caught:
+            prune(detector, IMAGES, rank="l1", ratio=0.5)
+    assert "\n" not in str(caught.value)
+    pruned = prune(detector.backbone, IMAGES, rank="l1", ratio=0.5).model
+    assert sum(weight.numel() for weight in pruned.parameters()) < 0.6 * sum(weight.numel() for weight in detector.backbone.parameters())
+    detector.backbone = pruned
+    assert [list(found) for found in detector(IMAGES)] == [["boxes", "scores"]] * len(IMAGES)
 
 
 @pytest.mark.parametrize(("kind", "share"), [("time", 0.5), ("macs", 1.0), ("macs", 0)])

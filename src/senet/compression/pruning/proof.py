@@ -1,7 +1,8 @@
 """Which channels of a network can be cut, proved on images: the cut network does what the whole one does with these channels at zero."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from senet.ops.backend import REFERENCE, backend
 from senet.surgery.preserve import evaluating
 from senet.text import printable
 
+BACKBONE_ALONE = "prune its backbone alone, model.backbone = senet.prune(model.backbone, images, ...).model, or fold its gates"
+"""What can be done with a detector, which is not pruned as a whole."""
+
 
 def provable(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) -> list[Channels]:
     """Return the channels of a network as `couple` does; those whose cut is not exact are left whole.
@@ -25,7 +29,7 @@ def provable(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) ->
         ignored: paths of modules whose channels are left whole.
 
     Raises:
-        UsageError: if none can be cut, the network is in its inference form, or it does not take the images.
+        UsageError: if none can be cut, the network is in its inference form or a detector, or it does not take the images.
     """
     if isinstance(getattr(model, "report", None), FusionReport):
         raise UsageError(f"{type(model).__name__} is in its inference form, whose layers are fused: prune it first, then senet.optimize it")
@@ -44,12 +48,22 @@ def provable(model: nn.Module, images: Tensor, ignored: Collection[str] = ()) ->
 def _check_runs(model: nn.Module, images: Tensor) -> None:
     try:
         with evaluating(model), torch.no_grad(), backend(REFERENCE):
-            model(images)
+            outputs = model(images)
     except Exception as error:  # whatever a forward leads to that other images were meant for
         said = printable(f"{type(error).__name__}: {first_line_of(error)}")
         raise UsageError(
             f"cannot run {type(model).__name__} on images {tuple(images.shape)} ({said}): give example_input as it takes them"
         ) from error
+    if _are_boxes(outputs):
+        raise UsageError(
+            f"{type(model).__name__} finds boxes, and what it computes depends on what it finds, so that no cut of it can be proved: "
+            f"{BACKBONE_ALONE}"
+        )
+
+
+def _are_boxes(outputs: Any) -> bool:
+    """Return whether a network's outputs are those of detectors: of each image a mapping with its boxes."""
+    return isinstance(outputs, list | tuple) and any(isinstance(found, Mapping) and "boxes" in found for found in outputs)
 
 
 def _hindrance(model: nn.Module, sets: Sequence[Channels], images: Tensor, own: Channels) -> str:

@@ -1,0 +1,232 @@
+"""Writing a set of shards: several at a time, each whole or not at all, so that a build that was interrupted goes on where it was."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from senet.atomic import replacing, temporaries, write_text
+from senet.data.folder import ImageFiles
+from senet.data.image_file import open_regular
+from senet.data.shards.index import ShardIndex
+from senet.data.shards.manifest import MANIFEST, SHARDED_SPLITS, STORED_FILE, Manifest, ShardedSplit, StoredFile, read_manifest
+from senet.data.shards.plan import SplitPlan, plan_split
+from senet.data.shards.tar import TarredImage, WrittenShard, write_shard
+from senet.data.source import DataSource
+from senet.errors import UsageError
+from senet.jsontext import json_text
+from senet.schema import integer, items, read_json, record
+from senet.text import printable
+
+PARTS_FOLDER = "parts"
+"""Folder of what is known of the shards that are written, while others are not yet."""
+
+LOCK_FILE = ".lock"
+
+PLACES = items(integer(0, 2**50), high=10**9)
+
+PART = record(
+    {"file": record(STORED_FILE, needed=tuple(STORED_FILE)), "offsets": PLACES, "sizes": PLACES}, needed=("file", "offsets", "sizes")
+)
+"""The rule for what is known of a shard that is written."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """Outcome of a build.
+
+    Args:
+        manifest: of the shards.
+        written: how many shards were written; the others were there.
+        empty: images whose files could not be read; they lie in the shards without content and count as unreadable.
+    """
+
+    manifest: Manifest
+    written: int
+    empty: tuple[str, ...]
+
+
+WatchShards = Callable[[int, int], object]
+"""Told after each shard: how many there are, and of how many."""
+
+
+def build_shards(
+    source: DataSource,
+    folder: Path,
+    *,
+    shard_bytes: int = 128_000_000,
+    workers: int | None = None,
+    watch: WatchShards = lambda done, of: None,
+) -> Build:
+    """Write the images of a source as shards.
+
+    Args:
+        source: images in files, with a class each.
+        folder: where the shards go; those of the same images that are there stay.
+        shard_bytes: about how large a shard is.
+        workers: how many shards are written at a time; None = one for each processor, at most 8.
+        watch: told how far it is.
+
+    Raises:
+        UsageError: if the images are no files with classes, the folder holds something else, another process writes there, or there is no
+            room on the disk.
+    """
+    plans = [plan_split(split, _files(source, split), shard_bytes, mixed=split == "train") for split in SHARDED_SPLITS]
+    plan = hashlib.sha256("\n".join([*source.classes, *(split.digest for split in plans)]).encode()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"another process writes shards to {printable(folder, None)}; wait for it, or name another folder") from None
+    try:
+        _check_folder(folder, plan)
+        if (found := _finished(folder)) is not None:
+            return Build(found, 0, ())
+        return _build(source, folder, plans, plan, workers or min(8, os.cpu_count() or 1), watch)
+    finally:
+        lock.release()
+        (folder / LOCK_FILE).unlink(missing_ok=True)
+
+
+def _build(source: DataSource, folder: Path, plans: list[SplitPlan], plan: str, workers: int, watch: WatchShards) -> Build:
+    parts = folder / PARTS_FOLDER
+    parts.mkdir(exist_ok=True)
+    write_text(parts / "plan", plan)
+    jobs = [(split, shard) for split in plans for shard in range(len(split.shards))]
+    names = [MANIFEST, *(split.index_name for split in plans), *(split.file_name(shard) for split, shard in jobs)]
+    for left in temporaries(folder, names):
+        left.unlink()
+    found = {(split.name, shard): _part(folder, split, shard) for split, shard in jobs}
+    todo = [(split, shard) for split, shard in jobs if found[split.name, shard] is None]
+    _check_room(folder, sum(split.bytes_of[shard] for split, shard in todo))
+    watch(len(jobs) - len(todo), len(jobs))
+    stop, empty = Event(), list[str]()
+    with ThreadPoolExecutor(workers) as pool:
+        futures = {pool.submit(_write, folder, split, shard, stop, empty): (split.name, shard) for split, shard in todo}
+        try:
+            for done, future in enumerate(as_completed(futures), len(jobs) - len(todo) + 1):
+                found[futures[future]] = future.result()
+                watch(done, len(jobs))
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    splits = {}
+    for split in plans:
+        written = [found[split.name, shard] for shard in range(len(split.shards))]
+        splits[split.name] = _joined(folder, split, written, len(source.classes))
+    manifest = Manifest(plan, source.classes, splits)
+    write_text(folder / MANIFEST, manifest.to_json())
+    shutil.rmtree(parts)
+    return Build(manifest, len(todo), tuple(sorted(empty)))
+
+
+def _files(source: DataSource, split: str) -> ImageFiles:
+    images = getattr(source, split)
+    if type(images) is not ImageFiles or not isinstance(images.targets, np.ndarray):
+        raise UsageError(
+            f"shards are built of image files with one class each, and {source.name} has others; such are folder and places365"
+        )
+    return images
+
+
+def _check_folder(folder: Path, plan: str) -> None:
+    """Raise UsageError if a folder holds anything but shards of this plan."""
+    name = printable(folder, None)
+    if (folder / MANIFEST).exists():
+        if read_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST)).plan != plan:
+            raise UsageError(f"{name} holds shards of other images, or of another size; name another folder, or remove it")
+        return
+    begun = folder / PARTS_FOLDER / "plan"
+    if begun.is_file() and begun.read_text() != plan:
+        raise UsageError(f"{name} holds a part of the shards of other images, or of another size; name another folder, or remove it")
+    if not begun.is_file() and (there := sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK_FILE)):
+        raise UsageError(f"{name} is not empty (it holds {printable(there[0])}); name a new folder for the shards")
+
+
+def _finished(folder: Path) -> Manifest | None:
+    """Return the manifest of shards that are all there."""
+    if not (folder / MANIFEST).exists():
+        return None
+    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)  # of a build that was killed after its last word
+    manifest = read_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+    for file in manifest.files:
+        if _size(folder / file.file) != file.bytes:
+            raise UsageError(f"{folder / file.file} is missing or of another size than {MANIFEST} says; remove {folder} and build it again")
+    return manifest
+
+
+def _part(folder: Path, split: SplitPlan, shard: int) -> WrittenShard | None:
+    """Return what is known of a shard that was written before."""
+    path = folder / PARTS_FOLDER / f"{split.file_name(shard)}.json"
+    try:
+        tree = read_json(path.read_bytes(), str(path), PART)
+    except (OSError, UsageError):  # missing, or damaged
+        return None
+    file, count = StoredFile(**tree["file"]), len(split.shards[shard])
+    if _size(folder / file.file) != file.bytes or {len(tree["offsets"]), len(tree["sizes"])} != {count}:
+        return None
+    return WrittenShard(file, tuple(tree["offsets"]), tuple(tree["sizes"]))
+
+
+def _write(folder: Path, split: SplitPlan, shard: int, stop: Event, empty: list[str]) -> WrittenShard:
+    name = split.file_name(shard)
+    with replacing(folder / name) as temporary:
+        written = write_shard(temporary, name, _members(split, shard, stop, empty))
+    part = {"file": asdict(written.file), "offsets": written.offsets, "sizes": written.sizes}
+    write_text(folder / PARTS_FOLDER / f"{name}.json", json_text(part, indent=None))
+    return written
+
+
+def _members(split: SplitPlan, shard: int, stop: Event, empty: list[str]) -> Iterator[TarredImage]:
+    images = split.images
+    for number in split.shards[shard].tolist():
+        if stop.is_set():
+            raise InterruptedError("another shard could not be written")
+        try:
+            with open_regular(images.path(number)) as file:
+                content = file.read()
+        except OSError:  # such an image counts as unreadable in training, as it does in a folder
+            content = b""
+            empty.append(images.describe(number))
+        yield TarredImage(number, bytes(images.paths[number]), content, int(images.targets[number]))
+
+
+def _joined(folder: Path, split: SplitPlan, parts: list[WrittenShard | None], classes: int) -> ShardedSplit:
+    """Write the index of a split, and return what the manifest says of it."""
+    written = [part for part in parts if part is not None]
+    order = np.concatenate(split.shards)
+    shards, offsets, sizes = (np.empty(len(order), np.int64) for _ in range(3))
+    shards[order] = np.repeat(np.arange(len(written)), [len(part.offsets) for part in written])
+    offsets[order] = np.concatenate([part.offsets for part in written])
+    sizes[order] = np.concatenate([part.sizes for part in written])
+    targets = np.asarray(split.images.targets, np.int64)
+    content = ShardIndex(shards, offsets, sizes, targets, split.images.paths).to_bytes()
+    with replacing(folder / split.index_name) as temporary:
+        temporary.write_bytes(content)
+    index = StoredFile(split.index_name, len(content), hashlib.sha256(content).hexdigest())
+    counts = tuple(np.bincount(targets, minlength=classes).tolist())
+    return ShardedSplit(len(order), counts, index, tuple(part.file for part in written))
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UsageError(
+            f"the shards take {needed / 1e9:.3g} GB and {printable(folder, None)} has {free / 1e9:.3g} GB free; make room there"
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

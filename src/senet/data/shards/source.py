@@ -1,0 +1,147 @@
+"""Images in shards with their classes, read by index wherever the shards lie."""
+
+import hashlib
+import os
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from senet.data.image_file import ImageReading, decode_image
+from senet.data.samplers import MIXED_SHARDS
+from senet.data.shards.index import ShardIndex, read_index
+from senet.data.shards.manifest import MANIFEST, SHARDED_SPLITS, Manifest, StoredFile, read_manifest
+from senet.data.shards.stores import SHARDS_ROOM, ShardFolder, ShardPlace, is_url, room_for_shards, store_of
+from senet.data.source import DataSource, input_spec
+from senet.errors import UsageError
+from senet.file_kind import user_path
+from senet.recipe import DataRecipe
+from senet.text import printable
+from senet.weights.releases.library import IMAGENET
+
+SHARDS_AT_ONCE = MIXED_SHARDS + 2
+"""Shards that are read at a time where they come one after the other: those that are mixed, the next one, and one for validation."""
+
+
+class ShardImages:
+    """Images of one split.
+
+    Args:
+        place: where the shards lie.
+        shards: the files.
+        index: where in them each image lies, and its class.
+        reading: how images are read.
+    """
+
+    in_memory = False
+
+    def __init__(self, place: ShardPlace, shards: tuple[StoredFile, ...], index: ShardIndex, reading: ImageReading) -> None:
+        self.place, self.shards, self.index, self.reading = place, shards, index, reading
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Class of each image, (N,) int64."""
+        return self.index.targets
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Shard of each image, (N,) int64: those of one are best read one after the other."""
+        return self.index.shards
+
+    def __len__(self) -> int:
+        return len(self.index.sizes)
+
+    def read(self, index: int) -> Image.Image:
+        """Return image `index` as RGB.
+
+        Raises:
+            UnreadableImageError: if its file was damaged when the shards were built.
+            DataError: if its shard cannot be read: no other image takes its place for that.
+        """
+        return decode_image(self.content(index), self.describe(index), self.reading)
+
+    def content(self, index: int) -> bytes:
+        """Return the file of image `index`, or raise DataError."""
+        shard, offset, size = (int(values[index]) for values in (self.index.shards, self.index.offsets, self.index.sizes))
+        return self.place.read(self.shards[shard], offset, size)
+
+    def describe(self, index: int) -> str:
+        """Return the path in the folder that the shards were made of, as it can be printed."""
+        return printable(os.fsdecode(self.index.names[index]), None)
+
+    def fingerprint(self) -> str:
+        """Return what tells these images from others, wherever the shards lie: their files' names, classes and checksums."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        digest = hashlib.sha256("\n".join(shard.sha256 for shard in self.shards).encode())
+        for values in (self.index.targets, self.index.names, self.index.sizes):
+            digest.update(f"{values.dtype} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+
+def open_source(recipe: DataRecipe) -> DataSource:
+    """Open the shards at the recipe's root: a folder, or an address in an object store.
+
+    Raises:
+        UsageError: if there are none, if files are missing or of another size, or if what is kept of an object store's shards has no room.
+    """
+    if recipe.root is None:
+        raise UsageError("shards needs --data.root DIR, a folder that `senet shards build` wrote, or its address: s3://bucket/folder")
+    place: ShardPlace = store_of(recipe.root.rstrip("/"), b"") if is_url(recipe.root) else ShardFolder(_folder(recipe.root))
+    content = place.content(MANIFEST)
+    manifest = read_manifest(content, f"{place.name}/{MANIFEST}")
+    notes: tuple[str, ...] = ()
+    places = dict.fromkeys(SHARDED_SPLITS, place)
+    if isinstance(place, ShardFolder):
+        place.check(manifest.files)
+    else:
+        places, notes = _stores(recipe, place.name, content, manifest)
+    sets = {}
+    for name in SHARDED_SPLITS:
+        split = manifest.splits[name]
+        where = f"{place.name}/{split.index.file}"
+        stored = place.content(split.index.file)
+        if hashlib.sha256(stored).hexdigest() != split.index.sha256:
+            raise UsageError(f"{where} is not what {MANIFEST} says by its SHA-256; copy it again, or build the shards again")
+        sets[name] = ShardImages(places[name], split.shards, read_index(stored, split, where), ImageReading.of(recipe))
+    return DataSource(
+        name="shards",
+        train=sets["train"],
+        val=sets["val"],
+        classes=manifest.classes,
+        input=input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224),
+        notes=tuple(f"{place.name}: {note}" for note in notes),
+    )
+
+
+def _folder(root: str) -> Path:
+    folder = user_path(root)
+    if not folder.is_dir():
+        raise UsageError(f"data.root {root!r} is not a folder; it must be one that `senet shards build ROOT DIR` wrote")
+    if not (folder / MANIFEST).is_file():
+        raise UsageError(f"{printable(folder, None)} has no {MANIFEST}; `senet shards build ROOT DIR` writes it at its end")
+    return folder
+
+
+def _stores(recipe: DataRecipe, url: str, content: bytes, manifest: Manifest) -> tuple[dict[str, ShardPlace], tuple[str, ...]]:
+    """Return how each split is fetched: shard by shard, unless images come in an order in which shards would be fetched again and again."""
+    store, room = store_of(url, content), room_for_shards()
+    largest = max(file.bytes for file in manifest.files)
+    needed = sum(split.bytes for split in manifest.splits.values())
+    fits, by_shard = needed <= room, recipe.sampler == "by_shard"
+    least = min(needed, SHARDS_AT_ONCE * largest if by_shard else largest)
+    if least > room:
+        raise UsageError(
+            f"{url}: {least / 1e9:.3g} GB of its shards are needed at a time, and {room / 1e9:.3g} GB are kept; raise {SHARDS_ROOM}, "
+            f"or set XDG_CACHE_HOME to a folder of a larger disk"
+        )
+    store.folder.mkdir(parents=True, exist_ok=True)
+    places: dict[str, ShardPlace] = {"train": replace(store, whole=fits or by_shard), "val": store}
+    if fits or by_shard:
+        return places, ()
+    size = f"{needed / 1e9:.3g} GB of shards, and {room / 1e9:.3g} GB are kept ({SHARDS_ROOM})"
+    return places, (f"{size}: each training image is fetched by itself; data.sampler by_shard fetches whole shards, which is faster",)

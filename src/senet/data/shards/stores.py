@@ -1,0 +1,275 @@
+"""Where shards lie: in a folder, or in an object store from which they are fetched into a folder of bounded size."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from senet.atomic import DiskFullError, replacing
+from senet.data.delivery import DataError
+from senet.data.kept import arrays_folder, locked
+from senet.data.shards.manifest import StoredFile
+from senet.errors import UsageError, reason_of
+from senet.text import printable
+
+PROTOCOLS = ("s3", "gs", "http", "https")
+"""What the address of an object store may begin with."""
+
+LARGEST_FILE = 2**30
+"""Bytes of the largest manifest or index that is read."""
+
+PAUSES = (1.0, 5.0, 20.0)
+"""Seconds before each further attempt to fetch what could not be fetched."""
+
+SHARDS_ROOM = "SENET_SHARDS_GB"
+"""Variable of the environment that says how many gigabytes of fetched shards are kept; without it, half of what the disk has for them."""
+
+SHARD_NOTED_EVERY = 30
+"""Seconds after which a process notes again that it reads a shard: those that nobody reads go first."""
+
+
+class ShardPlace(Protocol):
+    """Place where the files of a set of shards lie."""
+
+    name: str
+
+    def content(self, file: str) -> bytes:
+        """Return a small file as a whole, or raise UsageError."""
+        ...
+
+    def read(self, shard: StoredFile, offset: int, size: int) -> bytes:
+        """Return a part of a shard, or raise DataError."""
+        ...
+
+
+class ShardFolder:
+    """Shards in a folder.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.name = root, str(root)
+
+    def content(self, file: str) -> bytes:
+        """Return a small file as a whole, or raise UsageError."""
+        try:
+            with (self.root / file).open("rb") as opened:
+                return opened.read(LARGEST_FILE)
+        except OSError as error:
+            raise UsageError(f"{self.root / file} cannot be read: {error.strerror}; `senet shards build ROOT DIR` writes it") from error
+
+    def read(self, shard: StoredFile, offset: int, size: int) -> bytes:
+        """Return a part of a shard, or raise DataError."""
+        try:
+            return part_of(self.root / shard.file, offset, size)
+        except OSError as error:
+            raise DataError(f"{self.root / shard.file} cannot be read: {reason_of(error)}; bring it back, then resume") from error
+
+    def check(self, files: tuple[StoredFile, ...]) -> None:
+        """Raise UsageError unless all files are there, of the right sizes."""
+        for file in files:
+            path = self.root / file.file
+            found = path.stat().st_size if path.is_file() else None
+            if found != file.bytes:
+                state = "is missing" if found is None else f"has {found} bytes, and {file.bytes} were written"
+                raise UsageError(f"{path} {state}; copy it again, or build the shards again")
+
+
+@dataclass
+class ShardStore:
+    """Shards in an object store.
+
+    A shard is fetched as a whole at the first read, checked against its SHA-256, and kept for all processes of this machine; where there is
+    no room for one more, those that were read longest ago go. With `whole` false each part is fetched by itself, and nothing is kept.
+
+    Args:
+        url: address of the set.
+        folder: where fetched shards are kept.
+        whole: whether shards are fetched as a whole.
+    """
+
+    url: str
+    folder: Path
+    whole: bool = True
+
+    def __post_init__(self) -> None:
+        self.name = self.url
+        self._noted: dict[str, float] = {}
+
+    def content(self, file: str) -> bytes:
+        """Return a small file as a whole, or raise UsageError."""
+        try:
+            system, path = open_url(f"{self.url}/{file}")
+            return system.cat_file(path, start=0, end=min(LARGEST_FILE, system.size(path) or LARGEST_FILE))
+        except (FileNotFoundError, PermissionError) as error:
+            reason = "is not there" if isinstance(error, FileNotFoundError) else "may not be read"
+            raise UsageError(
+                f"{self.url}/{file} {reason}; data.root must be the address of shards that `senet shards build` wrote"
+            ) from error
+        except (UsageError, ImportError):
+            raise
+        except Exception as error:  # each store's library has errors of its own
+            raise UsageError(f"{self.url}/{file} cannot be read: {reason_of(error, 300)}") from error
+
+    def read(self, shard: StoredFile, offset: int, size: int) -> bytes:
+        """Return a part of a shard, or raise DataError."""
+        if not self.whole:
+            return self._patiently(shard, lambda system, path: _exactly(system.cat_file(path, start=offset, end=offset + size), size))
+        kept = self.folder / shard.file
+        while True:
+            try:
+                part = part_of(kept, offset, size)
+            except FileNotFoundError:  # not fetched yet, or gone again to make room
+                self._fetch(shard, kept)
+            except OSError as error:
+                raise DataError(f"{kept} cannot be read: {reason_of(error)}; remove it, then resume") from error
+            else:
+                self._note(shard, kept)
+                return part
+
+    def _fetch(self, shard: StoredFile, kept: Path) -> None:
+        with locked(kept.with_name(f"{kept.name}.lock")) as may_write:
+            if not may_write:
+                raise DataError(f"{kept.parent} cannot be written; set XDG_CACHE_HOME to a folder that can, then resume")
+            if kept.exists():
+                return
+            make_room(self.folder.parent, shard.bytes)
+
+            def into_file(system: Any, path: str) -> bytes:
+                with replacing(kept) as temporary:
+                    system.get_file(path, str(temporary))
+                    _check_content(temporary, shard)
+                return b""
+
+            self._patiently(shard, into_file)
+
+    def _patiently(self, shard: StoredFile, fetch: Callable[[Any, str], bytes]) -> bytes:
+        """Fetch something, again after a while where that fails for a reason that may pass."""
+        address = f"{self.url}/{shard.file}"
+        for pause in (*PAUSES, None):
+            try:
+                return fetch(*open_url(address))
+            except DiskFullError:
+                raise
+            except Exception as error:  # each store's library has errors of its own
+                if pause is None or isinstance(error, FileNotFoundError | PermissionError):
+                    raise DataError(f"{address} cannot be fetched: {reason_of(error, 300)}; once it can, resume the run") from error
+                time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _note(self, shard: StoredFile, kept: Path) -> None:
+        now = time.monotonic()
+        if now - self._noted.get(shard.file, -SHARD_NOTED_EVERY) >= SHARD_NOTED_EVERY:
+            self._noted[shard.file] = now
+            with suppress(OSError):
+                os.utime(kept)
+
+
+def is_url(root: str) -> bool:
+    """Return whether a root is the address of an object store and no path."""
+    return "://" in root
+
+
+def store_of(url: str, manifest: bytes) -> ShardStore:
+    """Return the store of a set of shards with this manifest; another set at the same address has another folder."""
+    digest = hashlib.sha256(url.encode() + b"\0" + manifest).hexdigest()[:32]
+    return ShardStore(url, fetched_folder() / digest)
+
+
+def fetched_folder() -> Path:
+    """Return where shards that were fetched are kept."""
+    return arrays_folder() / "shards"
+
+
+def open_url(url: str) -> tuple[Any, str]:
+    """Return the file system of an address, and the path in it.
+
+    Raises:
+        UsageError: for another kind of address, or if what reads it is not installed.
+    """
+    protocol = url.partition("://")[0]
+    if protocol not in PROTOCOLS:
+        raise UsageError(
+            f"data.root {printable(url)!r} must be a folder, or begin with one of {', '.join(f'{name}://' for name in PROTOCOLS)}"
+        )
+    try:
+        from fsspec.core import url_to_fs
+
+        return url_to_fs(url)
+    except ImportError as error:
+        raise UsageError(f"{protocol}:// needs a package more: {reason_of(error)}: pip install 'senet[data]'") from error
+
+
+def part_of(path: Path, offset: int, size: int) -> bytes:
+    """Return a part of a file.
+
+    Raises:
+        OSError: if it cannot be read, or ends before.
+    """
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        return _exactly(file.read(size) or b"", size)
+
+
+def room_for_shards() -> int:
+    """Return how many bytes of fetched shards are kept.
+
+    Raises:
+        UsageError: if the environment says no number.
+    """
+    said = os.environ.get(SHARDS_ROOM)
+    if not said:
+        held = sum(size for _, size, _ in _fetched(fetched_folder()))
+        there = next(place for place in (fetched_folder(), *fetched_folder().parents) if place.exists())
+        return (held + shutil.disk_usage(there).free) // 2
+    try:
+        room = float(said)
+    except ValueError:
+        room = 0.0
+    if not 0 < room < 1e9:  # false for nan, too
+        raise UsageError(f"{SHARDS_ROOM} must be a number of gigabytes above 0, got {printable(said)!r}")
+    return int(room * 1e9)
+
+
+def make_room(folder: Path, needed: int) -> None:
+    """Remove fetched shards, those that were read longest ago first, until there is room for so many bytes more."""
+    files = sorted(_fetched(folder))
+    held, room = sum(size for _, size, _ in files), room_for_shards()
+    for _, size, path in files:
+        if held + needed <= room:
+            break
+        with suppress(OSError):  # another process removed it, or holds it open on a system that minds
+            path.unlink()
+            held -= size
+
+
+def _fetched(folder: Path) -> list[tuple[float, int, Path]]:
+    """Return when each shard was last read, its size and its path."""
+    found = []
+    for path in folder.glob("*/*.tar"):
+        with suppress(OSError):
+            facts = path.stat()
+            found.append((facts.st_mtime, facts.st_size, path))
+    return found
+
+
+def _check_content(path: Path, shard: StoredFile) -> None:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != shard.sha256:
+        raise OSError(f"what arrived has the SHA-256 {digest}, and {shard.sha256} was written")
+
+
+def _exactly(content: bytes, size: int) -> bytes:
+    if len(content) > size:  # of a web server
+        raise OSError("whole files are sent, and no parts of them")
+    if len(content) < size:
+        raise OSError(f"it ends {size - len(content)} bytes too early")
+    return content
