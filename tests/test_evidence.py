@@ -1,5 +1,6 @@
 """Kept comparisons on real data: what their pages and texts say is what their results hold."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,14 @@ EVIDENCE = Path(__file__).parents[1] / "benchmarks" / "results" / "evidence"
 KEPT = sorted(path.parent for path in EVIDENCE.glob("*/result.json"))
 
 
+def three_figures(loss: dict) -> str:
+    """Return points lost with their interval, as texts have them."""
+    points, low, high = (f"{loss[name]:.2f}".replace("-0.00", "0.00") for name in ("points", "low", "high"))
+    return f"{points} ({low} to {high})".replace("-", "\N{MINUS SIGN}")
+
+
 def test_comparisons_are_kept() -> None:
-    assert {"nuclei", "bccd", "bccd_finetuned"} <= {folder.name for folder in KEPT}
+    assert {"nuclei", "bccd", "bccd_finetuned", "pruning_latency0.7", "pruning_latency0.5"} <= {folder.name for folder in KEPT}
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
@@ -37,6 +44,26 @@ class TestKept:
         for run in (run for variant in Result.read(folder / "result.json").variants for run in variant.runs):
             assert not Path(run.folder).is_absolute()
         assert Result.read(folder / "result.json").summary.partition(". ")[0] in page
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in EVIDENCE.glob("*/analysis.json")), ids=lambda folder: folder.name)
+def test_what_gates_are_worth_is_told_as_it_was_measured(folder: Path) -> None:
+    found, text = json.loads((folder / "analysis.json").read_text()), (folder / "README.md").read_text()
+    assert f"{found['value']:.2f}" in text
+    assert found["environment"]["versions"]["torch"] in text
+    for effect in found["effects"]:
+        name = effect["name"].partition(".block")[0]
+        rows = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
+        for loss in (effect["losses"][mode] for mode in ("channel", "none")):
+            words = three_figures(loss)
+            assert any(words in row or (words == "0.00 (0.00 to 0.00)" and "| 0 |" in row) for row in rows), (name, words)
+
+
+@pytest.mark.parametrize("file", sorted(EVIDENCE.glob("*/fold*.json")), ids=lambda file: file.parent.name)
+def test_fold_curves_are_told_as_they_were_measured(file: Path) -> None:
+    found, text = json.loads(file.read_text()), (file.parent / "README.md").read_text()
+    assert three_figures(found["lost"]) in text
+    assert f"{min(step['params'] for step in found['steps'] if step['taken']):,}" in text
 
 
 def test_small_nuclei_are_told_as_the_tables_of_the_runs_have_them() -> None:
