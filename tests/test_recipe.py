@@ -284,6 +284,7 @@ def test_digest_changes_with_every_other_field(path):
         "schedule.milestones": [1, 2, 12],
         "schedule.warmup_shape": "constant",
         "training.precision": "bf16",
+        "training.nonfinite": "skip",
         "segmentation.loss": "dice",
         "segmentation.class_weights": [1.0, 2.0],
         "segmentation.zoom": [0.5, 2.0],

@@ -189,7 +189,7 @@ def test_a_tolerance_is_not_negative(model: nn.Module, tolerance: float) -> None
         ("se_preresnet20", [], "give two batches or more, got 0"),
         ("se_preresnet20", batches(1), "give two batches or more, got 1"),
         ("se_preresnet20", [(x[:0], y[:0]) for x, y in batches(2)], "give two batches or more, got 0"),
-        ("se_preresnet20", [(x, torch.rand(6, 4)) for x, _ in batches(2)], "labels must be one class"),
+        ("se_preresnet20", [(x, torch.rand(6, 4)) for x, _ in batches(2)], "labels must be whole numbers"),
     ],
 )
 def test_what_cannot_be_compressed(name: str, given: Any, message: str) -> None:

@@ -16,8 +16,8 @@ def test_recipe_wins_over_the_source():
 
 def test_unknown_source_names_the_nearest():
     allowed = (
-        "digits, cifar10, cifar100, folder, places365, masks, coco_semantic, coco_panoptic, boxes, coco_boxes, voc, yolo, volumes, "
-        "path/to/file.py:function"
+        "digits, cifar10, cifar100, folder, shards, places365, masks, coco_semantic, coco_panoptic, boxes, coco_boxes, voc, yolo, "
+        "volumes, path/to/file.py:function"
     )
     with pytest.raises(UsageError, match=rf"unknown data 'cifar' \(did you mean 'cifar10'\?\); allowed: {allowed}"):
         digits(name="cifar")

@@ -42,8 +42,6 @@ class OptimRecipe:
 
     Args:
         lr: learning rate; of adamw usually 1e-4 to 1e-3.
-        lr_batch_size: batch size that lr is for: the run's rate is lr x data.batch_size / lr_batch_size, and rises to it in a warm-up where
-            that is more; null = lr is for data.batch_size, whatever it is.
         momentum: momentum; sgd alone reads it.
         nesterov: Nesterov momentum; sgd alone reads it.
         weight_decay: L2 penalty of sgd; decoupled decay of adamw, times the learning rate.
@@ -54,10 +52,11 @@ class OptimRecipe:
         eps: added to the root of the latter.
         groups: factors on lr of head, blocks and host; 0 freezes a part.
         layer_decay: factor on lr for each layer between a parameter and the head; a layer is a stage, see docs/finetuning.md. 1 = none.
+        lr_batch_size: batch size that lr is for: the run's rate is lr x data.batch_size / lr_batch_size, and rises to it in a warm-up where
+            that is more; null = lr is for data.batch_size, whatever it is.
     """
 
     lr: float = 0.1
-    lr_batch_size: int | None = None
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 1e-4
@@ -68,6 +67,7 @@ class OptimRecipe:
     eps: float = 1e-8
     groups: PartRates = PartRates()
     layer_decay: float = 1.0
+    lr_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if not all(0 <= beta < 1 for beta in self.betas):
