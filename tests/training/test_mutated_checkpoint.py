@@ -49,6 +49,7 @@ def fresh() -> TrainingState:
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Return a folder with a checkpoint in the middle of the third epoch."""
     run, state = RunFolder(tmp_path_factory.mktemp("run")), fresh()
+    (run.path / "recipe.yaml").touch()  # it has begun
     row = {"epoch": 1, "step": 5, "train_loss": 1.0, "val_loss": 2.0, "val_top1": 30.0, "seconds": 0.1, "corrupt": 0}
     state.end_epoch(row, PRIMARY)
     state.end_epoch(row | {"epoch": 2, "val_loss": float("nan")}, PRIMARY)
@@ -154,7 +155,7 @@ def test_other_entries_under_a_good_checksum_are_no_raw_error(run: RunFolder, tm
 
 def test_each_entry_that_is_missing_is_named(run: RunFolder) -> None:
     saved = read_checkpoint(run.checkpoint)
-    for name in saved.keys() - {"format", "origin", "changes", "best_told"}:
+    for name in saved.keys() - {"format", "origin", "changes", "best_told", "skipped"}:
         with pytest.raises(UsageError, match=f"'{name}' is missing"):
             fresh().restore({key: value for key, value in saved.items() if key != name}, PRIMARY, "last.ckpt")
 
@@ -194,6 +195,7 @@ def test_unchanged_it_is_taken_up(run: RunFolder, tmp_path: Path) -> None:
     state.restore(read_checkpoint(run.checkpoint), PRIMARY, "last.ckpt")
     assert (state.epoch, state.batch, len(state.rows), state.tally.images) == (2, 1, 2, 4)
     state.origin = read_checkpoint(run.checkpoint)["origin"]
+    (tmp_path / "recipe.yaml").touch()  # it has begun
     write_checkpoint(RunFolder(tmp_path), {})
     state.save(RunFolder(tmp_path))
     assert (tmp_path / "previous.ckpt").is_file()

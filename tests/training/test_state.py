@@ -59,6 +59,7 @@ def test_the_metric_decides_then_the_lower_loss_then_the_earlier(primary: Metric
 
 def test_tables_of_the_best_epoch_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     run, state = RunFolder(tmp_path), fresh(3)
+    (run.path / "recipe.yaml").touch()  # it has begun
 
     def end(state: TrainingState, accuracy: float) -> dict[str, Any]:
         row = {"epoch": state.epoch + 1, HIGH.column: accuracy, "val_loss": 1.0, "seconds": 1.0}
