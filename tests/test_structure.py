@@ -14,7 +14,20 @@ from senet.cli.main import COMMANDS
 
 ROOT = Path(senet.__file__).parent
 ORDER = (
-    *("text", "jsontext", "streams", "terminal", "errors", "file_kind", "schema", "unit_values", "atomic", "userfile", "devices"),
+    *(
+        "text",
+        "jsontext",
+        "streams",
+        "terminal",
+        "errors",
+        "file_kind",
+        "schema",
+        "unit_values",
+        "atomic",
+        "checksum",
+        "userfile",
+        "devices",
+    ),
     *("spec", "recipe", "ops", "blocks", "surgery", "weights", "insertion", "models"),
     *("measuring", "profiling", "analysis", "deploy", "compression", "benchmarking", "data", "results", "tasks"),
     *("training", "report", "comparison", "publishing", "cli", "__main__"),

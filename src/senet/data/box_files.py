@@ -7,7 +7,7 @@ import numpy as np
 
 from senet.data.boxes import Boxes, Outlines
 from senet.data.coco.blobs import Entries
-from senet.data.fingerprint import file_sizes
+from senet.data.fingerprint import array_parts, file_sizes
 from senet.data.folder import ImageFiles
 
 
@@ -53,7 +53,7 @@ class BoxTable:
         """Return what tells these boxes from others."""
         digest = hashlib.sha256()
         for values in (self.starts, self.xyxy, self.labels, self.crowd, self.area, self.ids, self.sizes, self.turns):
-            digest.update(f"{values.dtype} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+            digest.update(b"".join(array_parts(values)))
         return digest.hexdigest() + ("" if self.shapes is None else self.shapes.digest())
 
 

@@ -32,12 +32,12 @@ def fingerprint(images: ImageSet) -> str:
 def _parts(images: ImageSet) -> Iterator[bytes]:
     looked_at = evenly_spread(len(images))
     if isinstance(images.targets, np.ndarray):
-        yield from _array(images.targets)
+        yield from array_parts(images.targets)
     if isinstance(images, ImageFiles):
-        yield from _array(images.paths)
+        yield from array_parts(images.paths)
         yield file_sizes(images).tobytes()
     elif isinstance(images, ArrayImages):
-        yield from _array(images.pixels[:: looked_at.step])
+        yield from array_parts(images.pixels[:: looked_at.step])
     else:
         yield from (images.describe(index).encode(errors="surrogateescape") for index in looked_at)
 
@@ -53,7 +53,8 @@ def file_sizes(images: ImageFiles, places: range | None = None) -> np.ndarray:
     return np.array([_size(images.root / os.fsdecode(images.paths[index])) for index in chosen], np.int64)
 
 
-def _array(values: np.ndarray) -> Iterator[bytes]:
+def array_parts(values: np.ndarray) -> Iterator[bytes]:
+    """Yield what tells an array from others: type and shape, and values."""
     yield f"{values.dtype} {values.shape}".encode()
     yield np.ascontiguousarray(values).tobytes()
 

@@ -156,7 +156,7 @@ def _identity(folder: str | Path) -> Identity:
     return facts.st_dev, facts.st_ino
 
 
-def few(names: Sequence[str]) -> str:
+def few(names: Sequence[str], shown: int = EXAMPLES) -> str:
     """Return the first of some names in words, and how many more there are."""
-    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
-    return ", ".join(printable(name) for name in names[:EXAMPLES]) + more
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(printable(name) for name in names[:shown]) + more

@@ -3,15 +3,15 @@
 Both are files of `torch.save` with a line of text behind them: the SHA-256 of all bytes before it.
 """
 
-import hashlib
 import logging
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from senet.atomic import replacing
+from senet.checksum import HashedFile
 from senet.errors import UsageError
 from senet.results.run_folder import RunFolder
 from senet.schema import brief
@@ -36,7 +36,7 @@ def write_checkpoint(run: RunFolder, state: dict[str, Any]) -> None:
         DiskFullError: if there is no room; both are as they were.
     """
     with replacing(run.checkpoint, keep=run.previous) as temporary, temporary.open("wb") as file:
-        hashed = _HashedFile(file)
+        hashed = HashedFile(file)
         try:
             torch.save({"format": FORMAT, **state}, hashed)  # pyright: ignore[reportArgumentType] - `write` and `flush` are all it calls
         except RuntimeError:  # torch's words for what the file said
@@ -92,26 +92,3 @@ def latest_checkpoint(run: RunFolder) -> dict[str, Any]:
         log.warning("%s: going on from %s, the checkpoint before", printable(damage, 500), run.previous.name)
     run.previous.replace(run.checkpoint)
     return state
-
-
-class _HashedFile:
-    """File that is written from its beginning to its end, with the digest of what was written and the error that ended it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-        self.error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write bytes, and note the error if there is one."""
-        try:
-            written = self._file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-        self.digest.update(data)
-        return written
-
-    def flush(self) -> None:
-        """Hand what was written to the system."""
-        self._file.flush()

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from senet.data.image_tree import few
 from senet.data.placement import TrainBatches
 from senet.data.source import ImageSet
-from senet.text import printable
 
 NAMED = 8
 """Images of a step that are named; the others are counted."""
@@ -17,5 +17,4 @@ def images_of_step(images: ImageSet, batches: TrainBatches, step: int) -> list[s
 
 def named_images(names: Sequence[str]) -> str:
     """Return the first of some images' names, and how many more there are, in words."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(printable(name) for name in names[:NAMED]) + more
+    return few(names, NAMED)

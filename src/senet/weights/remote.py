@@ -1,7 +1,6 @@
 """Files of released weights: fetched once, checked against their hash, kept in torch.hub's cache."""
 
 import errno
-import hashlib
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from urllib.parse import urlparse
 
 import torch
 
+from senet.checksum import file_sha256
 from senet.errors import UsageError, reason_of
 
 LONGEST_SILENCE = 30.0
@@ -85,7 +85,6 @@ def is_failed_download(error: BaseException) -> bool:
 
 def check_digest(path: Path, digest: str) -> None:
     """Raise UsageError unless the SHA-256 of a file begins with `digest`."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if not found.startswith(digest):
         raise UsageError(f"{path} is damaged: its SHA-256 begins with {found[: len(digest)]}, not {digest}; delete it to fetch it again")

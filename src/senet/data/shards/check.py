@@ -1,13 +1,13 @@
 """Reading all shards of a folder to see that they are what was written."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from senet.checksum import file_sha256
 from senet.data.image_tree import few
-from senet.data.shards.manifest import MANIFEST, Manifest, StoredFile, read_manifest
+from senet.data.shards.manifest import MANIFEST, Manifest, read_manifest
 from senet.data.shards.stores import ShardFolder
 from senet.errors import UsageError
 
@@ -28,15 +28,10 @@ def check_shards(folder: Path, *, workers: int | None = None, watch: Callable[[i
     place.check(manifest.files)
     wrong = []
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        right = pool.map(lambda file: _is_right(folder, file), manifest.files)
-        for done, (file, is_right) in enumerate(zip(manifest.files, right, strict=True), 1):
+        digests = pool.map(lambda file: file_sha256(folder / file.file), manifest.files)
+        for done, (file, digest) in enumerate(zip(manifest.files, digests, strict=True), 1):
             watch(done, len(manifest.files))
-            wrong += [] if is_right else [file.file]
+            wrong += [] if digest == file.sha256 else [file.file]
     if wrong:
         raise UsageError(f"{folder}: {len(wrong)} of {len(manifest.files)} files are not what was written: {few(wrong)}; copy them again")
     return manifest
-
-
-def _is_right(folder: Path, file: StoredFile) -> bool:
-    with (folder / file.file).open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from senet.data.fingerprint import file_sizes
+from senet.data.fingerprint import array_parts, file_sizes
 from senet.data.folder import ImageFiles
 from senet.data.shards.tar import member_bytes
 
@@ -56,5 +56,5 @@ def plan_split(name: str, images: ImageFiles, shard_bytes: int, *, mixed: bool) 
     shards, bytes_of = tuple(np.split(order, cuts)), tuple(int(part.sum()) for part in np.split(needed, cuts))
     digest = hashlib.sha256(f"{name} {shard_bytes} {mixed} {len(images)}".encode())
     for values in (images.paths, sizes, np.asarray(images.targets)):
-        digest.update(f"{values.dtype} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+        digest.update(b"".join(array_parts(values)))
     return SplitPlan(name, images, shards, bytes_of, digest.hexdigest())

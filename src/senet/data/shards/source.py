@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from senet.data.fingerprint import array_parts
 from senet.data.image_file import ImageReading, decode_image
 from senet.data.samplers import MIXED_SHARDS
 from senet.data.shards.index import ShardIndex, read_index
@@ -79,7 +80,7 @@ class ShardImages:
     def _digest(self) -> str:
         digest = hashlib.sha256("\n".join(shard.sha256 for shard in self.shards).encode())
         for values in (self.index.targets, self.index.names, self.index.sizes):
-            digest.update(f"{values.dtype} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+            digest.update(b"".join(array_parts(values)))
         return digest.hexdigest()
 
 

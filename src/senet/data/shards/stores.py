@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from senet.atomic import DiskFullError, replacing
+from senet.checksum import file_sha256
 from senet.data.delivery import DataError
 from senet.data.kept import arrays_folder, locked
 from senet.data.shards.manifest import StoredFile
@@ -261,9 +262,7 @@ def _fetched(folder: Path) -> list[tuple[float, int, Path]]:
 
 
 def _check_content(path: Path, shard: StoredFile) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != shard.sha256:
+    if (digest := file_sha256(path)) != shard.sha256:
         raise OSError(f"what arrived has the SHA-256 {digest}, and {shard.sha256} was written")
 
 

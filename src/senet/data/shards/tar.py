@@ -1,13 +1,13 @@
 """One shard: a tar file of images that WebDataset reads too, written with the places of what is in it."""
 
-import hashlib
 import os
 import tarfile
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
+from senet.checksum import HashedFile
 from senet.data.image_file import SUFFIXES
 from senet.data.shards.manifest import StoredFile
 
@@ -54,7 +54,7 @@ def write_shard(path: Path, name: str, members: Iterable[TarredImage]) -> Writte
     """
     offsets, sizes = [], []
     with path.open("wb") as opened:
-        hashed = _Hashed(opened)
+        hashed = HashedFile(opened)
         written: Any = hashed  # a file that is only written
         with tarfile.open(fileobj=written, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for member in members:
@@ -77,20 +77,3 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
 def _suffix(name: bytes) -> str:
     suffix = PurePosixPath(os.fsdecode(name)).suffix.lower()
     return suffix if suffix in SUFFIXES else NO_SUFFIX
-
-
-class _Hashed:
-    """File that is written from its beginning to its end, with the SHA-256 of its content."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.size, self.digest = file, 0, hashlib.sha256()
-
-    def write(self, content: bytes) -> int:
-        """Write content."""
-        self.digest.update(content)
-        self.size += len(content)
-        return self.file.write(content)
-
-    def tell(self) -> int:
-        """Return how much was written."""
-        return self.size
