@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from senet.atomic import NotWrittenError, replacing
 from senet.errors import UsageError
+from senet.text import printable
 
 Arrays = dict[str, np.ndarray]
 
@@ -25,6 +26,27 @@ WAIT = 3600
 def arrays_folder() -> Path:
     """Return where arrays are kept: the folder "senet" of $XDG_CACHE_HOME, which is ~/.cache unless it is set."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "senet").expanduser()
+
+
+def room_in_bytes(variable: str, said: str, wanted: str, *, least: float) -> int:
+    """Return the room in bytes that a variable of the environment gives in gigabytes.
+
+    Args:
+        variable: its name.
+        said: its value.
+        wanted: what the error says that it must be.
+        least: the smallest number that it may be.
+
+    Raises:
+        UsageError: if it is no such number.
+    """
+    try:
+        room = float(said)
+    except ValueError:
+        room = -1.0
+    if not least <= room < 1e9:  # false for nan, too
+        raise UsageError(f"{variable} must be a number of gigabytes{wanted}, got {printable(said)!r}")
+    return int(room * 1e9)
 
 
 def kept_arrays(name: str, like: Mapping[str, str], compute: Callable[[], Arrays]) -> Arrays:

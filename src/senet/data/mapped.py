@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from senet.atomic import NotWrittenError, replacing
-from senet.data.kept import arrays_folder, locked
+from senet.data.kept import arrays_folder, locked, room_in_bytes
 from senet.errors import UsageError, reason_of
 from senet.text import printable
 
@@ -38,14 +38,7 @@ def room_for_arrays() -> int:
     Raises:
         UsageError: if the environment says no number.
     """
-    said = os.environ.get(ROOM_VARIABLE) or str(ROOM_IN_GB)
-    try:
-        room = float(said)
-    except ValueError:
-        room = -1.0
-    if not 0 <= room < 1e9:  # false for nan, too
-        raise UsageError(f"{ROOM_VARIABLE} must be a number of gigabytes, 0 = keep none, got {printable(said)!r}")
-    return int(room * 1e9)
+    return room_in_bytes(ROOM_VARIABLE, os.environ.get(ROOM_VARIABLE) or str(ROOM_IN_GB), ", 0 = keep none", least=0.0)
 
 
 @dataclass(frozen=True)

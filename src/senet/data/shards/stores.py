@@ -1,6 +1,7 @@
 """Where shards lie: in a folder, or in an object store from which they are fetched into a folder of bounded size."""
 
 import hashlib
+import math
 import os
 import shutil
 import time
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from senet.atomic import DiskFullError, replacing
 from senet.checksum import file_sha256
 from senet.data.delivery import DataError
-from senet.data.kept import arrays_folder, locked
+from senet.data.kept import arrays_folder, locked, room_in_bytes
 from senet.data.shards.manifest import StoredFile
 from senet.errors import UsageError, reason_of
 from senet.text import printable
@@ -230,13 +231,7 @@ def room_for_shards() -> int:
         held = sum(size for _, size, _ in _fetched(fetched_folder()))
         there = next(place for place in (fetched_folder(), *fetched_folder().parents) if place.exists())
         return (held + shutil.disk_usage(there).free) // 2
-    try:
-        room = float(said)
-    except ValueError:
-        room = 0.0
-    if not 0 < room < 1e9:  # false for nan, too
-        raise UsageError(f"{SHARDS_ROOM} must be a number of gigabytes above 0, got {printable(said)!r}")
-    return int(room * 1e9)
+    return room_in_bytes(SHARDS_ROOM, said, " above 0", least=math.ulp(0.0))
 
 
 def make_room(folder: Path, needed: int) -> None:
