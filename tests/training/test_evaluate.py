@@ -1,28 +1,22 @@
 """Evaluation against counting by hand: views, scales, ensembles, what does not belong together."""
 
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from senet.data.batch import Batch
-from senet.data.loaders import CorruptLog, DataError
-from senet.data.source import ArrayImages, DataSource, open_data
+from senet.data.loaders import DataError
+from senet.data.source import DataSource, open_data
 from senet.data.transforms import eval_transform
 from senet.errors import UsageError
 from senet.models.create import create_model
-from senet.recipe import DataRecipe, Recipe
+from senet.recipe import DataRecipe
 from senet.results.metric import Metric
-from senet.spec import InputSpec
-from senet.tasks.registry import open_task
 from senet.training.batchnorm import freeze_batchnorm
-from senet.training.evaluate import Evaluation, evaluate, score
+from senet.training.evaluate import Evaluation, evaluate
 from senet.weights.store import save_weights
 
 DIGITS = DataRecipe(name="digits", batch_size=100)
@@ -171,29 +165,3 @@ def test_many_figures_stand_below_each_other(count: int, below: bool) -> None:
     else:
         assert headings == names
         assert found.row_count == 1
-
-
-@pytest.mark.parametrize("name", ["classification", "segmentation"])
-def test_neither_images_nor_outputs_are_held(name: str) -> None:
-    task, cpu, kept = open_task(Recipe(name="x", task=name)), torch.device("cpu"), list[weakref.ref[Tensor]]()
-    dense = name == "segmentation"
-    images = ArrayImages("noise", np.zeros((20, 8, 8), np.uint8), np.zeros((20, 8, 8) if dense else 20, np.int64))
-    source = DataSource("noise", images, images, ("ground", "thing"), InputSpec(8, 8, 1, (0.5,), (0.5,)))
-
-    class Noted(nn.Module):
-        def forward(self, given: Tensor) -> Tensor:
-            outputs = torch.stack([given[:, 0], -given[:, 0]], 1)
-            outputs = outputs if dense else outputs.mean((2, 3))
-            kept.append(weakref.ref(outputs))
-            return outputs
-
-    def batches() -> Iterator[Batch]:
-        for number in range(10):
-            assert sum(there() is not None for there in kept) <= 2, "of the batch before"
-            targets: Any = [torch.zeros(8, 8, dtype=torch.uint8)] * 2 if dense else torch.zeros(2, dtype=torch.int64)
-            batch = Batch(torch.rand(2, 1, 8, 8), targets, [], [2 * number, 2 * number + 1])
-            kept.append(weakref.ref(batch.images))
-            yield batch
-
-    evaluation = score(task, [Noted()], task.evaluator(source, cpu), batches(), device=cpu, corrupt=CorruptLog(0, 20))
-    assert (evaluation.images, len(kept)) == (20, 20)

@@ -81,6 +81,7 @@ def test_an_unreadable_image_does_not_stop_the_others(tmp_path: Path, photograph
     assert len(guesses(good)) == 5
     for found in (broken, missing):
         assert found.prediction is None
+        assert found.error is not None
         assert found.image in found.error
         assert "\n" not in found.error
 
@@ -247,7 +248,8 @@ def test_records_of_other_images_are_refused(tmp_path: Path, many: Path) -> None
 def test_interrupted_files_beside_records_are_written_over_by_the_same(tmp_path: Path, many: Path) -> None:
     weights, files = saved(tmp_path / "w.safetensors"), PredictionFiles(overlay=tmp_path / "pictures")
     with closing(predict(weights, [many], files=files, records=PredictionRecords(tmp_path / "found.jsonl"))) as found:
-        next(found), next(found)
+        next(found)
+        next(found)
     (tmp_path / "pictures" / "2.png").write_text("left behind")
     list(predict(weights, [many], files=files, records=PredictionRecords(tmp_path / "found.jsonl")))
     with Image.open(tmp_path / "pictures" / "2.png") as picture:

@@ -58,11 +58,11 @@ def test_no_two_names_are_alike_whatever_the_images(names: list[str]) -> None:
 
 def test_each_task_writes_its_own_format_and_json_where_it_has_none(tmp_path: Path) -> None:
     files = PredictionFiles(tmp_path / "out", tmp_path / "pictures").planned(listed("a.png", "sub/b.png"))
-    assert files.write(*listed("a.png"), Said(), IMAGE) == {
+    assert files.write(listed("a.png")[0], Said(), IMAGE) == {
         "out": str(tmp_path / "out/a.json"),
         "overlay": str(tmp_path / "pictures/a.png"),
     }
-    assert files.write(*listed("sub/b.png"), Drawn(), IMAGE)["out"] == str(tmp_path / "out/sub/b.txt")
+    assert files.write(listed("sub/b.png")[0], Drawn(), IMAGE)["out"] == str(tmp_path / "out/sub/b.txt")
     assert json.loads((tmp_path / "out/a.json").read_text()) == {"answer": "red"}
     assert (tmp_path / "out/sub/b.txt").read_text() == "red"
     with Image.open(tmp_path / "pictures/sub/b.png") as picture:
@@ -83,7 +83,7 @@ def test_what_came_to_be_there_since_is_not_written_over(tmp_path: Path) -> None
     (tmp_path / "out").mkdir()
     (tmp_path / "out/a.txt").write_text("mine")
     with pytest.raises(UsageError, match="exists"):
-        files.write(*listed("a.png"), Drawn(), IMAGE)
+        files.write(listed("a.png")[0], Drawn(), IMAGE)
     assert (tmp_path / "out/a.txt").read_text() == "mine"
 
 
@@ -122,5 +122,5 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
 
     files = PredictionFiles(tmp_path).planned(listed("a.png"))
     with pytest.raises(KeyboardInterrupt):
-        files.write(*listed("a.png"), Interrupted(), IMAGE)
+        files.write(listed("a.png")[0], Interrupted(), IMAGE)
     assert list(tmp_path.iterdir()) == []
