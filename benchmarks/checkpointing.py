@@ -1,8 +1,8 @@
 """Time what a checkpoint costs the steps around it: `python -m benchmarks.checkpointing`.
 
-Steps of a network are taken in blocks: without a checkpoint, with one that is waited for, and with one that is written beside them. A block
-begins with its save, and its steps go on beside the writing; the rest of the writing, for which a run waits only at its next save, is not of
-the block.
+Steps of a network are taken in blocks: without a checkpoint, with one that is waited for, and with one that is written beside them. A
+block begins with its save, and its steps go on beside the writing; the rest of the writing, for which a run waits only at its next save, is
+not of the block.
 """
 
 import argparse
@@ -38,7 +38,7 @@ WAYS = ("none", "waited for", "beside")
 
 @dataclass(frozen=True)
 class Subject:
-    """Network, the size of its batch, the steps of a block, and the images of an epoch, after which a run saves if it is not told otherwise."""
+    """Network, the size of its batch, the steps of a block, and the images of an epoch, after which a run saves by default."""
 
     name: str
     size: tuple[int, int, int, int]
