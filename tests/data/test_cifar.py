@@ -107,6 +107,21 @@ def test_files_that_are_not_cifar_are_refused(copy):
         cifar10(copy)
 
 
+@pytest.mark.parametrize(
+    ("file", "field", "value", "words"),
+    [
+        ("test_batch", "labels", [10] * 500, "test_batch has labels other than 0 to 9"),
+        ("test_batch", "labels", None, "test_batch does not hold 32 x 32 images"),
+        ("batches.meta", "label_names", [1, 2], "batches.meta does not name classes"),
+    ],
+)
+def test_fields_that_say_something_else_are_refused(copy, file, field, value, words):
+    path = copy / "cifar-10-batches-py" / file
+    path.write_bytes(pickle.dumps(pickle.loads(path.read_bytes()) | {field: value}, protocol=2))
+    with pytest.raises(UsageError, match=words):
+        cifar10(copy)
+
+
 def test_a_pickle_cannot_run_code(copy, tmp_path):
     class Bomb:
         def __reduce__(self):
