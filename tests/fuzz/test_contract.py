@@ -62,7 +62,7 @@ def chatter(content: bytes, folder: Path) -> None:
 def test_a_breach_is_seen(
     read: Callable[[bytes, Path], None], error: type[BaseException], words: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contract, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(contract, "LONGEST_WAIT", 1.0)
     kind = Kind(lambda folder: [b"abc"], read, lambda content, draw: content)
     with pytest.raises(error, match=words):
         check(kind, 2, tmp_path)

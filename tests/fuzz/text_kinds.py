@@ -116,14 +116,15 @@ def read_recipe(content: bytes, folder: Path) -> None:
 
 
 def plans(folder: Path) -> list[bytes]:
-    return [
-        senet.find_sites(network(), block, example_input=IMAGES, **where).to_json().encode()
-        for block, where in (("se", {"placement": "identity"}), ("sse", {"at": r"\d\.conv2"}))
-    ]
+    found = (
+        senet.find_sites(network(), "se", example_input=IMAGES, placement="identity"),
+        senet.find_sites(network(), "sse", example_input=IMAGES, at=r"\d\.conv2"),
+    )
+    return [plan.to_json().encode() for plan in found]
 
 
 def read_plan(content: bytes, folder: Path) -> None:
-    apply(network(), InsertPlan.from_json(content), IMAGES)
+    apply(network(), InsertPlan.from_json(content.decode(errors="replace")), IMAGES)
 
 
 def metadata(folder: Path) -> list[bytes]:

@@ -110,7 +110,7 @@ def test_what_a_site_cannot_be(tree: dict[str, Any], change: dict[str, Any], mes
 
 def test_a_block_does_not_take_the_name_of_a_child(tree: dict[str, Any]) -> None:
     model = network()
-    model[1].add_module("se", nn.Conv2d(8, 8, 1))
+    model.get_submodule("1").add_module("se", nn.Conv2d(8, 8, 1))
     with pytest.raises(UsageError, match="1 has something else under the name 'se'"):
         apply(model, senet.InsertPlan.from_dict(tree), IMAGES)
 

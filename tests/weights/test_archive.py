@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch._utils import _rebuild_tensor_v2
 
 from senet.errors import UsageError
 from senet.weights import archive, header
@@ -57,7 +58,7 @@ def tensor_of(size: tuple[int, ...], stride: tuple[int, ...], numbers: int) -> C
 
     class Said:
         def __reduce__(self) -> tuple[Any, ...]:
-            return torch._utils._rebuild_tensor_v2, ("the storage", 0, size, stride, False, OrderedDict())
+            return _rebuild_tensor_v2, ("the storage", 0, size, stride, False, OrderedDict())
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, obj: Any) -> Any:

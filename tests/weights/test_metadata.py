@@ -103,8 +103,8 @@ def test_what_could_not_be_read_back_is_not_written(said: dict[str, Any], messag
 
 
 def test_an_input_that_cannot_be_is_refused_wherever_it_is_made() -> None:
-    good = {"size": 8, "resize": 8, "channels": 1, "mean": (0.5,), "std": (0.5,)}
-    for bad in (
+    good: dict[str, Any] = {"size": 8, "resize": 8, "channels": 1, "mean": (0.5,), "std": (0.5,)}
+    faults: tuple[dict[str, Any], ...] = (
         {"size": 0},
         {"size": 8.5},
         {"std": (0.0,)},
@@ -112,7 +112,8 @@ def test_an_input_that_cannot_be_is_refused_wherever_it_is_made() -> None:
         {"mean": (float("nan"),)},
         {"channels": 0},
         {"resize": -1},
-    ):
+    )
+    for bad in faults:
         with pytest.raises(UsageError, match=f"input.*{next(iter(bad))}"):
             InputSpec(**good | bad)
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from oracles.caffe_schema import net_parameter
-from oracles.caffe_writer import LAYERS, STYLES, CaffeLayer, Style, blob, field, network, varint
+from oracles.caffe_writer import LAYERS, STYLES, CaffeLayer, Style, blob, field, floats, network, varint
 from senet.errors import UsageError
 from senet.weights.caffe.file import MOST, LayerBlobs, parse, read_layers
 
@@ -90,13 +90,13 @@ def test_numbers_in_pieces_come_together() -> None:
 
 
 def test_doubles_win_over_floats_as_in_caffe() -> None:
-    both = field(5, np.float32([1, 2, 3]).tobytes()) + field(8, np.float64([4, 5]).tobytes()) + field(7, field(1, varint(2)))
+    both = field(5, floats(1, 2, 3).tobytes()) + field(8, np.array([4, 5], np.float64).tobytes()) + field(7, field(1, varint(2)))
     assert parse(one_blob(both))["x"].blobs[0].tolist() == [4, 5]
 
 
 def test_unknown_fields_of_every_kind_are_passed_over() -> None:
     unknown = field(77, 5) + field(78, b"\xff" * 9) + varint(79 << 3 | 1) + b"8 bytes!" + varint(80 << 3 | 5) + b"four"
-    content = field(1, "x") + unknown + field(7, unknown + blob(np.float32([1, 2]), Style()) + unknown) + unknown
+    content = field(1, "x") + unknown + field(7, unknown + blob(floats(1, 2), Style()) + unknown) + unknown
     assert parse(unknown + field(100, content) + unknown)["x"].blobs[0].tolist() == [1, 2]
 
 
