@@ -1,7 +1,6 @@
 """Where each image of a split lies in its shards, and its class: a file of NumPy arrays."""
 
 import zipfile
-import zlib
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -12,6 +11,11 @@ from senet.errors import UsageError
 
 ARRAY_KINDS = {"shards": "i", "offsets": "i", "sizes": "i", "targets": "i", "names": "S"}
 """Array -> the kind of its type."""
+
+MOST_TIMES = 100
+"""How many times its size an index may unpack to, beside `ALWAYS` bytes; indices of millions of images unpack to some ten."""
+
+ALWAYS = 2**24
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,10 @@ def read_index(content: bytes, split: ShardedSplit, where: str) -> ShardIndex:
         UsageError: if it is damaged, or if images lie outside of the shards or classes.
     """
     try:
-        with np.load(BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ARRAY_KINDS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = _unpacked(content)
+    except Exception as error:  # whatever a damaged archive leads to
         raise UsageError(f"{where} is no index of shards; build the shards again") from error
-    if any(values.dtype.kind != ARRAY_KINDS[name] or values.shape != (split.images,) for name, values in arrays.items()):
+    if any(values.shape != (split.images,) for values in arrays.values()):
         raise UsageError(f"{where} does not hold the places of {split.images} images; build the shards again")
     index = ShardIndex(**{name: values if name == "names" else values.astype(np.int64) for name, values in arrays.items()})
     room = np.array([shard.bytes for shard in split.shards], np.int64)
@@ -59,6 +62,25 @@ def read_index(content: bytes, split: ShardedSplit, where: str) -> ShardIndex:
     if (np.minimum(index.offsets, index.sizes) < 0).any() or (index.sizes > room[index.shards] - index.offsets).any():
         raise UsageError(f"{where} says that images lie beyond the end of their shard; build the shards again")
     return index
+
+
+def _unpacked(content: bytes) -> dict[str, np.ndarray]:
+    """Return the arrays of an index, whose sizes are looked at before they are unpacked."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        members = {name: archive.getinfo(f"{name}.npy") for name in ARRAY_KINDS}
+        if sum(member.file_size for member in members.values()) > MOST_TIMES * len(content) + ALWAYS:
+            raise ValueError("it unpacks to far more than itself")
+        return {name: _array(BytesIO(archive.read(member)), ARRAY_KINDS[name]) for name, member in members.items()}
+
+
+def _array(file: BytesIO, kind: str) -> np.ndarray:
+    """Read an array of one axis, which takes no more room than is there, whatever it promises."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array is of another form")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.kind != kind:
+        raise ValueError("an array is of another type")
+    return np.frombuffer(file.read(), dtype).reshape(shape)
 
 
 def _within(values: np.ndarray, high: int) -> bool:
