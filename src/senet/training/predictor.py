@@ -28,7 +28,7 @@ from senet.training.predict_volumes import VolumePredictor
 from senet.weights.loaded import fingerprint_of_file
 from senet.weights.source import Source
 
-AT_ONCE = 32
+PREDICTED_AT_ONCE = 32
 """Images that are predicted together, unless a user says how many."""
 
 BYTES_AT_ONCE = 2**24
@@ -145,7 +145,7 @@ class Predictor:
 
     def limits(self, batch_size: int | None) -> tuple[int, float]:
         """Return how many images are predicted together, and how many bytes of them, where a user says how many or does not."""
-        return (batch_size or AT_ONCE, BYTES_AT_ONCE if batch_size is None else inf) if self._together else (1, inf)
+        return (batch_size or PREDICTED_AT_ONCE, BYTES_AT_ONCE if batch_size is None else inf) if self._together else (1, inf)
 
     def samples(self, *, keep: bool) -> ListedSamples:
         """Return what reads images; `keep` says whether they are wanted afterwards."""
