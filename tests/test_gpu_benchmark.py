@@ -236,7 +236,7 @@ def test_kernels_over_vectors_get_the_warps_and_others_keep_theirs(monkeypatch: 
         with warps.programs_of(2):
             step()
     assert set(warps.KERNELS) <= seen.keys()
-    assert all(own[name] == {warps.WARPS[0]} for name in warps.KERNELS)
+    assert all(own[name] == {warps.CHOICES[0]} for name in warps.KERNELS)
     assert seen == {name: {2} if name in warps.KERNELS else found for name, found in own.items()}
     assert launch.start is start
 

@@ -11,8 +11,8 @@ from made_pruning import prune_quickly
 from made_runs import tiny
 from senet.comparison import compare
 from senet.comparison.compress import compare_compressed, fine_tuning_of
+from senet.comparison.missing import orders_of
 from senet.comparison.parents import fine_tuning, with_ancestors, with_parents
-from senet.comparison.run import orders_of
 from senet.comparison.variants import Variant, expand, joined_with
 from senet.errors import UsageError
 from senet.models.create import from_pretrained

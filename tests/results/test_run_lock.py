@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from senet.errors import UsageError
 from senet.results.run_folder import RunFolder
@@ -42,9 +42,18 @@ def test_another_process_is_named_and_a_killed_one_is_no_obstacle(tmp_path: Path
 
 @pytest.mark.parametrize("text", ["", "[]", '{"pid": null, "host": 1}', "[" * 100000, '{"host": "\\u001b"}'])
 def test_a_holder_that_cannot_be_read_is_another_process_all_the_same(tmp_path: Path, text: str) -> None:
-    with only_process(tmp_path):
+    with FileLock(tmp_path / ".lock"):
         (tmp_path / ".holder.json").write_text(text)
         with pytest.raises(UsageError, match="another process trains here, which has not said"), only_process(tmp_path):
+            pass
+
+
+def test_who_holds_a_folder_may_hold_it_again(tmp_path: Path) -> None:
+    with only_process(tmp_path):
+        with only_process(tmp_path):
+            pass
+        assert (tmp_path / ".holder.json").exists()
+        with pytest.raises(Timeout), FileLock(tmp_path / ".lock", timeout=0):
             pass
 
 

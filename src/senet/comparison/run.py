@@ -1,28 +1,25 @@
 """A comparison from top to bottom: check, train what is missing, measure, write the result and the page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import product
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from senet.atomic import write_text
 from senet.comparison.cases import measure_cases
 from senet.comparison.curves import tells_curves, with_curves
 from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
+from senet.comparison.missing import orders_of, train_missing
 from senet.comparison.parents import with_ancestors, with_parents
 from senet.comparison.picture_folder import PictureFolder
-from senet.comparison.prepare import prepare_variants
-from senet.comparison.reuse import check_found, recipes_of, run_folders
-from senet.comparison.side_by_side import GO_ON, train_side_by_side
+from senet.comparison.prepare import PreparedVariant, prepare_variants
+from senet.comparison.result_files import ResultFiles
+from senet.comparison.reuse import check_found, run_folders
 from senet.comparison.variants import Variant, command_line, expand, joined_with
-from senet.comparison.worker import RunOrder
 from senet.data.source import DataSource
 from senet.errors import UsageError
-from senet.jsontext import json_text
 from senet.recipe import Recipe, load_recipe
 from senet.recipe.compress import COMPRESS
 from senet.results.comparison import DataFacts, Result, SeedRun, VariantResult
@@ -30,7 +27,6 @@ from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.tasks.pictured import pictured
-from senet.training.interruption import Interrupted
 from senet.training.progress import Progress
 
 HISTORY = ("train_", "val_")
@@ -53,7 +49,7 @@ class Plan:
         seeds: how many seeds, counted from the recipe's own.
         folder: where its runs, its result and its page lie.
         command: a command that makes the same comparison.
-        ending: how the names of its result and page end; None = by the fields that are varied beside the block.
+        ending: how the names of its result and page end.
     """
 
     recipe: Recipe
@@ -61,7 +57,7 @@ class Plan:
     seeds: int
     folder: Path
     command: str
-    ending: str | None = None
+    ending: str
 
 
 def compare(
@@ -104,7 +100,8 @@ def compare(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     variants = with_parents(expand(recipe, vary), joined_with(COMPRESS, vary))
     folder = Path(out) / f"compare-{recipe.name}"
-    plan = Plan(recipe, tuple(variants), check_positive("seeds", seeds), folder, command_line(recipe, vary, seeds))
+    check_positive("seeds", seeds)
+    plan = Plan(recipe, tuple(variants), seeds, folder, command_line(recipe, vary, seeds), name_ending(variants))
     return carry_out(plan, jobs=jobs, report=report, progress=progress)
 
 
@@ -113,7 +110,7 @@ def carry_out(plan: Plan, *, jobs: int = 1, report: bool = True, progress: bool 
     recipe, variants, seeds, folder, jobs = plan.recipe, plan.variants, plan.seeds, plan.folder, check_positive("jobs", jobs)
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
-    ending = name_ending(variants) if plan.ending is None else plan.ending
+    files = ResultFiles(folder, plan.ending, report=report)
     trained = with_ancestors(variants)
     prepared = prepare_variants(trained)
     numbers = tuple(range(recipe.seed, recipe.seed + seeds))
@@ -122,71 +119,57 @@ def carry_out(plan: Plan, *, jobs: int = 1, report: bool = True, progress: bool 
 
     with Progress(len(trained) * seeds, enabled=progress) as shown:
         train_missing(orders_of(trained, numbers, folder, shown), shown, jobs=jobs)
-        prepared = prepared[: len(variants)]
-        found = {variant.label: tuple(map(seed_run, numbers, runs[variant.label])) for variant in variants}
-        check_finite(found, prepared[0].task.metrics)
-        first = [runs[variant.label][0].weights for variant in variants]
-        shown.print("timing the networks, in turn")
-        costs = measure_costs(prepared, first)
-        shown.print("recording excitations")
-        panels = [measure_excitations(*entry) for entry in zip(prepared, first, strict=True)]
-        if tells_curves(prepared[0]):
-            shown.print("evaluating every run for its curves")
-            found = {
-                one.variant.label: with_curves(one, found[one.variant.label], [run.weights for run in runs[one.variant.label]])
-                for one in prepared
-            }
-        if pictured(prepared[0].task):
-            shown.print("choosing images to show")
-        pictures = PictureFolder(folder / f"pictures{ending}")
-        cases = measure_cases(prepared, first, pictures)
+        with files.alone(shown):
+            made = files.made_meanwhile(numbers, [variant.label for variant in variants])
+            return made or files.write(result_of(plan, prepared[: len(variants)], numbers, runs, files.pictures, shown))
 
-    result = Result(
-        recipe=recipe,
+
+def result_of(
+    plan: Plan,
+    prepared: Sequence[PreparedVariant],
+    seeds: tuple[int, ...],
+    runs: Mapping[str, Sequence[RunFolder]],
+    pictures: PictureFolder,
+    shown: Progress,
+) -> Result:
+    """Measure the variants of a comparison, whose runs are all finished, and sum up.
+
+    Args:
+        plan: the comparison.
+        prepared: its variants.
+        seeds: of their runs.
+        runs: label of each variant -> its runs; what they began from may be among them.
+        pictures: where those of single images go.
+        shown: the display.
+    """
+    labels = [variant.label for variant in plan.variants]
+    found = {label: tuple(map(seed_run, seeds, runs[label])) for label in labels}
+    check_finite(found, prepared[0].task.metrics)
+    first = [runs[label][0].weights for label in labels]
+    shown.print("timing the networks, in turn")
+    costs = measure_costs(prepared, first)
+    shown.print("recording excitations")
+    panels = [measure_excitations(*entry) for entry in zip(prepared, first, strict=True)]
+    if tells_curves(prepared[0]):
+        shown.print("evaluating every run for its curves")
+        found = {
+            label: with_curves(one, found[label], [run.weights for run in runs[label]]) for label, one in zip(labels, prepared, strict=True)
+        }
+    if pictured(prepared[0].task):
+        shown.print("choosing images to show")
+    return Result(
+        recipe=plan.recipe,
         metrics=prepared[0].task.metrics,
-        seeds=numbers,
+        seeds=seeds,
         variants=tuple(
             VariantResult(variant.label, variant.changes, found[variant.label], cost, panel)
-            for variant, cost, panel in zip(variants, costs, panels, strict=True)
+            for variant, cost, panel in zip(plan.variants, costs, panels, strict=True)
         ),
         data=data_facts(prepared[0].source),
         environment=environment_of([run for folders in runs.values() for run in folders]),
         command=plan.command,
-        cases=cases,
+        cases=measure_cases(prepared, first, pictures),
     )
-    written = write_result(result, folder, ending, report=report)
-    pictures.keep(cases.files if cases else ())
-    return written
-
-
-def orders_of(variants: Sequence[Variant], seeds: Sequence[int], folder: Path, progress: Progress) -> list[list[RunOrder]]:
-    """Return the runs that are not finished, seed by seed, so that an early end leaves whole pairs; finished ones are shown as skipped.
-
-    Returns:
-        First what begins from its recipe, then what begins from a run of that, and so on.
-    """
-    orders: dict[int, list[RunOrder]] = {generation: [] for generation in range(1 + max(variant.generation for variant in variants))}
-    runs = run_folders(variants, seeds, folder)
-    for place, variant in product(range(len(seeds)), variants):
-        run, label = runs[variant.label][place], f"{variant.label}, seed {place + 1}/{len(seeds)}"
-        if run.is_finished():
-            progress.skip(label)
-        else:
-            orders[variant.generation].append(RunOrder(label, recipes_of(variant, seeds, folder)[place], run))
-    return list(orders.values())
-
-
-def train_missing(orders: Sequence[Sequence[RunOrder]], progress: Progress, *, jobs: int = 1) -> None:
-    """Train runs, each list of them when the one before is done; up to `jobs` of a list at a time."""
-    for together in orders:
-        if min(jobs, len(together)) > 1:
-            train_side_by_side(together, jobs, progress)
-            continue
-        for order in together:
-            try:
-                order.train(progress)
-            except Interrupted as stop:
-                raise Interrupted(stop.signum, GO_ON) from None
 
 
 def seed_run(seed: int, run: RunFolder) -> SeedRun:
@@ -217,15 +200,3 @@ def name_ending(variants: Sequence[Variant]) -> str:
     """Return how the names of a comparison's files end: the fields that are varied beside the block."""
     fields = dict.fromkeys(path.rpartition(".")[2] for variant in variants for path in variant.changes if path != "model.block")
     return "".join(f"-{field}" for field in fields)
-
-
-def write_result(result: Result, folder: Path, ending: str, *, report: bool) -> Result:
-    """Write result.json and, if asked, the page; return the result with their places."""
-    written, page = folder / f"result{ending}.json", folder / f"report{ending}.html"
-    result = replace(result, json=written, page=page if report else None)
-    write_text(written, json_text(result.to_dict(), indent=1) + "\n")
-    if report:
-        from senet.report.page import render
-
-        write_text(page, render(result))
-    return result

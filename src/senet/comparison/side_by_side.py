@@ -66,8 +66,8 @@ class _Worker:
         except (EOFError, OSError):
             self.process.join(SECONDS_TO_END)
             return "died", self.process.exitcode
-        if name == "print":
-            self._progress.print(*rest)
+        if name in ("print", "skip"):
+            getattr(self._progress, name)(*rest)
         elif name == "run":
             self._bar = self._bars.enter_context(self._progress.run(**rest[0]))
         elif name in ("update", "epoch") and self._bar is not None:
@@ -131,10 +131,12 @@ def train_side_by_side(orders: Sequence[RunOrder], jobs: int, progress: Progress
                 worker.give(waiting.popleft())
             try:
                 for worker, message in _messages(workers, interruption.check):
-                    failure = _failure(worker, message)
+                    failure, order = _failure(worker, message), worker.order
                     worker.leave(trained=message[0] == "done")
                     if failure is not None:
                         raise failure
+                    if message[0] == "held" and order is not None:
+                        waiting.append(order.after(message[1], progress))
                     if waiting:
                         worker.give(waiting.popleft())
             except (Interrupted, JobError):
@@ -169,7 +171,7 @@ def _save_all(workers: Sequence[_Worker]) -> None:
 def _failure(worker: _Worker, message: tuple[Any, ...]) -> JobError | None:
     """Return the error of a run that has failed."""
     name, *rest = message
-    if name == "done":
+    if name in ("done", "held"):
         return None
     exit_code = 1
     if name == "failed":

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from senet.data.workers import signal_at_parents_end
 from senet.errors import UsageError
 from senet.recipe import Recipe
 from senet.results.metric import Metric
-from senet.results.run_folder import MetricsRow, RunFolder
+from senet.results.run_folder import MetricsRow, RunFolder, check_new
+from senet.results.run_lock import PATIENCE, HeldError
 from senet.streams import prepare_streams
 from senet.training.interruption import NOTICES, Interrupted, Interruption, be_led
 from senet.training.loop import train
@@ -23,6 +24,9 @@ from senet.training.progress import Progress, RunProgress
 from senet.userfile import UserFiles, allow_code, with_place
 
 Send = Callable[..., None]
+
+MORE_PATIENCE = 2.0
+"""Seconds that a run which another process trains is waited for, before the next one is tried."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,33 @@ class RunOrder:
         label: what progress calls it.
         recipe: its recipe.
         run: its folder.
+        met: whether another process was met there, for which there is more patience then.
     """
 
     label: str
     recipe: Recipe
     run: RunFolder
+    met: bool = False
 
     def train(self, progress: Progress) -> None:
-        """Train it, from its checkpoint if it has one."""
-        where: dict[str, Any] = {{True: "resume", False: "folder"}[self.run.has_checkpoint()]: self.run.path}
-        train(self.recipe, **where, progress=progress, label=self.label)
+        """Train it, from its checkpoint if it has one; one that is finished by now is skipped.
+
+        Raises:
+            HeldError: if another process trains it.
+        """
+        if not self.run.exists():
+            check_new(self.run)  # before anything is written there
+        with self.run.held(MORE_PATIENCE if self.met else PATIENCE):
+            if self.run.is_finished():
+                progress.skip(self.label)
+            else:
+                train(self.recipe, folder=self.run.path, or_resume=True, progress=progress, label=self.label)
+
+    def after(self, held: HeldError, progress: Progress) -> "RunOrder":
+        """Return it to be tried again when there is nothing else to train; the first time, say who trains it."""
+        if not self.met:
+            progress.print(f"{self.label}: another process trains it, {held.holder}")
+        return replace(self, met=True)
 
 
 @dataclass(frozen=True)
@@ -75,6 +96,10 @@ class Report(Progress):
         """Have a line printed."""
         self._send("print", line)
 
+    def skip(self, label: str) -> None:
+        """Have a run counted that need not be trained again."""
+        self._send("skip", label)
+
     @contextmanager
     def run(self, label: str, *, epochs: int, steps: int, done: int = 0) -> "Iterator[RunProgress]":
         """Have a run shown."""
@@ -102,8 +127,8 @@ class RunReport(RunProgress):
 def work(pipe: Connection, surroundings: Surroundings) -> None:
     """Train what comes through a pipe until nothing more comes, or a signal does.
 
-    What goes back is ("done",), ("failed", line, exit code), ("stopped",), or progress. The process is the leader of its own group, so that
-    Ctrl-C reaches the one that made it alone, which passes it on; it saves and ends when that one is killed (Linux).
+    What goes back is ("done",), ("held", error), ("failed", line, exit code), ("stopped",), or progress. The process is the leader of its
+    own group, so that Ctrl-C reaches the one that made it alone, which passes it on; it saves and ends when that one is killed (Linux).
     """
     os.setpgid(0, 0)
     for signum in NOTICES:
@@ -131,6 +156,8 @@ def _outcome(order: RunOrder, send: Send) -> tuple[Any, ...]:
         order.train(Report(send))
     except Interrupted:
         return ("stopped",)
+    except HeldError as held:
+        return "held", held
     except Exception as error:  # of any kind: the process that made this one has to name the run
         foreseen = isinstance(error, UsageError) or hasattr(error, "exit_code")
         line = str(error) if foreseen else with_place(f"{type(error).__name__}: {error}", error)

@@ -14,7 +14,7 @@ from senet.measuring.numbers import with_unit
 from senet.recipe import NO_EFFECT, Recipe, check_code_of, load_recipe, recipe_files
 from senet.recipe.difference import field_differences
 from senet.results.run import RUN_RESULT, RunResult
-from senet.results.run_lock import HOLDER, LOCK, FolderLostError, check_held, only_process
+from senet.results.run_lock import HOLDER, LOCK, PATIENCE, FolderLostError, check_held, only_process
 from senet.results.sums import SUMS, write_sums
 from senet.results.tables import EPOCH_TABLES, Tables
 from senet.schema import read_json
@@ -77,14 +77,18 @@ class RunFolder:
         return self.path / BEST_WEIGHTS
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, patience: float = PATIENCE) -> Iterator[None]:
         """Let no other process train here while the block runs, and remove what one that was killed left half written.
 
+        Args:
+            patience: seconds to wait for another process to end.
+
         Raises:
-            UsageError: if another process trains here, nothing can be written, or a folder stands where a file is to be written.
+            HeldError: if another process trains here.
+            UsageError: if nothing can be written, or a folder stands where a file is to be written.
         """
         check_no_folders(*(self.path / name for name in (LOCK, *FILES)))
-        with only_process(self.path):
+        with only_process(self.path, patience):
             for left in temporaries(self.path, FILES):
                 left.unlink(missing_ok=True)
             yield

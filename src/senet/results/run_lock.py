@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from senet.atomic import write_text
 from senet.errors import UsageError
@@ -29,6 +29,22 @@ PATIENCE = 1.0
 """Seconds that a process waits for one that is just ending."""
 
 
+class HeldError(UsageError):
+    """Folder that another process holds.
+
+    Args:
+        folder: the folder.
+        holder: which process that is, in words.
+    """
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        super().__init__(folder, holder)
+        self.folder, self.holder = folder, holder
+
+    def __str__(self) -> str:
+        return f"another process trains here, {self.holder}: {str(self.folder)!r}; wait for its end, or name another folder with --folder"
+
+
 class FolderLostError(Exception):
     """Folder that is no longer this process's."""
 
@@ -36,23 +52,30 @@ class FolderLostError(Exception):
 
 
 @contextmanager
-def only_process(folder: Path) -> Iterator[None]:
+def only_process(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Let no other process train in a folder while the block runs; the folder is made if need be.
 
-    Where the file system has no locks, a warning says so.
+    Where the file system has no locks, a warning says so. Inside another such block of the same thread this does nothing.
+
+    Args:
+        folder: the folder.
+        patience: seconds to wait for another process to end; negative = as long as it takes.
 
     Raises:
-        UsageError: if another process holds the folder, which is named, or nothing can be written there.
+        HeldError: if another process holds the folder; it is named.
+        UsageError: if nothing can be written there.
     """
+    lock = FileLock(folder / LOCK, is_singleton=True)
+    if lock.is_locked:
+        yield
+        return
     with ExitStack() as held:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _take(folder, held)
+            _take(lock, patience, held)
             write_text(folder / HOLDER, json.dumps(_this_process(), allow_nan=False))
         except Timeout:
-            raise UsageError(
-                f"another process trains here, {_holder(folder)}: {str(folder)!r}; wait for its end, or name another folder with --folder"
-            ) from None
+            raise HeldError(folder, _holder(folder)) from None
         except OSError as error:
             raise UsageError(f"cannot write in {str(folder)!r}: {error.strerror}; name another folder") from error
         try:
@@ -80,19 +103,19 @@ def _this_process() -> object:
     return {"pid": os.getpid(), "host": socket.gethostname()}
 
 
-def _take(folder: Path, held: ExitStack) -> None:
-    """Lock a folder until `held` is closed, or say that it cannot be."""
-    lock, lacking = FileLock(folder / LOCK), False
+def _take(lock: BaseFileLock, patience: float, held: ExitStack) -> None:
+    """Take a lock until `held` is closed, or say that it cannot be."""
+    lacking = False
     with warnings.catch_warnings(record=True) as remarks:  # a file that exists stands in for a lock where there is none
         warnings.simplefilter("always")
         try:
-            held.enter_context(lock.acquire(timeout=PATIENCE))
+            held.enter_context(lock.acquire(timeout=patience))
         except (OSError, NotImplementedError) as error:
             if isinstance(error, OSError) and error.errno not in NO_LOCKS:
                 raise
             lacking = True
     if lacking or remarks:
-        log.warning("the file system of %r has no locks: see to it that no second process trains there", str(folder))
+        log.warning("the file system of %r has no locks: see to it that no second process trains there", str(Path(lock.lock_file).parent))
 
 
 def _holder(folder: Path) -> str:

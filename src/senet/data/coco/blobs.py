@@ -16,7 +16,7 @@ class Entries:
     """
 
     def __init__(self, entries: Iterable[Any]) -> None:
-        written = [json.dumps(entry, separators=(",", ":"), allow_nan=False).encode() for entry in entries]
+        written = [json.dumps(entry, separators=(",", ":")).encode() for entry in entries]
         self.ends = np.cumsum([len(part) for part in written], dtype=np.int64)
         self._bytes = b"".join(written)
 
