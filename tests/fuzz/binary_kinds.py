@@ -25,7 +25,7 @@ from senet.data.cifar import open_source
 from senet.data.coco.blobs import Entries
 from senet.data.folder import ImageFiles
 from senet.data.image_file import ImageReading, read_image
-from senet.data.shards.forms import FORMS
+from senet.data.shards.forms import TARGET_FORMS
 from senet.data.shards.index import ARRAY_KINDS, ShardIndex, read_index
 from senet.data.shards.manifest import ShardedSplit, StoredFile
 from senet.data.source import UnreadableImageError
@@ -85,7 +85,7 @@ def box_index_files(folder: Path) -> list[bytes]:
     starts, corners, sizes = np.array([0, 1, 1, 2]), np.zeros((2, 4), np.float32), np.full((3, 2), 9)
     table = BoxTable(starts, corners, numbers[:2], flat > 0, flat, numbers, sizes, numbers, shapes)
     images = BoxedImages(ImageFiles(folder, np.array([b"a", b"b", b"c"]), None), table)
-    return [shard_index(FORMS["detection"].arrays(images, 2)).to_bytes()]
+    return [shard_index(TARGET_FORMS["detection"].arrays(images, 2)).to_bytes()]
 
 
 def shard_index(targets: dict[str, np.ndarray]) -> ShardIndex:
@@ -94,7 +94,7 @@ def shard_index(targets: dict[str, np.ndarray]) -> ShardIndex:
 
 
 def reads_index(task: str) -> Callable[[bytes, Path], object]:
-    return lambda content, folder: read_index(content, SPLIT, FORMS[task], "train.npz")
+    return lambda content, folder: read_index(content, SPLIT, TARGET_FORMS[task], "train.npz")
 
 
 def npz(**members: bytes) -> bytes:

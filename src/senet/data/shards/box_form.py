@@ -15,13 +15,13 @@ from senet.jsontext import json_text
 from senet.recipe import DataRecipe
 from senet.spec import InputSpec
 
-KINDS = {"starts": "i", "xyxy": "f", "labels": "i", "crowd": "b", "area": "f", "ids": "i", "sizes": "i", "turns": "i"}
+TABLE_KINDS = {"starts": "i", "xyxy": "f", "labels": "i", "crowd": "b", "area": "f", "ids": "i", "sizes": "i", "turns": "i"}
 """Array of a `BoxTable` -> the kind of its type."""
 
 OUTLINES = {"outlines": "u", "outline_ends": "i"}
 """Arrays of the outlines' text, and where that of each image ends; where there are no outlines both are empty."""
 
-PREFIX = "box_"
+BOX_PREFIX = "box_"
 """Before the names of such arrays, which others of the index have, too."""
 
 BYTES_A_BOX = 150
@@ -32,7 +32,7 @@ class BoxForm:
     """Form of boxes, see `senet.data.shards.forms.TargetForm`."""
 
     suffix = ".json"
-    kinds: Mapping[str, str] = {f"{PREFIX}{name}": kind for name, kind in (KINDS | OUTLINES).items()}
+    kinds: Mapping[str, str] = {f"{BOX_PREFIX}{name}": kind for name, kind in (TABLE_KINDS | OUTLINES).items()}
 
     def fits(self, images: object) -> bool:
         """Return whether images have boxes."""
@@ -56,34 +56,34 @@ class BoxForm:
         """Return the boxes."""
         table = images.targets
         shapes = Entries(()) if table.shapes is None else table.shapes
-        arrays = {name: getattr(table, name) for name in KINDS} | {"outlines": shapes.content, "outline_ends": shapes.ends}
-        return {f"{PREFIX}{name}": values for name, values in arrays.items()}
+        arrays = {name: getattr(table, name) for name in TABLE_KINDS} | {"outlines": shapes.content, "outline_ends": shapes.ends}
+        return {f"{BOX_PREFIX}{name}": values for name, values in arrays.items()}
 
     def counts(self, arrays: Arrays, classes: int) -> np.ndarray:
         """Return the objects of each class, without crowds."""
-        labels, crowd = arrays[f"{PREFIX}labels"], arrays[f"{PREFIX}crowd"]
+        labels, crowd = arrays[f"{BOX_PREFIX}labels"], arrays[f"{BOX_PREFIX}crowd"]
         return np.bincount(labels[~crowd], minlength=classes)
 
     def is_sound(self, arrays: Arrays, images: int, classes: int) -> bool:
         """Return whether shapes are right, each image has its part of the boxes and outlines, and each box one of the classes."""
-        starts, labels, ends, text = (arrays[f"{PREFIX}{name}"] for name in ("starts", "labels", "outline_ends", "outlines"))
+        starts, labels, ends, text = (arrays[f"{BOX_PREFIX}{name}"] for name in ("starts", "labels", "outline_ends", "outlines"))
         boxes = len(labels) if labels.ndim == 1 else -1
         shapes = {"starts": (images + 1,), "xyxy": (boxes, 4), "sizes": (images, 2)}
         shapes |= dict.fromkeys(("labels", "crowd", "area"), (boxes,)) | dict.fromkeys(("ids", "turns"), (images,))
-        if any(arrays[f"{PREFIX}{name}"].shape != shape for name, shape in shapes.items()):
+        if any(arrays[f"{BOX_PREFIX}{name}"].shape != shape for name, shape in shapes.items()):
             return False
         outlines = text.ndim == 1 and (ends.shape == (0,) or (ends.shape == (images,) and _parts(ends, len(text))))
         return outlines and starts[0] == 0 and _parts(starts, boxes) and bool(((labels >= 0) & (labels < classes)).all())
 
     def targets(self, arrays: Arrays, file: Callable[[int], bytes], describe: Callable[[int], str], reading: ImageReading) -> BoxTable:
         """Return the boxes."""
-        parts = {name: arrays[f"{PREFIX}{name}"] for name in (*KINDS, *OUTLINES)}
+        parts = {name: arrays[f"{BOX_PREFIX}{name}"] for name in (*TABLE_KINDS, *OUTLINES)}
         shapes = Entries.of_arrays(parts["outline_ends"], parts["outlines"]) if len(parts["outline_ends"]) else None
-        return BoxTable(**{field.name: parts[field.name] for field in fields(BoxTable) if field.name in KINDS}, shapes=shapes)
+        return BoxTable(**{field.name: parts[field.name] for field in fields(BoxTable) if field.name in TABLE_KINDS}, shapes=shapes)
 
     def input(self, recipe: DataRecipe, arrays: Arrays) -> InputSpec:
         """Return the input of images with boxes of such sizes."""
-        return box_input(recipe, arrays[f"{PREFIX}sizes"])
+        return box_input(recipe, arrays[f"{BOX_PREFIX}sizes"])
 
 
 def _parts(ends: np.ndarray, end: int) -> bool:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from senet.atomic import replacing, temporaries, write_text
 from senet.data.image_file import open_regular
-from senet.data.shards.forms import FORMS, TARGET_PLACES, task_of
+from senet.data.shards.forms import TARGET_FORMS, TARGET_PLACES, task_of
 from senet.data.shards.index import ShardIndex
 from senet.data.shards.manifest import MANIFEST, SHARDED_SPLITS, STORED_FILE, Manifest, ShardedSplit, StoredFile, read_manifest
 from senet.data.shards.plan import SplitPlan, plan_split
@@ -81,7 +81,7 @@ def build_shards(
     task = task_of(source.train)
     if task is None:
         raise UsageError(f"shards are built of image files with classes, masks or boxes, and {source.name} has others")
-    plans = [plan_split(split, getattr(source, split), FORMS[task], shard_bytes, mixed=split == "train") for split in SHARDED_SPLITS]
+    plans = [plan_split(split, getattr(source, split), TARGET_FORMS[task], shard_bytes, mixed=split == "train") for split in SHARDED_SPLITS]
     plan = hashlib.sha256("\n".join([*source.classes, *(split.digest for split in plans)]).encode()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_FILE)

@@ -74,10 +74,10 @@ class TargetForm(Protocol):
         ...
 
 
-FORMS: Mapping[str, TargetForm] = {"classification": ClassForm(), "segmentation": MaskForm(), "detection": BoxForm()}
+TARGET_FORMS: Mapping[str, TargetForm] = {"classification": ClassForm(), "segmentation": MaskForm(), "detection": BoxForm()}
 """Task -> the form of its targets."""
 
 
 def task_of(images: Any) -> str | None:
     """Return the task whose targets a set of images has, or None if shards have no form for them."""
-    return next((task for task, form in FORMS.items() if isinstance(images, ImageFiles) and form.fits(images)), None)
+    return next((task for task, form in TARGET_FORMS.items() if isinstance(images, ImageFiles) and form.fits(images)), None)

@@ -19,14 +19,14 @@ from senet.spec import InputSpec
 PIXELS_A_BYTE = 64
 """Pixels of masks that commonly fit into a byte of a PNG file."""
 
-STATISTICS = tuple(field.name for field in fields(MaskStatistics))
+MASK_COUNTS = tuple(field.name for field in fields(MaskStatistics))
 
 
 class MaskForm:
     """Form of masks, see `senet.data.shards.forms.TargetForm`."""
 
     suffix = ".mask.png"
-    kinds: Mapping[str, str] = {"target_offsets": "i", "target_sizes": "i", "image_sizes": "i", **dict.fromkeys(STATISTICS, "i")}
+    kinds: Mapping[str, str] = {"target_offsets": "i", "target_sizes": "i", "image_sizes": "i", **dict.fromkeys(MASK_COUNTS, "i")}
 
     def fits(self, images: object) -> bool:
         """Return whether images have masks."""
@@ -53,7 +53,7 @@ class MaskForm:
     def arrays(self, images: MaskedImages, classes: int) -> Arrays:
         """Return the sizes of the images, and counts of the classes."""
         statistics = mask_statistics(images, classes)
-        return {"image_sizes": images.scan.sizes, **{name: getattr(statistics, name) for name in STATISTICS}}
+        return {"image_sizes": images.scan.sizes, **{name: getattr(statistics, name) for name in MASK_COUNTS}}
 
     def counts(self, arrays: Arrays, classes: int) -> np.ndarray:
         """Return the masks that hold each class."""
@@ -61,12 +61,12 @@ class MaskForm:
 
     def is_sound(self, arrays: Arrays, images: int, classes: int) -> bool:
         """Return whether shapes are right and no count is negative."""
-        shapes = {"image_sizes": (images, 2), **dict.fromkeys(STATISTICS, (classes,))}
+        shapes = {"image_sizes": (images, 2), **dict.fromkeys(MASK_COUNTS, (classes,))}
         return all(arrays[name].shape == shape and bool((arrays[name] >= 0).all()) for name, shape in shapes.items())
 
     def targets(self, arrays: Arrays, file: Callable[[int], bytes], describe: Callable[[int], str], reading: ImageReading) -> "ShardMasks":
         """Return the masks, read when they are asked for."""
-        statistics = MaskStatistics(*(arrays[name].astype(np.int64) for name in STATISTICS))
+        statistics = MaskStatistics(*(arrays[name].astype(np.int64) for name in MASK_COUNTS))
         return ShardMasks(len(arrays["image_sizes"]), statistics, file, describe, reading.max_pixels)
 
     def input(self, recipe: DataRecipe, arrays: Arrays) -> InputSpec:

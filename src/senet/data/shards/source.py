@@ -13,7 +13,7 @@ from PIL import Image
 from senet.data.fingerprint import array_parts
 from senet.data.image_file import ImageReading, decode_image
 from senet.data.samplers import MIXED_SHARDS
-from senet.data.shards.forms import FORMS, TARGET_PLACES
+from senet.data.shards.forms import TARGET_FORMS, TARGET_PLACES
 from senet.data.shards.index import ShardIndex, read_index
 from senet.data.shards.manifest import MANIFEST, SAID_FIELDS, SHARDED_SPLITS, Manifest, StoredFile, read_manifest
 from senet.data.shards.stores import SHARDS_ROOM, ShardFolder, ShardPlace, is_url, room_for_shards, store_of
@@ -23,7 +23,7 @@ from senet.file_kind import user_path
 from senet.recipe import DataRecipe
 from senet.text import printable
 
-TARGETS = {"classification": "classes", "segmentation": "masks", "detection": "boxes"}
+BESIDE_IMAGES = {"classification": "classes", "segmentation": "masks", "detection": "boxes"}
 """Task -> what lies beside the images of its shards."""
 
 SHARDS_AT_ONCE = MIXED_SHARDS + 2
@@ -45,7 +45,7 @@ class ShardImages:
 
     def __init__(self, place: ShardPlace, shards: tuple[StoredFile, ...], index: ShardIndex, task: str, reading: ImageReading) -> None:
         self.place, self.shards, self.index, self.task, self.reading = place, shards, index, task, reading
-        self.targets: Any = FORMS[task].targets(index.targets, self._target, self.describe, reading)
+        self.targets: Any = TARGET_FORMS[task].targets(index.targets, self._target, self.describe, reading)
 
     @property
     def groups(self) -> np.ndarray:
@@ -103,7 +103,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
     content = place.content(MANIFEST)
     manifest = read_manifest(content, f"{place.name}/{MANIFEST}")
     check_said(recipe, manifest)
-    form = FORMS[manifest.task]
+    form = TARGET_FORMS[manifest.task]
     notes: tuple[str, ...] = ()
     places = dict.fromkeys(SHARDED_SPLITS, place)
     if isinstance(place, ShardFolder):
@@ -152,7 +152,7 @@ def check_task(source: DataSource, task: str) -> None:
     """Raise UsageError if images lie in shards with the targets of another task."""
     found = source.train.task if isinstance(source.train, ShardImages) else task
     if found != task:
-        raise UsageError(f"the shards hold {TARGETS[found]}, which {found} learns, and {task} needs {TARGETS[task]}")
+        raise UsageError(f"the shards hold {BESIDE_IMAGES[found]}, which {found} learns, and {task} needs {BESIDE_IMAGES[task]}")
 
 
 def _folder(root: str) -> Path:
