@@ -15,6 +15,7 @@ from senet.tasks.answers import evaluator_of
 from senet.training.batchnorm import broadcast_buffers
 from senet.training.evaluate import Evaluation, score
 from senet.training.graphed import stepper
+from senet.training.halving import again_in_parts
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
 from senet.training.memory import memory_named
@@ -122,7 +123,7 @@ def train_epoch(job: Job, step: DeviceStep, run: RunFolder, bar: RunProgress, in
                 "no image of a training batch can be read, nor any that was tried in its place; `senet doctor --data-root DIR` says why"
             )
         try:
-            state.count_step(train_step(job, step, batch), len(batch.images))
+            state.count_step(again_in_parts(job, partial(train_step, job, step, batch)), len(batch.images))
         except NonfiniteStepError as error:
             names = named_images(suspects(job, batch, error))
             bar.print(f"step {state.step + 1} is left out: its {error.what} is not finite; images: {names}")

@@ -46,7 +46,8 @@ class TrainingState:
     Five values are noted beside it, for whoever goes on: `origin`, what the weights come from, `weights`, the trained ones among that,
     `compressed`, how their network was made smaller, `rate`, how the learning rate goes by the batch, in words, and `changes`, in which of
     it the run was changed on its way, in words. `best_told` is what the task told after the best epoch, as tables.json has it; None of a
-    checkpoint that does not hold it. `writer` has the checkpoint that is on its way to the disk.
+    checkpoint that does not hold it. `writer` has the checkpoint that is on its way to the disk, `parts` is
+    in how many a process takes its images of a step.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class TrainingState:
         }
         self.epoch = 0
         self.batch = 0
+        self.parts = 1
         self.tally = Tally()
         self.rows: list[dict[str, float]] = []
         self.skipped = self._in_a_row = 0
@@ -181,7 +183,7 @@ class TrainingState:
         if self._fabric.is_global_zero:
             place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
             past = {"rows": self.rows, "best": self.best, "best_told": self.best_told}
-            met = {"corrupt": sorted(self._corrupt.names), "skipped": self.skipped}
+            met = {"parts": self.parts, "corrupt": sorted(self._corrupt.names), "skipped": self.skipped}
             about = {"origin": self.origin or None, "changes": self.changes}
             self.writer.begin(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | met | about)
         self._kept = True

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import finalize
 
 from senet.atomic import DiskFullError, replacing
 from senet.checksum import file_sha256
@@ -24,6 +26,9 @@ LARGEST_FILE = 2**30
 
 PAUSES = (1.0, 5.0, 20.0)
 """Seconds before each further attempt to fetch what could not be fetched."""
+
+OPEN_SHARDS = 128
+"""Shards of folders that stay open, of which each process may have a thousand files or so."""
 
 SHARDS_ROOM = "SENET_SHARDS_GB"
 """Variable of the environment that says how many gigabytes of fetched shards are kept; without it, half of what the disk has for them."""
@@ -67,7 +72,7 @@ class ShardFolder:
     def read(self, shard: StoredFile, offset: int, size: int) -> bytes:
         """Return a part of a shard, or raise DataError."""
         try:
-            return part_of(self.root / shard.file, offset, size)
+            return _exactly(os.pread(_opened(self.name, shard).number, size, offset), size)
         except OSError as error:
             raise DataError(f"{self.root / shard.file} cannot be read: {reason_of(error)}; bring it back, then resume") from error
 
@@ -168,6 +173,24 @@ class ShardStore:
             self._noted[shard.file] = now
             with suppress(OSError):
                 os.utime(kept)
+
+
+class OpenFile:
+    """File that stays open as long as somebody knows it; no read moves a position, so threads and forked processes may share it.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+        finalize(self, os.close, self.number)
+
+
+@lru_cache(OPEN_SHARDS)
+def _opened(root: str, shard: StoredFile) -> OpenFile:
+    """Open a shard in a folder; another one under the same name has another checksum."""
+    return OpenFile(Path(root, shard.file))
 
 
 def is_url(root: str) -> bool:
