@@ -22,10 +22,10 @@ GRACE = 60.0
 SLOWEST = 10_000.0
 """Bytes of each further second, on average, that a download has at least."""
 
-LOOKS = 0.1
+LOOKED_EVERY = 0.1
 """Seconds after which it is looked again whether a download is too slow."""
 
-Result = TypeVar("Result")
+Fetched = TypeVar("Fetched")
 
 
 class Intake:
@@ -56,7 +56,7 @@ class Intake:
         return time.monotonic() - self._began > GRACE + self.came / SLOWEST
 
 
-def watched(fetch: Callable[[Intake], Result], most: int) -> Result:
+def watched(fetch: Callable[[Intake], Fetched], most: int) -> Fetched:
     """Return what a function fetches that tells an intake of every piece.
 
     Args:
@@ -66,7 +66,7 @@ def watched(fetch: Callable[[Intake], Result], most: int) -> Result:
     Raises:
         OSError: if more come, or a TimeoutError if they come too slowly, one by one or not at all; and what the function raises.
     """
-    intake, found, failed = Intake(most), list[Result](), list[BaseException]()
+    intake, found, failed = Intake(most), list[Fetched](), list[BaseException]()
 
     def work() -> None:
         try:
@@ -78,7 +78,7 @@ def watched(fetch: Callable[[Intake], Result], most: int) -> Result:
     thread.start()
     try:
         while thread.is_alive() and not intake.is_late:
-            thread.join(LOOKS)
+            thread.join(LOOKED_EVERY)
     finally:
         intake.given_up = thread.is_alive()
     if failed:

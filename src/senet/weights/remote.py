@@ -26,7 +26,7 @@ from senet.web import LONGEST_SILENCE, Intake, check_redirect, watched
 LARGEST_WEIGHTS = 2**34
 """Bytes of the largest file of weights that is fetched."""
 
-PIECE = 2**20
+ASKED_AT_ONCE = 2**20
 """Bytes that are asked for at a time."""
 
 HTTP_CLIENTS = ("urllib3", "requests", "httpx", "httpcore", "huggingface_hub")
@@ -75,7 +75,7 @@ def _download(url: str, digest: str, path: Path, intake: Intake) -> None:
     request = Request(url, headers={"User-Agent": "senet"})
     with build_opener(_Redirects()).open(request) as answer, replacing(path) as temporary:
         with temporary.open("wb") as file, shown(path.name, answer.length) as show:
-            while piece := answer.read1(PIECE):
+            while piece := answer.read1(ASKED_AT_ONCE):
                 intake.take(len(piece))
                 show(len(piece))
                 found.update(piece)
