@@ -26,6 +26,7 @@ from benchmarks.run import COMMITTED, RESULTS, result_path
 from senet import create_model
 from senet.atomic import write_text
 from senet.data.loaders import CorruptLog
+from senet.measuring.device import synchronize
 from senet.measuring.machine import bench_environment
 from senet.measuring.steps import TrainingStep, cross_entropy_of
 from senet.recipe import ScheduleRecipe
@@ -46,19 +47,24 @@ class Subject:
     epoch: int
 
 
-SUBJECTS = (Subject("se_cifar_resnet20", (128, 3, 32, 32), 8, 50_000), Subject("se_resnet50", (4, 3, 224, 224), 3, 1_281_167))
-"""CIFAR-10 and ImageNet."""
+CIFAR10, IMAGENET = 50_000, 1_281_167
+SUBJECTS = {
+    "cpu": (Subject("se_cifar_resnet20", (128, 3, 32, 32), 8, CIFAR10), Subject("se_resnet50", (4, 3, 224, 224), 3, IMAGENET)),
+    "cuda": (Subject("se_cifar_resnet20", (128, 3, 32, 32), 64, CIFAR10), Subject("se_resnet50", (128, 3, 224, 224), 16, IMAGENET)),
+}
+"""Kind of device -> what is measured there."""
 
 
 @contextmanager
-def begun(subject: Subject, place: Path | None) -> Iterator[tuple[TrainingState, RunFolder, Callable[[], None]]]:
+def begun(subject: Subject, device: torch.device, place: Path | None) -> Iterator[tuple[TrainingState, RunFolder, Callable[[], None]]]:
     """Yield the state of a run, its folder, and its step, after one of which momentum is there."""
-    model = create_model(subject.name).train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+    model = create_model(subject.name).train().to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9)
     schedule = Schedule(ScheduleRecipe(), 0.01, steps_per_epoch=1, epochs=1)
-    state = TrainingState(Fabric(accelerator="cpu", devices=1), model, optimizer, schedule, None, CorruptLog(0, 1))
-    images = torch.randn(subject.size).to(memory_format=torch.channels_last)
-    step = TrainingStep(model, (images,), cross_entropy_of(torch.zeros(len(images), dtype=torch.long)), optimizer=optimizer)
+    state = TrainingState(Fabric(accelerator=device.type, devices=1), model, optimizer, schedule, None, CorruptLog(0, 1))
+    images = torch.randn(subject.size, device=device).to(memory_format=torch.channels_last)
+    labels = torch.zeros(len(images), dtype=torch.long, device=device)
+    step = TrainingStep(model, (images,), cross_entropy_of(labels), optimizer=optimizer)
     with TemporaryDirectory(dir=place) as folder, state.writer:
         run = RunFolder(Path(folder))
         (run.path / "recipe.yaml").touch()  # it has begun
@@ -67,28 +73,32 @@ def begun(subject: Subject, place: Path | None) -> Iterator[tuple[TrainingState,
         yield state, run, step
 
 
-def block(way: str, state: TrainingState, run: RunFolder, step: Callable[[], None], steps: int) -> dict[str, float]:
+def block(
+    way: str, state: TrainingState, run: RunFolder, step: Callable[[], None], subject: Subject, device: torch.device
+) -> dict[str, float]:
     """Return the seconds of a save and of so many steps that begin with it."""
+    synchronize(device)
     began = perf_counter()
     if way == "waited for":
         state.save(run)
     elif way == "beside":
         state.begin_save(run)
     saved = perf_counter()
-    for _ in range(steps):
+    for _ in range(subject.steps):
         step()
+    synchronize(device)
     ended = perf_counter()
     state.writer.finish()
     return {"save": saved - began, "steps": ended - saved}
 
 
-def measured(subject: Subject, rounds: int, place: Path | None = None) -> dict[str, Any]:
+def measured(subject: Subject, rounds: int, device: torch.device, place: Path | None = None) -> dict[str, Any]:
     """Return what saves cost, in milliseconds and as shares, ready for JSON."""
     times: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    with begun(subject, place) as (state, run, step):
+    with begun(subject, device, place) as (state, run, step):
         for number in range(rounds):
             for way in WAYS if number % 2 else reversed(WAYS):
-                times[way].append(block(way, state, run, step, subject.steps))
+                times[way].append(block(way, state, run, step, subject, device))
         size = run.checkpoint.stat().st_size
     step_ms = 1e3 * median(found["steps"] for found in times["none"]) / subject.steps
     interval_ms = step_ms * subject.epoch / subject.size[0]
@@ -125,12 +135,15 @@ def main(argv: list[str] | None = None) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpointing", description=__doc__)
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--place", type=Path, help="folder on the disk that is written to; default: the system's for temporary files")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    facts = bench_environment(sources=COMMITTED)
-    found = {"benchmark": "checkpointing", **facts, "networks": {one.name: measured(one, args.rounds, args.place) for one in SUBJECTS}}
+    facts = bench_environment(args.device, sources=COMMITTED)
+    device = torch.device(args.device)
+    networks = {one.name: measured(one, args.rounds, device, args.place) for one in SUBJECTS[args.device]}
+    found = {"benchmark": "checkpointing", **facts, "networks": networks}
     write_text(result_path(args.out, "checkpointing", facts), json.dumps(found, indent=2) + "\n")
     Console().print(table(found))
     return 0

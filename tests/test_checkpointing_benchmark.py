@@ -1,11 +1,12 @@
 """The benchmark of checkpoints takes every way in every round, and counts what a block takes longer."""
 
 import pytest
+import torch
 from benchmarks.checkpointing import WAYS, Subject, cost, measured, table
 
 
 def test_saves_are_timed_against_steps_without() -> None:
-    found = measured(Subject("se_cifar_resnet20", (2, 3, 8, 8), 2, 100), rounds=2)
+    found = measured(Subject("se_cifar_resnet20", (2, 3, 8, 8), 2, 100), rounds=2, device=torch.device("cpu"))
     assert {way: len(times) for way, times in found["times"].items()} == dict.fromkeys(WAYS, 2)
     assert found["saves"].keys() == set(WAYS) - {"none"}
     assert found["megabytes"] > 2 * 4 * 0.27, "weights and momentum"
