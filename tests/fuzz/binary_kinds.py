@@ -20,8 +20,12 @@ from data.volumes.made_volumes import turned_affine, write_volume
 from fuzz.contract import Kind, written
 from mutation import changed_bytes
 from oracles.caffe_writer import LAYERS, STYLES, network
+from senet.data.box_files import BoxedImages, BoxTable
 from senet.data.cifar import open_source
+from senet.data.coco.blobs import Entries
+from senet.data.folder import ImageFiles
 from senet.data.image_file import ImageReading, read_image
+from senet.data.shards.forms import TARGET_FORMS
 from senet.data.shards.index import ARRAY_KINDS, ShardIndex, read_index
 from senet.data.shards.manifest import ShardedSplit, StoredFile
 from senet.data.source import UnreadableImageError
@@ -68,11 +72,29 @@ def read_volume(content: bytes, folder: Path) -> None:
 
 
 def index_files(folder: Path) -> list[bytes]:
-    numbers = np.arange(3, dtype=np.int64)
-    index = ShardIndex(numbers // 2, 1000 * numbers, numbers + 1, numbers // 2, np.array([b"a/1.png", b"b/2.png", b"b/3.png"]))
+    index = shard_index({"targets": np.arange(3) // 2})
+    arrays: dict[str, Any] = {name: getattr(index, name) for name in ARRAY_KINDS} | index.targets
     stored = io.BytesIO()
-    np.savez(stored, **{name: getattr(index, name) for name in ARRAY_KINDS})
+    np.savez(stored, **arrays)
     return [index.to_bytes(), stored.getvalue()]
+
+
+def box_index_files(folder: Path) -> list[bytes]:
+    numbers, flat = np.arange(3), np.zeros(2, np.float32)
+    shapes = Entries([[[[0, 0, 1, 1]]], [], [[[1, 2, 3, 4]]]])
+    starts, corners, sizes = np.array([0, 1, 1, 2]), np.zeros((2, 4), np.float32), np.full((3, 2), 9)
+    table = BoxTable(starts, corners, numbers[:2], flat > 0, flat, numbers, sizes, numbers, shapes)
+    images = BoxedImages(ImageFiles(folder, np.array([b"a", b"b", b"c"]), None), table)
+    return [shard_index(TARGET_FORMS["detection"].arrays(images, 2)).to_bytes()]
+
+
+def shard_index(targets: dict[str, np.ndarray]) -> ShardIndex:
+    numbers = np.arange(3, dtype=np.int64)
+    return ShardIndex(numbers // 2, 1000 * numbers, numbers + 1, np.array([b"a/1.png", b"b/2.png", b"b/3.png"]), targets)
+
+
+def reads_index(task: str) -> Callable[[bytes, Path], object]:
+    return lambda content, folder: read_index(content, SPLIT, TARGET_FORMS[task], "train.npz")
 
 
 def npz(**members: bytes) -> bytes:
@@ -158,7 +180,7 @@ BINARY = {
     ),
     "index of shards": Kind(
         index_files,
-        lambda content, folder: read_index(content, SPLIT, "train.npz"),
+        reads_index("classification"),
         changed_bytes,
         (
             npz(shards=npy("(3,)", bytes(2**28))),
@@ -172,6 +194,7 @@ BINARY = {
         ),
         many=100_000,
     ),
+    "index of boxes in shards": Kind(box_index_files, reads_index("detection"), changed_bytes, many=100_000),
     "CIFAR": Kind(cifar_files, read_cifar, changed_bytes, (b"cos\nsystem\n(S'true'\ntR.",), many=10_000),
     "images": Kind(
         lambda folder: list(image_files().values()),

@@ -146,7 +146,7 @@ def read_metadata(content: bytes, folder: Path) -> None:
 def manifests(folder: Path) -> list[bytes]:
     file = StoredFile("train-000000.tar", 6000, "0" * 64)
     split = ShardedSplit(3, (1, 2), StoredFile("train.npz", 300, "1" * 64), (file, file))
-    return [Manifest("2" * 64, ("cat", "dog"), dict.fromkeys(SHARDED_SPLITS, split)).to_json().encode()]
+    return [Manifest("2" * 64, "classification", ("cat", "dog"), dict.fromkeys(SHARDED_SPLITS, split)).to_json().encode()]
 
 
 def read_source(content: bytes, folder: Path, name: str, place: str) -> None:

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from senet.data.folder import ImageFiles
+from senet.data.folder import ImageFiles, class_input
 from senet.data.image_file import ImageReading
-from senet.data.source import DataSource, input_spec
+from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe import DataRecipe
 from senet.schema import LONGEST_SHOWN, brief
 from senet.text import printable
-from senet.weights.releases.library import IMAGENET
 
 CATEGORIES = "categories_places365.txt"
 LISTS = {
@@ -63,7 +62,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
         train=train,
         val=_listed_images(root / LISTS["val"], _folder(root, "val"), len(classes), reading),
         classes=classes,
-        input=input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224),
+        input=class_input(recipe),
     )
 
 
