@@ -28,10 +28,10 @@ def rows(memory: list[float], files: list[float]) -> list[dict[str, float]]:
 
 
 def test_growth_is_seen_behind_the_warm_up() -> None:
-    found = growth(rows([100, 500, 800, 800, 801, 799, 800, 800, 801], [18.0] * 9))
+    found = growth(rows([100, 200, 300, 400, 500, 600, 700, 800, 800, 800] + [800, 801] * 13, [18.0] * 36))
     assert [kind["flat"] for kind in found.values()] == [True] * 3
     assert abs(found["rss_mb"]["an_hour"]) < 30
-    found = growth(rows([800 + 20.0 * n for n in range(9)], [18.0, 18, 18, 18, 19, 20, 21, 22, 23]))
+    found = growth(rows([800 + 20.0 * n for n in range(36)], [18.0] * 23 + [19.0] * 13))
     assert [kind["flat"] for kind in found.values()] == [False, False, True]
     assert found["rss_mb"]["an_hour"] == pytest.approx(1200)
     assert growth(rows([1, 2], [3, 4])) == {}
