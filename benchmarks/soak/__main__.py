@@ -8,8 +8,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from threading import Event, Thread
@@ -76,11 +77,16 @@ def same(one: Any, other: Any) -> bool:
     return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
-def hurt_run(number: int, place: Path, whole: Mapping[int, Any], chance: random.Random, tally: Tally) -> None:
+def dealt(chance: random.Random) -> Iterator[str]:
+    """Yield faults without end: all of them in an order of chance, again and again."""
+    while True:
+        yield from chance.sample(list(FAULTS), len(FAULTS))
+
+
+def hurt_run(number: int, place: Path, whole: Mapping[int, Any], faults: list[str], chance: random.Random, tally: Tally) -> None:
     """Train one run under faults to its end, and compare that with the end of an undisturbed one."""
     ranks = 2 - number % 2
     run, root = RunFolder(place / f"run{number}"), place / "images"
-    faults = [chance.choice(list(FAULTS)) for _ in range(chance.randint(1, MOST_FAULTS))]
     caused: list[str] = []
     for _ in range(2 * MOST_FAULTS):
         training = Training(place / "soak.yaml", run, ranks)
@@ -140,8 +146,9 @@ def soak(minutes: float, seed: int, place: Path, say: Console) -> dict[str, Any]
     watcher.start()
     try:
         deadline, chance = time.monotonic() + 60 * minutes, random.Random(seed)
+        deal = dealt(chance)
         while time.monotonic() < deadline:
-            hurt_run(number, place, whole, chance, tally)
+            hurt_run(number, place, whole, list(islice(deal, chance.randint(1, MOST_FAULTS))), chance, tally)
             number += 1
             say.print(f"{number} runs, {sum(tally.tried.values())} faults, {len(tally.wrong)} wrong ends, {len(tally.stuck)} stuck")
     finally:
