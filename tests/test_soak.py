@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,12 +24,12 @@ from senet.results.run_folder import RunFolder
 CHANCE = random.Random(0)
 
 
-def rows(memory: list[float], files: list[float]) -> list[dict[str, float]]:
+def rows(memory: Sequence[float], files: Sequence[float]) -> list[dict[str, float]]:
     return [{"seconds": 60.0 * n, "rss_mb": memory[n], "files": files[n], "threads": 3.0} for n in range(len(memory))]
 
 
 def test_growth_is_seen_behind_the_warm_up() -> None:
-    found = growth(rows([100, 200, 300, 400, 500, 600, 700, 800, 800, 800] + [800, 801] * 13, [18.0] * 36))
+    found = growth(rows([100.0, 200, 300, 400, 500, 600, 700, 800, 800, 800] + [800.0, 801.0] * 13, [18.0] * 36))
     assert [kind["flat"] for kind in found.values()] == [True] * 3
     assert abs(found["rss_mb"]["an_hour"]) < 30
     found = growth(rows([800 + 20.0 * n for n in range(36)], [18.0] * 23 + [19.0] * 13))
