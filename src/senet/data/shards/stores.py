@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from weakref import finalize
 
-from senet.atomic import DiskFullError, replacing
+from senet.atomic import DiskFullError, replacing, temporaries
 from senet.checksum import file_sha256
 from senet.data.delivery import DataError
 from senet.data.kept import arrays_folder, locked, room_in_bytes
@@ -30,6 +30,9 @@ LARGEST_FILE = 2**30
 PAUSES = (1.0, 5.0, 20.0)
 """Seconds before each further attempt to fetch what could not be fetched."""
 
+SILENCE = 60.0
+"""Seconds without a byte after which an attempt to fetch from a web server has failed."""
+
 OPEN_SHARDS = 128
 """Shards of folders that stay open, of which each process may have a thousand files or so."""
 
@@ -41,9 +44,15 @@ SHARD_NOTED_EVERY = 30
 
 
 class ShardPlace(Protocol):
-    """Place where the files of a set of shards lie."""
+    """Place where the files of a set of shards lie.
+
+    Args:
+        name: what errors call it.
+        ahead: how many shards are fetched before they are needed; 0 = none, where nothing is fetched as a whole.
+    """
 
     name: str
+    ahead: int
 
     def content(self, file: str) -> bytes:
         """Return a small file as a whole, or raise UsageError."""
@@ -53,6 +62,10 @@ class ShardPlace(Protocol):
         """Return a part of a shard, or raise DataError."""
         ...
 
+    def fetch(self, shard: StoredFile) -> None:
+        """Fetch a shard as a whole if it is not here, or raise DataError."""
+        ...
+
 
 class ShardFolder:
     """Shards in a folder.
@@ -60,6 +73,8 @@ class ShardFolder:
     Args:
         root: the folder.
     """
+
+    ahead = 0
 
     def __init__(self, root: Path) -> None:
         self.root, self.name = root, str(root)
@@ -78,6 +93,9 @@ class ShardFolder:
             return _exactly(os.pread(_opened(self.name, shard).number, size, offset), size)
         except OSError as error:
             raise DataError(f"{self.root / shard.file} cannot be read: {reason_of(error)}; bring it back, then resume") from error
+
+    def fetch(self, shard: StoredFile) -> None:
+        """Do nothing: shards are here."""
 
     def check(self, files: tuple[StoredFile, ...]) -> None:
         """Raise UsageError unless all files are there, of the right sizes."""
@@ -100,11 +118,13 @@ class ShardStore:
         url: address of the set.
         folder: where fetched shards are kept.
         whole: whether shards are fetched as a whole.
+        ahead: how many are fetched before they are needed.
     """
 
     url: str
     folder: Path
     whole: bool = True
+    ahead: int = 0
 
     def __post_init__(self) -> None:
         self.name = self.url
@@ -134,19 +154,25 @@ class ShardStore:
             try:
                 part = part_of(kept, offset, size)
             except FileNotFoundError:  # not fetched yet, or gone again to make room
-                self._fetch(shard, kept)
+                self.fetch(shard)
             except OSError as error:
                 raise DataError(f"{kept} cannot be read: {reason_of(error)}; remove it, then resume") from error
             else:
                 self._note(shard, kept)
                 return part
 
-    def _fetch(self, shard: StoredFile, kept: Path) -> None:
+    def fetch(self, shard: StoredFile) -> None:
+        """Fetch a shard as a whole if it is not here, or raise DataError; of several processes that ask for it, one fetches it."""
+        kept = self.folder / shard.file
+        if kept.exists():
+            return
         with locked(kept.with_name(f"{kept.name}.lock")) as may_write:
             if not may_write:
                 raise DataError(f"{kept.parent} cannot be written; set XDG_CACHE_HOME to a folder that can, then resume")
             if kept.exists():
                 return
+            for left in temporaries(self.folder, [shard.file]):  # of a process that was killed
+                left.unlink()
             make_room(self.folder.parent, shard.bytes)
 
             def into_file(system: Any, path: str) -> bytes:
@@ -227,9 +253,18 @@ def open_url(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
 
-        return url_to_fs(url)
+        return url_to_fs(url, **_options(protocol))
     except ImportError as error:
         raise UsageError(f"{protocol}:// needs a package more: {reason_of(error)}: pip install 'senet[data]'") from error
+
+
+def _options(protocol: str) -> dict[str, Any]:
+    """Return how long an answer may take: of web servers their library would give up on any file after five minutes."""
+    if not protocol.startswith("http"):
+        return {}
+    from aiohttp import ClientTimeout
+
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)}}
 
 
 def part_of(path: Path, offset: int, size: int) -> bytes:
