@@ -25,6 +25,7 @@ ORDER = (
         "unit_values",
         "atomic",
         "checksum",
+        "web",
         "userfile",
         "devices",
     ),

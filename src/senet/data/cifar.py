@@ -17,6 +17,7 @@ from senet.file_kind import user_path
 from senet.recipe import DataRecipe
 from senet.text import printable
 from senet.weights.plain_pickle import STAND_INS, NumpyArray
+from senet.weights.remote import fetching
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,11 @@ def open_source(recipe: DataRecipe) -> DataSource:
 def _download(dataset: str, root: str) -> None:
     from torchvision import datasets
 
-    try:
-        with redirect_stdout(stderr):  # stdout belongs to a command's result
-            getattr(datasets, dataset)(str(user_path(root)), download=True)
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"could not fetch {dataset} into {root}: {reason_of(error)}") from error
+    with (
+        redirect_stdout(stderr),  # stdout belongs to a command's result
+        fetching(f"could not fetch {dataset} into {root}", "fetch it by other means", (OSError, RuntimeError)),
+    ):
+        getattr(datasets, dataset)(str(user_path(root)), download=True)
 
 
 def _images(name: str, folder: Path, files: tuple[str, ...], label_key: str, classes: int) -> ArrayImages:

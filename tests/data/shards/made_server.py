@@ -4,19 +4,18 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from time import sleep
 
 import pytest
 
 
 class CountingServer(ThreadingHTTPServer):
-    """Web server that knows what it was asked for; it fails as often, or is silent for as many seconds, as it is told."""
+    """Web server that knows what it was asked for; it fails as often as it is told."""
 
     def __init__(self, folder: Path) -> None:
         pytest.importorskip("aiohttp", reason="extra data is not installed")
         super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
         self.folder, self.url = folder, f"http://127.0.0.1:{self.server_address[1]}"
-        self.asked, self.failures, self.silence = list[str](), 0, 0.0
+        self.asked, self.failures = list[str](), 0
         self._thread = Thread(target=self.serve_forever)
 
     def shards(self) -> list[str]:
@@ -38,11 +37,9 @@ class Handler(SimpleHTTPRequestHandler):
         server = self.server
         assert isinstance(server, CountingServer)
         server.asked.append(self.path.lstrip("/"))
-        if self.path.endswith(".tar"):
-            sleep(server.silence)
-            if server.failures:
-                server.failures -= 1
-                return self.send_error(503)
+        if self.path.endswith(".tar") and server.failures:
+            server.failures -= 1
+            return self.send_error(503)
         return super().do_GET()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there

@@ -12,7 +12,7 @@ from data.shards.made_server import CountingServer
 from senet.data.delivery import DataError
 from senet.data.loaders import TrainLoader, train_loader
 from senet.data.shards import stores
-from senet.data.shards.ahead import fetching, first_needed
+from senet.data.shards.ahead import fetched_ahead, first_needed
 from senet.recipe import DataRecipe
 
 BATCH = 6
@@ -31,7 +31,7 @@ def test_shards_are_needed_where_their_first_image_is() -> None:
 
 def test_so_many_are_fetched_before_a_batch_needs_them_and_no_more() -> None:
     asked: Queue[int] = Queue()
-    with fetching(asked.put, np.arange(6), np.array([0, 0, 1, 2, 2, 3]), ahead=2) as tell:
+    with fetched_ahead(asked.put, np.arange(6), np.array([0, 0, 1, 2, 2, 3]), ahead=2) as tell:
         assert [asked.get(timeout=60) for _ in range(2)] == [0, 1]
         time.sleep(0.1)
         assert asked.empty()
@@ -47,7 +47,7 @@ def test_what_cannot_be_fetched_ahead_is_left_to_whoever_reads_it() -> None:
     def refuse(shard: int) -> None:
         raise DataError("gone")
 
-    with fetching(refuse, np.arange(3), np.arange(3), ahead=3) as tell:
+    with fetched_ahead(refuse, np.arange(3), np.arange(3), ahead=3) as tell:
         tell(2)
 
 
@@ -84,12 +84,3 @@ def test_a_server_that_fails_now_and_then_is_asked_again(counting: CountingServe
     with pytest.raises(DataError, match=r"train-\d+\.tar cannot be fetched: 503, .*; once it can, resume the run"):
         [images.read(index) for index in range(len(images))]
     assert len(counting.shards()) == 8, "four attempts"
-
-
-def test_a_server_that_falls_silent_is_given_up(counting: CountingServer, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "PAUSES", (0.0,))
-    monkeypatch.setattr(stores, "SILENCE", 0.2)
-    images = open_shards(counting.url).train
-    counting.silence = 1.0
-    with pytest.raises(DataError, match=r"cannot be fetched: .*[Tt]imeout.*; once it can, resume the run"):
-        images.read(0)

@@ -24,7 +24,7 @@ def first_needed(groups: np.ndarray, shares: Sequence[np.ndarray]) -> tuple[np.n
 
 
 @contextmanager
-def fetching(fetch: Callable[[int], object], shards: np.ndarray, needed: np.ndarray, ahead: int) -> Iterator[Callable[[int], None]]:
+def fetched_ahead(fetch: Callable[[int], object], shards: np.ndarray, needed: np.ndarray, ahead: int) -> Iterator[Callable[[int], None]]:
     """Fetch shards in their order while the block runs; yield what is to be told the number of each batch that has arrived.
 
     Args:

@@ -15,7 +15,7 @@ from PIL import Image
 from senet.data.fingerprint import array_parts
 from senet.data.image_file import ImageReading, decode_image
 from senet.data.samplers import MIXED_SHARDS
-from senet.data.shards.ahead import fetching, first_needed
+from senet.data.shards.ahead import fetched_ahead, first_needed
 from senet.data.shards.forms import TARGET_FORMS, TARGET_PLACES
 from senet.data.shards.index import ShardIndex, read_index
 from senet.data.shards.manifest import MANIFEST, SAID_FIELDS, SHARDED_SPLITS, Manifest, StoredFile, read_manifest
@@ -87,7 +87,7 @@ class ShardImages:
         if not self.place.ahead or not shares:
             return nullcontext(lambda batch: None)
         shards, needed = first_needed(self.groups, shares)
-        return fetching(lambda shard: self.place.fetch(self.shards[shard]), shards, needed, self.place.ahead)
+        return fetched_ahead(lambda shard: self.place.fetch(self.shards[shard]), shards, needed, self.place.ahead)
 
     def describe(self, index: int) -> str:
         """Return the path in the folder that the shards were made of, as it can be printed."""

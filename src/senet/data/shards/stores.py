@@ -18,20 +18,14 @@ from senet.checksum import file_sha256
 from senet.data.delivery import DataError
 from senet.data.kept import arrays_folder, locked, room_in_bytes
 from senet.data.shards.manifest import StoredFile
+from senet.data.shards.transfer import fetch_content, fetch_file, fetch_part, open_address
 from senet.errors import UsageError, reason_of
-from senet.text import printable
-
-PROTOCOLS = ("s3", "gs", "http", "https")
-"""What the address of an object store may begin with."""
 
 LARGEST_FILE = 2**30
 """Bytes of the largest manifest or index that is read."""
 
 PAUSES = (1.0, 5.0, 20.0)
 """Seconds before each further attempt to fetch what could not be fetched."""
-
-SILENCE = 60.0
-"""Seconds without a byte after which an attempt to fetch from a web server has failed."""
 
 OPEN_SHARDS = 128
 """Shards of folders that stay open, of which each process may have a thousand files or so."""
@@ -133,8 +127,7 @@ class ShardStore:
     def content(self, file: str) -> bytes:
         """Return a small file as a whole, or raise UsageError."""
         try:
-            system, path = open_url(f"{self.url}/{file}")
-            return system.cat_file(path, start=0, end=min(LARGEST_FILE, system.size(path) or LARGEST_FILE))
+            return fetch_content(*open_url(f"{self.url}/{file}"), LARGEST_FILE)
         except (FileNotFoundError, PermissionError) as error:
             reason = "is not there" if isinstance(error, FileNotFoundError) else "may not be read"
             raise UsageError(
@@ -148,7 +141,7 @@ class ShardStore:
     def read(self, shard: StoredFile, offset: int, size: int) -> bytes:
         """Return a part of a shard, or raise DataError."""
         if not self.whole:
-            return self._patiently(shard, lambda system, path: _exactly(system.cat_file(path, start=offset, end=offset + size), size))
+            return self._patiently(shard, lambda system, path: _exactly(fetch_part(system, path, offset, size), size))
         kept = self.folder / shard.file
         while True:
             try:
@@ -177,7 +170,7 @@ class ShardStore:
 
             def into_file(system: Any, path: str) -> bytes:
                 with replacing(kept) as temporary:
-                    system.get_file(path, str(temporary))
+                    fetch_file(system, path, temporary, shard.bytes)
                     _check_content(temporary, shard)
                 return b""
 
@@ -245,26 +238,11 @@ def open_url(url: str) -> tuple[Any, str]:
     Raises:
         UsageError: for another kind of address, or if what reads it is not installed.
     """
-    protocol = url.partition("://")[0]
-    if protocol not in PROTOCOLS:
-        raise UsageError(
-            f"data.root {printable(url)!r} must be a folder, or begin with one of {', '.join(f'{name}://' for name in PROTOCOLS)}"
-        )
     try:
-        from fsspec.core import url_to_fs
-
-        return url_to_fs(url, **_options(protocol))
+        return open_address(url)
     except ImportError as error:
+        protocol = url.partition("://")[0]
         raise UsageError(f"{protocol}:// needs a package more: {reason_of(error)}: pip install 'senet[data]'") from error
-
-
-def _options(protocol: str) -> dict[str, Any]:
-    """Return how long an answer may take: of web servers their library would give up on any file after five minutes."""
-    if not protocol.startswith("http"):
-        return {}
-    from aiohttp import ClientTimeout
-
-    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)}}
 
 
 def part_of(path: Path, offset: int, size: int) -> bytes:
