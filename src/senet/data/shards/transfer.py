@@ -14,7 +14,7 @@ from senet.web import LONGEST_SILENCE, WEB, Intake, check_redirect, watched
 PROTOCOLS = ("s3", "gs", *WEB)
 """What the address of an object store may begin with."""
 
-BATCH = 2**29
+FETCHED_UNSAID = 2**29
 """Bytes that the libraries of object stores fetch, in several parts at once, before they tell of any."""
 
 
@@ -62,7 +62,7 @@ def _is_web(system: Any) -> bool:
 
 
 def _unsaid(system: Any, most: int) -> int:
-    return 0 if _is_web(system) else min(most, BATCH)
+    return 0 if _is_web(system) else min(most, FETCHED_UNSAID)
 
 
 def _web_part(system: Any, path: str, offset: int, size: int, intake: Intake) -> bytes:
