@@ -47,6 +47,9 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         check_cluster("rai", None)
     with pytest.raises(UsageError, match="add --cluster ray"):
         check_cluster(None, "auto")
+    for address in ("127.0.0.1:1", "head", "127.0.0.1:99999"):
+        with pytest.raises(UsageError, match=rf"no Ray cluster answers at '{address}': .*; --address is HOST:PORT"):
+            check_cluster("ray", address)
     monkeypatch.setattr("senet.comparison.on_ray.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'senet\[cluster\]'"):
         check_cluster("ray", None)

@@ -65,7 +65,7 @@ def check_cluster(cluster: str | None, address: str | None) -> None:
     if address is not None and cluster is None:
         raise UsageError(f"the address {address!r} is that of a Ray cluster: add --cluster ray (in Python: cluster='ray')")
     if cluster == RAY:
-        check_ray()
+        check_ray(address)
 
 
 def train_in_turn(orders: Sequence[RunOrder], progress: Progress) -> None:

@@ -31,6 +31,9 @@ RETRIES = 3
 SECONDS_TO_SAVE = 60.0
 """How long runs may take to save when the comparison is interrupted."""
 
+SECONDS_TO_ANSWER = 5.0
+"""How long the head of a cluster may take to answer."""
+
 LOCAL_STORE = 100 * 2**20
 """Bytes of shared memory for a cluster of this machine alone: tasks exchange a few words."""
 
@@ -70,10 +73,19 @@ class Share:
         return cls(jobs or count, cpus, 1 / together if with_gpus else 0)
 
 
-def check_ray() -> None:
-    """Raise UsageError unless Ray is installed."""
+def check_ray(address: str | None) -> None:
+    """Raise UsageError unless Ray is installed, and something answers at the address, for which Ray itself would wait for minutes."""
     if find_spec("ray") is None:
         raise UsageError("--cluster ray needs Ray: pip install 'senet[cluster]', or train on this machine with --jobs")
+    if address in (None, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UsageError(
+            f"no Ray cluster answers at {address!r}: {first_line_of(error)}; --address is HOST:PORT, as `ray start --head` says, or auto"
+        ) from error
 
 
 @contextmanager
