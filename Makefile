@@ -26,7 +26,7 @@ test: $(READY)
 # The code that depends on torch's version, on the oldest that senet supports. Exporters to ONNX are the newest there are, whatever the torch, so
 # they are not installed there; torch 2.11's own refuses U-Nets of free sizes, in one line. What either writes is not tested there.
 test-floor: $(FLOOR)/.ready
-	@PATH=$(FLOOR)/bin:$$PATH PYTHONPATH=$(CURDIR)/src $(FLOOR)/bin/pytest -n auto --dist worksteal tests/ops tests/blocks tests/models -k "not onnx and not files_for_other_engines"
+	@PATH=$(FLOOR)/bin:$$PATH PYTHONPATH=$(CURDIR)/src $(FLOOR)/bin/pytest -n auto --dist worksteal tests/ops tests/blocks tests/models tests/training/test_saving.py tests/training/test_checkpoint.py -k "not onnx and not files_for_other_engines"
 
 lint: $(READY)
 	@$(BIN)/ruff check .

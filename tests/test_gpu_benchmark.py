@@ -236,7 +236,7 @@ def test_kernels_over_vectors_get_the_warps_and_others_keep_theirs(monkeypatch: 
         with warps.programs_of(2):
             step()
     assert set(warps.KERNELS) <= seen.keys()
-    assert all(own[name] == {warps.WARPS[0]} for name in warps.KERNELS)
+    assert all(own[name] == {warps.CHOICES[0]} for name in warps.KERNELS)
     assert seen == {name: {2} if name in warps.KERNELS else found for name, found in own.items()}
     assert launch.start is start
 
@@ -337,12 +337,12 @@ def test_an_unknown_part_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.slow
 def test_all_of_it_runs_without_a_gpu(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--parts", "w,a,b,c,d,f,e,k,v", "--out", str(tmp_path)]
+    words = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--parts", "w,a,b,c,d,f,e,k,v,r", "--out", str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = tmp_path.iterdir()
     tree = json.loads(path.read_text())
-    assert {letter: end["exit_code"] for letter, end in tree["parts"].items()} == dict.fromkeys("wabcdfekv", 0)
+    assert {letter: end["exit_code"] for letter, end in tree["parts"].items()} == dict.fromkeys("wabcdfekvr", 0)
     assert [found["failed"] for found in tree["measures"].values() if found.get("failed")] == []
     kept = {verdict["about"] for verdict in tree["targets"] if verdict["kept"] is not None}
     assert "training R50 b256, SE fused / plain definition, in a graph" in kept

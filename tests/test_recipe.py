@@ -285,6 +285,7 @@ def test_digest_changes_with_every_other_field(path):
         "schedule.warmup_shape": "constant",
         "training.precision": "bf16",
         "training.nonfinite": "skip",
+        "training.out_of_memory": "halve",
         "segmentation.loss": "dice",
         "segmentation.class_weights": [1.0, 2.0],
         "segmentation.zoom": [0.5, 2.0],

@@ -25,6 +25,7 @@ ORDER = (
         "unit_values",
         "atomic",
         "checksum",
+        "web",
         "userfile",
         "devices",
     ),
@@ -35,6 +36,7 @@ ORDER = (
 """From the lowest rank to the highest: a package imports from those before it and from itself."""
 RANK = {name: rank for rank, name in enumerate(ORDER)}
 OUTSIDE = {
+    "av": {"data"},
     "faster_coco_eval": {"tasks"},
     "huggingface_hub": {"weights"},
     "lightning_fabric": {"training"},

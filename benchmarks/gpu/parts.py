@@ -42,6 +42,7 @@ PARTS = {
     "v": Part("kernels over vectors by their warps", "warps:by_warps", 60),
     "g": Part("epochs of other networks on CIFAR-10", "epoch:more_epochs", 90),
     "e": Part("training steps of other networks", "training:networks", 60),
+    "r": Part("whether runs repeat themselves", "repeats:repeats", 120, {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}),
     "h": Part("compiled steps with cooperative reductions", "training:cooperative", 50, {"TORCHINDUCTOR_COOPERATIVE_REDUCTIONS": "1"}),
 }
 """Letter -> part, in their order: what costs little for what it says comes first, and what needs compiled graphs behind their compilation.

@@ -24,7 +24,7 @@ NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
     "preresnet20": (128, {}),
     "preresnet110": (128, {}),
     "wrn16_8": (128, {}),
-    "resnext50_32x4d": (128, THEIRS),
+    "resnext50_32x4d": (128, {"stem_pool": "pad"}),
     "resnet152": (128, THEIRS),
 }
 """Network -> images in a batch, and its options."""
@@ -96,8 +96,8 @@ def peers(place: Place) -> Iterator[Found]:
         yield f"timm {plain}", place.measured(Candidates(functions), f"timm {plain} against {recalibrated}", "training").to_dict()
 
 
-def by_kernel(step: Any, place: Place) -> dict[str, Any]:
-    """Return the milliseconds and launches of one step by kernel (on a CPU, by operation), the largest first."""
+def by_kernel(step: Any, place: Place, shown: int | None = SHOWN) -> dict[str, Any]:
+    """Return the milliseconds and launches of one step by kernel (on a CPU, by operation), the largest first, and so many of them."""
     for _ in range(2):
         step()
     activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA] if place.on_cuda else [ProfilerActivity.CPU]
@@ -115,5 +115,5 @@ def by_kernel(step: Any, place: Place) -> dict[str, Any]:
     return {
         "milliseconds": sum(time for time, _ in found.values()),
         "launches": sum(count for _, count in found.values()),
-        "kernels": [{"kernel": name, "milliseconds": time, "launches": count} for name, (time, count) in largest[:SHOWN]],
+        "kernels": [{"kernel": name, "milliseconds": time, "launches": count} for name, (time, count) in largest[:shown]],
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data.shards.made_folder import make_folder
+from data.shards.made_folder import make_folder, write_masks
 from senet.cli.main import main
 
 
@@ -27,6 +27,19 @@ def test_built_checked_and_seen_by_doctor(root: Path, tmp_path: Path, capsys: py
     assert "36 training and 12 validation images of 3 classes" in " ".join(capsys.readouterr().out.split())
 
 
+def test_masks_are_recognised_and_what_they_mean_is_said_by_fields(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = write_masks(tmp_path / "cells")
+    words = ["shards", "build", str(root), str(tmp_path / "out")]
+    assert main([*words, "--data.masks", "instances", "--data.classes", "[cell]", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["task"], said["classes"]) == ("segmentation", ["background", "cell"])
+    assert main([*words, "--training.epochs", "3"]) == 2
+    assert "--training.epochs says nothing of shards" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -34,7 +47,7 @@ def test_built_checked_and_seen_by_doctor(root: Path, tmp_path: Path, capsys: py
         (["check", "ROOT", "more"], "`senet shards check` takes one folder, got 'more', too"),
         (["check", "ROOT"], "shards.json cannot be read: No such file or directory"),
         (["build", "ROOT", "out", "--shard-mb", "0"], "--shard-mb must be from 1 to 1000000, got 0"),
-        (["build", "ROOT", "out", "--data-name", "digits"], "shards are built of image files with one class each"),
+        (["build", "ROOT", "out", "--data-name", "digits"], "shards are built of image files with classes, masks or boxes"),
         (["build", "nowhere", "out"], "data.root 'nowhere' is not a folder"),
         (["mend", "ROOT"], "invalid choice: 'mend'"),
     ],

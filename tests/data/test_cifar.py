@@ -27,8 +27,8 @@ def copy(cifar10_small, tmp_path):
 def test_reads_what_the_files_hold(cifar10_small, shared_data):
     source = cifar10(cifar10_small)
     labels = np.load(shared_data / "cifar10" / "labels_test.npy")
-    assert np.array_equal(source.train.targets, labels[:1500])
-    assert np.array_equal(source.val.targets, labels[1500:2000])
+    assert np.array_equal(np.asarray(source.train.targets), labels[:1500])
+    assert np.array_equal(np.asarray(source.val.targets), labels[1500:2000])
     assert source.classes[3] == "cat"
     assert (source.input.size, source.input.resize, source.input.channels) == (32, 32, 3)
     assert source.train.read(0).mode == "RGB"
@@ -45,7 +45,7 @@ def test_agrees_with_torchvision(cifar10_small):
     for train, images in ((True, source.train), (False, source.val)):
         theirs = Unchecked(str(cifar10_small), train=train)
         assert list(source.classes) == theirs.classes
-        assert theirs.targets == images.targets.tolist()
+        assert theirs.targets == np.asarray(images.targets).tolist()
         for index in (0, 1, len(images) - 1):
             assert np.array_equal(np.asarray(images.read(index)), np.asarray(theirs[index][0]))
 
@@ -76,7 +76,7 @@ def test_cifar100_files(cifar10_small, tmp_path):
     (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": names, "coarse_label_names": []}, protocol=2))
     source = open_data(DataRecipe(name="cifar100", root=str(tmp_path), num_classes=100))
     assert source.classes == tuple(names)
-    assert source.train.targets.tolist() == batch["labels"]
+    assert np.asarray(source.train.targets).tolist() == batch["labels"]
 
 
 def test_no_root_names_the_flags():
@@ -104,6 +104,21 @@ def test_damaged_file_is_named_in_one_line(copy, damage):
 def test_files_that_are_not_cifar_are_refused(copy):
     (copy / "cifar-10-batches-py" / "test_batch").write_bytes(pickle.dumps({"data": np.zeros((4, 10), np.uint8), "labels": [0] * 4}))
     with pytest.raises(UsageError, match=r"test_batch does not hold 32 x 32 images"):
+        cifar10(copy)
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value", "words"),
+    [
+        ("test_batch", "labels", [10] * 500, "test_batch has labels other than 0 to 9"),
+        ("test_batch", "labels", None, "test_batch does not hold 32 x 32 images"),
+        ("batches.meta", "label_names", [1, 2], "batches.meta does not name classes"),
+    ],
+)
+def test_fields_that_say_something_else_are_refused(copy, file, field, value, words):
+    path = copy / "cifar-10-batches-py" / file
+    path.write_bytes(pickle.dumps(pickle.loads(path.read_bytes()) | {field: value}, protocol=2))
+    with pytest.raises(UsageError, match=words):
         cifar10(copy)
 
 

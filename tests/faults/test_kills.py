@@ -16,15 +16,20 @@ import torch
 import senet
 from faults.forked import code_of, fork
 from made_runs import assert_same_run, tiny
+from senet.atomic import temporaries
 from senet.cli import main
 from senet.comparison import compare
 from senet.errors import UsageError
 from senet.recipe import Recipe
-from senet.results.run_folder import RunFolder
+from senet.results.run_folder import FILES, RunFolder
 from senet.training import loop
+from senet.training.checkpoint import latest_checkpoint
 from senet.training.job import Job
 from senet.training.loop import train
+from senet.training.saving import CheckpointWriter
 from senet.training.step import train_step
+from senet.weights.seal import check_sealed
+from senet.weights.store import read_metadata, read_weights, save_weights
 
 RECIPE = tiny(training__epochs=2, training__save_steps=3)
 RENAMES = 17
@@ -110,6 +115,51 @@ def test_killed_at_random_moments_again_and_again(whole: RunFolder, tmp_path: Pa
     if not run.is_finished():
         go_on(run)
     check_whole(run, whole)
+
+
+KILLS = 50
+
+
+def test_killed_while_it_saves_the_best_weights_and_the_last_checkpoint_are_whole_each_time(tmp_path: Path) -> None:
+    run, model, delays = RunFolder(tmp_path / "run"), torch.nn.Linear(200, 200), random.Random(0)
+    run.begin(RECIPE, {})
+
+    def save(epoch: int, writer: CheckpointWriter) -> None:
+        """Save as the end of an epoch does, weights that tell which epoch they are of."""
+        writer.finish()
+        for tensor in model.state_dict().values():
+            tensor.fill_(epoch)
+        save_weights(model, run.weights, extra={"epoch": epoch})
+        writer.begin(run, {"epoch": epoch, "model": model.state_dict()})
+
+    def save_on_and_on(first: int) -> None:
+        with CheckpointWriter(torch.device("cpu")) as writer:
+            for epoch in range(first, 10_000):
+                save(epoch, writer)
+
+    def found() -> tuple[int, int]:
+        """Return the epochs of the best weights and of the last checkpoint, all of whose tensors are of that epoch."""
+        check_sealed(run.weights)
+        best = int(read_metadata(run.weights).extra["epoch"])
+        last = latest_checkpoint(run)
+        for tensors, epoch in ((read_weights(run.weights), best), (last["model"], last["epoch"])):
+            assert all(bool((tensor == epoch).all()) for tensor in tensors.values())
+        return best, last["epoch"]
+
+    with CheckpointWriter(torch.device("cpu")) as writer:
+        save(0, writer)
+    epochs = [0]
+    for _ in range(KILLS):
+        process = fork(lambda: save_on_and_on(epochs[-1] + 1), tmp_path / "told")
+        time.sleep(delays.uniform(0.0, 0.1))
+        process.kill()
+        assert code_of(process) == -signal.SIGKILL, (tmp_path / "told").read_text()
+        best, last = found()
+        assert epochs[-1] <= last <= best <= last + 1, "the weights are of that epoch, or of the one whose checkpoint was on its way"
+        epochs.append(last)
+        for left in temporaries(run.path, FILES):
+            left.unlink()
+    assert epochs[-1] >= KILLS // 5, "it did save meanwhile"
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -72,6 +73,20 @@ def layer(described: CaffeLayer, style: Style) -> bytes:
 
 def network(layers: Sequence[CaffeLayer], style: Style = Style()) -> bytes:
     return b"".join([field(1, "a network"), field(5, 0), *(layer(described, style) for described in layers)])
+
+
+def floats(*values: object) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+LAYERS = [
+    CaffeLayer("data", "Input"),
+    CaffeLayer("conv", "Convolution", (np.random.default_rng(0).normal(size=(4, 3, 2, 2)).astype(np.float32), floats(1, 2, 3, 4))),
+    CaffeLayer("conv/bn", "BatchNorm", (floats(1, -2), floats(3, 4), floats(999.5))),
+    CaffeLayer("classifier", "InnerProduct", (floats([1, 2], [3, 4], [5, 6]), floats(0, 1, 2))),
+]
+STYLES = [Style(True, *options) for options in product([False, True], repeat=3)]
+"""A small network, and the forms in which it can be written."""
 
 
 class ReleaseWriter:

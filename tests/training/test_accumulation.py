@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from made_runs import assert_same_run, tiny, train_until
+from made_runs import tiny
 from senet.data.batch import Batch
 from senet.data.delivery import DataError
 from senet.errors import UsageError
 from senet.training.accumulation import BatchPart, batch_parts, check_parts, figures_of_parts
 from senet.training.job import Job, prepare
-from senet.training.loop import train
 from senet.training.step import EagerStep, train_step
 from senet.training.tally import Figures
 
@@ -41,14 +40,6 @@ def test_parts_are_the_whole_batch(count: int) -> None:
         states = [getattr(job, name).state_dict() for job in (whole, parts)]
         for key, tensor in states[0].items():
             torch.testing.assert_close(states[1][key], tensor, rtol=1e-10, atol=1e-12, msg=f"{name} {key}")
-
-
-def test_a_run_in_parts_goes_on_as_it_began(tmp_path) -> None:
-    recipe = tiny(training__accumulate=3, training__epochs=2, data__workers=0)
-    train_until(5, recipe, tmp_path / "stopped")
-    train(resume=tmp_path / "stopped", progress=False)
-    train(recipe, folder=tmp_path / "whole", progress=False)
-    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
 
 
 def test_targets_of_every_kind_are_split() -> None:

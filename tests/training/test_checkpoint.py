@@ -25,7 +25,7 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     state = {**STATE, "model": {"w": torch.randn(3, 4).to(memory_format=torch.contiguous_format)}}
     write_checkpoint(RunFolder(tmp_path), state)
     read = read_checkpoint(tmp_path / "last.ckpt")
-    del read["format"]
+    del read["format"], read["senet"]
     assert_same(read, state)
 
 
@@ -47,16 +47,33 @@ class Bomb:
         (lambda path: path.write_bytes(b"not a checkpoint"), "is damaged or no checkpoint"),
         (lambda path: path.write_bytes(b""), "is damaged or no checkpoint"),
         (lambda path: path.write_bytes(random.Random(0).randbytes(5000)), "is damaged or no checkpoint"),
-        (lambda path: torch.save({"model": {}}, path), r"another version of senet \(format None\)"),
-        (lambda path: torch.save([1], path), "another version"),
-        (lambda path: torch.save({"format": 4}, path), r"another version of senet \(format 4\)"),
-        (lambda path: torch.save({"format": [3]}, path), "another version"),
+        (lambda path: torch.save({"model": {}}, path), "no checkpoint of senet: its format is None"),
+        (lambda path: torch.save([1], path), "its format is None"),
+        (lambda path: torch.save({"format": 4}, path), r"another version of senet, 'unknown', in format 4; this one, .*, reads 1 to 3"),
+        (lambda path: torch.save({"format": 4, "senet": "9.1"}, path), r"another version of senet, '9\.1', .* go on with that one"),
+        (lambda path: torch.save({"format": 0}, path), "in format 0"),
+        (lambda path: torch.save({"format": [3]}, path), "its format is "),
         (lambda path: torch.save({"format": 3}, path), "its checksum is missing"),
         (lambda path: path.mkdir(), "is not a file"),
         (lambda path: os.mkfifo(path), "is not a file"),
         (lambda path: path.symlink_to("nowhere"), "is missing"),
     ],
-    ids=["bomb", "text", "empty", "noise", "no format", "list", "later", "odd", "unsealed", "folder", "pipe", "link to nothing"],
+    ids=[
+        "bomb",
+        "text",
+        "empty",
+        "noise",
+        "no format",
+        "list",
+        "later",
+        "later by name",
+        "before all",
+        "odd",
+        "unsealed",
+        "folder",
+        "pipe",
+        "link to nothing",
+    ],
 )
 def test_what_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], object], message: str) -> None:
     monkeypatch.chdir(tmp_path)

@@ -223,6 +223,7 @@ class OnCuda:
         ({"training__precision": "fp16", "optim__clip_norm": 1.0}, "optim.clip_norm with training.precision fp16 asks the device"),
         ({"training__compile": True}, "training.compile is on"),
         ({"training__nonfinite": "skip"}, "training.nonfinite skip asks the device"),
+        ({"training__out_of_memory": "halve"}, "training.out_of_memory halve takes a step again"),
     ],
     ids=str,
 )

@@ -1,6 +1,10 @@
 """Predictions name the classes that the network finds likeliest, whatever the image file."""
 
 import json
+import os
+import tracemalloc
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +13,19 @@ import pytest
 import torch
 from PIL import Image
 
+from data.made_videos import write_video
+from senet.data.given_images import ListedImage
 from senet.data.image_file import ImageReading
+from senet.data.loaders import DataError
+from senet.data.video import FrameStep
 from senet.errors import UsageError
 from senet.models.create import create_model
 from senet.spec import InputSpec
 from senet.tasks.classification import ClassProbability, TopClasses
-from senet.training.predict import ImagePrediction, predict
+from senet.training.predict import ImagePrediction, PredictionPace, predict
 from senet.training.prediction_files import PredictionFiles
+from senet.training.prediction_records import PredictionRecords
+from senet.training.predictor import BYTES_AT_ONCE, Prepared, groups
 from senet.weights.store import save_weights
 
 CLASSES = ("cat", "dog", "eel", "fox", "gnu", "hen")
@@ -71,6 +81,7 @@ def test_an_unreadable_image_does_not_stop_the_others(tmp_path: Path, photograph
     assert len(guesses(good)) == 5
     for found in (broken, missing):
         assert found.prediction is None
+        assert found.error is not None
         assert found.image in found.error
         assert "\n" not in found.error
 
@@ -167,3 +178,125 @@ def test_answers_and_pictures_are_written_where_they_are_asked_for(tmp_path: Pat
 def test_fields_of_another_task_are_refused(tmp_path: Path, photograph: Path) -> None:
     with pytest.raises(UsageError, match=r"training\.epochs says nothing of how weights for classification predict"):
         predict(saved(tmp_path / "w.safetensors"), [photograph], changes={"epochs": 3})
+
+
+def prepared(*sides: int | None) -> list[Prepared]:
+    """Return images of so many pixels; None cannot be read."""
+    return [Prepared(ListedImage("x", Path("x")), None if side is None else torch.zeros(3, side), None, None, None) for side in sides]
+
+
+def sizes(images: Sequence[Prepared], most: int, most_bytes: float = BYTES_AT_ONCE) -> list[int]:
+    return [len(group) for group in groups(images, most, most_bytes)]
+
+
+def test_images_of_one_size_go_together_and_groups_begin_anew_at_multiples() -> None:
+    assert sizes(prepared(4, 4, 4, 5, 5, None, 5, 4), 4) == [3, 1, 3, 1]
+    assert sizes(prepared(None, None, 4, None, 4), 8) == [5]
+    assert sizes(prepared(4, 4, 4, 4), 8, most_bytes=2 * 48) == [2, 2]
+    assert sizes(prepared(4, 4), 8, most_bytes=1) == [1, 1]
+    images = prepared(4, 5, 5, 5, 5, 4, 4, 4, 4, 4)
+    assert sizes(images, 3) == [1, 2, 2, 1, 3, 1]
+    assert sizes(images[3:], 3) == [2, 1, 3, 1]
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Return a folder of images of several sizes, of which one cannot be read."""
+    random = np.random.default_rng(0)
+    (tmp_path / "many").mkdir()
+    for number in range(9):
+        pixels = random.integers(0, 256, (20 + number % 2, 24, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "many" / f"{number}.png")
+    (tmp_path / "many" / "4.png").write_bytes(b"nothing")
+    return tmp_path / "many"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_order_and_answers_are_those_of_one_image_at_a_time(tmp_path: Path, many: Path, workers: int) -> None:
+    weights = saved(tmp_path / "w.safetensors")
+    single = list(predict(weights, [many], pace=PredictionPace(batch_size=1, workers=0)))
+    together = list(predict(weights, [many], pace=PredictionPace(batch_size=4, workers=workers)))
+    assert [one.image for one in together] == [one.image for one in single] == [str(many / f"{number}.png") for number in range(9)]
+    assert [one.error for one in together] == [one.error for one in single]
+    for one, other in zip(single, together, strict=True):
+        if one.error is None:
+            assert {g.name: g.probability for g in guesses(one)} == pytest.approx({g.name: g.probability for g in guesses(other)}, abs=1e-6)
+
+
+@pytest.mark.parametrize("there", [0, 3, 4, 5, 8, 9])
+def test_records_that_were_cut_anywhere_become_the_same_file(tmp_path: Path, many: Path, there: int) -> None:
+    weights, path, pace = saved(tmp_path / "w.safetensors"), tmp_path / "found.jsonl", PredictionPace(batch_size=4, workers=0)
+    list(predict(weights, [many], pace=pace, records=PredictionRecords(path)))
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert [json.loads(line)["image"] for line in lines] == [str(many / f"{number}.png") for number in range(9)]
+    path.write_bytes(b"".join(lines[:there]) + b"".join(lines[there : there + 1])[:-9])
+    again = list(predict(weights, [many], pace=pace, records=PredictionRecords(path)))
+    assert [one.image for one in again] == [str(many / f"{number}.png") for number in range(there, 9)]
+    assert path.read_bytes() == b"".join(lines)
+
+
+def test_records_of_other_images_are_refused(tmp_path: Path, many: Path) -> None:
+    weights, path = saved(tmp_path / "w.safetensors"), tmp_path / "found.jsonl"
+    list(predict(weights, [many], records=PredictionRecords(path)))
+    (many / "3.png").unlink()
+    with pytest.raises(UsageError, match=r"image 4 was .*3.png, and now it is .*4.png; give the same images"):
+        list(predict(weights, [many], records=PredictionRecords(path)))
+    with pytest.raises(UsageError, match=r"image 2 was .*1.png, and there is none any more"):
+        list(predict(weights, [many / "0.png"], records=PredictionRecords(path)))
+
+
+def test_interrupted_files_beside_records_are_written_over_by_the_same(tmp_path: Path, many: Path) -> None:
+    weights, files = saved(tmp_path / "w.safetensors"), PredictionFiles(overlay=tmp_path / "pictures")
+    with closing(predict(weights, [many], files=files, records=PredictionRecords(tmp_path / "found.jsonl"))) as found:
+        next(found)
+        next(found)
+    (tmp_path / "pictures" / "2.png").write_text("left behind")
+    list(predict(weights, [many], files=files, records=PredictionRecords(tmp_path / "found.jsonl")))
+    with Image.open(tmp_path / "pictures" / "2.png") as picture:
+        assert picture.width == 24
+
+
+def test_strict_ends_at_the_first_unreadable_image_and_repaired_it_goes_on(tmp_path: Path, many: Path) -> None:
+    weights, path, strict = saved(tmp_path / "w.safetensors"), tmp_path / "found.jsonl", PredictionPace(strict=True)
+    with pytest.raises(DataError, match=r"cannot read .*4.png: .*; --strict"):
+        list(predict(weights, [many], pace=strict, records=PredictionRecords(path)))
+    assert len(path.read_text().splitlines()) == 4
+    (many / "4.png").write_bytes((many / "3.png").read_bytes())
+    assert len(list(predict(weights, [many], pace=strict, records=PredictionRecords(path)))) == 5
+
+
+def test_frames_of_videos_are_named_by_time_and_have_files_below_their_video(tmp_path: Path, photograph: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", [0, 50, 100, 150, 200])
+    pace, files = PredictionPace(step=FrameStep(2)), PredictionFiles(tmp_path / "out")
+    weights, records = saved(tmp_path / "w.safetensors"), PredictionRecords(tmp_path / "found.jsonl")
+    found = list(predict(weights, [video, photograph], pace=pace, files=files, records=records))
+    assert [one.image for one in found] == [f"{video}#t={second:.3f}" for second in (0, 0.2, 0.4)] + [str(photograph)]
+    assert [one.to_dict().get("frame") for one in found] == [0, 2, 4, None]
+    assert found[1].to_dict()["seconds"] == 0.2
+    assert found[1].files["out"] == str(tmp_path / "out" / "clip" / "000002.json")
+    assert list(predict(weights, [video, photograph], pace=pace, files=files, records=PredictionRecords(records.path))) == []
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    weights, files = saved(tmp_path / "w.safetensors"), tmp_path / "files"
+    files.mkdir()
+    Image.new("RGB", (24, 20)).save(files / "0.png")
+    for number in range(1, 300):
+        os.link(files / "0.png", files / f"{number}.png")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"nothing")
+
+    def most_held(name: str, count: int) -> int:
+        lines = [str(files / f"{number % 300}.png") if not number % 50 else str(broken) for number in range(count)]
+        (tmp_path / name).write_text("\n".join(lines))
+        records, pace = PredictionRecords(tmp_path / f"{name}.jsonl"), PredictionPace(workers=0, batch_size=16)
+        del lines
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in predict(weights, [f"@{tmp_path / name}"], pace=pace, records=records)) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    most_held("warm", 100)
+    assert most_held("long", 2500) < most_held("short", 250) + 150_000

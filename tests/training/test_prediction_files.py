@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
 
+from senet.data.given_images import ListedImage
 from senet.errors import UsageError
-from senet.training.prediction_files import ListedImage, PredictionFiles, distinct_stems
+from senet.training.prediction_files import PredictionFiles, distinct_stems
 
 IMAGE = Image.new("RGB", (4, 3), "red")
 
@@ -57,8 +58,11 @@ def test_no_two_names_are_alike_whatever_the_images(names: list[str]) -> None:
 
 def test_each_task_writes_its_own_format_and_json_where_it_has_none(tmp_path: Path) -> None:
     files = PredictionFiles(tmp_path / "out", tmp_path / "pictures").planned(listed("a.png", "sub/b.png"))
-    assert files.write("/images/a.png", Said(), IMAGE) == {"out": str(tmp_path / "out/a.json"), "overlay": str(tmp_path / "pictures/a.png")}
-    assert files.write("/images/sub/b.png", Drawn(), IMAGE)["out"] == str(tmp_path / "out/sub/b.txt")
+    assert files.write(listed("a.png")[0], Said(), IMAGE) == {
+        "out": str(tmp_path / "out/a.json"),
+        "overlay": str(tmp_path / "pictures/a.png"),
+    }
+    assert files.write(listed("sub/b.png")[0], Drawn(), IMAGE)["out"] == str(tmp_path / "out/sub/b.txt")
     assert json.loads((tmp_path / "out/a.json").read_text()) == {"answer": "red"}
     assert (tmp_path / "out/sub/b.txt").read_text() == "red"
     with Image.open(tmp_path / "pictures/sub/b.png") as picture:
@@ -79,7 +83,7 @@ def test_what_came_to_be_there_since_is_not_written_over(tmp_path: Path) -> None
     (tmp_path / "out").mkdir()
     (tmp_path / "out/a.txt").write_text("mine")
     with pytest.raises(UsageError, match="exists"):
-        files.write("/images/a.png", Drawn(), IMAGE)
+        files.write(listed("a.png")[0], Drawn(), IMAGE)
     assert (tmp_path / "out/a.txt").read_text() == "mine"
 
 
@@ -90,10 +94,10 @@ def test_force_writes_over_files_but_never_over_an_image_that_was_asked_for(tmp_
     with pytest.raises(UsageError, match="exists"):
         PredictionFiles(overlay=tmp_path).planned(images)
     with pytest.raises(UsageError, match="is an image that was asked for"):
-        PredictionFiles(overlay=tmp_path, force=True).planned(images).write(tmp_path / "a.png", Said(), IMAGE)
+        PredictionFiles(overlay=tmp_path, force=True).planned(images).write(images[0], Said(), IMAGE)
     assert (tmp_path / "a.png").read_bytes() == before
     (tmp_path / "a.json").write_text("old")
-    PredictionFiles(out=tmp_path, force=True).planned(images).write(tmp_path / "a.png", Said(), IMAGE)
+    PredictionFiles(out=tmp_path, force=True).planned(images).write(images[0], Said(), IMAGE)
     assert json.loads((tmp_path / "a.json").read_text()) == {"answer": "red"}
 
 
@@ -101,7 +105,7 @@ def test_an_image_that_is_asked_for_twice_has_one_file(tmp_path: Path) -> None:
     images = listed("a.png", "a.png")
     files = PredictionFiles(tmp_path).planned(images)
     for image in images:
-        files.write(image.path, Drawn(), IMAGE)
+        files.write(image, Drawn(), IMAGE)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
@@ -118,5 +122,5 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
 
     files = PredictionFiles(tmp_path).planned(listed("a.png"))
     with pytest.raises(KeyboardInterrupt):
-        files.write("/images/a.png", Interrupted(), IMAGE)
+        files.write(listed("a.png")[0], Interrupted(), IMAGE)
     assert list(tmp_path.iterdir()) == []

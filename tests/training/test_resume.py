@@ -1,5 +1,7 @@
 """A run that was interrupted and resumed is the run that never stopped, bit for bit."""
 
+import hashlib
+import io
 import os
 import re
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +26,7 @@ from senet.training.interruption import Interrupted
 from senet.training.job import Job
 from senet.training.loop import train
 from senet.training.step import train_step
+from senet.weights.trailer import trailer
 
 OPTIONS = {
     "everything": {
@@ -163,7 +167,7 @@ def test_killed_before_the_checkpoint_the_epochs_row_is_not_doubled(tmp_path: Pa
     def killed(*args):
         raise Killed
 
-    write_checkpoint = "senet.training.state.write_checkpoint"
+    write_checkpoint = "senet.training.saving.write_checkpoint"
     monkeypatch.setattr(write_checkpoint, killed)
     with pytest.raises(Killed):
         train(tiny(), folder=tmp_path, progress=False)
@@ -173,23 +177,45 @@ def test_killed_before_the_checkpoint_the_epochs_row_is_not_doubled(tmp_path: Pa
     assert [row["epoch"] for row in RunFolder(tmp_path).metrics()] == [1, 2, 3]
 
 
-def test_a_checkpoint_of_the_first_format_is_taken_up(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Format 1 counted loss and hits, and recipes named no task."""
+def first_tally(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a tally as format 1 had it: loss, and hits in place of sums of percents."""
+    loss, percent = state["tally"]["sums"].values()
+    assert loss > 0
+    assert percent > 0
+    return {"loss": loss, "hits": int(percent) // 100, "images": state["tally"]["images"], "seconds": state["tally"]["seconds"]}
+
+
+def as_written_before(version: int, run: RunFolder) -> None:
+    """Write a run's checkpoint and recipe anew as they were when each format was new: 1 and 2 as plain archives, without an origin."""
+    state = torch.load(run.checkpoint, weights_only=True)
+    for row in (*state["rows"], state["best"]):
+        row.pop("skipped", None)
+    later = {"senet", "best_told", "skipped", "parts"} | ({"origin", "changes"} if version < 3 else set())
+    state = {name: value for name, value in state.items() if name not in later}
+    recipe = (run.path / "recipe.yaml").read_text()
+    if version == 1:
+        state["tally"] = first_tally(state)
+        (run.path / "recipe.yaml").write_text(recipe.replace("task: classification\n", ""))
+    file = io.BytesIO()
+    torch.save(state | {"format": version}, file)
+    seal = trailer(hashlib.sha256(file.getvalue()).hexdigest()) if version == 3 else b""
+    run.checkpoint.write_bytes(file.getvalue() + seal)
+    (run.path / "previous.ckpt").unlink()
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_checkpoints_of_earlier_versions_are_taken_up(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, version: int
+) -> None:
     interrupt_before(monkeypatch, step=6)
     with pytest.raises(Interrupted):
         train(tiny(), folder=tmp_path / "run", progress=False)
     monkeypatch.undo()
     run = RunFolder(tmp_path / "run")
-    state = torch.load(run.checkpoint, weights_only=True)
-    tally = state["tally"]
-    loss, percent = tally.pop("sums").values()
-    assert loss > 0
-    assert percent > 0
-    torch.save(state | {"format": 1, "tally": tally | {"loss": loss, "hits": int(percent) // 100}}, run.checkpoint)
-    recipe = (run.path / "recipe.yaml").read_text()
-    (run.path / "recipe.yaml").write_text(recipe.replace("task: classification\n", ""))
+    as_written_before(version, run)
     train(resume=run.path, progress=False)
     assert_same_run(run.path, whole)
+    assert ("is of an earlier version: nothing in it tells" in caplog.text) == (version < 3)
 
 
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:

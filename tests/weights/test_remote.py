@@ -3,6 +3,7 @@
 import hashlib
 import io
 import socket
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from hostile_server import SLOW, endless, leading_to, serving
 from oracles.libraries import oracle
-from senet import create_model
+from senet import create_model, web
 from senet.errors import UsageError
 from senet.weights import remote, source
 from senet.weights.releases.library import Library, Release
@@ -37,7 +39,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Server
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:
         name = self.path.lstrip("/")
@@ -54,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
         """Stay silent."""
 
 
@@ -130,6 +132,40 @@ def test_a_server_that_never_answers(cache: Path, monkeypatch: pytest.MonkeyPatc
     assert "cannot fetch" in message
     assert "timed out" in message
     assert socket.getdefaulttimeout() is None
+
+
+@pytest.mark.parametrize("what", SLOW)
+def test_a_server_that_is_too_slow_is_given_up(what: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "GRACE", 0.3)
+    began = time.monotonic()
+    with serving(SLOW[what]) as address:
+        assert "too slow" in refused(f"{address}/{NAME}")
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_that_does_not_end_is_left(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "LARGEST_WEIGHTS", 2**20)
+    with serving(endless) as address:
+        assert "more than 1,048,576 bytes came" in refused(f"{address}/{NAME}")
+    assert list(cache.iterdir()) == []
+
+
+def test_a_server_may_lead_to_another_one(server: Server, cache: Path) -> None:
+    server.files[NAME] = CONTENT
+    with serving(leading_to(server.url(NAME))) as address:
+        assert fetch(f"{address}/{NAME}", DIGEST).read_bytes() == CONTENT
+
+
+def test_a_server_may_not_lead_into_this_machine(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    server.files[NAME] = CONTENT
+    with serving(leading_to(server.url(NAME))) as address:
+        answers = iter([True, False])  # the first asked for is the target
+        monkeypatch.setattr(web, "is_local", lambda host: next(answers))
+        assert "is in a network that is not public" in refused(f"{address}/{NAME}")
+    assert server.requests == []
+    (tmp_path / "secret").write_bytes(CONTENT)
+    with serving(leading_to((tmp_path / "secret").as_uri())) as address:
+        assert "is not allowed" in refused(f"{address}/{NAME}")
 
 
 def test_a_cache_that_cannot_be_written(server: Server, cache: Path) -> None:

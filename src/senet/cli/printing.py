@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rich.console import RenderableType
@@ -37,6 +38,31 @@ def show(result: Printable, *, as_json: bool, below: Sequence[RenderableType] = 
         console = Terminal()
         for table in (result.table(), *below):
             console.print(table)
+
+
+class JsonList:
+    """JSON object whose first value is a list, printed item by item as `json_text` gives the whole.
+
+    Args:
+        name: key of the list.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._begun = name, False
+
+    def add(self, item: Any) -> None:
+        """Print an item."""
+        before = "," if self._begun else f'{{\n  "{self._name}": ['
+        sys.stdout.write(f"{before}\n{indent(json_text(item), '    ')}")
+        self._begun = True
+
+    def end(self, others: Mapping[str, Any]) -> None:
+        """Print the other keys with their values, and the end."""
+        if not self._begun:
+            sys.stdout.write(json_text({self._name: [], **others}) + "\n")
+            return
+        rest = "".join(f',\n  "{name}": {indent(json_text(value), "  ").lstrip()}' for name, value in others.items())
+        sys.stdout.write(f"\n  ]{rest}\n}}\n")
 
 
 def show_comparison(result: "Result", *, as_json: bool) -> None:
@@ -80,7 +106,9 @@ def with_steps(*, quiet: bool) -> Iterator[Callable[[str, int, int | None], obje
 
 def with_progress(items: Iterable[Item], description: str) -> Iterable[Item]:
     """Pass items on and show on a terminal how many have been."""
+    console = Terminal(stderr=True)
+    if not console.is_terminal:
+        return items
     from rich.progress import track
 
-    console = Terminal(stderr=True)
-    return track(items, description=description, console=console, disable=not console.is_terminal)
+    return track(items, description=description, console=console)

@@ -1,4 +1,4 @@
-"""`senet shards`: image files as shards, for disks and object stores that are slow with many small files."""
+"""`senet shards`: image files with their targets as shards, for disks and object stores that are slow with many small files."""
 
 from argparse import Namespace
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ class ShardsReport:
         table.add_row("shards", self.place)
         for name, split in self.manifest.splits.items():
             table.add_row(name, f"{plural(split.images, 'image')} in {plural(len(split.shards), 'shard')}, {split.bytes / 1e9:.3g} GB")
+        table.add_row("task", self.manifest.task)
         table.add_row("classes", f"{len(self.manifest.classes)}")
         for note in self.notes:
             table.add_row("note", note)
@@ -43,7 +44,13 @@ class ShardsReport:
             name: {"images": split.images, "shards": len(split.shards), "bytes": split.bytes, "class_counts": list(split.class_counts)}
             for name, split in self.manifest.splits.items()
         }
-        return {"place": self.place, "classes": list(self.manifest.classes), "splits": splits, "notes": list(self.notes)}
+        return {
+            "place": self.place,
+            "task": self.manifest.task,
+            "classes": list(self.manifest.classes),
+            "splits": splits,
+            "notes": list(self.notes),
+        }
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -51,11 +58,15 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("action", choices=SHARD_ACTIONS, help="build: write shards of a folder; check: read all and compare checksums")
     parser.add_argument("root", help="build: the folder of images; check: the folder of shards")
     parser.add_argument("out", nargs="?", help="build: a new folder for the shards; one in which a build was interrupted goes on")
-    parser.add_argument("--data-name", default="folder", help="build: what root holds: folder or places365")
+    parser.add_argument("--data-name", help="build: what root holds, such as folder, places365, masks or boxes; default: as recognised")
     parser.add_argument("--shard-mb", type=int, default=128, help="build: about how many megabytes a shard is large")
     parser.add_argument("--workers", type=int, help="how many shards are written or read at a time; default: one a processor, at most 8")
     add_json(parser)
-    parser.epilog = "Train on them by --data.name shards --data.root OUT, or copy OUT to an object store and name its address."
+    parser.takes_recipe = True
+    parser.epilog = (
+        "Fields of the data say what masks and boxes mean: --data.classes '[sky, tree]'. Train on them by "
+        "--data.name shards --data.root OUT, or copy OUT to an object store and name its address."
+    )
 
 
 def run(args: Namespace) -> int:
@@ -69,7 +80,9 @@ def run(args: Namespace) -> int:
 def _build(args: Namespace) -> int:
     from senet.cli.printing import show, with_steps
     from senet.data.image_tree import few
+    from senet.data.recognised import recognised
     from senet.data.shards.build import build_shards
+    from senet.data.shards.source import said_of
     from senet.data.source import open_data
     from senet.file_kind import user_path
     from senet.recipe import build_recipe
@@ -78,10 +91,18 @@ def _build(args: Namespace) -> int:
         raise UsageError("`senet shards build` needs two folders: that of the images, and a new one for the shards")
     out = user_path(args.out)
     check_folder(out, args.out)
-    source = open_data(build_recipe({"data": {"name": args.data_name, "root": args.root}}).data)
+    if foreign := [name for name in args.changes if not name.startswith("data.")]:
+        raise UsageError(f"--{foreign[0]} says nothing of shards; fields of the data do, such as --data.classes")
+    recipe = build_recipe({"data": {"name": args.data_name or recognised(args.root), "root": args.root}}, args.changes).data
+    source = open_data(recipe)
     with with_steps(quiet=args.json) as watch:
         built = build_shards(
-            source, out, shard_bytes=args.shard_mb * 10**6, workers=args.workers, watch=lambda done, of: watch("writing shards", done, of)
+            source,
+            out,
+            said=said_of(recipe),
+            shard_bytes=args.shard_mb * 10**6,
+            workers=args.workers,
+            watch=lambda done, of: watch("writing shards", done, of),
         )
     empty = (f"{plural(len(built.empty), 'file')} could not be read, such as {few(built.empty)}",) if built.empty else ()
     there = sum(len(split.shards) for split in built.manifest.splits.values()) - built.written

@@ -87,7 +87,7 @@ def boxed_source(recipe: DataRecipe, found: FoundBoxes) -> DataSource:
         train=sets["train"],
         val=sets["val"],
         classes=classes,
-        input=_input(recipe, sets["train"].targets.sizes),
+        input=box_input(recipe, sets["train"].targets.sizes),
         notes=tuple(f"{root}: {printable(note, None)}" for note in notes),
     )
 
@@ -132,8 +132,11 @@ def _relabelled(part: Annotated, labels: np.ndarray) -> Annotated:
     return replace(part, marks=replace(part.marks, labels=np.where(listed, labels[np.where(listed, part.marks.labels, 0)], UNLISTED)))
 
 
-def _input(recipe: DataRecipe, sizes: np.ndarray) -> InputSpec:
-    """Return the input: by default the shorter side that half of the images have at least, up to `LARGEST_DEFAULT_SIDE`."""
+def box_input(recipe: DataRecipe, sizes: np.ndarray) -> InputSpec:
+    """Return the input of images with boxes of (N, 2) widths and heights.
+
+    By default it is the shorter side that half of the images have at least, up to `LARGEST_DEFAULT_SIDE`.
+    """
     known = sizes[sizes.any(axis=1)]
     side = int(np.median(known.min(axis=1))) if len(known) else LARGEST_DEFAULT_SIDE
     side = max(SIDE_STEP, min(side, LARGEST_DEFAULT_SIDE) // SIDE_STEP * SIDE_STEP)

@@ -3,16 +3,21 @@
 import pickle
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from sys import stderr
 from typing import Any
 
 import numpy as np
+import torch
 
 from senet.data.source import ArrayImages, DataSource, input_spec
 from senet.errors import UsageError, reason_of
 from senet.file_kind import user_path
 from senet.recipe import DataRecipe
+from senet.text import printable
+from senet.weights.plain_pickle import STAND_INS, NumpyArray
+from senet.weights.remote import fetching
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,12 @@ def open_source(recipe: DataRecipe) -> DataSource:
     if missing:
         raise UsageError(f"{folder} lacks {', '.join(missing)} of {recipe.name}; add --data.download true to fetch the data set there")
     file, key = layout.meta
+    classes = _classes(folder / file, key)
     return DataSource(
         name=recipe.name,
-        train=_images(f"{recipe.name} train", folder, layout.train, layout.labels),
-        val=_images(f"{recipe.name} val", folder, layout.val, layout.labels),
-        classes=tuple(_field(folder / file, key)),
+        train=_images(f"{recipe.name} train", folder, layout.train, layout.labels, len(classes)),
+        val=_images(f"{recipe.name} val", folder, layout.val, layout.labels, len(classes)),
+        classes=classes,
         input=input_spec(recipe, size=32, mean=layout.mean, std=layout.std),
     )
 
@@ -92,38 +98,52 @@ def open_source(recipe: DataRecipe) -> DataSource:
 def _download(dataset: str, root: str) -> None:
     from torchvision import datasets
 
-    try:
-        with redirect_stdout(stderr):  # stdout belongs to a command's result
-            getattr(datasets, dataset)(str(user_path(root)), download=True)
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"could not fetch {dataset} into {root}: {reason_of(error)}") from error
+    with (
+        redirect_stdout(stderr),  # stdout belongs to a command's result
+        fetching(f"could not fetch {dataset} into {root}", "fetch it by other means", (OSError, RuntimeError)),
+    ):
+        getattr(datasets, dataset)(str(user_path(root)), download=True)
 
 
-def _images(name: str, folder: Path, files: tuple[str, ...], label_key: str) -> ArrayImages:
+def _images(name: str, folder: Path, files: tuple[str, ...], label_key: str, classes: int) -> ArrayImages:
     pixels, labels = [], []
     for file in files:
-        rows, values = _field(folder / file, "data"), _field(folder / file, label_key)
-        if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (len(values), 3072):
+        rows, values = _fields(folder / file, "data", label_key)
+        rows = rows.tensor if isinstance(rows, NumpyArray) else None
+        if rows is None or rows.dtype != torch.uint8 or not isinstance(values, list) or rows.shape != (len(values), 3072):
             raise UsageError(f"{folder / file} does not hold 32 x 32 images as CIFAR's files do; remove the folder and fetch it again")
-        pixels.append(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+        if not all(type(value) is int and 0 <= value < classes for value in values):
+            raise UsageError(f"{folder / file} has labels other than 0 to {classes - 1}; remove the folder and fetch it again")
+        pixels.append(rows.numpy().reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels.append(np.asarray(values, np.int64))
     return ArrayImages(name, np.ascontiguousarray(np.concatenate(pixels)), np.concatenate(labels))
 
 
-def _field(path: Path, key: str) -> Any:
+def _classes(path: Path, key: str) -> tuple[str, ...]:
+    (names,) = _fields(path, key)
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{path} does not name classes; remove the folder and fetch it again")
+    return tuple(names)
+
+
+def _fields(path: Path, *keys: str) -> list[Any]:
     try:
-        with path.open("rb") as file:
-            return _ArraysOnly(file, encoding="latin1").load()[key]
+        tree = _ArraysOnly(BytesIO(path.read_bytes()), encoding="latin1").load()
+        return [tree[key] for key in keys]
     except Exception as error:  # a damaged pickle can raise anything
-        raise UsageError(f"{path} is damaged ({reason_of(error)}); remove it and add --data.download true") from error
+        raise UsageError(f"{path} is damaged ({printable(reason_of(error, 200))}); remove it and add --data.download true") from error
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Reader of pickles of NumPy arrays and plain data; anything else in them is refused, not run."""
+def _text_bytes(text: Any, encoding: Any) -> bytes:
+    """Stand in for `_codecs.encode`, by which Python 3 writes bytes into pickles of protocol 2."""
+    return text.encode("latin-1")
 
-    ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "encode"})
+
+class _ArraysOnly(pickle._Unpickler):  # that of C makes room for as many values as a file says it will name
+    """Reader of pickles of NumPy arrays and plain data, by stand-ins; anything else in them is refused, not run."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] in ("numpy", "_codecs") and name in self.ALLOWED:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
+        called = {"_codecs.encode": _text_bytes, **STAND_INS}.get(f"{module}.{name}")
+        if called is None:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return called

@@ -13,6 +13,7 @@ from senet.data.source import DataSource, input_spec
 from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe import DataRecipe
+from senet.spec import InputSpec
 from senet.text import printable
 from senet.weights.releases.library import IMAGENET
 
@@ -73,9 +74,14 @@ def open_source(recipe: DataRecipe) -> DataSource:
         train=_split(root, "train", classes, reading, left_out),
         val=_split(root, "val", classes, reading, left_out),
         classes=classes,
-        input=input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224),
+        input=class_input(recipe),
         notes=tuple(f"{root}: {note}" for note in left_out.notes()),
     )
+
+
+def class_input(recipe: DataRecipe) -> InputSpec:
+    """Return the input of photographs that have a class each: that of ImageNet, unless the recipe says otherwise."""
+    return input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224)
 
 
 def _split(root: Path, split: str, classes: tuple[str, ...], reading: ImageReading, left_out: LeftOut) -> ImageFiles:

@@ -172,6 +172,23 @@ def eval_loader(
     return _loader(samples, batches, preparation.collate, _workers(images, recipe, values, world))
 
 
+def stream_loader(
+    samples: Dataset[Sample], keys: Iterable[Any], collate: Callable[[Sequence[Sample]], Batch], *, workers: int | None, values: int
+) -> BatchLoader:
+    """Return the loader of images that nobody counts before, one at a time and in order; it is iterated once.
+
+    Args:
+        samples: gives a sample by its key.
+        keys: one after the other, read a little ahead.
+        collate: makes a batch of one sample.
+        workers: loader processes; None = what cores and shared memory can spare.
+        values: how many float32 values an image is.
+    """
+    own = min(max(0, own_cores() - 1), MAX_WORKERS) if workers is None else workers
+    fitting = fitting_workers(own, VALUE_BYTES * values, asked_for=workers is not None)
+    return _loader(samples, ([key] for key in keys), collate, fitting)
+
+
 def _loader(samples: Dataset[Sample], keys: Iterable[list], collate: Callable[[Sequence[Sample]], Batch], workers: int) -> BatchLoader:
     start = WorkerStart()
     loader = DataLoader(

@@ -9,7 +9,7 @@ from senet.data.folder import ImageFiles
 from senet.data.image_tree import few
 from senet.data.mask_classes import MaskClasses, background_note, check_labels, check_readable, noted_classes
 from senet.data.mask_files import MaskedImages
-from senet.data.mask_scan import MaskScan, RawMasks, scan_masks
+from senet.data.mask_scan import RawMasks, scan_masks
 from senet.data.source import DataSource, input_spec
 from senet.errors import UsageError
 from senet.recipe import DataRecipe
@@ -68,7 +68,7 @@ def masked_source(
         train=sets["train"],
         val=sets["val"],
         classes=names,
-        input=_input(recipe, scans["train"]),
+        input=mask_input(recipe, scans["train"].sizes),
         notes=tuple(f"{root}: {printable(note, None)}" for note in seen),
         palette=classes.colours(reading, len(names)),
     )
@@ -84,9 +84,12 @@ def crop_side(side: int) -> int:
     return max(CROP_STEP, min(LARGEST_CROP, side) // CROP_STEP * CROP_STEP)
 
 
-def _input(recipe: DataRecipe, scan: MaskScan) -> InputSpec:
-    """Return the input: by default crops of the shorter side that half of the images have at least, up to `LARGEST_CROP`."""
-    known = scan.sizes[scan.sizes.any(axis=1)]
+def mask_input(recipe: DataRecipe, sizes: np.ndarray) -> InputSpec:
+    """Return the input of images with masks of (N, 2) widths and heights.
+
+    By default it is crops of the shorter side that half of the images have at least, up to `LARGEST_CROP`.
+    """
+    known = sizes[sizes.any(axis=1)]
     side = int(np.median(known.min(axis=1))) if len(known) else LARGEST_CROP
     side = crop_side(side)
     grey = len(recipe.mean or recipe.std or IMAGENET.mean) == 1

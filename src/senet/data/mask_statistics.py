@@ -44,6 +44,8 @@ class MaskStatistics:
 def mask_statistics(images: ImageSet, classes: int) -> MaskStatistics:
     """Count the classes of all masks of a set; files were counted when they were opened, others are read once and then remembered.
 
+    Those of shards were counted when the shards were written: masks that have `statistics` say them.
+
     Args:
         images: their targets are masks, (H, W) uint8; one that cannot be read is left out. A set that has counted them has a method
             `class_counts(classes)`, which returns the pixels of each class in each mask, (N, C) int64.
@@ -51,6 +53,8 @@ def mask_statistics(images: ImageSet, classes: int) -> MaskStatistics:
     """
     if isinstance(images, MaskedImages):
         return _of_scan(images, classes)
+    if isinstance(found := getattr(images.targets, "statistics", None), MaskStatistics):
+        return found
     counted = getattr(images, "class_counts", None)
     if callable(counted):
         counts = np.asarray(counted(classes), np.int64)

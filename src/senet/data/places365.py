@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from senet.data.folder import ImageFiles
+from senet.data.folder import ImageFiles, class_input
 from senet.data.image_file import ImageReading
-from senet.data.source import DataSource, input_spec
+from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe import DataRecipe
-from senet.weights.releases.library import IMAGENET
+from senet.schema import LONGEST_SHOWN, brief
+from senet.text import printable
 
 CATEGORIES = "categories_places365.txt"
 LISTS = {
@@ -61,7 +62,7 @@ def open_source(recipe: DataRecipe) -> DataSource:
         train=train,
         val=_listed_images(root / LISTS["val"], _folder(root, "val"), len(classes), reading),
         classes=classes,
-        input=input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224),
+        input=class_input(recipe),
     )
 
 
@@ -76,11 +77,11 @@ def read_categories(path: Path) -> tuple[str, ...]:
     with path.open("rb") as file:
         for number, (name, index) in enumerate(_pairs(path, file, "a class and its number, such as '/a/airfield 0'"), start=1):
             if index in names:
-                raise UsageError(f"{path}, line {number}: class {index} is there twice")
+                raise UsageError(f"{path}, line {number}: class {brief(index)} is there twice")
             names[index] = name.decode(errors="replace").split("/", 2)[-1]  # "/a/airfield": the letter is only where it is filed
     if not names or sorted(names) != list(range(len(names))):
         raise UsageError(
-            f"{path} must number its classes from 0 on without a gap, got {len(names)} classes up to {max(names, default=None)}"
+            f"{path} must number its classes from 0 on without a gap, got {len(names)} classes up to {brief(max(names, default=None))}"
         )
     return tuple(names[index] for index in range(len(names)))
 
@@ -130,14 +131,15 @@ def _pairs(path: Path, lines: Iterable[bytes], expected: str) -> Iterator[tuple[
             name, index = line.split()
             pair = name, int(index)
         except ValueError:
-            raise UsageError(f"{path}, line {number}: expected {expected}, got {line.decode(errors='replace').strip()!r}") from None
+            got = printable(repr(line[:LONGEST_SHOWN].decode(errors="replace").strip()))
+            raise UsageError(f"{path}, line {number}: expected {expected}, got {got}") from None
         yield pair
 
 
 def _in_range(path: Path, pairs: Iterable[tuple[bytes, int]], classes: int) -> Iterator[tuple[bytes, int]]:
     for number, (name, index) in enumerate(pairs, start=1):
         if not 0 <= index < classes:
-            raise UsageError(f"{path}, line {number}: class {index} is not one of {CATEGORIES}, which has 0 to {classes - 1}")
+            raise UsageError(f"{path}, line {number}: class {brief(index)} is not one of {CATEGORIES}, which has 0 to {classes - 1}")
         yield name.lstrip(b"/"), index
 
 

@@ -148,6 +148,8 @@ class TrainingRecipe:
         sync_bn: normalise by the images of all processes, as one process with the whole batch does, and not by each one's own.
         save_steps: also write last.ckpt after every so many steps; null = each epoch only.
         unfreeze: epochs that pass before head, blocks and host train.
+        out_of_memory: what becomes of a step for which memory runs out: it ends the run (stop), or is taken again in twice as many
+            parts, as are those after it (halve).
     """
 
     epochs: int = 10
@@ -163,6 +165,7 @@ class TrainingRecipe:
     sync_bn: bool = False
     save_steps: int | None = None
     unfreeze: PartEpochs = PartEpochs()  # noqa: RUF009 - frozen
+    out_of_memory: Literal["stop", "halve"] = "stop"
 
 
 @dataclass(frozen=True)
@@ -339,7 +342,7 @@ ADDED = (
     ("data", "val_share"),
     ("data", "volumes"),
     *(("optim", name) for name in ("lr_batch_size", "name", "betas", "eps", "groups", "layer_decay")),
-    *(("training", name) for name in ("unfreeze", "nonfinite", "accumulate", "sync_bn")),
+    *(("training", name) for name in ("unfreeze", "nonfinite", "accumulate", "sync_bn", "out_of_memory")),
     *(("segmentation", entry.name) for entry in fields(SegmentationRecipe)),
     *(("detection", entry.name) for entry in fields(DetectionRecipe)),
 )

@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from senet.data.batch import Batch
 from senet.data.box_folder import BOXES
 from senet.data.recognised import LOOKS, recognised
+from senet.data.shards.source import check_task
 from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.recipe import DataRecipe, Recipe
@@ -49,11 +50,13 @@ class Classification(ImageTask):
                 f"image; {_other_task(recipe.name)}"
             )
         try:
-            return super().open(recipe)
+            source = super().open(recipe)
         except UsageError as error:
             if recipe.name == "folder" and (found := recognised(recipe.root)) in LOOKS:
                 raise UsageError(f"{error}; it holds {found}, and those are for another task: {_other_task(found)}") from error
             raise
+        check_task(source, "classification")
+        return source
 
     def num_outputs(self, source: DataSource) -> int:
         """Return one output a class.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from senet.data.delivery import DataError
 from senet.errors import UsageError
+from senet.recipe import TrainingRecipe
 from senet.training.tally import Figures
 
 
@@ -33,6 +34,16 @@ def check_parts(accumulate: int, batch_size: int, world: int) -> None:
     if (images := batch_size // world) < accumulate:
         of_each = "" if world == 1 else f" of each of {world} processes"
         raise UsageError(f"training.accumulate {accumulate} takes the {images} images{of_each} in parts: at most {images} of them")
+
+
+def check_halving(plan: TrainingRecipe, world: int) -> None:
+    """Raise UsageError if processes cannot agree on the parts of a step, because one waits for another inside of them."""
+    for name, holds in (("training.sync_bn", plan.sync_bn), ("training.nonfinite skip", plan.nonfinite == "skip")):
+        if plan.out_of_memory == "halve" and world > 1 and holds:
+            raise UsageError(
+                f"training.out_of_memory halve does not go with {name} in several processes, which wait for each other within a step: "
+                "set training.accumulate, or leave one of the two out"
+            )
 
 
 def batch_parts(images: Any, targets: Any, count: int) -> list[BatchPart]:

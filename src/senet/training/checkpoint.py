@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+import senet
 from senet.atomic import replacing
 from senet.checksum import HashedFile
 from senet.errors import UsageError
@@ -38,7 +39,7 @@ def write_checkpoint(run: RunFolder, state: dict[str, Any]) -> None:
     with replacing(run.checkpoint, keep=run.previous) as temporary, temporary.open("wb") as file:
         hashed = HashedFile(file)
         try:
-            torch.save({"format": FORMAT, **state}, hashed)  # pyright: ignore[reportArgumentType] - `write` and `flush` are all it calls
+            torch.save({"format": FORMAT, "senet": senet.__version__, **state}, hashed)  # pyright: ignore[reportArgumentType] - `write` and `flush` are all it calls
         except RuntimeError:  # torch's words for what the file said
             if hashed.error is None:
                 raise
@@ -51,7 +52,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         DamagedCheckpointError: if the file is missing, not what was written, or holds anything but tensors and plain data.
-        UsageError: if it is of another version's format.
+        UsageError: if it is of another version's format; it names the version.
     """
     if not path.is_file():
         raise DamagedCheckpointError(f"{str(path)!r} {'is missing' if not path.exists() else 'is not a file'}")
@@ -65,9 +66,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged file can raise anything
         raise DamagedCheckpointError(f"{str(path)!r} is damaged or no checkpoint of senet") from error
     found = state.get("format") if isinstance(state, dict) else None
-    if not isinstance(found, int) or found not in (FORMAT, *OLDER):
+    if not isinstance(found, int):
+        raise UsageError(f"{str(path)!r} is no checkpoint of senet: its format is {brief(found)}")
+    if found not in (FORMAT, *OLDER):
         raise UsageError(
-            f"{str(path)!r} was written by another version of senet (format {brief(found)}); train the run from its start in another folder"
+            f"{str(path)!r} was written by another version of senet, {brief(state.get('senet', 'unknown'))}, in format {found}; this one, "
+            f"{senet.__version__}, reads {min(OLDER)} to {FORMAT}: go on with that one, or train the run from its start in another folder"
         )
     if as_written is None and found not in OLDER:
         raise DamagedCheckpointError(f"{str(path)!r} is damaged: its checksum is missing")

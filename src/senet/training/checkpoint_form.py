@@ -51,6 +51,7 @@ def check_state(saved: Mapping[str, Any], parts: Mapping[str, Any], columns: Col
             "format": integer(1, 100),
             "epoch": integer(0, MOST_EPOCHS),
             "batch": _COUNT,
+            "parts": integer(1, 2**53),
             "tally": _FIRST_TALLY if isinstance(tally, Mapping) and "hits" in tally else _TALLY,
             "rows": items(row, high=MOST_EPOCHS),
             "best": optional(row),

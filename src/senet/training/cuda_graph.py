@@ -104,6 +104,7 @@ def graph_obstacle(recipe: Recipe, fabric: Fabric, *, takes_targets: bool = Fals
         f"{fabric.world_size} processes train together, and exchange gradients in each": fabric.world_size > 1,
         "the task calls its network with targets, of which no two batches have the same form": takes_targets,
         "training.nonfinite skip asks the device at each step whether it counts": plan.nonfinite == "skip",
+        "training.out_of_memory halve takes a step again in parts": plan.out_of_memory == "halve",
         "training.compile is on; torch.compile has graphs of its own": plan.compile,
         "optim.clip_norm with training.precision fp16 asks the device whether gradients are finite": plan.precision == "fp16"
         and recipe.optim.clip_norm is not None,

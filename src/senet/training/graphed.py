@@ -117,9 +117,9 @@ def stepper(job: Job, network: nn.Module) -> DeviceStep:
         network: its network as training calls it.
     """
     eager = EagerStep(job, network)
-    one_by_one = GuardedStep(eager, job) if job.recipe.training.nonfinite == "skip" else eager
-    wish, device = job.recipe.training.cuda_graph, job.fabric.device
-    if wish is False or device.type != "cuda":
+    plan, device = job.recipe.training, job.fabric.device
+    one_by_one = GuardedStep(eager, job) if plan.nonfinite == "skip" or plan.out_of_memory == "halve" else eager
+    if plan.cuda_graph is False or device.type != "cuda":
         return one_by_one
     if obstacle := graph_obstacle(job.recipe, job.fabric, takes_targets=takes_targets(job.task)):
         if job.fabric.is_global_zero:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from senet.data.batch import Batch
 from senet.data.loaders import CorruptLog
@@ -23,7 +24,7 @@ from senet.tasks.answers import inputs_of, log_once, network_of, noise_of, open_
 from senet.tasks.registry import open_task
 from senet.tasks.task import Task
 from senet.text import message_line
-from senet.training.accumulation import check_parts
+from senet.training.accumulation import check_halving, check_parts
 from senet.training.average import WeightAverage
 from senet.training.batchnorm import freeze_batchnorm
 from senet.training.compressed import as_compressed, begin_compressed, check_pruning, training_images
@@ -127,7 +128,12 @@ class Job:
 
         Joined processes agree here on which parameters get a gradient, so this is called anew at each of `turns`.
         """
-        return self.fabric.setup_module(torch.compile(self.model) if self.recipe.training.compile else self.model)  # pyright: ignore
+        wrapped = self.fabric.setup_module(torch.compile(self.model) if self.recipe.training.compile else self.model)  # pyright: ignore
+        if self.recipe.training.out_of_memory == "halve":
+            for module in wrapped.modules():
+                if isinstance(module, DistributedDataParallel):
+                    module.require_forward_param_sync = False  # no process waits for another in its forward pass, see `agreed_gradients`
+        return wrapped
 
     def unreadable(self, names: Iterable[str]) -> list[str]:
         """Take note of images that could not be read; return those that are new.
@@ -169,6 +175,7 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     fabric = start_fabric(plan.precision)
     check_graph(recipe, fabric, takes_targets=takes_targets(task))
     check_parts(plan.accumulate, recipe.data.batch_size, fabric.world_size)
+    check_halving(plan, fabric.world_size)
     place = TrainingPlace(fabric.device, LAYOUTS[plan.channels_last], fabric.global_rank, fabric.world_size)
     batches = training_batches(source, recipe.data, task, place, seed=recipe.seed)
     validation = validation_batches(source, recipe.data, task, place)
@@ -191,7 +198,7 @@ def prepare(recipe: Recipe, begun: Mapping[str, Any] | None = None) -> Job:
     for remark in filter(None, (scaled.remark, schedule.remark)):
         log_once(remark)
     state = TrainingState(fabric, model, optimizer, schedule, average, corrupt, partial(images_of_step, source.train, batches))
-    state.weights, state.compressed, state.rate = weights, compressed, scaled.remark
+    state.weights, state.compressed, state.rate, state.parts = weights, compressed, scaled.remark, plan.accumulate
     wrapped = fabric.setup_optimizers(optimizer)
     job = Job(recipe, fabric, source, batches, validation, model, average, wrapped, schedule, unfreezing, task, corrupt, state)
     check_images(job)

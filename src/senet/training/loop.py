@@ -15,6 +15,7 @@ from senet.tasks.answers import evaluator_of
 from senet.training.batchnorm import broadcast_buffers
 from senet.training.evaluate import Evaluation, score
 from senet.training.graphed import stepper
+from senet.training.halving import again_in_parts
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
 from senet.training.memory import memory_named
@@ -81,6 +82,7 @@ def train(
         nullcontext() if shown is progress else shown,
         shown.run(label or recipe.name, epochs=epochs, steps=steps, done=state.step) as bar,
         Interruption(partial(agreed_signal, job.fabric) if job.fabric.world_size > 1 else None) as interruption,
+        state.writer,
     ):
         if state.compressed is not None and not state.step:
             shown.print(f"{recipe.model.compress}: {state.compressed['line']}")
@@ -121,7 +123,7 @@ def train_epoch(job: Job, step: DeviceStep, run: RunFolder, bar: RunProgress, in
                 "no image of a training batch can be read, nor any that was tried in its place; `senet doctor --data-root DIR` says why"
             )
         try:
-            state.count_step(train_step(job, step, batch), len(batch.images))
+            state.count_step(again_in_parts(job, partial(train_step, job, step, batch)), len(batch.images))
         except NonfiniteStepError as error:
             names = named_images(suspects(job, batch, error))
             bar.print(f"step {state.step + 1} is left out: its {error.what} is not finite; images: {names}")
@@ -129,8 +131,9 @@ def train_epoch(job: Job, step: DeviceStep, run: RunFolder, bar: RunProgress, in
         if bar.due():
             state.collect()
             bar.update(state.step, state.epoch + 1, state.tally.means().get("train_loss"))
+        state.writer.check()
         if save_steps and state.batch % save_steps == 0:
-            state.save(run)
+            state.begin_save(run)
         interruption.check()
     state.flush()
 
@@ -138,6 +141,7 @@ def train_epoch(job: Job, step: DeviceStep, run: RunFolder, bar: RunProgress, in
 def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Interruption) -> None:
     """Validate, keep the best weights, and save where the run is."""
     state, began = job.state, time.perf_counter()
+    state.writer.finish()  # no worker is forked beside its thread, and best.safetensors is no more than an epoch ahead
     found = validate(job, interruption)
     counts = state.counts()
     row = {
@@ -171,7 +175,7 @@ def finish_epoch(job: Job, run: RunFolder, bar: RunProgress, interruption: Inter
             )
         run.write_metrics(state.rows)
         run.write_tables(state.best_told, {"epoch": state.epoch, "tables": found.tables})
-    state.save(run)
+    state.begin_save(run)
     bar.epoch(row, job.task.metrics[0])
 
 
@@ -189,6 +193,7 @@ def finish_run(job: Job, run: RunFolder) -> RunResult:
     """Sum up the run, and mark its folder as finished."""
     rows, best = job.state.rows, job.state.best
     assert best is not None, "a run has at least one epoch"
+    job.state.writer.finish()
     result = RunResult(
         folder=run.path,
         epochs=len(rows),

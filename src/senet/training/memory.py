@@ -52,7 +52,11 @@ def _ways(recipe: Recipe) -> str:
     }
     precision = "; on a GPU training.precision bf16 takes less" if recipe.training.precision == "fp32" else ""
     accumulate = 2 * recipe.training.accumulate
-    parts = f"take steps in {accumulate} parts, training.accumulate {accumulate}, or " if accumulate <= data.batch_size else ""
+    parts = (
+        f"take steps in {accumulate} parts, training.accumulate {accumulate} (training.out_of_memory halve finds how many), or "
+        if accumulate <= data.batch_size and recipe.training.out_of_memory == "stop"
+        else ""
+    )
     return f"{parts}lower {', '.join(way for way, is_open in ways.items() if is_open)}{precision}"
 
 

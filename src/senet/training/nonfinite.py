@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from senet.data.batch import Batch
+from senet.training.halving import StepMemoryError
 from senet.training.job import Job
 from senet.training.step_images import images_of_step
 from senet.training.tally import Figures
@@ -47,7 +48,7 @@ class GuardedStep:
     """The device's part of a step which, if it cannot count, changes nothing: neither weights nor statistics nor averages.
 
     Args:
-        eager: takes the step; it asks `check_loss` and `check_gradients`.
+        eager: takes the step; it raises what is caught here before it changes weights.
         job: the run.
     """
 
@@ -58,13 +59,13 @@ class GuardedStep:
         """Take the step.
 
         Raises:
-            NonfiniteStepError: if it cannot count; all is as it was before.
+            NonfiniteStepError, StepMemoryError: if it cannot count; all is as it was before.
         """
         buffers = list(self._job.model.buffers())
         kept = [buffer.clone() for buffer in buffers]
         try:
             return self._eager(batch)
-        except NonfiniteStepError:
+        except (NonfiniteStepError, StepMemoryError):
             for buffer, before in zip(buffers, kept, strict=True):  # BatchNorm has seen the batch
                 buffer.copy_(before)
             self._job.optimizer.zero_grad()

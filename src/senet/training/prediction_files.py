@@ -9,23 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from senet.atomic import replacing, write_text
+from senet.data.given_images import ListedImage
 from senet.errors import UsageError
 from senet.jsontext import json_text
 from senet.tasks.task import Prediction
 from senet.text import printable
-
-
-@dataclass(frozen=True)
-class ListedImage:
-    """Image file to be predicted.
-
-    Args:
-        path: the file.
-        name: what names its files: its path below the folder that was asked for, or the file's own name.
-    """
-
-    path: str | Path
-    name: Path
 
 
 @dataclass(frozen=True)
@@ -37,7 +25,7 @@ class PredictionFiles:
         overlay: folder of pictures (PNG) that show the prediction on its image; None = nowhere.
         force: whether files that are there may be written over.
         gates: folder of pictures (PNG) of the gates of positions in each block, see `senet.training.gate_sheets`; None = nowhere.
-        stems: path of an image -> its files' path below a folder, without suffix; see `planned`.
+        stems: path of an image -> its files' path below a folder, without suffix; see `planned`. Those of a video's frames lie below it.
     """
 
     out: str | Path | None = None
@@ -47,28 +35,40 @@ class PredictionFiles:
     stems: Mapping[str, Path] = field(default_factory=dict)
     _written: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
 
+    @property
+    def places(self) -> dict[str, str | Path | None]:
+        """What is written -> the folder; None = it is not."""
+        return {"out": self.out, "overlay": self.overlay, "gates": self.gates}
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders in which files are written."""
+        return [Path(folder) for folder in self.places.values() if folder is not None]
+
     def planned(self, images: Sequence[ListedImage]) -> "PredictionFiles":
         """Return the places with a name for each image's files.
 
         Raises:
             UsageError: if one is there already and may not be written over, or two folders are the same.
         """
-        folders = [Path(folder) for folder in (self.out, self.overlay, self.gates) if folder is not None]
-        if twice := [folder for place, folder in enumerate(folders) if folder.resolve() in [other.resolve() for other in folders[:place]]]:
+        folders = [folder.resolve() for folder in self.folders]
+        if twice := [folder for folder, real in zip(self.folders, folders, strict=True) if folders.count(real) > 1]:
             raise UsageError(f"predictions and pictures cannot both be written to {printable(twice[0], None)}: name two folders")
         names = {str(image.path): image.name for image in images}  # one that is asked for twice has one name
         stems = dict(zip(names, distinct_stems(list(names.values())), strict=True))
-        for folder in () if self.force else folders:
+        for folder in () if self.force else self.folders:
             self._check_free(folder, stems)
         return replace(self, stems=stems)
 
-    def write(self, path: str | Path, prediction: Prediction, image: Image.Image, sheet: Image.Image | None = None) -> dict[str, str]:
+    def write(
+        self, listed: ListedImage, prediction: Prediction, image: Image.Image | None, sheet: Image.Image | None = None
+    ) -> dict[str, str]:
         """Write the files of one prediction; return what each is -> where it is.
 
         Args:
-            path: of the image, one of those that were planned.
+            listed: the image, one of those that were planned, or a frame of one.
             prediction: what was predicted.
-            image: the image in RGB.
+            image: the image in RGB; a picture of the prediction needs it.
             sheet: the picture of its gates, if there is one.
 
         Raises:
@@ -77,27 +77,28 @@ class PredictionFiles:
         written = {}
         if self.out is not None:
             suffix, write = getattr(prediction, "suffix", ".json"), getattr(prediction, "write", None)
-            target = self._target(self.out, path, suffix)
+            target = self._target(self.out, listed, suffix)
             if write is None:
                 write_text(target, json_text(prediction.to_dict()) + "\n")
             else:
                 with replacing(target) as temporary:
                     write(temporary)
             written["out"] = str(target)
-        if self.overlay is not None:
-            written["overlay"] = self._write_picture(self.overlay, path, prediction.draw(image))
+        if self.overlay is not None and image is not None:
+            written["overlay"] = self._write_picture(self.overlay, listed, prediction.draw(image))
         if self.gates is not None and sheet is not None:
-            written["gates"] = self._write_picture(self.gates, path, sheet)
+            written["gates"] = self._write_picture(self.gates, listed, sheet)
         return written
 
-    def _write_picture(self, folder: str | Path, image: str | Path, picture: Image.Image) -> str:
-        target = self._target(folder, image, ".png")
+    def _write_picture(self, folder: str | Path, listed: ListedImage, picture: Image.Image) -> str:
+        target = self._target(folder, listed, ".png")
         with replacing(target) as temporary:
             picture.save(temporary, "PNG")
         return str(target)
 
-    def _target(self, folder: str | Path, image: str | Path, suffix: str) -> Path:
-        stem = self.stems[str(image)]
+    def _target(self, folder: str | Path, listed: ListedImage, suffix: str) -> Path:
+        stem = self.stems[str(listed.path)]
+        stem = stem if listed.moment is None else stem / f"{listed.moment.frame:06}"
         target = Path(folder, stem.parent, f"{stem.name}{suffix}")
         if target not in self._written and target.exists():
             if not self.force:

@@ -64,6 +64,9 @@ def take_up(job: Job, run: RunFolder, saved: Mapping[str, Any], *, accept_change
     if before is not None and reorders(before, today):  # what is left of the epoch in hand would not be its other images
         saved = {**saved, "batch": 0, "tally": Tally().state_dict()}
     job.state.restore(saved, job.task.metrics[0], str(run.checkpoint))
+    if job.recipe.training.out_of_memory == "halve":
+        most = job.recipe.data.batch_size // job.fabric.world_size
+        job.state.parts = min(most, max(job.state.parts, saved.get("parts", 1)))
     changed += _lost_best(job, run, accept_changes=accept_changes)
     if before is None and job.fabric.is_global_zero:
         log.warning("%s is of an earlier version: nothing in it tells whether recipe, classes and images are as they were", run.checkpoint)

@@ -15,8 +15,8 @@ from senet.data.loaders import CorruptLog
 from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder
 from senet.results.tables import Tables
-from senet.training.checkpoint import write_checkpoint
 from senet.training.checkpoint_form import check_state
+from senet.training.saving import CheckpointWriter
 from senet.training.schedule import Schedule
 from senet.training.step_images import named_images
 from senet.training.tally import Figures, Tally
@@ -46,7 +46,8 @@ class TrainingState:
     Five values are noted beside it, for whoever goes on: `origin`, what the weights come from, `weights`, the trained ones among that,
     `compressed`, how their network was made smaller, `rate`, how the learning rate goes by the batch, in words, and `changes`, in which of
     it the run was changed on its way, in words. `best_told` is what the task told after the best epoch, as tables.json has it; None of a
-    checkpoint that does not hold it.
+    checkpoint that does not hold it. `writer` has the checkpoint that is on its way to the disk, `parts` is
+    in how many a process takes its images of a step.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class TrainingState:
         self._images_of = images_of
         self._schedule = schedule
         self._optimizer = optimizer
+        self.writer = CheckpointWriter(fabric.device)
         self.origin: dict[str, Any] = {}
         self.weights: Mapping[str, Any] | None = None
         self.compressed: Mapping[str, Any] | None = None
@@ -78,6 +80,7 @@ class TrainingState:
         }
         self.epoch = 0
         self.batch = 0
+        self.parts = 1
         self.tally = Tally()
         self.rows: list[dict[str, float]] = []
         self.skipped = self._in_a_row = 0
@@ -169,23 +172,31 @@ class TrainingState:
         """Return the epoch's counts so far, those of all processes together."""
         return self.tally if self._fabric.world_size == 1 else self.tally.pooled(self._fabric.device)
 
+    def begin_save(self, run: RunFolder) -> None:
+        """Begin to write a checkpoint of the state as it is now; all processes call this, the first one writes.
+
+        Raises:
+            FolderLostError, NotWrittenError: of the checkpoint before.
+        """
+        self.flush()
+        counts = self.counts()
+        if self._fabric.is_global_zero:
+            place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
+            past = {"rows": self.rows, "best": self.best, "best_told": self.best_told}
+            met = {"parts": self.parts, "corrupt": sorted(self._corrupt.names), "skipped": self.skipped}
+            about = {"origin": self.origin or None, "changes": self.changes}
+            self.writer.begin(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | met | about)
+        self._kept = True
+
     def save(self, run: RunFolder) -> None:
-        """Write a checkpoint; all processes call this, the first one writes.
+        """Write a checkpoint, and wait until it is on the disk.
 
         Raises:
             FolderLostError: if the run's folder is not there any more.
             NotWrittenError: if it cannot be written; the checkpoints are as they were.
         """
-        self.flush()
-        counts = self.counts()
-        if self._fabric.is_global_zero:
-            run.check_there()
-            place = {"epoch": self.epoch, "batch": self.batch, "tally": counts.state_dict()}
-            past = {"rows": self.rows, "best": self.best, "best_told": self.best_told}
-            met = {"corrupt": sorted(self._corrupt.names), "skipped": self.skipped}
-            about = {"origin": self.origin or None, "changes": self.changes}
-            write_checkpoint(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | met | about)
-        self._kept = True
+        self.begin_save(run)
+        self.writer.finish()
 
     def restore(self, saved: Mapping[str, Any], primary: Metric, place: str) -> None:
         """Take up what `save` wrote, of a task with this primary metric.

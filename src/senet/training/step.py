@@ -10,6 +10,7 @@ from senet.data.batch import Batch
 from senet.ops.backend import backend, fastest, requested
 from senet.tasks.answers import counts_of, inputs_of, losses_of
 from senet.training.accumulation import BatchPart, batch_parts, figures_of_parts
+from senet.training.halving import agreed_gradients
 from senet.training.job import Job
 from senet.training.nonfinite import check_gradients, check_loss
 from senet.training.optim import set_rate
@@ -43,6 +44,7 @@ class EagerStep:
         self._job, self._network = job, network
         self._tails = _tails(job)
         self._is_guarded = job.recipe.training.nonfinite == "skip"
+        self._halves = job.recipe.training.out_of_memory == "halve"
 
     def __call__(self, batch: Batch) -> Figures:
         """Take the step."""
@@ -54,12 +56,13 @@ class EagerStep:
 
         Raises:
             NonfiniteStepError: if it cannot count and the recipe says that it is left out.
+            StepMemoryError: if memory runs out before weights change, and the recipe says that it is taken again in more parts.
         """
         job, clip_norm = self._job, self._job.recipe.optim.clip_norm
-        parts = batch_parts(images, targets, job.recipe.training.accumulate)
+        parts = batch_parts(images, targets, job.state.parts)
         with self._request():
             job.optimizer.zero_grad()  # not at the end: the allocator hands the freed gradients to the activations, without page faults
-            figures = [self._backward(part, is_last=part is parts[-1]) for part in parts]
+            figures = agreed_gradients(job, lambda: self._gradients(parts)) if self._halves else self._gradients(parts)
             if self._is_guarded:
                 check_gradients(job)
         if clip_norm is not None:
@@ -69,10 +72,13 @@ class EagerStep:
             job.average.follow(job.model)
         return figures_of_parts(figures, parts)
 
-    def _backward(self, part: BatchPart, *, is_last: bool) -> Figures:
-        """Add a part's gradients to those that are there; processes exchange theirs with the last."""
+    def _gradients(self, parts: list[BatchPart]) -> list[Figures]:
+        return [self._backward(part, exchanges=part is parts[-1] and not self._halves) for part in parts]
+
+    def _backward(self, part: BatchPart, *, exchanges: bool) -> Figures:
+        """Add a part's gradients to those that are there; processes exchange theirs with the last, or after it."""
         job = self._job
-        with nullcontext() if is_last else job.fabric.no_backward_sync(self._network):  # pyright: ignore[reportArgumentType] - see `Job.wrap`
+        with nullcontext() if exchanges else job.fabric.no_backward_sync(self._network):  # pyright: ignore[reportArgumentType] - see `Job.wrap`
             outputs = self._network(*inputs_of(job.task, part.images, part.targets))
             losses = losses_of(job.task, outputs, part.targets)
             if self._is_guarded:

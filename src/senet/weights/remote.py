@@ -1,27 +1,39 @@
 """Files of released weights: fetched once, checked against their hash, kept in torch.hub's cache."""
 
 import errno
+import hashlib
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.error import ContentTooShortError, HTTPError, URLError
 from urllib.parse import urlparse
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import torch
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from senet.atomic import replacing
 from senet.checksum import file_sha256
 from senet.errors import UsageError, reason_of
+from senet.terminal import Terminal
+from senet.text import printable
+from senet.web import LONGEST_SILENCE, Intake, check_redirect, watched
 
-LONGEST_SILENCE = 30.0
-"""Seconds without a byte after which a download is given up."""
+LARGEST_WEIGHTS = 2**34
+"""Bytes of the largest file of weights that is fetched."""
+
+ASKED_AT_ONCE = 2**20
+"""Bytes that are asked for at a time."""
 
 HTTP_CLIENTS = ("urllib3", "requests", "httpx", "httpcore", "huggingface_hub")
 """What other libraries fetch with; their errors have no base in common."""
 
 UNREACHED = (URLError, ContentTooShortError, HTTPException, ConnectionError, TimeoutError, socket.gaierror)
+BAR = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -39,12 +51,45 @@ def fetch(url: str, digest: str) -> Path:
     if path.exists():
         check_digest(path, digest)
         return path
-    with fetching(
-        f"cannot fetch {url}", f"download it by other means to {path}, or name your copy: 'LIBRARY:FILE'", (OSError, RuntimeError)
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=sys.stderr.isatty())
+    fix = f"download it by other means to {path}, or name your copy: 'LIBRARY:FILE'"
+    with fetching(f"cannot fetch {url}", fix, (OSError,)):
+        watched(partial(_download, url, digest, path), LARGEST_WEIGHTS)
     return path
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Handler of redirects that follows those that `check_redirect` lets pass."""
+
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        try:
+            check_redirect(req.full_url, newurl)
+        except OSError:
+            fp.close()
+            raise
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _download(url: str, digest: str, path: Path, intake: Intake) -> None:
+    """Fetch a file, and put it in its place if it is the one that was published."""
+    found = hashlib.sha256()
+    request = Request(url, headers={"User-Agent": "senet"})
+    with build_opener(_Redirects()).open(request) as answer, replacing(path) as temporary:
+        with temporary.open("wb") as file, shown(path.name, answer.length) as show:
+            while piece := answer.read1(ASKED_AT_ONCE):
+                intake.take(len(piece))
+                show(len(piece))
+                found.update(piece)
+                file.write(piece)
+        if not found.hexdigest().startswith(digest):
+            raise OSError(f"what arrived has the SHA-256 {found.hexdigest()}, and {digest}... was published")
+
+
+@contextmanager
+def shown(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how much of a file has come; yield what takes the bytes of each piece."""
+    console = Terminal(stderr=True)
+    with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield partial(progress.advance, progress.add_task(printable(name), total=total))
 
 
 @contextmanager

@@ -27,6 +27,19 @@ def make_folder(root: Path, count: int = 12) -> Path:
     return root
 
 
+def write_masks(root: Path) -> Path:
+    """Write eight images of 8 x 6 pixels with masks that number objects, of which 255 is ignored."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 2)):
+        for folder, shape, high in (("images", (6, 8, 3), 256), ("masks", (6, 8), 3)):
+            (root / split / folder).mkdir(parents=True)
+            for number in range(count):
+                values = random.integers(0, high, shape, np.uint8)
+                values[0, 0] = 255
+                Image.fromarray(values).save(root / split / folder / f"{number}.png")
+    return root
+
+
 def open_folder(root: Path) -> DataSource:
     return open_data(DataRecipe(name="folder", root=str(root)))
 

@@ -128,7 +128,7 @@ def test_what_is_refused_is_refused_before_anything_is_written(folder: Path, sha
         make_shards(folder, tmp_path / "busy")
     arrays = ArrayImages("made", np.zeros((4, 2, 2), np.uint8), np.arange(4) % 2)
     made = DataSource("made", arrays, arrays, ("a", "b"), InputSpec(size=2, resize=2, channels=1, mean=(0.5,), std=(0.5,)))
-    with pytest.raises(UsageError, match="shards are built of image files with one class each"):
+    with pytest.raises(UsageError, match="shards are built of image files with classes, masks or boxes"):
         build_shards(made, tmp_path / "arrays")
     assert not (tmp_path / "arrays").exists()
 

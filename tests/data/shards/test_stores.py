@@ -98,11 +98,11 @@ def test_what_was_read_longest_ago_goes_first(tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in tmp_path.glob("*/*")] == ["a.tar"]
 
 
-def tamper(path: str, target: str) -> None:
+def tamper(path: str, target: str, callback: object) -> None:
     Path(target).write_bytes(b"other bytes")
 
 
-def refuse(path: str, target: str) -> None:
+def refuse(path: str, target: str, callback: object) -> None:
     raise TimeoutError("the store does not answer")
 
 

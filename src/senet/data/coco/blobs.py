@@ -16,18 +16,30 @@ class Entries:
     """
 
     def __init__(self, entries: Iterable[Any]) -> None:
-        written = [json.dumps(entry, separators=(",", ":"), allow_nan=False).encode() for entry in entries]
-        self._ends = np.cumsum([len(part) for part in written], dtype=np.int64)
+        written = [json.dumps(entry, separators=(",", ":")).encode() for entry in entries]
+        self.ends = np.cumsum([len(part) for part in written], dtype=np.int64)
         self._bytes = b"".join(written)
 
+    @classmethod
+    def of_arrays(cls, ends: np.ndarray, content: np.ndarray) -> "Entries":
+        """Return data from `ends`, (N,) int64, where the text of each ends, and `content`, the texts as (B,) uint8."""
+        made = cls(())
+        made.ends, made._bytes = ends, content.tobytes()
+        return made
+
+    @property
+    def content(self) -> np.ndarray:
+        """The texts, (B,) uint8."""
+        return np.frombuffer(self._bytes, np.uint8)
+
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.ends)
 
     def __getitem__(self, index: int) -> Any:
         """Return a copy of the data of an index."""
-        start = int(self._ends[index - 1]) if index else 0
-        return json.loads(self._bytes[start : int(self._ends[index])])
+        start = int(self.ends[index - 1]) if index else 0
+        return json.loads(self._bytes[start : int(self.ends[index])])
 
     def digest(self) -> str:
         """Return what tells these data from others."""
-        return hashlib.sha256(self._ends.tobytes() + self._bytes).hexdigest()
+        return hashlib.sha256(self.ends.tobytes() + self._bytes).hexdigest()

@@ -21,6 +21,7 @@ from senet.data.source import DataSource, UnreadableImageError
 from senet.errors import UsageError, reason_of
 from senet.file_kind import file_kind
 from senet.recipe import DataRecipe
+from senet.schema import brief
 from senet.text import printable
 
 
@@ -96,7 +97,7 @@ class SegmentMasks:
 def _masks(files: Sequence[Listing], chosen: np.ndarray, unsaid: int, max_pixels: int) -> SegmentMasks:
     (listing,) = files
     known = {category.id for category in listing.categories}
-    by_image = {entry.get("image_id"): entry for entry in listing.annotations}
+    by_image = {entry["image_id"]: entry for entry in listing.annotations if type(entry.get("image_id")) is int}
     images = [listing.images[place] for place in chosen.tolist()]
     if alone := [image["file_name"] for image in images if image["id"] not in by_image]:
         raise UsageError(f"{listing.path}: {len(alone)} of {len(images)} images have no annotation: {few(alone)}")
@@ -107,8 +108,8 @@ def _masks(files: Sequence[Listing], chosen: np.ndarray, unsaid: int, max_pixels
         if not isinstance(name, str) or PurePath(name).name != name or "\0" in name:
             raise UsageError(f"{listing.path}: the mask of {printable(image['file_name'])} is no name of a file: {printable(name)}")
         pairs = [(part.get("id"), part.get("category_id")) for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-        if wrong := [pair for pair in pairs if type(pair[0]) is not int or pair[1] not in known]:
-            number, category = wrong[0]
+        if wrong := [pair for pair in pairs if not (type(pair[0]) is type(pair[1]) is int and pair[1] in known)]:
+            number, category = map(brief, wrong[0])
             raise UsageError(
                 f"{listing.path}: a segment of {printable(name)} has number {number} and category {category}, which is not listed"
             )

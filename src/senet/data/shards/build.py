@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from senet.atomic import replacing, temporaries, write_text
-from senet.data.folder import ImageFiles
 from senet.data.image_file import open_regular
+from senet.data.shards.forms import TARGET_FORMS, TARGET_PLACES, task_of
 from senet.data.shards.index import ShardIndex
 from senet.data.shards.manifest import MANIFEST, SHARDED_SPLITS, STORED_FILE, Manifest, ShardedSplit, StoredFile, read_manifest
 from senet.data.shards.plan import SplitPlan, plan_split
@@ -30,11 +30,9 @@ PARTS_FOLDER = "parts"
 
 LOCK_FILE = ".lock"
 
-PLACES = items(integer(0, 2**50), high=10**9)
+PLACES = items(items(integer(0, 2**50), low=4, high=4), high=10**9)
 
-PART = record(
-    {"file": record(STORED_FILE, needed=tuple(STORED_FILE)), "offsets": PLACES, "sizes": PLACES}, needed=("file", "offsets", "sizes")
-)
+PART = record({"file": record(STORED_FILE, needed=tuple(STORED_FILE)), "places": PLACES}, needed=("file", "places"))
 """The rule for what is known of a shard that is written."""
 
 
@@ -61,6 +59,7 @@ def build_shards(
     source: DataSource,
     folder: Path,
     *,
+    said: Mapping[str, str] | None = None,
     shard_bytes: int = 128_000_000,
     workers: int | None = None,
     watch: WatchShards = lambda done, of: None,
@@ -68,17 +67,21 @@ def build_shards(
     """Write the images of a source as shards.
 
     Args:
-        source: images in files, with a class each.
+        source: images in files, with classes, masks or boxes.
         folder: where the shards go; those of the same images that are there stay.
+        said: what a recipe said of masks or boxes, see `senet.data.shards.manifest.said_of`.
         shard_bytes: about how large a shard is.
         workers: how many shards are written at a time; None = one for each processor, at most 8.
         watch: told how far it is.
 
     Raises:
-        UsageError: if the images are no files with classes, the folder holds something else, another process writes there, or there is no
+        UsageError: if shards have no form for the images, the folder holds something else, another process writes there, or there is no
             room on the disk.
     """
-    plans = [plan_split(split, _files(source, split), shard_bytes, mixed=split == "train") for split in SHARDED_SPLITS]
+    task = task_of(source.train)
+    if task is None:
+        raise UsageError(f"shards are built of image files with classes, masks or boxes, and {source.name} has others")
+    plans = [plan_split(split, getattr(source, split), TARGET_FORMS[task], shard_bytes, mixed=split == "train") for split in SHARDED_SPLITS]
     plan = hashlib.sha256("\n".join([*source.classes, *(split.digest for split in plans)]).encode()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_FILE)
@@ -90,13 +93,20 @@ def build_shards(
         _check_folder(folder, plan)
         if (found := _finished(folder)) is not None:
             return Build(found, 0, ())
-        return _build(source, folder, plans, plan, workers or min(8, os.cpu_count() or 1), watch)
+        splits, written, empty = _write_splits(folder, plans, plan, len(source.classes), workers or min(8, os.cpu_count() or 1), watch)
+        manifest = Manifest(plan, task, source.classes, splits, source.palette, dict(said or {}))
+        write_text(folder / MANIFEST, manifest.to_json())
+        shutil.rmtree(folder / PARTS_FOLDER)
+        return Build(manifest, written, empty)
     finally:
         lock.release()
         (folder / LOCK_FILE).unlink(missing_ok=True)
 
 
-def _build(source: DataSource, folder: Path, plans: list[SplitPlan], plan: str, workers: int, watch: WatchShards) -> Build:
+def _write_splits(
+    folder: Path, plans: list[SplitPlan], plan: str, classes: int, workers: int, watch: WatchShards
+) -> tuple[dict[str, ShardedSplit], int, tuple[str, ...]]:
+    """Write what is not there; return the splits, how many shards were written, and which images could not be read."""
     parts = folder / PARTS_FOLDER
     parts.mkdir(exist_ok=True)
     write_text(parts / "plan", plan)
@@ -122,20 +132,8 @@ def _build(source: DataSource, folder: Path, plans: list[SplitPlan], plan: str, 
     splits = {}
     for split in plans:
         written = [found[split.name, shard] for shard in range(len(split.shards))]
-        splits[split.name] = _joined(folder, split, written, len(source.classes))
-    manifest = Manifest(plan, source.classes, splits)
-    write_text(folder / MANIFEST, manifest.to_json())
-    shutil.rmtree(parts)
-    return Build(manifest, len(todo), tuple(sorted(empty)))
-
-
-def _files(source: DataSource, split: str) -> ImageFiles:
-    images = getattr(source, split)
-    if type(images) is not ImageFiles or not isinstance(images.targets, np.ndarray):
-        raise UsageError(
-            f"shards are built of image files with one class each, and {source.name} has others; such are folder and places365"
-        )
-    return images
+        splits[split.name] = _joined(folder, split, written, classes)
+    return splits, len(todo), tuple(sorted(empty))
 
 
 def _check_folder(folder: Path, plan: str) -> None:
@@ -172,16 +170,16 @@ def _part(folder: Path, split: SplitPlan, shard: int) -> WrittenShard | None:
     except (OSError, UsageError):  # missing, or damaged
         return None
     file, count = StoredFile(**tree["file"]), len(split.shards[shard])
-    if _size(folder / file.file) != file.bytes or {len(tree["offsets"]), len(tree["sizes"])} != {count}:
+    if _size(folder / file.file) != file.bytes or len(tree["places"]) != count:
         return None
-    return WrittenShard(file, tuple(tree["offsets"]), tuple(tree["sizes"]))
+    return WrittenShard(file, tuple(map(tuple, tree["places"])))
 
 
 def _write(folder: Path, split: SplitPlan, shard: int, stop: Event, empty: list[str]) -> WrittenShard:
     name = split.file_name(shard)
     with replacing(folder / name) as temporary:
-        written = write_shard(temporary, name, _members(split, shard, stop, empty))
-    part = {"file": asdict(written.file), "offsets": written.offsets, "sizes": written.sizes}
+        written = write_shard(temporary, name, _members(split, shard, stop, empty), split.form.suffix)
+    part = {"file": asdict(written.file), "places": written.places}
     write_text(folder / PARTS_FOLDER / f"{name}.json", json_text(part, indent=None))
     return written
 
@@ -196,24 +194,28 @@ def _members(split: SplitPlan, shard: int, stop: Event, empty: list[str]) -> Ite
                 content = file.read()
         except OSError:  # such an image counts as unreadable in training, as it does in a folder
             content = b""
+        target = split.form.file(images, number)
+        if not content or not target:
             empty.append(images.describe(number))
-        yield TarredImage(number, bytes(images.paths[number]), content, int(images.targets[number]))
+        yield TarredImage(number, bytes(images.paths[number]), content, target)
 
 
 def _joined(folder: Path, split: SplitPlan, parts: list[WrittenShard | None], classes: int) -> ShardedSplit:
     """Write the index of a split, and return what the manifest says of it."""
     written = [part for part in parts if part is not None]
     order = np.concatenate(split.shards)
-    shards, offsets, sizes = (np.empty(len(order), np.int64) for _ in range(3))
-    shards[order] = np.repeat(np.arange(len(written)), [len(part.offsets) for part in written])
-    offsets[order] = np.concatenate([part.offsets for part in written])
-    sizes[order] = np.concatenate([part.sizes for part in written])
-    targets = np.asarray(split.images.targets, np.int64)
-    content = ShardIndex(shards, offsets, sizes, targets, split.images.paths).to_bytes()
+    shards, places = np.empty(len(order), np.int64), np.empty((len(order), 4), np.int64)
+    shards[order] = np.repeat(np.arange(len(written)), [len(part.places) for part in written])
+    places[order] = np.concatenate([part.places for part in written])
+    offsets, sizes, *of_targets = places.T
+    targets = split.form.arrays(split.images, classes)
+    if TARGET_PLACES[0] in split.form.kinds:
+        targets |= dict(zip(TARGET_PLACES, of_targets, strict=True))
+    content = ShardIndex(shards, offsets, sizes, split.images.paths, targets).to_bytes()
     with replacing(folder / split.index_name) as temporary:
         temporary.write_bytes(content)
     index = StoredFile(split.index_name, len(content), hashlib.sha256(content).hexdigest())
-    counts = tuple(np.bincount(targets, minlength=classes).tolist())
+    counts = tuple(split.form.counts(targets, classes).tolist())
     return ShardedSplit(len(order), counts, index, tuple(part.file for part in written))
 
 

@@ -1,6 +1,7 @@
 """What `shards.json` says of a set of shards: classes, splits, and every file with its size and checksum."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from senet.errors import UsageError
@@ -20,6 +21,9 @@ FILE_NAME = text(100, low=1, pattern=r"[a-z0-9][a-z0-9.-]*", what="the name of a
 
 STORED_FILE = {"file": FILE_NAME, "bytes": integer(0, 2**50), "sha256": CHECKSUM}
 
+SAID_FIELDS = ("masks", "classes", "palette", "label_map", "ignore_index")
+"""Fields of a recipe that say what masks or boxes mean, which is settled when shards are built."""
+
 SPLIT = record(
     {
         "images": integer(1, 2**40),
@@ -33,10 +37,12 @@ SPLIT = record(
 RULE = record(
     {
         "version": integer(1, 2**31),
-        "task": one_of("classification"),
+        "task": one_of("classification", "segmentation", "detection"),
         "plan": CHECKSUM,
         "classes": items(text(4096), low=1, high=10**6),
         "splits": table(one_of(*SHARDED_SPLITS), SPLIT),
+        "palette": items(items(integer(0, 255), low=3, high=3), high=256),
+        "said": table(one_of(*SAID_FIELDS), text(2**16)),
     },
     needed=("version", "task", "plan", "classes", "splits"),
 )
@@ -64,7 +70,7 @@ class ShardedSplit:
 
     Args:
         images: how many they hold.
-        class_counts: images of each class.
+        class_counts: images of each class; with masks those that hold it, with boxes its objects.
         index: the file that says where each image lies.
         shards: the tar files.
     """
@@ -86,17 +92,24 @@ class Manifest:
 
     Args:
         plan: digest of the images that they were made of and of the way they were dealt out.
+        task: "classification", "segmentation" or "detection".
         classes: names, in the order of their indices.
         splits: "train" and "val".
+        palette: (red, green, blue) to show each class in; None = nothing says so.
+        said: what `SAID_FIELDS` said when they were built, as text.
     """
 
     plan: str
+    task: str
     classes: tuple[str, ...]
     splits: dict[str, ShardedSplit]
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the text of the manifest's file."""
-        return json_text({"version": VERSION, "task": "classification", **asdict(self)}) + "\n"
+        tree = {"version": VERSION, **asdict(self)}
+        return json_text({name: value for name, value in tree.items() if value not in (None, {})}) + "\n"
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
@@ -119,9 +132,12 @@ def read_manifest(content: bytes, where: str) -> Manifest:
         raise UsageError(f"{where}: splits: {missing.pop()!r} is missing; build the shards again")
     splits = {name: _split(split) for name, split in tree["splits"].items()}
     for name, split in splits.items():
-        if len(split.class_counts) != len(tree["classes"]) or sum(split.class_counts) != split.images:
+        if len(split.class_counts) != len(tree["classes"]) or (
+            tree["task"] == "classification" and sum(split.class_counts) != split.images
+        ):
             raise UsageError(f"{where}: splits.{name}: class_counts must be {len(tree['classes'])} numbers that sum up to {split.images}")
-    return Manifest(tree["plan"], tuple(tree["classes"]), splits)
+    palette = tuple((red, green, blue) for red, green, blue in tree["palette"]) if "palette" in tree else None
+    return Manifest(tree["plan"], tree["task"], tuple(tree["classes"]), splits, palette, tree.get("said", {}))
 
 
 def _split(tree: dict[str, Any]) -> ShardedSplit:

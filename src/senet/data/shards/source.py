@@ -1,10 +1,11 @@
-"""Images in shards with their classes, read by index wherever the shards lie."""
+"""Images in shards with their classes, masks or boxes, read by index wherever the shards lie."""
 
 import hashlib
 import os
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,15 +13,18 @@ from PIL import Image
 from senet.data.fingerprint import array_parts
 from senet.data.image_file import ImageReading, decode_image
 from senet.data.samplers import MIXED_SHARDS
+from senet.data.shards.forms import TARGET_FORMS, TARGET_PLACES
 from senet.data.shards.index import ShardIndex, read_index
-from senet.data.shards.manifest import MANIFEST, SHARDED_SPLITS, Manifest, StoredFile, read_manifest
+from senet.data.shards.manifest import MANIFEST, SAID_FIELDS, SHARDED_SPLITS, Manifest, StoredFile, read_manifest
 from senet.data.shards.stores import SHARDS_ROOM, ShardFolder, ShardPlace, is_url, room_for_shards, store_of
-from senet.data.source import DataSource, input_spec
+from senet.data.source import DataSource
 from senet.errors import UsageError
 from senet.file_kind import user_path
 from senet.recipe import DataRecipe
 from senet.text import printable
-from senet.weights.releases.library import IMAGENET
+
+BESIDE_IMAGES = {"classification": "classes", "segmentation": "masks", "detection": "boxes"}
+"""Task -> what lies beside the images of its shards."""
 
 SHARDS_AT_ONCE = MIXED_SHARDS + 2
 """Shards that are read at a time where they come one after the other: those that are mixed, the next one, and one for validation."""
@@ -32,19 +36,16 @@ class ShardImages:
     Args:
         place: where the shards lie.
         shards: the files.
-        index: where in them each image lies, and its class.
+        index: where in them each image lies, and what is known of its target.
+        task: whose targets they are.
         reading: how images are read.
     """
 
     in_memory = False
 
-    def __init__(self, place: ShardPlace, shards: tuple[StoredFile, ...], index: ShardIndex, reading: ImageReading) -> None:
-        self.place, self.shards, self.index, self.reading = place, shards, index, reading
-
-    @property
-    def targets(self) -> np.ndarray:
-        """Class of each image, (N,) int64."""
-        return self.index.targets
+    def __init__(self, place: ShardPlace, shards: tuple[StoredFile, ...], index: ShardIndex, task: str, reading: ImageReading) -> None:
+        self.place, self.shards, self.index, self.task, self.reading = place, shards, index, task, reading
+        self.targets: Any = TARGET_FORMS[task].targets(index.targets, self._target, self.describe, reading)
 
     @property
     def groups(self) -> np.ndarray:
@@ -65,21 +66,27 @@ class ShardImages:
 
     def content(self, index: int) -> bytes:
         """Return the file of image `index`, or raise DataError."""
-        shard, offset, size = (int(values[index]) for values in (self.index.shards, self.index.offsets, self.index.sizes))
-        return self.place.read(self.shards[shard], offset, size)
+        return self._part(index, self.index.offsets, self.index.sizes)
+
+    def _target(self, index: int) -> bytes:
+        """Return the file beside image `index`, or raise DataError."""
+        return self._part(index, *(self.index.targets[name] for name in TARGET_PLACES))
+
+    def _part(self, index: int, offsets: np.ndarray, sizes: np.ndarray) -> bytes:
+        return self.place.read(self.shards[int(self.index.shards[index])], int(offsets[index]), int(sizes[index]))
 
     def describe(self, index: int) -> str:
         """Return the path in the folder that the shards were made of, as it can be printed."""
         return printable(os.fsdecode(self.index.names[index]), None)
 
     def fingerprint(self) -> str:
-        """Return what tells these images from others, wherever the shards lie: their files' names, classes and checksums."""
+        """Return what tells these images from others, wherever the shards lie: their files' names, targets and checksums."""
         return self._digest
 
     @cached_property
     def _digest(self) -> str:
         digest = hashlib.sha256("\n".join(shard.sha256 for shard in self.shards).encode())
-        for values in (self.index.targets, self.index.names, self.index.sizes):
+        for values in (*self.index.targets.values(), self.index.names, self.index.sizes):
             digest.update(b"".join(array_parts(values)))
         return digest.hexdigest()
 
@@ -95,6 +102,8 @@ def open_source(recipe: DataRecipe) -> DataSource:
     place: ShardPlace = store_of(recipe.root.rstrip("/"), b"") if is_url(recipe.root) else ShardFolder(_folder(recipe.root))
     content = place.content(MANIFEST)
     manifest = read_manifest(content, f"{place.name}/{MANIFEST}")
+    check_said(recipe, manifest)
+    form = TARGET_FORMS[manifest.task]
     notes: tuple[str, ...] = ()
     places = dict.fromkeys(SHARDED_SPLITS, place)
     if isinstance(place, ShardFolder):
@@ -108,15 +117,42 @@ def open_source(recipe: DataRecipe) -> DataSource:
         stored = place.content(split.index.file)
         if hashlib.sha256(stored).hexdigest() != split.index.sha256:
             raise UsageError(f"{where} is not what {MANIFEST} says by its SHA-256; copy it again, or build the shards again")
-        sets[name] = ShardImages(places[name], split.shards, read_index(stored, split, where), ImageReading.of(recipe))
+        index = read_index(stored, split, form, where)
+        sets[name] = ShardImages(places[name], split.shards, index, manifest.task, ImageReading.of(recipe))
     return DataSource(
         name="shards",
         train=sets["train"],
         val=sets["val"],
         classes=manifest.classes,
-        input=input_spec(recipe, size=224, mean=IMAGENET.mean, std=IMAGENET.std, resize_share=256 / 224),
+        input=form.input(recipe, sets["train"].index.targets),
         notes=tuple(f"{place.name}: {note}" for note in notes),
+        palette=manifest.palette,
     )
+
+
+def said_of(recipe: DataRecipe) -> dict[str, str]:
+    """Return what a recipe says of the meaning of masks or boxes, as text."""
+    said = {name: getattr(recipe, name) for name in SAID_FIELDS}
+    ordered = {name: sorted(value.items(), key=str) if isinstance(value, dict) else value for name, value in said.items()}
+    return {name: str(value) for name, value in ordered.items() if value is not None}
+
+
+def check_said(recipe: DataRecipe, manifest: Manifest) -> None:
+    """Raise UsageError if a recipe says another meaning of masks or boxes than that with which shards were built."""
+    for name, value in said_of(recipe).items() if manifest.task != "classification" else ():
+        was = manifest.said.get(name)
+        if value != was and not (name == "classes" and recipe.classes == manifest.classes):
+            raise UsageError(
+                f"data.{name} is settled when shards are built, and was {was or 'left out'} then, got {value}; leave it out, or build "
+                f"shards with --data.{name}"
+            )
+
+
+def check_task(source: DataSource, task: str) -> None:
+    """Raise UsageError if images lie in shards with the targets of another task."""
+    found = source.train.task if isinstance(source.train, ShardImages) else task
+    if found != task:
+        raise UsageError(f"the shards hold {BESIDE_IMAGES[found]}, which {found} learns, and {task} needs {BESIDE_IMAGES[task]}")
 
 
 def _folder(root: str) -> Path:

@@ -8,25 +8,27 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import finalize
 
 from senet.atomic import DiskFullError, replacing
 from senet.checksum import file_sha256
 from senet.data.delivery import DataError
 from senet.data.kept import arrays_folder, locked, room_in_bytes
 from senet.data.shards.manifest import StoredFile
+from senet.data.shards.transfer import fetch_content, fetch_file, fetch_part, open_address
 from senet.errors import UsageError, reason_of
-from senet.text import printable
-
-PROTOCOLS = ("s3", "gs", "http", "https")
-"""What the address of an object store may begin with."""
 
 LARGEST_FILE = 2**30
 """Bytes of the largest manifest or index that is read."""
 
 PAUSES = (1.0, 5.0, 20.0)
 """Seconds before each further attempt to fetch what could not be fetched."""
+
+OPEN_SHARDS = 128
+"""Shards of folders that stay open, of which each process may have a thousand files or so."""
 
 SHARDS_ROOM = "SENET_SHARDS_GB"
 """Variable of the environment that says how many gigabytes of fetched shards are kept; without it, half of what the disk has for them."""
@@ -70,7 +72,7 @@ class ShardFolder:
     def read(self, shard: StoredFile, offset: int, size: int) -> bytes:
         """Return a part of a shard, or raise DataError."""
         try:
-            return part_of(self.root / shard.file, offset, size)
+            return _exactly(os.pread(_opened(self.name, shard).number, size, offset), size)
         except OSError as error:
             raise DataError(f"{self.root / shard.file} cannot be read: {reason_of(error)}; bring it back, then resume") from error
 
@@ -108,8 +110,7 @@ class ShardStore:
     def content(self, file: str) -> bytes:
         """Return a small file as a whole, or raise UsageError."""
         try:
-            system, path = open_url(f"{self.url}/{file}")
-            return system.cat_file(path, start=0, end=min(LARGEST_FILE, system.size(path) or LARGEST_FILE))
+            return fetch_content(*open_url(f"{self.url}/{file}"), LARGEST_FILE)
         except (FileNotFoundError, PermissionError) as error:
             reason = "is not there" if isinstance(error, FileNotFoundError) else "may not be read"
             raise UsageError(
@@ -123,7 +124,7 @@ class ShardStore:
     def read(self, shard: StoredFile, offset: int, size: int) -> bytes:
         """Return a part of a shard, or raise DataError."""
         if not self.whole:
-            return self._patiently(shard, lambda system, path: _exactly(system.cat_file(path, start=offset, end=offset + size), size))
+            return self._patiently(shard, lambda system, path: _exactly(fetch_part(system, path, offset, size), size))
         kept = self.folder / shard.file
         while True:
             try:
@@ -146,7 +147,7 @@ class ShardStore:
 
             def into_file(system: Any, path: str) -> bytes:
                 with replacing(kept) as temporary:
-                    system.get_file(path, str(temporary))
+                    fetch_file(system, path, temporary, shard.bytes)
                     _check_content(temporary, shard)
                 return b""
 
@@ -174,6 +175,24 @@ class ShardStore:
                 os.utime(kept)
 
 
+class OpenFile:
+    """File that stays open as long as somebody knows it; no read moves a position, so threads and forked processes may share it.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+        finalize(self, os.close, self.number)
+
+
+@lru_cache(OPEN_SHARDS)
+def _opened(root: str, shard: StoredFile) -> OpenFile:
+    """Open a shard in a folder; another one under the same name has another checksum."""
+    return OpenFile(Path(root, shard.file))
+
+
 def is_url(root: str) -> bool:
     """Return whether a root is the address of an object store and no path."""
     return "://" in root
@@ -196,16 +215,10 @@ def open_url(url: str) -> tuple[Any, str]:
     Raises:
         UsageError: for another kind of address, or if what reads it is not installed.
     """
-    protocol = url.partition("://")[0]
-    if protocol not in PROTOCOLS:
-        raise UsageError(
-            f"data.root {printable(url)!r} must be a folder, or begin with one of {', '.join(f'{name}://' for name in PROTOCOLS)}"
-        )
     try:
-        from fsspec.core import url_to_fs
-
-        return url_to_fs(url)
+        return open_address(url)
     except ImportError as error:
+        protocol = url.partition("://")[0]
         raise UsageError(f"{protocol}:// needs a package more: {reason_of(error)}: pip install 'senet[data]'") from error
 
 

@@ -144,7 +144,8 @@ def read_labels(header: VolumeHeader) -> np.ndarray:
     if stored.dtype.kind in "iu" and header.scale is None and stored.dtype.itemsize < 8:
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
     slope, intercept = header.scale or (1.0, 0.0)
-    values = stored.astype(np.float64) * slope + intercept
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = stored.astype(np.float64) * slope + intercept
     whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53)
     if wrong := int(whole.size - np.count_nonzero(whole)):
         raise ValueError(f"has {wrong} of {whole.size} values that are not whole numbers, and labels are")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from senet.data.batch import Batch
 from senet.data.boxes import Boxes, box_areas
+from senet.data.shards.source import check_task
 from senet.data.source import DataSource, open_data
 from senet.errors import UsageError
 from senet.models.create import model_from_recipe
@@ -45,6 +46,7 @@ class Detection(BoxPreparation):
             UsageError: if they cannot be opened, or are of a source without boxes.
         """
         source = open_data(recipe)
+        check_task(source, "detection")
         if not len(source.train) or not isinstance(source.train.targets[0], Boxes):
             raise UsageError(
                 f"data.name {recipe.name!r} gives no boxes, which detection learns; data.name boxes does, or "

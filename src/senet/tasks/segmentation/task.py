@@ -12,6 +12,7 @@ from senet.data.batch import Batch
 from senet.data.box_folder import BOXES
 from senet.data.masks import IGNORE, Palette
 from senet.data.recognised import LOOKS, has_classes, recognised
+from senet.data.shards.source import check_task
 from senet.data.source import SOURCES, DataSource, open_data
 from senet.data.volumes.grid import VoxelGrid
 from senet.data.volumes.nifti import VolumeHeader
@@ -66,17 +67,19 @@ class Segmentation(MaskPreparation):
         Raises:
             UsageError: if they cannot be opened, or are of a source without masks.
         """
-        if recipe.name in SOURCES and recipe.name not in LOOKS:
+        if recipe.name in SOURCES and recipe.name not in (*LOOKS, "shards"):
             raise UsageError(
                 f"data.name {recipe.name!r} gives each image a class, which a recipe of classification learns (see: senet recipes list); "
                 f"segmentation needs masks: data.name is one of {', '.join(LOOKS)}"
             )
         try:
-            return open_data(recipe)
+            source = open_data(recipe)
         except UsageError as error:
             if hint := _other_data(recipe):
                 raise UsageError(f"{error}; {hint}") from error
             raise
+        check_task(source, "segmentation")
+        return source
 
     def build(self, recipe: ModelRecipe, source: DataSource, device: torch.device | str | None = None) -> nn.Module:
         """Return the recipe's network for the source's channels and classes; the loss weighs the classes as the source's masks ask.

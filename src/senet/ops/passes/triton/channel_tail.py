@@ -23,7 +23,7 @@ from senet.ops.passes.triton.launch import dense, launch
 from senet.ops.passes.triton.maps import launch_affine, moments_of_spans, sums_of_spans
 from senet.ops.passes.triton.mask import empty_mask, in_one_format, row
 from senet.ops.passes.triton.statistics import statistics
-from senet.ops.passes.triton.vector_grid import UNSTAGED, VectorGrid, is_taken, vector_grid
+from senet.ops.passes.triton.vector_grid import UNSTAGED, WARPS, VectorGrid, is_taken, vector_grid
 from senet.ops.tail.batchnorm import IDENTITY, BatchNorm, Normalization, Statistics
 from senet.ops.tail.channel import ChannelTail
 from senet.ops.tail.gates import Excitation, Excited
@@ -94,7 +94,7 @@ def tail_forward(tail: ChannelTail, x: Tensor, r: Tensor | None, tiling: Tiling)
         statistics, sizes.blocks * (sizes.tiles + (shortcut is not None)), *branch.arguments, mean, m2, merged, *of_r, r_mean, r_m2,
         w1, squeeze, partial, n, c, grid.positions, spans, length, width, sizes.tiles,
         EPS=norm.eps, R_EPS=0.0 if of_shortcut is None else of_shortcut.eps, BLOCK=sizes.block, IMAGES=sizes.images, SPANS=sizes.spans,
-        ROWS=sizes.rows, HIDDEN=sizes.hidden, num_warps=16,
+        ROWS=sizes.rows, HIDDEN=sizes.hidden, num_warps=WARPS,
     )  # fmt: skip
 
     excited, coefficients = None, (branch.scale, branch.shift, 0)
@@ -126,7 +126,7 @@ def _excited(gate: Excitation, squeeze: Tensor, partial: Any, branch: Normalized
     given = (partial, *dense(gate.b1, gate.w2, gate.b2), branch.scale, branch.shift, hidden, gates, ka, kc)
     launch(
         gate_code.gate, sizes.programs, *given, n, c, width, sizes.blocks, GAIN=float(gate.gain), GATE=gate.name, ROWS=sizes.block_images,
-        COLUMNS=sizes.columns, HIDDEN=sizes.summed, PARTS=sizes.all_blocks, num_warps=16, num_stages=UNSTAGED,
+        COLUMNS=sizes.columns, HIDDEN=sizes.summed, PARTS=sizes.all_blocks, num_warps=WARPS, num_stages=UNSTAGED,
     )  # fmt: skip
     return Excited(squeeze, hidden, gates), (ka, kc, c)
 
@@ -187,7 +187,7 @@ def _plain_gradient(sums: Tensor, norm: NormGradient, shortcut: NormGradient | N
     of_r = (None,) * 7 if shortcut is None else shortcut.arguments
     launch(
         gradients.plain_gradient, sizes.blocks * (1 + (shortcut is not None)), sums, *norm.arguments, *of_r, n, c, positions, spans,
-        BLOCK=sizes.block, PARTS=sizes.parts, num_warps=16,
+        BLOCK=sizes.block, PARTS=sizes.parts, num_warps=WARPS,
     )  # fmt: skip
 
 
@@ -211,18 +211,18 @@ def _gate_gradients(
         gradients.gate_gradient, programs + sizes.blocks * (shortcut is not None), sums, gates, *dense(norm.norm.gamma, norm.norm.beta),
         found.inverse_std, hidden, w2, through, weights["w2"], weights["b2"], totals, partial, *of_r,
         n, c, positions, spans, width, sizes.tiles, **of_gate, BLOCK=sizes.block, IMAGES=sizes.images, SPANS=sizes.spans, ROWS=sizes.rows,
-        HIDDEN=sizes.hidden, PARTS=sizes.parts, num_warps=16,
+        HIDDEN=sizes.hidden, PARTS=sizes.parts, num_warps=WARPS,
     )  # fmt: skip
     # The gradient of the logits has served: that of the squeeze takes its place.
     launch(
         gate_code.squeeze_gradient, sizes.programs, partial, hidden, w1, gates, found.scale, dhidden, through, ka, kc,
         n, c, positions, width, sizes.blocks, GAIN=of_gate["GAIN"], ROWS=sizes.block_images, COLUMNS=sizes.columns, HIDDEN=sizes.summed,
-        PARTS=sizes.all_blocks, num_warps=16, num_stages=UNSTAGED,
+        PARTS=sizes.all_blocks, num_warps=WARPS, num_stages=UNSTAGED,
     )  # fmt: skip
     launch(
         gradients.norm_gradient, programs, through, means, squeeze, dhidden, totals, found.mean, found.inverse_std, found.scale,
         weights["w1"], weights["b1"], *norm.arguments[3:], n, c, positions, width, BLOCK=sizes.block, ROWS=sizes.rows, HIDDEN=sizes.hidden,
-        num_warps=16,
+        num_warps=WARPS,
     )  # fmt: skip
     return weights, (ka, kc, c)
 

@@ -22,7 +22,7 @@ from senet.ops.passes.triton.grid import Grid, Tiling, cdiv, grid_of
 from senet.ops.passes.triton.launch import dense, launch
 from senet.ops.passes.triton.mask import in_one_format
 from senet.ops.passes.triton.statistics import statistics
-from senet.ops.passes.triton.vector_grid import UNSTAGED, is_taken, vector_grid
+from senet.ops.passes.triton.vector_grid import UNSTAGED, WARPS, is_taken, vector_grid
 from senet.ops.tail.gates import Excitation, Excited
 from senet.ops.tail.preactivated import GatedBranch, PreactivatedOutput, PreactivatedSaved, PreactivatedTail
 from senet.ops.tail.rows import Gradients, TailTensors
@@ -53,7 +53,7 @@ def pair_forward(tail: PreactivatedTail, u: Tensor, r: Tensor, tiling: Tiling) -
         launch(
             statistics, sizes.blocks, *found.arguments, mean, m2, None, *(None,) * 10, 0.0, None, None, None, None, None,
             n, c, grid.positions, spans, length, 0, 1, EPS=norm.eps, R_EPS=0.0, BLOCK=sizes.block, IMAGES=sizes.images,
-            SPANS=sizes.spans, ROWS=sizes.rows, HIDDEN=sizes.hidden, num_warps=16,
+            SPANS=sizes.spans, ROWS=sizes.rows, HIDDEN=sizes.hidden, num_warps=WARPS,
         )  # fmt: skip
         maps = (v, None, None, found.scale, found.shift, None, a) if batch else (u, r, None, found.scale, found.shift, v, a)
         pair_passes.launch_apply(tiling, maps)
@@ -64,7 +64,7 @@ def pair_forward(tail: PreactivatedTail, u: Tensor, r: Tensor, tiling: Tiling) -
         means, uv, v = torch.empty_like(s), torch.empty_like(s), torch.empty_like(u)
         launch(
             pair_vectors.pair_statistics, sizes.blocks, *found.arguments, moments, s, means, uv, n, c, grid.positions, spans, length,
-            BATCH=batch, EPS=norm.eps, BLOCK=sizes.block, IMAGES=sizes.images, SPANS=sizes.spans, num_warps=16,
+            BATCH=batch, EPS=norm.eps, BLOCK=sizes.block, IMAGES=sizes.images, SPANS=sizes.spans, num_warps=WARPS,
         )  # fmt: skip
         pair_passes.launch_apply(tiling, (u, r, s, found.scale, found.shift, v, a))
         branch = GatedBranch(u, means, uv, excited)
@@ -83,7 +83,7 @@ def _gates(gate: Excitation, moments: Tensor, grid: Grid) -> tuple[Excited, Tens
     launch(
         pair_vectors.pair_gate, cdiv(n, sizes.block_images) * cdiv(c, columns), moments, *dense(gate.w1, gate.b1, gate.w2, gate.b2),
         squeeze, hidden, gates, s, n, c, grid.positions, spans, grid.spans[1], width, GAIN=float(gate.gain), GATE=gate.name,
-        ROWS=sizes.block_images, BLOCK=block, COLUMNS=columns, HIDDEN=sizes.hidden, SPANS=sizes.spans, num_warps=8,
+        ROWS=sizes.block_images, BLOCK=block, COLUMNS=columns, HIDDEN=sizes.hidden, SPANS=sizes.spans, num_warps=WARPS,
     )  # fmt: skip
     return Excited(squeeze, hidden, gates), s
 
@@ -99,7 +99,7 @@ def pair_backward(tail: PreactivatedTail, dv: Tensor | None, da: Tensor, saved: 
         sizes = vector_grid(n, c, spans, 0)
         launch(
             gradients.plain_gradient, sizes.blocks, sums, *norm.arguments, *(None,) * 7, n, c, saved.v.shape[2] * saved.v.shape[3], spans,
-            BLOCK=sizes.block, PARTS=sizes.parts, num_warps=16,
+            BLOCK=sizes.block, PARTS=sizes.parts, num_warps=WARPS,
         )  # fmt: skip
     else:
         weights, gates, squeeze = _gate_gradients(tail.gate, branch, sums, norm, dv is not None)
@@ -124,16 +124,16 @@ def _gate_gradients(
     launch(
         pair_vectors.pair_gate_gradient, programs, sums, *norm.arguments, gates, squeeze, *dense(branch.means, branch.uv), hidden, w2,
         through, weights["w2"], weights["b2"], partial, n, c, positions, spans, width, DV=with_dv, GAIN=gain, GATE=gate.name,
-        BLOCK=sizes.block, IMAGES=sizes.images, SPANS=sizes.spans, ROWS=sizes.rows, HIDDEN=sizes.hidden, PARTS=sizes.parts, num_warps=16,
+        BLOCK=sizes.block, IMAGES=sizes.images, SPANS=sizes.spans, ROWS=sizes.rows, HIDDEN=sizes.hidden, PARTS=sizes.parts, num_warps=WARPS,
     )  # fmt: skip
     # The gradient of the logits has served: that of the squeeze takes its place.
     launch(
         gate_code.squeeze_gradient, sizes.programs, partial, hidden, w1, gates, None, dhidden, through, s, of_squeeze,
         n, c, positions, width, sizes.blocks, GAIN=gain, ROWS=sizes.block_images, COLUMNS=sizes.columns, HIDDEN=sizes.summed,
-        PARTS=sizes.all_blocks, num_warps=16, num_stages=UNSTAGED,
+        PARTS=sizes.all_blocks, num_warps=WARPS, num_stages=UNSTAGED,
     )  # fmt: skip
     launch(
         gradients.norm_gradient, programs, through, None, squeeze, dhidden, None, None, None, None, weights["w1"], weights["b1"],
-        None, None, None, None, n, c, positions, width, BLOCK=sizes.block, ROWS=sizes.rows, HIDDEN=sizes.hidden, num_warps=16,
+        None, None, None, None, n, c, positions, width, BLOCK=sizes.block, ROWS=sizes.rows, HIDDEN=sizes.hidden, num_warps=WARPS,
     )  # fmt: skip
     return weights, s, of_squeeze

@@ -19,6 +19,8 @@ SUMS_OF_A_MAP = 5
 """Sums of a map, at most; it has several spans only where images and channels are few."""
 UNSTAGED = 1
 """Tiles on their way in kernels that sum over the blocks of channels: two take more shared memory than most devices have."""
+WARPS = 4
+"""Warps of a program: on an H100 gates of 2,048 channels took 1.9 times as long with 8, and 2.3 times with 16."""
 PARTS = 4096
 """Partial results that a program has at a time."""
 
