@@ -219,7 +219,7 @@ class _Tasks:
 
 
 class _Warnings(logging.Handler):
-    """What the package logs of a run, to be shown where the comparison was started."""
+    """Handler of what the package logs of a run, to be shown where the comparison was started."""
 
     def __init__(self, label: str, send: Send) -> None:
         super().__init__(logging.WARNING)

@@ -20,10 +20,10 @@ from senet.training.interruption import Interrupted, Interruption
 
 TASK = Path(__file__).with_name("slurm_task.sh")
 
-OPTIONS = {"SBATCH_SIGNAL": "USR1@180", "SBATCH_REQUEUE": "1", "SBATCH_OPEN_MODE": "append", "SBATCH_JOB_NAME": "senet"}
+SBATCH = {"SBATCH_SIGNAL": "USR1@180", "SBATCH_REQUEUE": "1", "SBATCH_OPEN_MODE": "append", "SBATCH_JOB_NAME": "senet"}
 """What sbatch is told unless the user's own variables say something else: to end tasks in time, and to repeat those of lost machines."""
 
-OWN = ("--cluster", "--jobs")
+NOT_FOR_TASKS = ("--cluster", "--jobs")
 """Flags with a value that are not for the tasks."""
 
 SECONDS_TO_APPEAR = 60.0
@@ -53,7 +53,7 @@ def submit(plan: Plan, words: Sequence[str], *, jobs: int | None = None, report:
     missing = sum(not run.is_finished() for folders in runs.values() for run in folders)
     count = max(1, missing) if jobs is None else check_positive("jobs", jobs)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "senet", "compare", *_without(words, OWN)]
+    command = [sys.executable, "-m", "senet", "compare", *_without(words, NOT_FOR_TASKS)]
     with Interruption() as interruption, _submitted(command, count, plan.folder) as (job, process):
         say(f"batch job {job}: {count} tasks, which write to {plan.folder / f'slurm-{job}_*.log'}", error=True)
         while process.poll() is None:
@@ -74,7 +74,7 @@ def _submitted(command: Sequence[str], count: int, folder: Path) -> Iterator[tup
     """Submit an array of tasks that run a command, and yield its number and what waits for it; interrupted, cancel it."""
     output, pipe = folder.absolute() / "slurm-%A_%a.log", subprocess.PIPE
     words = ["sbatch", "--parsable", "--wait", f"--array=1-{count}", f"--output={output}", str(TASK), *command]
-    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=OPTIONS | os.environ, process_group=0) as process:
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=SBATCH | os.environ, process_group=0) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         job = process.stdout.readline().strip().partition(";")[0]
