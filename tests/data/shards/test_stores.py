@@ -118,7 +118,7 @@ def test_what_cannot_be_fetched_is_tried_again_and_ends_the_run(
 ) -> None:
     images, pauses = open_shards(bucket).train, list[float]()
     monkeypatch.setattr(stores.time, "sleep", pauses.append)
-    monkeypatch.setattr(stores, "open_url", lambda url: (SimpleNamespace(get_file=get_file), url))
+    monkeypatch.setattr(stores, "open_url", lambda url: (SimpleNamespace(get_file=get_file, protocol="s3"), url))
     with pytest.raises(DataError, match=words):
         images.read(0)
     assert pauses == list(stores.PAUSES)
