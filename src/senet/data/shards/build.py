@@ -69,7 +69,7 @@ def build_shards(
     Args:
         source: images in files, with classes, masks or boxes.
         folder: where the shards go; those of the same images that are there stay.
-        said: what a recipe said of masks or boxes, see `senet.data.shards.manifest.said_of`.
+        said: what a recipe said of masks or boxes, see `senet.data.shards.source.said_of`.
         shard_bytes: about how large a shard is.
         workers: how many shards are written at a time; None = one for each processor, at most 8.
         watch: told how far it is.
