@@ -49,7 +49,7 @@ class Subject:
 
 CIFAR10, IMAGENET = 50_000, 1_281_167
 SUBJECTS = {
-    "cpu": (Subject("se_cifar_resnet20", (128, 3, 32, 32), 8, CIFAR10), Subject("se_resnet50", (4, 3, 224, 224), 3, IMAGENET)),
+    "cpu": (Subject("se_cifar_resnet20", (128, 3, 32, 32), 4, CIFAR10), Subject("se_resnet50", (2, 3, 224, 224), 2, IMAGENET)),
     "cuda": (Subject("se_cifar_resnet20", (128, 3, 32, 32), 64, CIFAR10), Subject("se_resnet50", (128, 3, 224, 224), 16, IMAGENET)),
 }
 """Kind of device -> what is measured there."""
