@@ -47,6 +47,7 @@ OUTSIDE = {
     "openvino": {"benchmarking"},
     "pycocotools": set(),
     "pytorchcv": {"benchmarking"},
+    "ray": {"comparison"},
     "torch_pruning": {"compression"},
     "ultralytics": set(),
 }

@@ -33,10 +33,12 @@ class Intake:
 
     Args:
         most: how many may come.
+        unsaid: how many may have come before any is counted.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most, self.came, self._began, self.given_up = most, 0, time.monotonic(), False
+    def __init__(self, most: int, unsaid: int = 0) -> None:
+        self.most, self.unsaid, self.came, self.given_up = most, unsaid, 0, False
+        self._began = time.monotonic()
 
     def take(self, count: int) -> None:
         """Count further bytes.
@@ -51,22 +53,28 @@ class Intake:
             raise TimeoutError
 
     @property
+    def allowed(self) -> float:
+        """Seconds that what came may have taken."""
+        return GRACE + max(self.came, self.unsaid) / SLOWEST
+
+    @property
     def is_late(self) -> bool:
         """Whether less came than would have at `SLOWEST`."""
-        return time.monotonic() - self._began > GRACE + self.came / SLOWEST
+        return time.monotonic() - self._began > self.allowed
 
 
-def watched(fetch: Callable[[Intake], Fetched], most: int) -> Fetched:
+def watched(fetch: Callable[[Intake], Fetched], most: int, unsaid: int = 0) -> Fetched:
     """Return what a function fetches that tells an intake of every piece.
 
     Args:
         fetch: the function; it works in a thread, which goes on by itself until the next piece where this gives up.
         most: how many bytes may come.
+        unsaid: how many may come before the function tells of any.
 
     Raises:
         OSError: if more come, or a TimeoutError if they come too slowly, one by one or not at all; and what the function raises.
     """
-    intake, found, failed = Intake(most), list[Fetched](), list[BaseException]()
+    intake, found, failed = Intake(most, unsaid), list[Fetched](), list[BaseException]()
 
     def work() -> None:
         try:
@@ -84,7 +92,7 @@ def watched(fetch: Callable[[Intake], Fetched], most: int) -> Fetched:
     if failed:
         raise failed[0]
     if not found:
-        raise TimeoutError(f"too slow: {intake.came:,} bytes came in {GRACE + intake.came / SLOWEST:.0f} seconds")
+        raise TimeoutError(f"too slow: {intake.came:,} bytes came in {intake.allowed:.0f} seconds")
     return found[0]
 
 

@@ -133,20 +133,35 @@ def test_an_image_drawn_again_in_an_epoch_gets_other_random_numbers():
     assert max(draw.repeat for draw in draws) == 1
 
 
-def test_by_shard_each_image_comes_once_and_few_shards_at_a_time():
-    shards = np.random.default_rng(1).permutation(np.repeat(np.arange(40), 50))
-    order = by_shard(shards, np.random.default_rng(0))
-    assert sorted(order.tolist()) == list(range(2000))
-    first, last = np.full(40, 2000), np.zeros(40, np.int64)
-    np.minimum.at(first, shards[order], np.arange(2000))
-    np.maximum.at(last, shards[order], np.arange(2000))
-    at_once = [int(((first <= place) & (place <= last)).sum()) for place in range(2000)]
-    assert 4 < np.median(at_once) <= max(at_once) <= MIXED_SHARDS + 1
-    other = by_shard(shards, np.random.default_rng(2))
-    assert np.argsort(first).tolist() != np.argsort([np.flatnonzero(shards[other] == shard)[0] for shard in range(40)]).tolist()
+SHARDS = np.random.default_rng(1).permutation(np.repeat(np.arange(40), 50))
 
 
-def test_by_shard_mixes_what_comes_together():
-    shards = np.repeat(np.arange(40), 50)
-    order = by_shard(shards, np.random.default_rng(0))
-    assert np.mean([len(np.unique(shards[batch])) for batch in order.reshape(-1, 20)]) > 4
+def by_shards(batch_size=16, **changes):
+    return EpochSampler(SHARDS, **{"order": "by_shard", "batch_size": batch_size, "seed": 0, "groups": SHARDS, **changes})
+
+
+@pytest.mark.parametrize("batch_size", [3, 16, 20, 96, 2000])
+def test_by_shard_each_image_comes_once_and_batches_mix_few_shards(batch_size):
+    batches = [indices for indices, _ in by_shards(batch_size).shares(epoch=0)]
+    images = np.concatenate(batches)
+    assert len(images) == len(np.unique(images)) == 2000 // batch_size * batch_size
+    held = [len(np.unique(SHARDS[batch])) for batch in batches]
+    assert min(batch_size, MIXED_SHARDS) / 2 < np.mean(held)
+    if batch_size <= 96:
+        assert max(held) <= 2 * MIXED_SHARDS
+    assert sorted(by_shard(SHARDS, np.random.default_rng(0)).tolist()) == list(range(2000))
+
+
+def test_by_shard_the_next_epoch_has_another_order():
+    firsts = [SHARDS[by_shards().share(epoch, 0)].tolist() for epoch in (0, 1)]
+    assert firsts[0] != firsts[1]
+
+
+@pytest.mark.parametrize("world", [2, 4, 8, 16])
+def test_by_shard_processes_read_their_own_shards_and_together_the_same_batches(world):
+    whole = list(by_shards().shares(epoch=3))
+    parts = [list(by_shards(rank=rank, world=world).shares(epoch=3)) for rank in range(world)]
+    for number, (indices, _) in enumerate(whole):
+        assert np.concatenate([part[number][0] for part in parts]).tolist() == indices.tolist()
+    held = [len(np.unique(SHARDS[np.concatenate([indices for indices, _ in part])])) for part in parts]
+    assert max(held) <= 40 // min(world, MIXED_SHARDS) + 2

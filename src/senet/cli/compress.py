@@ -155,7 +155,7 @@ def _compare(args: Namespace, ways: list[Compression]) -> int:
         recipe,
         steps=args.steps or 1,
         seeds=3 if args.seeds is None else args.seeds,
-        jobs=1 if args.jobs is None else args.jobs,
+        jobs=args.jobs,
         out=args.out,
         report=not args.no_report,
         progress=not args.quiet,

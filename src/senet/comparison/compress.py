@@ -26,7 +26,7 @@ def compare_compressed(
     *,
     steps: int = 1,
     seeds: int = 3,
-    jobs: int = 1,
+    jobs: int | None = None,
     out: str | Path = "runs",
     report: bool = True,
     progress: bool = True,

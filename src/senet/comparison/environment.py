@@ -22,16 +22,21 @@ def environment_of(runs: Iterable[RunFolder]) -> dict[str, str]:
     """Summarise the runs' environment.json; where runs differ, each value is named once.
 
     Returns:
-        date, device, platform and versions.
+        date, device, platform and versions; and, if any but the date is not the same in all runs, which: "differs".
     """
     found = [_read(run.path / "environment.json") for run in runs]
     days = sorted(entry["started"][:10] for entry in found)
+    values = {
+        "device": [_device(entry) for entry in found],
+        "platform": [entry["platform"] for entry in found],
+        "python": [entry["python"] for entry in found],
+        **{name: [entry["packages"].get(name) for entry in found] for name in found[0]["packages"]},
+    }
+    differs = ", ".join(name for name, of_runs in values.items() if len(set(of_runs)) > 1)
     return {
         "date": days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}",
-        "device": _distinct(_device(entry) for entry in found),
-        "platform": _distinct(entry["platform"] for entry in found),
-        "python": _distinct(entry["python"] for entry in found),
-        **{name: _distinct(entry["packages"].get(name) for entry in found) for name in found[0]["packages"]},
+        **{name: _distinct(of_runs) for name, of_runs in values.items()},
+        **({"differs": f"{differs}: not the same in all runs"} if differs else {}),
     }
 
 

@@ -5,13 +5,18 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+from senet.comparison.on_ray import check_ray, ray_cluster, train_on_ray
 from senet.comparison.reuse import recipes_of, run_folders
 from senet.comparison.side_by_side import GO_ON, train_side_by_side
 from senet.comparison.variants import Variant
 from senet.comparison.worker import RunOrder
+from senet.errors import UsageError, choice_error
 from senet.results.run_lock import HeldError
 from senet.training.interruption import Interrupted
 from senet.training.progress import Progress
+
+RAY = "ray"
+"""The engine that trains on several machines."""
 
 
 def orders_of(variants: Sequence[Variant], seeds: Sequence[int], folder: Path, progress: Progress) -> list[list[RunOrder]]:
@@ -31,13 +36,36 @@ def orders_of(variants: Sequence[Variant], seeds: Sequence[int], folder: Path, p
     return list(orders.values())
 
 
-def train_missing(orders: Sequence[Sequence[RunOrder]], progress: Progress, *, jobs: int = 1) -> None:
-    """Train runs, each list of them when the one before is done; up to `jobs` of a list at a time."""
+def train_missing(
+    orders: Sequence[Sequence[RunOrder]],
+    progress: Progress,
+    *,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    address: str | None = None,
+) -> None:
+    """Train runs, each list of them when the one before is done; see `senet.compare` for who trains them."""
+    if cluster == RAY and any(orders):
+        with ray_cluster(address):
+            for together in orders:
+                train_on_ray(together, jobs, progress)
+        return
     for together in orders:
-        if min(jobs, len(together)) > 1:
-            train_side_by_side(together, jobs, progress)
+        count = min(jobs or 1, len(together))
+        if count > 1:
+            train_side_by_side(together, count, progress)
         else:
             train_in_turn(together, progress)
+
+
+def check_cluster(cluster: str | None, address: str | None) -> None:
+    """Raise UsageError unless runs can be trained on a cluster of this kind; None = on this machine."""
+    if cluster not in (None, RAY):
+        raise choice_error("cluster", cluster, [RAY])
+    if address is not None and cluster is None:
+        raise UsageError(f"the address {address!r} is that of a Ray cluster: add --cluster ray (in Python: cluster='ray')")
+    if cluster == RAY:
+        check_ray(address)
 
 
 def train_in_turn(orders: Sequence[RunOrder], progress: Progress) -> None:

@@ -11,7 +11,7 @@ from senet.comparison.cases import measure_cases
 from senet.comparison.curves import tells_curves, with_curves
 from senet.comparison.environment import environment_of
 from senet.comparison.measure import measure_costs, measure_excitations
-from senet.comparison.missing import orders_of, train_missing
+from senet.comparison.missing import check_cluster, orders_of, train_missing
 from senet.comparison.parents import with_ancestors, with_parents
 from senet.comparison.picture_folder import PictureFolder
 from senet.comparison.prepare import PreparedVariant, prepare_variants
@@ -59,13 +59,25 @@ class Plan:
     command: str
     ending: str
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The seeds."""
+        return tuple(range(self.recipe.seed, self.recipe.seed + self.seeds))
+
+    @property
+    def labels(self) -> list[str]:
+        """What the variants are called."""
+        return [variant.label for variant in self.variants]
+
 
 def compare(
     recipe: Recipe | str | Path = "digits",
     *,
     vary: Mapping[str, Sequence[Any]] | None = None,
     seeds: int = 3,
-    jobs: int = 1,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    address: str | None = None,
     out: str | Path = "runs",
     report: bool = True,
     progress: bool = True,
@@ -86,6 +98,10 @@ def compare(
         seeds: how many seeds, counted from the recipe's own.
         jobs: how many runs train at a time, each in a process of its own; results are the same. It pays on a GPU that one small network
             does not fill. A script that asks for more than one calls this below `if __name__ == "__main__":`, as its processes import it.
+            None = one; on a cluster one for each GPU, or for each machine where there are none.
+        cluster: "ray" = runs are tasks of a Ray cluster, on whose machines `out` and the images lie at the same place; a run whose worker
+            dies goes on elsewhere. None = on this machine.
+        address: that of the cluster, HOST:PORT, or "auto" on one of its machines; None = one of this machine alone, as long as it takes.
         out: where the comparison gets its folder.
         report: whether to write the page.
         progress: whether to show progress on stderr.
@@ -98,36 +114,60 @@ def compare(
         NotFiniteError: if a run ends with a metric or loss that is no finite number; the runs stay.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    plan = plan_of(recipe, vary, seeds, out)
+    return carry_out(plan, jobs=jobs, cluster=cluster, address=address, report=report, progress=progress)
+
+
+def plan_of(recipe: Recipe, vary: Mapping[str, Sequence[Any]] | None, seeds: int, out: str | Path) -> Plan:
+    """Return the comparison that `compare` makes of its arguments."""
     variants = with_parents(expand(recipe, vary), joined_with(COMPRESS, vary))
     folder = Path(out) / f"compare-{recipe.name}"
     check_positive("seeds", seeds)
-    plan = Plan(recipe, tuple(variants), seeds, folder, command_line(recipe, vary, seeds), name_ending(variants))
-    return carry_out(plan, jobs=jobs, report=report, progress=progress)
+    return Plan(recipe, tuple(variants), seeds, folder, command_line(recipe, vary, seeds), name_ending(variants))
 
 
-def carry_out(plan: Plan, *, jobs: int = 1, report: bool = True, progress: bool = True) -> Result:
+def carry_out(
+    plan: Plan,
+    *,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    address: str | None = None,
+    report: bool = True,
+    progress: bool = True,
+) -> Result:
     """Train what is missing of a comparison, measure, and write the result and the page: see `compare`."""
-    recipe, variants, seeds, folder, jobs = plan.recipe, plan.variants, plan.seeds, plan.folder, check_positive("jobs", jobs)
+    if jobs is not None:
+        check_positive("jobs", jobs)
+    check_cluster(cluster, address)
+    files = ResultFiles(plan.folder, plan.ending, report=report)
+    prepared, runs = opened(plan, report=report)
+    with Progress(len(prepared) * plan.seeds, enabled=progress) as shown:
+        orders = orders_of([one.variant for one in prepared], plan.numbers, plan.folder, shown)
+        train_missing(orders, shown, jobs=jobs, cluster=cluster, address=address)
+        with files.alone(shown):
+            made = files.made_meanwhile(plan.numbers, plan.labels)
+            return made or files.write(result_of(plan, prepared[: len(plan.variants)], runs, files.pictures, shown))
+
+
+def opened(plan: Plan, *, report: bool) -> tuple[list[PreparedVariant], dict[str, list[RunFolder]]]:
+    """Check and open what a comparison needs, before anything is trained.
+
+    Returns:
+        prepared: its variants, then those that they begin from.
+        runs: label of each -> its run folders.
+    """
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
-    files = ResultFiles(folder, plan.ending, report=report)
-    trained = with_ancestors(variants)
+    trained = with_ancestors(plan.variants)
     prepared = prepare_variants(trained)
-    numbers = tuple(range(recipe.seed, recipe.seed + seeds))
-    runs = run_folders(trained, numbers, folder)
-    check_found(prepared, numbers, runs, folder)
-
-    with Progress(len(trained) * seeds, enabled=progress) as shown:
-        train_missing(orders_of(trained, numbers, folder, shown), shown, jobs=jobs)
-        with files.alone(shown):
-            made = files.made_meanwhile(numbers, [variant.label for variant in variants])
-            return made or files.write(result_of(plan, prepared[: len(variants)], numbers, runs, files.pictures, shown))
+    runs = run_folders(trained, plan.numbers, plan.folder)
+    check_found(prepared, plan.numbers, runs, plan.folder)
+    return prepared, runs
 
 
 def result_of(
     plan: Plan,
     prepared: Sequence[PreparedVariant],
-    seeds: tuple[int, ...],
     runs: Mapping[str, Sequence[RunFolder]],
     pictures: PictureFolder,
     shown: Progress,
@@ -137,13 +177,12 @@ def result_of(
     Args:
         plan: the comparison.
         prepared: its variants.
-        seeds: of their runs.
         runs: label of each variant -> its runs; what they began from may be among them.
         pictures: where those of single images go.
         shown: the display.
     """
-    labels = [variant.label for variant in plan.variants]
-    found = {label: tuple(map(seed_run, seeds, runs[label])) for label in labels}
+    labels = plan.labels
+    found = {label: tuple(map(seed_run, plan.numbers, runs[label])) for label in labels}
     check_finite(found, prepared[0].task.metrics)
     first = [runs[label][0].weights for label in labels]
     shown.print("timing the networks, in turn")
@@ -160,7 +199,7 @@ def result_of(
     return Result(
         recipe=plan.recipe,
         metrics=prepared[0].task.metrics,
-        seeds=seeds,
+        seeds=plan.numbers,
         variants=tuple(
             VariantResult(variant.label, variant.changes, found[variant.label], cost, panel)
             for variant, cost, panel in zip(plan.variants, costs, panels, strict=True)

@@ -4,7 +4,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
+from senet.comparison.reports import Received
 from senet.comparison.worker import RunOrder, Surroundings, work
 from senet.errors import UsageError
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.launch import process_count
-from senet.training.progress import Progress, RunProgress
+from senet.training.progress import Progress
 from senet.userfile import UserFiles, allowed_code
 
 GO_ON = "the same command goes on from there"
@@ -47,8 +48,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=work, args=(theirs, surroundings))
         self.order: RunOrder | None = None
-        self._progress, self._bars = progress, ExitStack()
-        self._bar: RunProgress | None = None
+        self._received = Received(progress)
         with _held_back():
             self.process.start()
         theirs.close()
@@ -66,25 +66,12 @@ class _Worker:
         except (EOFError, OSError):
             self.process.join(SECONDS_TO_END)
             return "died", self.process.exitcode
-        if name in ("print", "skip"):
-            getattr(self._progress, name)(*rest)
-        elif name == "run":
-            self._bar = self._bars.enter_context(self._progress.run(**rest[0]))
-        elif name in ("update", "epoch") and self._bar is not None:
-            getattr(self._bar, name)(*rest)
-        else:
-            return (name, *rest)
-        return None
+        return None if self._received.show(name, *rest) else (name, *rest)
 
     def leave(self, *, trained: bool) -> None:
         """Stop showing the run in hand, which has come to its end or not."""
-        self.order, self._bar = None, None
-        bars, self._bars = self._bars, ExitStack()
-        if trained:
-            bars.close()
-        else:
-            with suppress(_Unfinished), bars:
-                raise _Unfinished
+        self.order = None
+        self._received.leave(trained=trained)
 
     def stop(self) -> None:
         """Ask it to save and end."""
@@ -98,10 +85,6 @@ class _Worker:
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
-
-
-class _Unfinished(Exception):  # noqa: N818 - not an error: how a display learns that its run has not come to its end
-    pass
 
 
 def train_side_by_side(orders: Sequence[RunOrder], jobs: int, progress: Progress) -> None:
@@ -131,11 +114,12 @@ def train_side_by_side(orders: Sequence[RunOrder], jobs: int, progress: Progress
                 worker.give(waiting.popleft())
             try:
                 for worker, message in _messages(workers, interruption.check):
-                    failure, order = _failure(worker, message), worker.order
+                    order = worker.order
+                    assert order is not None
                     worker.leave(trained=message[0] == "done")
-                    if failure is not None:
+                    if failure := failure_of(order, message):
                         raise failure
-                    if message[0] == "held" and order is not None:
+                    if message[0] == "held":
                         waiting.append(order.after(message[1], progress))
                     if waiting:
                         worker.give(waiting.popleft())
@@ -168,8 +152,8 @@ def _save_all(workers: Sequence[_Worker]) -> None:
         worker.leave(trained=False)
 
 
-def _failure(worker: _Worker, message: tuple[Any, ...]) -> JobError | None:
-    """Return the error of a run that has failed."""
+def failure_of(order: RunOrder, message: tuple[Any, ...]) -> JobError | None:
+    """Return the error of a run by the message that its training ended with; None if it is done, or left to another process."""
     name, *rest = message
     if name in ("done", "held"):
         return None
@@ -182,8 +166,7 @@ def _failure(worker: _Worker, message: tuple[Any, ...]) -> JobError | None:
         what = f"its process was killed by {signal.Signals(-rest[0]).name}"
     else:
         what = f"its process ended with exit code {rest[0]}"
-    label = worker.order.label if worker.order else "a run"
-    return JobError(f"{label}: {what}; what else was training is saved, and {GO_ON}", exit_code)
+    return JobError(f"{order.label}: {what}; what else was training is saved, and {GO_ON}", exit_code)
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -11,19 +10,17 @@ from typing import Any
 
 import torch
 
+from senet.comparison.reports import Report, Send
 from senet.data.workers import signal_at_parents_end
 from senet.errors import UsageError
 from senet.recipe import Recipe
-from senet.results.metric import Metric
-from senet.results.run_folder import MetricsRow, RunFolder, check_new
+from senet.results.run_folder import RunFolder, check_new
 from senet.results.run_lock import PATIENCE, HeldError
 from senet.streams import prepare_streams
 from senet.training.interruption import NOTICES, Interrupted, Interruption, be_led
 from senet.training.loop import train
-from senet.training.progress import Progress, RunProgress
+from senet.training.progress import Progress
 from senet.userfile import UserFiles, allow_code, with_place
-
-Send = Callable[..., None]
 
 MORE_PATIENCE = 2.0
 """Seconds that a run which another process trains is waited for, before the next one is tried."""
@@ -81,49 +78,6 @@ class Surroundings:
     files: UserFiles
 
 
-class Report(Progress):
-    """Progress that is shown by another process.
-
-    Args:
-        send: called with the name of a method of `Progress` or `RunProgress`, and its arguments.
-    """
-
-    def __init__(self, send: Send) -> None:
-        super().__init__(enabled=False)
-        self._send = send
-
-    def print(self, line: str) -> None:
-        """Have a line printed."""
-        self._send("print", line)
-
-    def skip(self, label: str) -> None:
-        """Have a run counted that need not be trained again."""
-        self._send("skip", label)
-
-    @contextmanager
-    def run(self, label: str, *, epochs: int, steps: int, done: int = 0) -> "Iterator[RunProgress]":
-        """Have a run shown."""
-        self._send("run", {"label": label, "epochs": epochs, "steps": steps, "done": done})
-        yield RunReport(self, label, epochs, epochs * steps, done, None, self._send)
-
-
-class RunReport(RunProgress):
-    """Progress of one run that is shown by another process, made by `Report.run`."""
-
-    def __init__(self, progress: Report, label: str, epochs: int, total: int, done: int, task: None, send: Send) -> None:
-        super().__init__(progress, label, epochs, total, done, task)
-        self._send = send
-
-    def update(self, step: int, epoch: int, loss: float | None) -> None:
-        """Have shown where the run is."""
-        super().update(step, epoch, loss)  # which notes the time, so that not every step is reported
-        self._send("update", step, epoch, loss)
-
-    def epoch(self, row: MetricsRow, primary: Metric) -> None:
-        """Have a finished epoch shown."""
-        self._send("epoch", dict(row), primary)
-
-
 def work(pipe: Connection, surroundings: Surroundings) -> None:
     """Train what comes through a pipe until nothing more comes, or a signal does.
 
@@ -147,10 +101,10 @@ def work(pipe: Connection, surroundings: Surroundings) -> None:
 
         with allow_code(*surroundings.allowed), suppress(EOFError, Interrupted):
             for order in interruption.guard(iter(pipe.recv, None)):
-                send(*_outcome(order, send))
+                send(*outcome_of(order, send))
 
 
-def _outcome(order: RunOrder, send: Send) -> tuple[Any, ...]:
+def outcome_of(order: RunOrder, send: Send) -> tuple[Any, ...]:
     """Train a run, and return how that ended."""
     try:
         order.train(Report(send))

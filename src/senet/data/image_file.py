@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BytesIO
+from io import DEFAULT_BUFFER_SIZE, BufferedReader, BytesIO, FileIO
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -114,13 +114,23 @@ def _upright(file: BinaryIO, reading: ImageReading) -> Image.Image:
             return rgb.copy() if rgb is image and turn is None else rgb if turn is None else rgb.transpose(turn)
 
 
+class SparingReader(BufferedReader):
+    """Reader of a file that asks for no more than there is: Python makes room for all that is asked for, and files may say any size."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return at most so many bytes, or all that are left."""
+        if size is not None and size > DEFAULT_BUFFER_SIZE:
+            size = max(0, min(size, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file to read; a pipe, socket or device is refused and never waited for.
 
     Raises:
         OSError: if it cannot be opened, or is something else.
     """
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
+    file = SparingReader(FileIO(path, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError("is no regular file")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -100,10 +101,11 @@ class TrainLoader:
     Args:
         loader: loads the batches that the sampler names.
         sampler: the order of each epoch.
+        images: the images; a set may have a method `fetch_ahead`, which is told what is read next, see `ShardImages`.
     """
 
-    def __init__(self, loader: BatchLoader, sampler: EpochSampler) -> None:
-        self._loader, self._sampler = loader, sampler
+    def __init__(self, loader: BatchLoader, sampler: EpochSampler, images: ImageSet) -> None:
+        self._loader, self._sampler, self._images = loader, sampler, images
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -116,7 +118,10 @@ class TrainLoader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of an epoch from batch `start` on; nothing before it is read."""
         self._sampler.epoch, self._sampler.start = epoch, start
-        return iter(self._loader)
+        batches, fetch_ahead = iter(self._loader), getattr(self._images, "fetch_ahead", None)
+        if fetch_ahead is None:
+            return batches
+        return _told(batches, fetch_ahead([indices for indices, _ in self._sampler.shares(epoch, start)]))
 
     def close(self) -> None:
         """End the worker processes."""
@@ -140,7 +145,7 @@ def train_loader(
     sampler = EpochSampler.of(images.targets, recipe, groups_of(images), seed=seed, rank=rank, world=world)
     samples = TrainSamples(images, preparation.train_transform(recipe, source.input), seed)
     values = sampler.batch_size // world * Views().values(source.input)
-    return TrainLoader(_loader(samples, sampler, preparation.collate, _workers(images, recipe, values, world)), sampler)
+    return TrainLoader(_loader(samples, sampler, preparation.collate, _workers(images, recipe, values, world)), sampler, images)
 
 
 def eval_loader(
@@ -204,6 +209,14 @@ def _loader(samples: Dataset[Sample], keys: Iterable[list], collate: Callable[[S
         generator=torch.Generator(),  # else each epoch would draw from the training's own random numbers
     )
     return BatchLoader(loader, start)
+
+
+def _told(batches: Iterator[Batch], fetching: AbstractContextManager[Callable[[int], object]]) -> Iterator[Batch]:
+    """Yield batches while what they need is fetched, and tell the number of each as it arrives."""
+    with fetching as tell:
+        for number, batch in enumerate(batches):
+            tell(number)
+            yield batch
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -11,7 +11,7 @@ from senet.recipe import DataRecipe
 WORD = 2**64
 
 MIXED_SHARDS = 8
-"""Shards whose images come mixed where they come shard by shard."""
+"""Shards of which each batch has images where these come shard by shard."""
 
 
 class SampleKey(NamedTuple):
@@ -64,7 +64,7 @@ def class_aware(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def by_shard(shards: np.ndarray | None, random: np.random.Generator) -> np.ndarray:
-    """Draw each image once so that few shards are read at a time: shards come in random order, each mixed with the next `MIXED_SHARDS`.
+    """Draw each image once, shard by shard in random order, and those of a shard in random order, too; `in_lanes` mixes them.
 
     Args:
         shards: (N,) shard of each image; None = images do not lie in shards.
@@ -76,7 +76,24 @@ def by_shard(shards: np.ndarray | None, random: np.random.Generator) -> np.ndarr
     if shards is None:
         raise UsageError("data.sampler 'by_shard' is for images in shards, data.name shards, and these are not; set it to 'shuffle'")
     turns = random.permutation(int(shards.max()) + 1)[shards]
-    return np.argsort(turns + MIXED_SHARDS * random.random(len(shards)), kind="stable")
+    return np.lexsort((random.random(len(shards)), turns))
+
+
+def in_lanes(order: np.ndarray, batch_size: int) -> np.ndarray:
+    """Return an order in which each batch has a piece of each of `MIXED_SHARDS` parts of the given one.
+
+    So batches mix as many shards, and processes that each take their piece of every batch read each their part of the shards. Images that
+    fill no batch stay at the end.
+
+    Args:
+        order: (N,) indices, of which neighbours shall stay near.
+        batch_size: images in a batch, at most N.
+    """
+    steps = len(order) // batch_size
+    pieces = [len(piece) for piece in np.array_split(np.arange(batch_size), MIXED_SHARDS)]
+    lanes = np.split(order[: steps * batch_size], steps * np.cumsum(pieces)[:-1])
+    batches = np.concatenate([lane.reshape(steps, size) for lane, size in zip(lanes, pieces, strict=True)], axis=1)
+    return np.concatenate([batches.ravel(), order[steps * batch_size :]])
 
 
 SAMPLE_ORDERS: dict[str, Callable[[Any, np.random.Generator], np.ndarray]] = {
@@ -127,7 +144,8 @@ class EpochSampler:
             raise UsageError(f"{len(targets)} training images are too few for {world} processes")
         self.steps = max(min_steps, len(targets) // self.batch_size)
         self.targets, self.order, self.seed, self.rank, self.world = targets, SAMPLE_ORDERS[order], seed, rank, world
-        self.goes_by = groups if order in GO_BY_GROUPS else targets
+        self.by_groups = order in GO_BY_GROUPS
+        self.goes_by = groups if self.by_groups else targets
         self.epoch = self.start = 0
 
     @classmethod
@@ -144,15 +162,20 @@ class EpochSampler:
     def shares(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Iterate over this process's shares of an epoch's batches, from batch `start` on: indices (N,) and repeats (N,) of its images."""
         random, rounds = np.random.default_rng((self.seed % WORD, epoch)), -(-len(self) * self.batch_size // len(self.targets))
-        indices = np.concatenate([self.order(self.goes_by, random) for _ in range(rounds)])
+        orders = [self.order(self.goes_by, random) for _ in range(rounds)]
+        indices = np.concatenate([in_lanes(order, self.batch_size) for order in orders] if self.by_groups else orders)
         repeats = occurrences(indices)
         for batch in range(start, len(self)):
-            share = slice(batch * self.batch_size + self.rank, (batch + 1) * self.batch_size, self.world)
-            yield indices[share], repeats[share]
+            whole = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield self._own(indices[whole]), self._own(repeats[whole])
 
     def share(self, epoch: int, batch: int) -> list[int]:
         """Return the indices of this process's images of one batch of an epoch."""
         return next(self.shares(epoch, batch))[0].tolist()
+
+    def _own(self, batch: np.ndarray) -> np.ndarray:
+        """Return this process's part of a batch; where shards matter it is one piece, so that processes of one machine share shards."""
+        return np.split(batch, self.world)[self.rank] if self.by_groups else batch[self.rank :: self.world]
 
     def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
         for indices, repeats in self.shares(epoch, start):

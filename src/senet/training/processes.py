@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from senet.data.loaders import CorruptLog
 from senet.data.workers import signal_at_parents_end
@@ -46,6 +47,7 @@ def start_fabric(precision: str, accelerator: str = "auto") -> Fabric:
         devices=local,
         num_nodes=world // local,
         precision=PRECISIONS[precision],  # pyright: ignore[reportArgumentType] - a plain str of the same names
+        plugins=None if world > 1 else [LightningEnvironment()],  # else Fabric looks for SLURM, and advises against what works
     )
     fabric.launch()
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun, killed, would leave its processes behind

@@ -1,12 +1,14 @@
 """Checkpoints that are written beside training: a step waits for a copy of the state in memory, and a thread takes it to the disk."""
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy, deepcopy
 from types import TracebackType
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+from torch import Tensor
 
 from senet.results.run_folder import RunFolder
 from senet.text import message_line
@@ -26,9 +28,8 @@ class CheckpointWriter:
     """
 
     def __init__(self, device: torch.device) -> None:
-        is_cuda = device.type == "cuda"
-        options = StagingOptions(use_pinned_memory=is_cuda, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=is_cuda)
-        self._stager = DefaultStager(options)  # keeps its copies for the next time
+        self._device = device
+        self._kept: dict[tuple[Any, ...], Tensor] = {}
         self._on_the_way: tuple[ThreadPoolExecutor, Future[None]] | None = None
 
     def __enter__(self) -> "CheckpointWriter":
@@ -42,7 +43,7 @@ class CheckpointWriter:
                 raise
             log.error("%s", message_line(str(own)))
         finally:
-            self._stager.close()
+            self._kept.clear()
 
     def begin(self, run: RunFolder, state: dict[str, Any]) -> None:
         """Copy tensors and plain data as they are now, and begin to write them; the checkpoint before is waited for.
@@ -51,9 +52,27 @@ class CheckpointWriter:
             FolderLostError, NotWrittenError: of the checkpoint before.
         """
         self.finish()
-        copied = self._stager.stage(state)
+        copied = self._copied(state)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
         thread = ThreadPoolExecutor(1, "checkpoint")
-        self._on_the_way = thread, thread.submit(_write, run, copied)  # pyright: ignore[reportArgumentType] - no Future, without a thread of the stager's
+        self._on_the_way = thread, thread.submit(_write, run, copied)
+
+    def _copied(self, value: Any, *place: Any) -> Any:
+        """Return a copy that nothing changes any more; tensors go to the memory of the host that the one of this place had last time."""
+        if isinstance(value, Tensor):
+            kept = self._kept.get(place)
+            if kept is None or (kept.shape, kept.dtype, kept.stride()) != (value.shape, value.dtype, value.stride()):
+                kept = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
+                self._kept[place] = kept
+            return kept.copy_(value, non_blocking=value.is_cuda)
+        if isinstance(value, Mapping):
+            found = copy(value)  # of its type, with what else it carries
+            found.update((name, self._copied(part, *place, name)) for name, part in value.items())  # pyright: ignore[reportAttributeAccessIssue]
+            return found
+        if type(value) in (list, tuple):
+            return type(value)(self._copied(part, *place, number) for number, part in enumerate(value))
+        return deepcopy(value)
 
     def check(self) -> None:
         """Raise what has gone wrong by now, as `finish` does; nothing is waited for."""

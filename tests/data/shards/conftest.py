@@ -1,12 +1,10 @@
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from data.shards.made_folder import make_folder, make_shards
+from data.shards.made_server import CountingServer
 
 
 @pytest.fixture(scope="session")
@@ -63,16 +61,12 @@ def bucket(s3_server: str, shards: Path, kept: Path, monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def web(shards: Path) -> Iterator[str]:
     """Return the address of the shards on a web server."""
-    pytest.importorskip("aiohttp", reason="extra data is not installed")
-    handler = partial(QuietHandler, directory=str(shards))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with CountingServer(shards) as server:
+        yield server.url
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        pass
+@pytest.fixture
+def counting(shards: Path) -> Iterator[CountingServer]:
+    """Return a web server that has the shards."""
+    with CountingServer(shards) as server:
+        yield server

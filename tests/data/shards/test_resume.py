@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
@@ -136,3 +138,30 @@ def test_a_run_on_an_object_store_that_is_killed_goes_on_to_the_weights_of_the_f
     weights = [load_file(RunFolder(path).weights) for path in (run.path, tmp_path / "files")]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["shuffle", "by_shard"])
+def test_the_command_killed_with_two_processes_goes_on_with_one_and_takes_each_image_once(
+    shards: Path, tmp_path: Path, sampler: str
+) -> None:
+    (tmp_path / "counted.py").write_text(Path(__file__).with_name("counted_source.py").read_text())
+    changes = {"data.workers": 0, "data.sampler": sampler, "data.batch_size": BATCH}
+    (tmp_path / "pets.yaml").write_text(experiment(shards, "counted.py:photos", **changes).to_yaml())
+
+    def command(reads: str, at_most: int, *words: str) -> int:
+        environment = os.environ | {"READS": reads, "READS_AT_MOST": str(at_most), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        done = subprocess.run(
+            [sys.executable, "-m", "senet", "train", *words], cwd=tmp_path, env=environment, capture_output=True, timeout=300, check=False
+        )
+        return done.returncode
+
+    images = 36
+    own = images // 2
+    assert command("two", own + 2 * BATCH + 1, "pets.yaml", "--devices", "2", "--folder", "run") != 0
+    done = torch.load(RunFolder(tmp_path / "run").checkpoint, weights_only=True)
+    assert (done["epoch"], done["batch"] > 0) == (1, True)
+    assert command("one", 1000, "--resume", "run", "--accept-changes") == 0
+    before = [(tmp_path / f"two.{rank}").read_text().split()[own : own + done["batch"] * BATCH // 2] for rank in range(2)]
+    after = (tmp_path / "one.0").read_text().split()
+    assert sorted(map(int, [*before[0], *before[1], *after])) == list(range(images))

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +15,7 @@ from PIL import Image
 from senet.data.fingerprint import array_parts
 from senet.data.image_file import ImageReading, decode_image
 from senet.data.samplers import MIXED_SHARDS
+from senet.data.shards.ahead import fetched_ahead, first_needed
 from senet.data.shards.forms import TARGET_FORMS, TARGET_PLACES
 from senet.data.shards.index import ShardIndex, read_index
 from senet.data.shards.manifest import MANIFEST, SAID_FIELDS, SHARDED_SPLITS, Manifest, StoredFile, read_manifest
@@ -74,6 +77,17 @@ class ShardImages:
 
     def _part(self, index: int, offsets: np.ndarray, sizes: np.ndarray) -> bytes:
         return self.place.read(self.shards[int(self.index.shards[index])], int(offsets[index]), int(sizes[index]))
+
+    def fetch_ahead(self, shares: Sequence[np.ndarray]) -> AbstractContextManager[Callable[[int], object]]:
+        """Return a block in which shards are fetched before they are read, which is told the number of each batch that has arrived.
+
+        Args:
+            shares: of each batch of this process that comes, the indices of its images.
+        """
+        if not self.place.ahead or not shares:
+            return nullcontext(lambda batch: None)
+        shards, needed = first_needed(self.groups, shares)
+        return fetched_ahead(lambda shard: self.place.fetch(self.shards[shard]), shards, needed, self.place.ahead)
 
     def describe(self, index: int) -> str:
         """Return the path in the folder that the shards were made of, as it can be printed."""
@@ -140,11 +154,11 @@ def said_of(recipe: DataRecipe) -> dict[str, str]:
 def check_said(recipe: DataRecipe, manifest: Manifest) -> None:
     """Raise UsageError if a recipe says another meaning of masks or boxes than that with which shards were built."""
     for name, value in said_of(recipe).items() if manifest.task != "classification" else ():
-        was = manifest.said.get(name)
-        if value != was and not (name == "classes" and recipe.classes == manifest.classes):
+        if value != manifest.said.get(name) and not (name == "classes" and recipe.classes == manifest.classes):
+            was = printable(manifest.said.get(name, "left out"), None)
             raise UsageError(
-                f"data.{name} is settled when shards are built, and was {was or 'left out'} then, got {value}; leave it out, or build "
-                f"shards with --data.{name}"
+                f"data.{name} is settled when shards are built, and was {was} then, got {value}; leave it out, or build shards with "
+                f"--data.{name}"
             )
 
 
@@ -177,7 +191,9 @@ def _stores(recipe: DataRecipe, url: str, content: bytes, manifest: Manifest) ->
             f"or set XDG_CACHE_HOME to a folder of a larger disk"
         )
     store.folder.mkdir(parents=True, exist_ok=True)
-    places: dict[str, ShardPlace] = {"train": replace(store, whole=fits or by_shard), "val": store}
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    ahead = MIXED_SHARDS if fits else min(MIXED_SHARDS, room // largest - SHARDS_AT_ONCE) // processes if by_shard else 0
+    places: dict[str, ShardPlace] = {"train": replace(store, whole=fits or by_shard, ahead=ahead), "val": store}
     if fits or by_shard:
         return places, ()
     size = f"{needed / 1e9:.3g} GB of shards, and {room / 1e9:.3g} GB are kept ({SHARDS_ROOM})"

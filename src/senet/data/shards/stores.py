@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 from weakref import finalize
 
-from senet.atomic import DiskFullError, replacing
+from senet.atomic import DiskFullError, replacing, temporaries
 from senet.checksum import file_sha256
 from senet.data.delivery import DataError
-from senet.data.kept import arrays_folder, locked, room_in_bytes
+from senet.data.kept import arrays_folder, locked, make_room, read_times, room_in_bytes
 from senet.data.shards.manifest import StoredFile
 from senet.data.shards.transfer import fetch_content, fetch_file, fetch_part, open_address
 from senet.errors import UsageError, reason_of
@@ -38,9 +38,15 @@ SHARD_NOTED_EVERY = 30
 
 
 class ShardPlace(Protocol):
-    """Place where the files of a set of shards lie."""
+    """Place where the files of a set of shards lie.
+
+    Args:
+        name: what errors call it.
+        ahead: how many shards are fetched before they are needed; 0 = none, where nothing is fetched as a whole.
+    """
 
     name: str
+    ahead: int
 
     def content(self, file: str) -> bytes:
         """Return a small file as a whole, or raise UsageError."""
@@ -50,6 +56,10 @@ class ShardPlace(Protocol):
         """Return a part of a shard, or raise DataError."""
         ...
 
+    def fetch(self, shard: StoredFile) -> None:
+        """Fetch a shard as a whole if it is not here, or raise DataError."""
+        ...
+
 
 class ShardFolder:
     """Shards in a folder.
@@ -57,6 +67,8 @@ class ShardFolder:
     Args:
         root: the folder.
     """
+
+    ahead = 0
 
     def __init__(self, root: Path) -> None:
         self.root, self.name = root, str(root)
@@ -75,6 +87,9 @@ class ShardFolder:
             return _exactly(os.pread(_opened(self.name, shard).number, size, offset), size)
         except OSError as error:
             raise DataError(f"{self.root / shard.file} cannot be read: {reason_of(error)}; bring it back, then resume") from error
+
+    def fetch(self, shard: StoredFile) -> None:
+        """Do nothing: shards are here."""
 
     def check(self, files: tuple[StoredFile, ...]) -> None:
         """Raise UsageError unless all files are there, of the right sizes."""
@@ -97,11 +112,13 @@ class ShardStore:
         url: address of the set.
         folder: where fetched shards are kept.
         whole: whether shards are fetched as a whole.
+        ahead: how many are fetched before they are needed.
     """
 
     url: str
     folder: Path
     whole: bool = True
+    ahead: int = 0
 
     def __post_init__(self) -> None:
         self.name = self.url
@@ -130,20 +147,26 @@ class ShardStore:
             try:
                 part = part_of(kept, offset, size)
             except FileNotFoundError:  # not fetched yet, or gone again to make room
-                self._fetch(shard, kept)
+                self.fetch(shard)
             except OSError as error:
                 raise DataError(f"{kept} cannot be read: {reason_of(error)}; remove it, then resume") from error
             else:
                 self._note(shard, kept)
                 return part
 
-    def _fetch(self, shard: StoredFile, kept: Path) -> None:
+    def fetch(self, shard: StoredFile) -> None:
+        """Fetch a shard as a whole if it is not here, or raise DataError; of several processes that ask for it, one fetches it."""
+        kept = self.folder / shard.file
+        if kept.exists():
+            return
         with locked(kept.with_name(f"{kept.name}.lock")) as may_write:
             if not may_write:
                 raise DataError(f"{kept.parent} cannot be written; set XDG_CACHE_HOME to a folder that can, then resume")
             if kept.exists():
                 return
-            make_room(self.folder.parent, shard.bytes)
+            for left in temporaries(self.folder, [shard.file]):  # of a process that was killed
+                left.unlink()
+            make_room(fetched_shards(), shard.bytes, room_for_shards())
 
             def into_file(system: Any, path: str) -> bytes:
                 with replacing(kept) as temporary:
@@ -241,32 +264,15 @@ def room_for_shards() -> int:
     """
     said = os.environ.get(SHARDS_ROOM)
     if not said:
-        held = sum(size for _, size, _ in _fetched(fetched_folder()))
+        held = sum(size for _, size, _ in fetched_shards())
         there = next(place for place in (fetched_folder(), *fetched_folder().parents) if place.exists())
         return (held + shutil.disk_usage(there).free) // 2
     return room_in_bytes(SHARDS_ROOM, said, " above 0", least=math.ulp(0.0))
 
 
-def make_room(folder: Path, needed: int) -> None:
-    """Remove fetched shards, those that were read longest ago first, until there is room for so many bytes more."""
-    files = sorted(_fetched(folder))
-    held, room = sum(size for _, size, _ in files), room_for_shards()
-    for _, size, path in files:
-        if held + needed <= room:
-            break
-        with suppress(OSError):  # another process removed it, or holds it open on a system that minds
-            path.unlink()
-            held -= size
-
-
-def _fetched(folder: Path) -> list[tuple[float, int, Path]]:
-    """Return when each shard was last read, its size and its path."""
-    found = []
-    for path in folder.glob("*/*.tar"):
-        with suppress(OSError):
-            facts = path.stat()
-            found.append((facts.st_mtime, facts.st_size, path))
-    return found
+def fetched_shards() -> list[tuple[float, int, Path]]:
+    """Return what is kept of all sets of shards, see `senet.data.kept.read_times`."""
+    return read_times(fetched_folder().glob("*/*.tar"))
 
 
 def _check_content(path: Path, shard: StoredFile) -> None:

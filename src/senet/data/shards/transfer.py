@@ -14,6 +14,9 @@ from senet.web import LONGEST_SILENCE, WEB, Intake, check_redirect, watched
 PROTOCOLS = ("s3", "gs", *WEB)
 """What the address of an object store may begin with."""
 
+FETCHED_UNSAID = 2**29
+"""Bytes that the libraries of object stores fetch, in several parts at once, before they tell of any."""
+
 
 def open_address(address: str) -> tuple[Any, str]:
     """Return the file system of an address, and the path in it.
@@ -38,7 +41,7 @@ def fetch_file(system: Any, path: str, into: Path, most: int) -> None:
     Raises:
         OSError: if it is larger, or comes too slowly; and what the store's library raises.
     """
-    watched(lambda intake: system.get_file(path, str(into), callback=_callback(intake)), most)
+    watched(lambda intake: system.get_file(path, str(into), callback=_callback(intake)), most, _unsaid(system, most))
 
 
 def fetch_content(system: Any, path: str, most: int) -> bytes:
@@ -50,8 +53,16 @@ def fetch_content(system: Any, path: str, most: int) -> bytes:
 
 def fetch_part(system: Any, path: str, offset: int, size: int) -> bytes:
     """Return a part of a file; raises as `fetch_file` does."""
-    part = partial(_web_part if "http" in system.protocol else _store_part, system, path, offset, size)
-    return watched(part, size) if size else b""
+    part = partial(_web_part if _is_web(system) else _store_part, system, path, offset, size)
+    return watched(part, size, _unsaid(system, size)) if size else b""
+
+
+def _is_web(system: Any) -> bool:
+    return "http" in system.protocol
+
+
+def _unsaid(system: Any, most: int) -> int:
+    return 0 if _is_web(system) else min(most, FETCHED_UNSAID)
 
 
 def _web_part(system: Any, path: str, offset: int, size: int, intake: Intake) -> bytes:
