@@ -186,7 +186,8 @@ def soak_table(read: list[Tree]) -> str:
         ]
         lines += [f"| images lost or taken twice | {'not known' if lost is None else lost} |"]
         lines += [
-            f"| seconds from a start after a fault to its first checkpoint, median and longest | {restarts['median']:.1f}, {restarts['max']:.1f} |"
+            f"| seconds from a start after a fault to its first checkpoint, median and longest | {restarts['median']:.1f}, "
+            f"{restarts['max']:.1f} |"
         ]
         for name, grown in result["undisturbed"]["growth"].items():
             middle, last = grown["second_third"], grown["last_third"]
