@@ -17,6 +17,7 @@ PAGES = (
     ROOT / "docs" / "benchmarks.md",
     ROOT / "docs" / "gpu.md",
     ROOT / "docs" / "quantization.md",
+    ROOT / "docs" / "reliability.md",
     *sorted((ROOT / "docs" / "blocks").glob("*.md")),
 )
 MARKS = re.compile(r"(<!-- benchmarks (?P<pattern>\S+)(?: (?P<what>\w+))?(?: (?P<only>\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -115,10 +116,96 @@ def quantization_table(read: list[Tree]) -> str:
     return "\n".join(lines)
 
 
+def scaling_table(read: list[Tree]) -> str:
+    """Return how many times the rate of one process several reach, as Markdown; empty if there is nothing."""
+    lines = []
+    for result in read:
+        counts = list(next(iter(result["efficiency"].values())))
+        lines += ["| images of a step | " + " | ".join(f"{count} processes" for count in counts[1:]) + " |", "|---" * len(counts) + "|"]
+        lines += [
+            f"| {batch} | " + " | ".join(_cell(found[count]) for count in counts[1:]) + " |"
+            for batch, found in result["efficiency"].items()
+        ]
+        rounds = len(next(iter(result["images_a_second"].values()))["1"])
+        how = f"{result['processors']} processors; medians of images a second over {rounds} interleaved rounds"
+        lines += ["", _provenance([result], how, "scaling"), ""]
+    return "\n".join(lines)
+
+
+def shards_table(read: list[Tree]) -> str:
+    """Return how many times the images a second of the base each reader gives, as Markdown; empty if there is nothing."""
+    lines = []
+    for result in read:
+        names = [name for name in next(iter(result["ratios"].values()))["wall"] if name != result["base"]]
+        lines += ["| " + " | ".join(["", *(f"{name} / {result['base']}" for name in names), "by CPU time"]) + " |"]
+        lines += ["|---" * (len(names) + 2) + "|"]
+        lines += [
+            f"| {case} | "
+            + " | ".join(_cell(ratio["wall"][name]) for name in names)
+            + " | "
+            + ", ".join(_cell(ratio["cpu"][name]) for name in names)
+            + " |"
+            for case, ratio in result["ratios"].items()
+        ]
+        rounds = len(next(iter(result["times"].values())))
+        lines += ["", _provenance([result], f"medians over {rounds} rounds", "shards"), ""]
+    return "\n".join(lines)
+
+
+def checkpointing_table(read: list[Tree]) -> str:
+    """Return what a save holds its steps up, waited for and beside them, as Markdown; empty if there is nothing."""
+    lines = []
+    for result in read:
+        lines += [
+            "| network, checkpoint, step | save | a step waits, ms | all it costs, ms | of a step | of the time between saves |",
+            "|---" * 6 + "|",
+        ]
+        for name, found in result["networks"].items():
+            about = f"{name}, {found['megabytes']:.1f} MB, {found['step_ms']:.0f} ms"
+            for way, costs in found["saves"].items():
+                shares = f"{100 * costs['share_of_a_step']:.1f} % | {100 * costs['share_of_the_interval']:.4f} %"
+                lines.append(f"| {about} | {way} | {costs['save_ms']:.1f} | {costs['extra_ms']:.1f} | {shares} |")
+        rounds = next(iter(result["networks"].values()))["rounds"]
+        how = f"medians over {rounds} interleaved rounds; an epoch of CIFAR-10 and of ImageNet lies between saves"
+        lines += ["", _provenance([result], how, "checkpointing"), ""]
+    return "\n".join(lines)
+
+
+def soak_table(read: list[Tree]) -> str:
+    """Return which faults runs survived, what was lost, and what grew, as Markdown; empty if there is nothing."""
+    lines = []
+    for result in read:
+        lines += ["| fault | tried | survived |", "|---|---|---|"]
+        lines += [f"| {fault} | {found['tried']} | {found['survived']} |" for fault, found in result["faults"].items()]
+        counted = [sum(found[what] for found in result["faults"].values()) for what in ("tried", "survived")]
+        lost, restarts = result["samples_lost_or_repeated"], result["restart_seconds"]
+        lines += [f"| all | {counted[0]} | {counted[1]} |", "", "| | |", "|---|---|"]
+        lines += [f"| runs in one process, in two | {result['runs'].get('1', 0)}, {result['runs'].get('2', 0)} |"]
+        lines += [
+            f"| runs that ended otherwise than an undisturbed one, or not by themselves | {len(result['wrong'])}, {len(result['stuck'])} |"
+        ]
+        lines += [f"| images lost or taken twice | {'not known' if lost is None else lost} |"]
+        lines += [
+            f"| seconds from a start after a fault to its first checkpoint, median and longest | {restarts['median']:.1f}, {restarts['max']:.1f} |"
+        ]
+        for name, grown in result["undisturbed"]["growth"].items():
+            middle, last = grown["second_third"], grown["last_third"]
+            lines.append(f"| undisturbed process, second and last third: {USED[name]} | {middle:g}, {last:g} |")
+        how = f"{result['minutes']:g} minutes, faults drawn with seed {result['seed']}"
+        lines += ["", _provenance([result], how, "soak"), ""]
+    return "\n".join(lines)
+
+
+USED = {"rss_mb": "resident memory, MB", "files": "open files", "threads": "threads"}
+
 TABLES: dict[str, Callable[[list[Tree]], str]] = {
     "breakdown": breakdown_table,
+    "checkpointing": checkpointing_table,
     "promises": promises_table,
     "quantization": quantization_table,
+    "scaling": scaling_table,
+    "shards": shards_table,
+    "soak": soak_table,
 }
 """What a mark asks for, beside ratios -> the table."""
 

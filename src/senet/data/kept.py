@@ -1,9 +1,10 @@
 """Arrays that took long to compute, kept in the user's cache folder for the next time."""
 
 import os
+import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -65,6 +66,35 @@ def kept_arrays(name: str, like: Mapping[str, str], compute: Callable[[], Arrays
         if may_write:
             _write(path, arrays)
     return arrays
+
+
+def read_times(paths: Iterable[Path]) -> list[tuple[float, int, Path]]:
+    """Return when each file was last noted to be read (its time of change), its bytes and its path, sorted by them; some may be gone."""
+    found = []
+    for path in paths:
+        with suppress(OSError):
+            facts = path.stat()
+            found.append((facts.st_mtime, facts.st_size, path))
+    return sorted(found)
+
+
+def make_room(files: Sequence[tuple[float, int, Path]], needed: int, room: int, unread_for: float = 0.0) -> bool:
+    """Remove files, those that were read longest ago first, until there is room for so many bytes more; return whether there is.
+
+    Args:
+        files: as `read_times` gives them.
+        needed: bytes.
+        room: bytes that files may have together.
+        unread_for: seconds within which a file that was read is not removed.
+    """
+    held = sum(size for _, size, _ in files)
+    for read_at, size, path in files:
+        if held + needed <= room or (unread_for and time.time() - read_at < unread_for):
+            break
+        with suppress(OSError):  # another process removed it, or holds it open on a system that minds
+            path.unlink()
+            held -= size
+    return held + needed <= room
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from senet.atomic import NotWrittenError, replacing
-from senet.data.kept import arrays_folder, locked, room_in_bytes
+from senet.data.kept import arrays_folder, locked, make_room, read_times, room_in_bytes
 from senet.errors import UsageError, reason_of
 from senet.text import printable
 
@@ -112,15 +112,9 @@ def _write(path: Path, array: np.ndarray, room: int) -> str | None:
 
 def _make_room(folder: Path, needed: int, room: int) -> bool:
     """Remove what was not read for long until there is room; return whether there is."""
-    files = sorted((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder) if entry.is_file())
+    files = read_times(path for path in folder.iterdir() if path.is_file())
     held = sum(size for _, size, _ in files)
-    room = min(room, held + shutil.disk_usage(folder).free // 2)
-    for read_at, size, path in files:
-        if held + needed <= room or time.time() - read_at < IN_USE:
-            break
-        Path(path).unlink(missing_ok=True)
-        held -= size
-    return held + needed <= room
+    return make_room(files, needed, min(room, held + shutil.disk_usage(folder).free // 2), IN_USE)
 
 
 @cache

@@ -19,6 +19,7 @@ from senet.data.image_file import TRANSPOSING, open_image, open_regular, orienta
 from senet.data.kept import Arrays, kept_arrays
 from senet.data.masks import COLOUR, MaskReading, as_colour, distinct
 from senet.data.source import UnreadableImageError
+from senet.data.workers import reading_threads
 from senet.errors import UsageError
 from senet.terminal import Terminal
 
@@ -31,7 +32,6 @@ SEVERAL = -2
 MOST_LABELS = 1024
 """Labels that masks of one set may hold, whatever becomes of them."""
 
-THREADS = 8
 Answer = TypeVar("Answer")
 
 
@@ -210,7 +210,7 @@ def _too_many(what: str, reading: MaskReading, labels: Sequence[int]) -> str:
 def each_answer(what: str, ask: Callable[[int], Answer], indices: Sequence[int]) -> Iterator[Answer]:
     """Yield the answer for each index, in order, by threads (Pillow decodes outside of Python's lock), with a bar that says `what`."""
     terminal = Terminal(stderr=True)
-    threads = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
+    threads = ThreadPoolExecutor(reading_threads())
     try:
         with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
             yield from bar.track(threads.map(ask, indices), total=len(indices), description=f"looking at {what}")

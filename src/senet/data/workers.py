@@ -49,6 +49,11 @@ def own_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def reading_threads() -> int:
+    """Return how many threads read or write files at a time where nobody says it: one for each processor, at most 8."""
+    return min(8, own_cores())
+
+
 def signal_at_parents_end(signum: int) -> None:
     """Ask the system to send this process a signal when its parent ends; on Linux alone, elsewhere nothing happens."""
     if sys.platform == "linux":

@@ -12,9 +12,10 @@ import pytest
 from data.shards.made_folder import open_shards, sharded
 from senet.data.delivery import DataError
 from senet.data.fingerprint import fingerprint
+from senet.data.kept import make_room
 from senet.data.shards import stores
 from senet.data.shards.source import ShardImages
-from senet.data.shards.stores import make_room, room_for_shards
+from senet.data.shards.stores import fetched_shards, room_for_shards
 from senet.errors import UsageError
 
 
@@ -87,15 +88,14 @@ def test_a_room_that_is_no_number_is_refused(said: str, kept: Path, monkeypatch:
         room_for_shards()
 
 
-def test_what_was_read_longest_ago_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "set").mkdir()
+def test_what_was_read_longest_ago_goes_first(kept: Path) -> None:
+    (kept / "set").mkdir(parents=True)
     for age, name in enumerate("abc"):
-        path = tmp_path / "set" / f"{name}.tar"
+        path = kept / "set" / f"{name}.tar"
         path.write_bytes(bytes(1000))
         os.utime(path, (1e9 - age, 1e9 - age))
-    monkeypatch.setenv("SENET_SHARDS_GB", "3e-6")
-    make_room(tmp_path, 1500)
-    assert [path.name for path in tmp_path.glob("*/*")] == ["a.tar"]
+    assert make_room(fetched_shards(), 1500, 3000)
+    assert [path.name for path in kept.glob("*/*")] == ["a.tar"]
 
 
 def tamper(path: str, target: str, callback: object) -> None:

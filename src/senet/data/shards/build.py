@@ -1,7 +1,6 @@
 """Writing a set of shards: several at a time, each whole or not at all, so that a build that was interrupted goes on where it was."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -20,6 +19,7 @@ from senet.data.shards.manifest import MANIFEST, SHARDED_SPLITS, STORED_FILE, Ma
 from senet.data.shards.plan import SplitPlan, plan_split
 from senet.data.shards.tar import TarredImage, WrittenShard, write_shard
 from senet.data.source import DataSource
+from senet.data.workers import reading_threads
 from senet.errors import UsageError
 from senet.jsontext import json_text
 from senet.schema import integer, items, read_json, record
@@ -69,7 +69,7 @@ def build_shards(
     Args:
         source: images in files, with classes, masks or boxes.
         folder: where the shards go; those of the same images that are there stay.
-        said: what a recipe said of masks or boxes, see `senet.data.shards.manifest.said_of`.
+        said: what a recipe said of masks or boxes, see `senet.data.shards.source.said_of`.
         shard_bytes: about how large a shard is.
         workers: how many shards are written at a time; None = one for each processor, at most 8.
         watch: told how far it is.
@@ -93,7 +93,7 @@ def build_shards(
         _check_folder(folder, plan)
         if (found := _finished(folder)) is not None:
             return Build(found, 0, ())
-        splits, written, empty = _write_splits(folder, plans, plan, len(source.classes), workers or min(8, os.cpu_count() or 1), watch)
+        splits, written, empty = _write_splits(folder, plans, plan, len(source.classes), workers or reading_threads(), watch)
         manifest = Manifest(plan, task, source.classes, splits, source.palette, dict(said or {}))
         write_text(folder / MANIFEST, manifest.to_json())
         shutil.rmtree(folder / PARTS_FOLDER)

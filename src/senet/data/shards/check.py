@@ -1,6 +1,5 @@
 """Reading all shards of a folder to see that they are what was written."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +8,7 @@ from senet.checksum import file_sha256
 from senet.data.image_tree import few
 from senet.data.shards.manifest import MANIFEST, Manifest, read_manifest
 from senet.data.shards.stores import ShardFolder
+from senet.data.workers import reading_threads
 from senet.errors import UsageError
 
 
@@ -27,7 +27,7 @@ def check_shards(folder: Path, *, workers: int | None = None, watch: Callable[[i
     manifest = read_manifest(place.content(MANIFEST), str(folder / MANIFEST))
     place.check(manifest.files)
     wrong = []
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(workers or reading_threads()) as pool:
         digests = pool.map(lambda file: file_sha256(folder / file.file), manifest.files)
         for done, (file, digest) in enumerate(zip(manifest.files, digests, strict=True), 1):
             watch(done, len(manifest.files))

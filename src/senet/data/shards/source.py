@@ -157,7 +157,7 @@ def check_said(recipe: DataRecipe, manifest: Manifest) -> None:
         was = manifest.said.get(name)
         if value != was and not (name == "classes" and recipe.classes == manifest.classes):
             raise UsageError(
-                f"data.{name} is settled when shards are built, and was {was or 'left out'} then, got {value}; leave it out, or build "
+                f"data.{name} is settled when shards are built, and was {printable(was or 'left out', None)} then, got {value}; leave it out, or build "
                 f"shards with --data.{name}"
             )
 

@@ -16,7 +16,7 @@ from weakref import finalize
 from senet.atomic import DiskFullError, replacing, temporaries
 from senet.checksum import file_sha256
 from senet.data.delivery import DataError
-from senet.data.kept import arrays_folder, locked, room_in_bytes
+from senet.data.kept import arrays_folder, locked, make_room, read_times, room_in_bytes
 from senet.data.shards.manifest import StoredFile
 from senet.data.shards.transfer import fetch_content, fetch_file, fetch_part, open_address
 from senet.errors import UsageError, reason_of
@@ -166,7 +166,7 @@ class ShardStore:
                 return
             for left in temporaries(self.folder, [shard.file]):  # of a process that was killed
                 left.unlink()
-            make_room(self.folder.parent, shard.bytes)
+            make_room(fetched_shards(), shard.bytes, room_for_shards())
 
             def into_file(system: Any, path: str) -> bytes:
                 with replacing(kept) as temporary:
@@ -264,32 +264,15 @@ def room_for_shards() -> int:
     """
     said = os.environ.get(SHARDS_ROOM)
     if not said:
-        held = sum(size for _, size, _ in _fetched(fetched_folder()))
+        held = sum(size for _, size, _ in fetched_shards())
         there = next(place for place in (fetched_folder(), *fetched_folder().parents) if place.exists())
         return (held + shutil.disk_usage(there).free) // 2
     return room_in_bytes(SHARDS_ROOM, said, " above 0", least=math.ulp(0.0))
 
 
-def make_room(folder: Path, needed: int) -> None:
-    """Remove fetched shards, those that were read longest ago first, until there is room for so many bytes more."""
-    files = sorted(_fetched(folder))
-    held, room = sum(size for _, size, _ in files), room_for_shards()
-    for _, size, path in files:
-        if held + needed <= room:
-            break
-        with suppress(OSError):  # another process removed it, or holds it open on a system that minds
-            path.unlink()
-            held -= size
-
-
-def _fetched(folder: Path) -> list[tuple[float, int, Path]]:
-    """Return when each shard was last read, its size and its path."""
-    found = []
-    for path in folder.glob("*/*.tar"):
-        with suppress(OSError):
-            facts = path.stat()
-            found.append((facts.st_mtime, facts.st_size, path))
-    return found
+def fetched_shards() -> list[tuple[float, int, Path]]:
+    """Return what is kept of all sets of shards, see `senet.data.kept.read_times`."""
+    return read_times(fetched_folder().glob("*/*.tar"))
 
 
 def _check_content(path: Path, shard: StoredFile) -> None:
