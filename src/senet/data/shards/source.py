@@ -154,11 +154,11 @@ def said_of(recipe: DataRecipe) -> dict[str, str]:
 def check_said(recipe: DataRecipe, manifest: Manifest) -> None:
     """Raise UsageError if a recipe says another meaning of masks or boxes than that with which shards were built."""
     for name, value in said_of(recipe).items() if manifest.task != "classification" else ():
-        was = manifest.said.get(name)
-        if value != was and not (name == "classes" and recipe.classes == manifest.classes):
+        if value != manifest.said.get(name) and not (name == "classes" and recipe.classes == manifest.classes):
+            was = printable(manifest.said.get(name, "left out"), None)
             raise UsageError(
-                f"data.{name} is settled when shards are built, and was {printable(was or 'left out', None)} then, got {value}; leave it out, or build "
-                f"shards with --data.{name}"
+                f"data.{name} is settled when shards are built, and was {was} then, got {value}; leave it out, or build shards with "
+                f"--data.{name}"
             )
 
 

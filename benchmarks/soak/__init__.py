@@ -1,0 +1,1 @@
+"""Hours of training under faults, and beside a run that nothing disturbs."""
