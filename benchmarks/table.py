@@ -185,9 +185,8 @@ def soak_table(read: list[Tree]) -> str:
             f"| runs that ended otherwise than an undisturbed one, or not by themselves | {len(result['wrong'])}, {len(result['stuck'])} |"
         ]
         lines += [f"| images lost or taken twice | {'not known' if lost is None else lost} |"]
-        lines += [
-            f"| seconds from a start after a fault to its first checkpoint, median and longest | {restarts['median']:.1f}, {restarts['max']:.1f} |"
-        ]
+        seconds = f"{restarts['median']:.1f}, {restarts['max']:.1f}"
+        lines += [f"| seconds from a start after a fault to its first checkpoint, median and longest | {seconds} |"]
         for name, grown in result["undisturbed"]["growth"].items():
             middle, last = grown["second_third"], grown["last_third"]
             lines.append(f"| undisturbed process, second and last third: {USED[name]} | {middle:g}, {last:g} |")
