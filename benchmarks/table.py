@@ -179,14 +179,14 @@ def soak_table(read: list[Tree]) -> str:
         lines += [f"| {fault} | {found['tried']} | {found['survived']} |" for fault, found in result["faults"].items()]
         counted = [sum(found[what] for found in result["faults"].values()) for what in ("tried", "survived")]
         lost, restarts = result["samples_lost_or_repeated"], result["restart_seconds"]
+        times = f"{restarts['median']:.1f}, {restarts['max']:.1f}"
         lines += [f"| all | {counted[0]} | {counted[1]} |", "", "| | |", "|---|---|"]
         lines += [f"| runs in one process, in two | {result['runs'].get('1', 0)}, {result['runs'].get('2', 0)} |"]
         lines += [
             f"| runs that ended otherwise than an undisturbed one, or not by themselves | {len(result['wrong'])}, {len(result['stuck'])} |"
         ]
         lines += [f"| images lost or taken twice | {'not known' if lost is None else lost} |"]
-        seconds = f"{restarts['median']:.1f}, {restarts['max']:.1f}"
-        lines += [f"| seconds from a start after a fault to its first checkpoint, median and longest | {seconds} |"]
+        lines += [f"| seconds from a start after a fault to its first checkpoint, median and longest | {times} |"]
         for name, grown in result["undisturbed"]["growth"].items():
             middle, last = grown["second_third"], grown["last_third"]
             lines.append(f"| undisturbed process, second and last third: {USED[name]} | {middle:g}, {last:g} |")
