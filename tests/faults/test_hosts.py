@@ -52,8 +52,11 @@ def test_a_network_that_is_cut_for_a_while_changes_nothing(hosts: Hosts, launche
     assert_same_run(launched[0].run.path, whole.path)
 
 
-def test_the_host_where_they_met_is_gone(launched: list[Launched], tmp_path: Path, whole: RunFolder) -> None:
+@pytest.mark.parametrize("silent", [False, True])
+def test_the_host_where_they_met_is_gone(hosts: Hosts, launched: list[Launched], tmp_path: Path, whole: RunFolder, *, silent: bool) -> None:
     first, left = launched
+    if silent:  # as where it is off: nobody closes its connections
+        hosts.plug("down")
     first.clear()
     pids = left.all()
     assert left.ended(GONE_IN) == PEERS_GONE, left.told()

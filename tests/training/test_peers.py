@@ -35,6 +35,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     [
         (RuntimeError(GLOO), "Connection closed by peer [127.0.0.1]:48044"),
         (RuntimeError(SILENT), "Timed out waiting 6000ms for recv operation to complete"),
+        (RuntimeError(f"Gloo connectFullMesh failed with {GLOO}"), "Connection closed by peer [127.0.0.1]:48044"),
+        (RuntimeError("Gloo connectFullMesh failed with Connection reset by peer"), "Connection reset by peer"),
+        (RuntimeError("Application timeout caused pair closure"), "Application timeout caused pair closure"),
+        (torch.distributed.DistNetworkError("Connection timed out"), "Connection timed out"),
         (torch.distributed.DistStoreError("wait timeout after 9000ms"), "wait timeout after 9000ms"),
     ],
 )

@@ -11,12 +11,12 @@ from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, W
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.rendezvous import RendezvousConnectionError, RendezvousParameters
-from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 from torch.distributed.launcher.api import LaunchConfig
 
 from senet.streams import say
 from senet.training.interruption import CAUGHT
 from senet.training.launch import PEERS_GONE
+from senet.training.meeting import meet
 
 ON_RESTART = "--or-resume"
 """What processes are told that start anew."""
@@ -86,7 +86,7 @@ def agent_of(config: LaunchConfig, words: Sequence[str]) -> Agent:
         local_world_size=config.nproc_per_node,
         entrypoint=sys.executable,
         args=tuple(words),
-        rdzv_handler=get_rendezvous_handler(meeting),
+        rdzv_handler=meet(meeting),
         max_restarts=config.max_restarts,
         monitor_interval=config.monitor_interval,
         local_addr=config.local_addr,

@@ -16,7 +16,11 @@ from senet.training.launch import PEERS_GONE, resume_command
 TIMEOUT_VARIABLE, TIMEOUT = "SENET_PEER_TIMEOUT", 1800
 """Variable of the environment that says how many seconds processes wait for each other, and how many they wait unless it does."""
 
-GLOO = re.compile(r"/gloo/\S+\] (?P<reason>.*?)(\. This is|$)", re.DOTALL)
+GLOO = (
+    re.compile(r"/gloo/\S+\] (?P<reason>.*?)(\. This is|$)", re.DOTALL),
+    re.compile(r"^Gloo connectFullMesh failed with (?P<reason>.*)", re.DOTALL),
+    re.compile(r"^(?P<reason>Application timeout caused pair closure)"),  # in an exchange beside the one that has waited too long
+)
 """How gloo says what has happened to a connection; NCCL's errors and those of the store have classes of torch's."""
 
 
@@ -61,7 +65,8 @@ def peers_named(run: RunFolder) -> Iterator[None]:
 
 def _lost(error: RuntimeError) -> str | None:
     """Return what an error says of other processes; None if it is of something else."""
-    if (found := GLOO.search(str(error))) is not None:
-        return found["reason"]
+    for words in GLOO:
+        if (found := words.search(str(error))) is not None:
+            return found["reason"]
     of_torch = torch.distributed.is_available() and isinstance(error, torch.distributed.DistError)
     return str(error) if of_torch else None
