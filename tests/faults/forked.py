@@ -29,8 +29,8 @@ def fork(work: Callable[[], object], told: Path) -> BaseProcess:
     return process
 
 
-def code_of(process: BaseProcess) -> int:
+def code_of(process: BaseProcess, seconds: float = SECONDS) -> int:
     """Wait for the end of a process; return its exit code, which is negative for a signal."""
-    process.join(SECONDS)
+    process.join(seconds)
     assert process.exitcode is not None, "it has not ended"
     return process.exitcode

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from faults.forked import code_of
-from faults.launched import SENET, TORCHRUN, Launched
+from faults.launched import ENDS_IN, SENET, TORCHRUN, Launched
 from faults.ranks import fork_ranks, told
 from made_runs import assert_same_run, tiny
 from process_ends import assert_all_end
@@ -26,7 +26,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Return the run of two processes that was never hurt."""
     root = tmp_path_factory.mktemp("whole")
     run = RunFolder(root / "run")
-    codes = [code_of(rank) for rank in fork_ranks(lambda rank: bool(train(RECIPE, folder=run.path, progress=False)) - 1, root)]
+    ranks = fork_ranks(lambda rank: bool(train(RECIPE, folder=run.path, progress=False)) - 1, root)
+    codes = [code_of(rank, ENDS_IN) for rank in ranks]
     assert codes == [0, 0], told(root)
     return run
 

@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from torch.distributed import TCPStore
+from torch._C._distributed_c10d import TCPStore
 
 from senet.training.meeting import limit_silence
 
