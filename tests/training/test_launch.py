@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from senet.results.run_folder import RunFolder
 from senet.training.launch import Processes, check_devices
 
 SENET = [sys.executable, "-m", "senet", "train"]
+GRACE = 30.0
+"""Seconds after which launchers kill what they told to end."""
 SMALL = {"training__epochs": 1, "data__batch_size": 64, "data__workers": 0}
 
 
@@ -30,6 +33,8 @@ SMALL = {"training__epochs": 1, "data__batch_size": 64, "data__workers": 0}
         (["--rdzv-endpoint", "a:1"], "--rdzv-endpoint a:1 is where several machines meet: say how many with --nodes"),
         (["--nodes", "2", "--rdzv-endpoint", "node1"], "--rdzv-endpoint must be HOST:PORT, such as node1:29400, got 'node1'"),
         (["--nodes", "2", "--rdzv-endpoint", "node1:99999"], "must be HOST:PORT"),
+        (["--devices", "2", "--max-restarts", "-1"], "--max-restarts must be at least 0, got -1"),
+        (["--max-restarts", "2"], "--max-restarts 2 is for several processes of one run: say how many with --devices"),
         (["--devices", "3"], "data.batch_size 128 must be a multiple of the 3 processes that share it"),
         (["--devices", "2", "--training.accumulate", "65"], "takes the 64 images of each of 2 processes in parts: at most 64 of them"),
         (["--devices", "2", "--nodes", "3", "--rdzv-endpoint", "a:1"], "data.batch_size 128 must be a multiple of the 6 processes"),
@@ -74,24 +79,27 @@ def test_a_run_of_two_devices_is_that_of_torchrun(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_notice_to_the_launcher_saves_and_its_code_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_notice_to_the_launcher_saves_in_time_once_said_and_its_code_says_so(tmp_path: Path, signum: signal.Signals) -> None:
     (tmp_path / "tiny.yaml").write_text(tiny(**SMALL | {"training__epochs": 1000, "training__save_steps": 1}).to_yaml())
     process = begin(tmp_path, "tiny.yaml", "--devices", "2", "--folder", "run")
     run = RunFolder(tmp_path / "run")
     until(lambda: run.has_checkpoint() or process.poll() is not None, 120)
-    process.send_signal(signal.SIGUSR1)
+    began = time.monotonic()
+    process.send_signal(signum)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGUSR1, err
-    assert "interrupted by SIGUSR1; go on with `senet train --resume run" in err
+    assert (taken := time.monotonic() - began) < GRACE, f"{taken:.1f} s from {signum.name} to the end"
+    assert process.returncode == 128 + signum, err
+    assert err.count(f"interrupted by {signum.name}; go on with `senet train --resume run --devices 2`") == 1
     assert "Traceback" not in err
     assert run.has_checkpoint()
 
 
 @pytest.mark.slow
-def test_a_mistake_ends_all_with_its_code_and_no_traceback(tmp_path: Path) -> None:
+def test_a_mistake_ends_all_with_its_code_and_is_said_once(tmp_path: Path) -> None:
     process = begin(tmp_path, "digits", "--devices", "2", "--data.batch_size", "128", "--training.freeze_bn_epochs", "99")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert "senet train: training.freeze_bn_epochs 99 cannot exceed training.epochs" in err
+    assert err.count("senet train: ") == err.count("training.freeze_bn_epochs 99 cannot exceed training.epochs") == 1
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())

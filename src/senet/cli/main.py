@@ -4,6 +4,7 @@ import sys
 import traceback
 from importlib import import_module
 
+from senet.cli.speaker import has_to_say
 from senet.errors import UsageError, nearest
 from senet.streams import drop, prepare_streams, say
 from senet.text import message_line
@@ -46,7 +47,7 @@ def usage() -> str:
             *lines,
             "",
             "`senet COMMAND --help` tells the options of one; --debug shows the traceback of an error.",
-            "Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + signal interrupted (a run can be resumed).",
+            "Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + signal interrupted, 75 other processes lost (a run can be resumed).",
         ]
     )
 
@@ -73,7 +74,8 @@ def main(argv: list[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         expected = isinstance(error, UsageError) or hasattr(error, "exit_code")
-        say(message_line(f"{name}: {error if expected else _unforeseen(error)}"), error=True)
+        if has_to_say(error):
+            say(message_line(f"{name}: {error if expected else _unforeseen(error)}"), error=True)
         if isinstance(error, OSError):
             drop(sys.stdout)  # what could not be written cannot be at the end, either
         return getattr(error, "exit_code", WRONG_USAGE if isinstance(error, UsageError) else FAILED)

@@ -28,6 +28,9 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--devices", type=int, metavar="N", help="train in N processes on this machine, one on each GPU; on CPUs without")
     parser.add_argument("--nodes", type=int, metavar="M", help="machines that train together; give the same command on each")
     parser.add_argument("--rdzv-endpoint", metavar="HOST:PORT", help="where they meet: an address of one of them, which the others reach")
+    parser.add_argument(
+        "--max-restarts", type=int, metavar="K", help="how often processes that were killed start anew, to go on from what was saved; 3"
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     add_code(parser)
     add_json(parser)
@@ -72,11 +75,15 @@ def run(args: Namespace) -> int:
 
 def _in_several(args: Namespace, recipe: Recipe) -> int | None:
     """Train in the processes that the arguments ask for; return the exit code, None if this is one of them, or the only one."""
-    if args.devices is args.nodes is args.rdzv_endpoint is None:
+    given = {"devices": args.devices, "nodes": args.nodes, "endpoint": args.rdzv_endpoint, "restarts": args.max_restarts}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
         return None
+    if given.keys() == {"restarts"}:
+        raise UsageError(f"--max-restarts {args.max_restarts} is for several processes of one run: say how many with --devices")
     from senet.training.launch import Processes, launch_processes, process_count
 
-    processes = Processes(1 if args.devices is None else args.devices, 1 if args.nodes is None else args.nodes, args.rdzv_endpoint)
+    processes = Processes(**given)
     if "WORLD_SIZE" in os.environ:
         if process_count() != processes.world:
             raise UsageError(f"the flags ask for {processes.world} processes, and a launcher has started {process_count()}; leave them out")

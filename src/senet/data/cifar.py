@@ -142,6 +142,8 @@ def _text_bytes(text: Any, encoding: Any) -> bytes:
 class _ArraysOnly(pickle._Unpickler):  # that of C makes room for as many values as a file says it will name
     """Reader of pickles of NumPy arrays and plain data, by stand-ins; anything else in them is refused, not run."""
 
+    dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}  # makes room beforehand
+
     def find_class(self, module: str, name: str) -> Any:
         called = {"_codecs.encode": _text_bytes, **STAND_INS}.get(f"{module}.{name}")
         if called is None:

@@ -14,6 +14,8 @@ Element = TypeVar("Element")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOTICES = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU") if hasattr(signal, name))
 """What a closed terminal and a cluster send before the end; nohup and a program's own handlers of these are left in force."""
+CAUGHT = (*SIGNALS, *NOTICES)
+"""All that ask for an end."""
 AGREE_EVERY = 10
 """Steps between two agreements of several processes; launchers wait 30 s before they kill."""
 ALONE_AFTER = 10.0
@@ -37,6 +39,8 @@ class Interrupted(Exception):  # noqa: N818 - a request that was met, not an err
         signum: number of the signal.
         advice: what the user can do next.
         alone: whether one of several processes stopped without the others, so that they can save nothing together.
+
+    `together` says that all of several processes raise it, of which one has to speak.
     """
 
     def __init__(self, signum: int, advice: str = "", *, alone: bool = False) -> None:
@@ -44,6 +48,7 @@ class Interrupted(Exception):  # noqa: N818 - a request that was met, not an err
         self.signum = signum
         self.exit_code = 128 + signum
         self.alone = alone
+        self.together = not alone
 
 
 class _WaitBroken(BaseException):

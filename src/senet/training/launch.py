@@ -2,8 +2,6 @@
 
 import logging
 import os
-import signal
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +13,21 @@ from senet.data.samplers import check_share
 from senet.data.workers import own_cores
 from senet.errors import UsageError
 from senet.recipe import Recipe
+from senet.results.run_folder import RunFolder
 from senet.streams import say
 from senet.training.accumulation import check_parts
-from senet.training.interruption import NOTICES, SIGNALS
+from senet.training.interruption import CAUGHT
 
 JOB = "senet"
 """The rendezvous of several machines is told from others at the same address by this name."""
 
-CAUGHT = (*SIGNALS, *NOTICES)
-"""Signals that the launcher hands on to its processes, which save; then it ends."""
+RESTARTS = 3
+"""How often processes that were killed, or lost each other, are started anew, unless the user says so."""
+
+PEERS_GONE = 75
+"""Exit code where other processes are gone: EX_TEMPFAIL of sysexits.h, try again."""
+
+LATER = "--resume goes on from what was saved"
 
 
 class LaunchError(Exception):
@@ -42,6 +46,7 @@ class Processes:
         devices: processes on each machine, each with a GPU of its own where there are GPUs.
         nodes: machines.
         endpoint: HOST:PORT at which several machines meet: an address of one of them, which all others reach.
+        restarts: how often all are started anew to go on from what was saved, when one was killed.
 
     Raises:
         UsageError: for numbers and addresses that cannot be, or that do not go together.
@@ -50,11 +55,14 @@ class Processes:
     devices: int = 1
     nodes: int = 1
     endpoint: str | None = None
+    restarts: int = RESTARTS
 
     def __post_init__(self) -> None:
         for flag, count in (("--devices", self.devices), ("--nodes", self.nodes)):
             if count < 1:
                 raise UsageError(f"{flag} must be at least 1, got {count}")
+        if self.restarts < 0:
+            raise UsageError(f"--max-restarts must be at least 0, got {self.restarts}")
         if self.nodes > 1 and self.endpoint is None:
             raise UsageError(f"--nodes {self.nodes} needs --rdzv-endpoint HOST:PORT, an address of one of them that the others reach")
         if self.nodes == 1 and self.endpoint is not None:
@@ -89,19 +97,29 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def resume_command(run: RunFolder) -> str:
+    """Return the command that goes on with a run in as many processes as train it."""
+    world = process_count()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    several = f" --devices {here}" if world > 1 else ""
+    machines = f" --nodes {world // here} --rdzv-endpoint HOST:PORT" if world > here else ""
+    return f"senet train --resume {run.path}{several}{machines}"
+
+
 def launch_processes(words: Sequence[str], processes: Processes) -> int:
     """Run `senet WORDS` in several processes, and return the exit code of the first that failed, or 0.
 
     They speak for themselves. Signals are handed on to them; they have 30 seconds to save, or what
-    TORCH_ELASTIC_SHUTDOWN_TIMEOUT says.
+    TORCH_ELASTIC_SHUTDOWN_TIMEOUT says. Those that were killed, or lost the others, are started anew.
 
     Raises:
-        LaunchError: if the machines do not find each other, or a process was killed.
+        LaunchError: if the machines do not find each other, or processes are killed more often than they are started anew.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous import RendezvousError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import LaunchConfig
+
+    from senet.training.agent import agent_of, first_end, run_agent
 
     several = processes.nodes > 1
     config = LaunchConfig(
@@ -112,30 +130,27 @@ def launch_processes(words: Sequence[str], processes: Processes) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint=processes.endpoint or "localhost:0",
         local_addr=None if several else "localhost",
-        max_restarts=0,
+        max_restarts=processes.restarts,
         signals_to_handle=",".join(signum.name for signum in CAUGHT),
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, own_cores() // processes.devices)))  # torch's default is all cores for each
     if several:
         say(f"waiting at {processes.endpoint} until {processes.nodes} machines are there", error=True)
-    try:
-        with _silent():
-            elastic_launch(config, sys.executable)("-m", "senet", *words)
-    except SignalException as stopped:
-        return 128 + stopped.sigval
-    except ChildFailedError as failed:
-        rank, failure = failed.get_first_failure()
-        if failure.exitcode < 0:
-            raise LaunchError(_killed(rank, -failure.exitcode), 128 - failure.exitcode) from None
-        return failure.exitcode
-    except RendezvousError as error:
-        reason = error.__cause__ or error
-        raise LaunchError(f"the {processes.nodes} machines did not meet at {processes.endpoint}: {reason}") from error
-    return 0
-
-
-def _killed(rank: int, signum: int) -> str:
-    return f"process {rank} was ended by {signal.Signals(signum).name}, and the others with it; --resume goes on from what was saved"
+    with _silent():
+        agent = agent_of(config, ("-m", "senet", *words))
+        try:
+            ended = run_agent(agent)
+        except SignalException as stopped:
+            return 128 + stopped.sigval
+        except RendezvousError as error:
+            reason = error.__cause__ or error
+            if agent.has_begun:
+                raise LaunchError(f"the other machines are gone: {reason}; {LATER}", PEERS_GONE) from error
+            raise LaunchError(f"the {processes.nodes} machines did not meet at {processes.endpoint}: {reason}") from error
+    codes = [failure.exitcode for failure in ended.failures.values()]
+    if codes and codes[0] < 0:
+        raise LaunchError(f"{first_end(ended)}, and the others with it; {LATER}", 128 - codes[0])
+    return codes[0] if codes else 0
 
 
 @contextmanager

@@ -18,8 +18,10 @@ from senet.training.graphed import stepper
 from senet.training.halving import again_in_parts
 from senet.training.interruption import Interrupted, Interruption
 from senet.training.job import Job, prepare
+from senet.training.launch import resume_command
 from senet.training.memory import memory_named
 from senet.training.nonfinite import NonfiniteStepError, suspects
+from senet.training.peers import peers_named
 from senet.training.processes import agreed_signal, limited_threads, pool_names
 from senet.training.progress import Progress, RunProgress
 from senet.training.start import taken_up
@@ -66,17 +68,19 @@ def train(
         MemoryExhaustedError: if there is not enough memory; the run can be resumed with smaller batches.
         NotWrittenError: if nothing can be written any more; the run can be resumed once that is put right.
         FolderLostError: if the run's folder was removed meanwhile.
+        PeerLostError: if another of several processes has ended or does not answer; the run can be resumed.
         DataError: if too many images cannot be read, or worker processes fail; after the latter the run can be resumed.
     """
     run, recipe, resumed = _open_run(recipe, out, folder, resume, or_resume=or_resume, accept_changes=accept_changes)
     if resumed and run.is_finished() and or_resume:
         return run.result()
-    with memory_named(recipe, run):
+    with memory_named(recipe, run), peers_named(run):
         job = prepare(recipe, read_origin(run) if resumed and run.has_checkpoint() else None)
     state, epochs, steps = job.state, recipe.training.epochs, len(job.batches)
     shown = progress if isinstance(progress, Progress) else Progress(enabled=progress and job.fabric.is_global_zero)
     with (
         memory_named(recipe, run),
+        peers_named(run),
         taken_up(job, run, resumed=resumed, accept_changes=accept_changes),
         limited_threads(job.pixels),
         nullcontext() if shown is progress else shown,
@@ -102,9 +106,10 @@ def train(
                 state.save(run)
             raise Interrupted(interrupted.signum, _advice(run, alone=interrupted.alone)) from None
         except WorkerError as error:  # between two steps, as all that awaits a batch is
-            if job.fabric.world_size > 1 or not state.step:
+            if job.fabric.world_size == 1 and state.step:
+                state.save(run)
+            if not run.has_checkpoint():
                 raise
-            state.save(run)
             raise WorkerError(f"{error}; {_advice(run)}") from error
         finally:
             job.close()
@@ -214,7 +219,7 @@ def finish_run(job: Job, run: RunFolder) -> RunResult:
 def _advice(run: RunFolder, *, alone: bool = False) -> str:
     if alone and not run.has_checkpoint():
         return "one process was stuck waiting for a batch, and nothing had been saved"
-    return f"go on with `senet train --resume {run.path}`"
+    return f"go on with `{resume_command(run)}`"
 
 
 def _open_run(
@@ -233,7 +238,8 @@ def _open_run(
         begun = place_of_run(recipe, out, folder)
         if not or_resume or not begun.has_checkpoint():
             return new_run(recipe, out, folder), recipe, False
-        if begun.is_finished() and begun.recipe().digest() == recipe.digest():
-            return begun, recipe, True
-        resume = begun.path
-    return *resumed_run(resume, recipe, accept_changes=accept_changes), True
+    else:
+        begun = RunFolder.at(resume)
+    if or_resume and begun.is_finished() and (recipe is None or begun.recipe().digest() == recipe.digest()):
+        return begun, begun.recipe() if recipe is None else recipe, True
+    return *resumed_run(begun.path, recipe, accept_changes=accept_changes), True

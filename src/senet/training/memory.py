@@ -8,6 +8,7 @@ from senet.measuring.exhaustion import is_out_of_memory
 from senet.recipe import Recipe
 from senet.results.run_folder import RunFolder
 from senet.text import message_line
+from senet.training.launch import resume_command
 
 ASKED = re.compile(r"tried to allocate (\d+ bytes|[\d.]+ [KMGTPE]?i?B)|[Uu]nable to allocate ([\d.]+ [KMGTPE]?i?B)", re.IGNORECASE)
 """How torch and NumPy say how much could not be had."""
@@ -64,4 +65,4 @@ def _advice(recipe: Recipe, run: RunFolder) -> str:
     if not run.has_checkpoint():
         return "nothing has been saved yet, begin again"
     smaller = f" --data.batch_size {max(1, recipe.data.batch_size // 2)} --accept-changes" if recipe.data.batch_size > 1 else ""
-    return f"go on with `senet train --resume {run.path}{smaller}`"
+    return f"go on with `{resume_command(run)}{smaller}`"

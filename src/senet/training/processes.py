@@ -9,11 +9,13 @@ from contextlib import contextmanager
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from senet.data.loaders import CorruptLog
 from senet.data.workers import signal_at_parents_end
 from senet.errors import UsageError
 from senet.training.launch import check_devices, process_count
+from senet.training.peers import peer_timeout
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """The recipe's name of a precision -> Fabric's. The mixed ones keep weights in float32; fp16 scales the loss."""
@@ -43,7 +45,7 @@ def start_fabric(precision: str, accelerator: str = "auto") -> Fabric:
         raise UsageError("training.precision 'fp16' needs a CUDA device, and there is none here; a CPU trains in 'bf16' or 'fp32'")
     fabric = Fabric(
         accelerator=accelerator,
-        strategy="ddp" if world > 1 else "auto",
+        strategy=DDPStrategy(timeout=peer_timeout()) if world > 1 else "auto",
         devices=local,
         num_nodes=world // local,
         precision=PRECISIONS[precision],  # pyright: ignore[reportArgumentType] - a plain str of the same names
