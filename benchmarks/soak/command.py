@@ -89,7 +89,7 @@ class Training:
 
     def __post_init__(self) -> None:
         words = ["train", str(self.recipe), "--folder", str(self.run.path), "--or-resume", "--quiet"]
-        words += ["--devices", str(self.ranks)] if self.ranks > 1 else []
+        words += ["--devices", str(self.ranks), "--max-restarts", "0"] if self.ranks > 1 else []  # it is started anew from here
         self.log = self.run.path.with_name(f"{self.run.path.name}.log")
         self.begun, self._before = time.monotonic(), self._saved()
         with self.log.open("ab") as log:
