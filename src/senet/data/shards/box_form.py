@@ -66,7 +66,7 @@ class BoxForm:
 
     def is_sound(self, arrays: Arrays, images: int, classes: int) -> bool:
         """Return whether shapes are right, each image has its part of the boxes and outlines, and each box a place in it and a class."""
-        starts, labels, xyxy, area, sizes = (arrays[f"{BOX_PREFIX}{name}"] for name in ("starts", "labels", "xyxy", "area", "sizes"))
+        starts, labels, xyxy, sizes = (arrays[f"{BOX_PREFIX}{name}"] for name in ("starts", "labels", "xyxy", "sizes"))
         boxes = len(labels) if labels.ndim == 1 else -1
         shapes = {"starts": (images + 1,), "xyxy": (boxes, 4), "sizes": (images, 2)}
         shapes |= dict.fromkeys(("labels", "crowd", "area"), (boxes,)) | dict.fromkeys(("ids", "turns"), (images,))
@@ -77,7 +77,7 @@ class BoxForm:
         counts = np.diff(starts)
         inside = (xyxy >= 0) & (xyxy <= np.tile(sizes.repeat(counts, axis=0), 2))
         ends, text = (arrays[f"{BOX_PREFIX}{name}"] for name in ("outline_ends", "outlines"))
-        return bool(inside.all() and np.isfinite(area).all()) and _are_outlines(ends, text, counts)
+        return bool(inside.all()) and _are_outlines(ends, text, counts)
 
     def targets(self, arrays: Arrays, file: Callable[[int], bytes], describe: Callable[[int], str], reading: ImageReading) -> BoxTable:
         """Return the boxes."""
