@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -62,8 +63,8 @@ def killed_in_line(number: int, options: list[str]) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         add(records, record)
 
-    PredictionRecords.add = add_or_end  # of a process that ends here
-    return main(options)
+    with patch.object(PredictionRecords, "add", add_or_end):
+        return main(options)
 
 
 def test_killed_again_and_again_the_file_is_that_of_one_go(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
