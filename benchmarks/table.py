@@ -148,7 +148,7 @@ def shards_table(read: list[Tree]) -> str:
             for case, ratio in result["ratios"].items()
         ]
         rounds = len(next(iter(result["times"].values())))
-        lines += ["", _provenance([result], f"medians over {rounds} rounds", "shards"), ""]
+        lines += ["", _provenance([result], f"medians over {rounds} rounds", f"shards --root OUT --rounds {rounds}"), ""]
     return "\n".join(lines)
 
 
