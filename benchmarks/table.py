@@ -35,7 +35,7 @@ def _bytes(which: str, result: Tree, name: str) -> float | None:
     return memory[name][which] / memory[result["base"]][which] if name in memory else None
 
 
-NOT_YET = "(Not measured yet: `python -m benchmarks.run`, then `python -m benchmarks.table`.)\n"
+NOT_YET = "(Not measured yet: the command of the benchmark measures, then `python -m benchmarks.table` writes this table.)\n"
 QUANTITIES: dict[str, tuple[str, str, Callable[[Tree, str], float | None]]] = {
     "time": ("CPU time", "medians of process-CPU time", _time),
     "saved": ("Bytes saved for backward", "distinct storages that autograd keeps, without parameters", partial(_bytes, "saved")),
@@ -148,7 +148,7 @@ def shards_table(read: list[Tree]) -> str:
             for case, ratio in result["ratios"].items()
         ]
         rounds = len(next(iter(result["times"].values())))
-        lines += ["", _provenance([result], f"medians over {rounds} rounds", "shards"), ""]
+        lines += ["", _provenance([result], f"medians over {rounds} rounds", f"shards --root OUT --rounds {rounds}"), ""]
     return "\n".join(lines)
 
 

@@ -29,9 +29,11 @@ def serving(answer: Answer, host: str = "127.0.0.1") -> Iterator[str]:
 
         thread = Thread(target=serve)
         thread.start()
-        yield f"http://{host}:{listening.getsockname()[1]}"
-        ended.set()
-        thread.join()
+        try:
+            yield f"http://{host}:{listening.getsockname()[1]}"
+        finally:
+            ended.set()
+            thread.join()
 
 
 def silent(connection: socket.socket, ended: Event) -> None:

@@ -31,7 +31,7 @@ TOOLS = {
 
 
 def test_its_script_requeues_a_job_that_was_told_to_end_and_goes_on(tmp_path: Path) -> None:
-    (script,) = (text for _, text in examples(PAGE, "bash"))
+    _, script = examples(PAGE, "bash")[0]
     for name, body in TOOLS.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
         (tmp_path / name).chmod(0o755)

@@ -3,11 +3,13 @@
 import io
 import json
 import os
-import random
 import signal
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -16,11 +18,11 @@ from PIL import Image
 
 import senet
 from faults.forked import code_of, fork
-from process_ends import until
 from senet.cli.main import main
 from senet.cli.printing import JsonList
 from senet.jsontext import json_text
 from senet.spec import InputSpec
+from senet.training.prediction_records import PredictionRecords
 
 COUNT = 60
 
@@ -51,27 +53,34 @@ def there(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+def killed_in_line(number: int, options: list[str]) -> int:
+    """Predict until so many lines are added, and be killed in the middle of the next."""
+    add = PredictionRecords.add
+
+    def add_or_end(records: PredictionRecords, record: Mapping[str, Any]) -> None:
+        if records.added == number:
+            records._file.write(json_text(record, indent=None).encode()[:14])
+            os.kill(os.getpid(), signal.SIGKILL)
+        add(records, record)
+
+    with patch.object(PredictionRecords, "add", add_or_end):
+        return main(options)
+
+
 def test_killed_again_and_again_the_file_is_that_of_one_go(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole, hurt, moments = tmp_path / "whole.jsonl", tmp_path / "hurt.jsonl", random.Random(0)
-    options = [*words("images", "--batch-size", "4"), "--out"]
-    assert main([*options, str(whole)]) == 1
+    whole, hurt = tmp_path / "whole.jsonl", tmp_path / "hurt.jsonl"
+    options = [*words("images", "--batch-size", "4"), "--workers", "0", "--out"]
+    assert main([*words("images", "--batch-size", "4"), "--workers", "1", "--out", str(whole)]) == 1
     assert capsys.readouterr().out == f"{whole} is complete: 60 images, 1 of them could not be read; 60 added now\n"
-    before = 0
-    for _ in range(3):
-        process = fork(lambda: main([*options, str(hurt)]), tmp_path / "told")
-        enough = before + moments.randrange(500, 2000)
-        until(lambda least=enough: (hurt.exists() and hurt.stat().st_size > least) or not process.is_alive())  # noqa: B023
-        os.kill(process.pid or 0, signal.SIGKILL)
+    for number in (0, 9, 4):
+        process = fork(partial(killed_in_line, number, [*options, str(hurt)]), tmp_path / "told")
         assert code_of(process) == -signal.SIGKILL, (tmp_path / "told").read_text()
-        with hurt.open("ab") as file:
-            file.write(b'{"image": "ima')
-        before = hurt.stat().st_size
-    assert hurt.read_bytes().rpartition(b"\n")[0] != whole.read_bytes(), "it was killed too late"
+    assert hurt.read_bytes().count(b"\n") == 13
     assert main([*options, str(hurt), "--json"]) == 1
     assert hurt.read_bytes() == whole.read_bytes()
     told = json.loads(capsys.readouterr().out)["records"]
     assert (told["images"], told["unreadable"]) == (60, 1)
-    assert 0 < told["added"] < 60
+    assert told["added"] == 60 - 13
     assert main([*options, str(hurt)]) == 1
     assert capsys.readouterr().out == f"{hurt} is complete: 60 images, 1 of them could not be read; 0 added now\n"
     assert main(words("images", "--top-k", "2", "--batch-size", "4", "--out", str(hurt))) == 2

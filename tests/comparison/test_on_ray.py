@@ -27,6 +27,7 @@ H100S = {"CPU": 64.0, "GPU": 8.0, "memory": 1e12}
         ([{"CPU": 8.0}, {"CPU": 6.0}], None, Share(2, 6, 0)),
         ([{"CPU": 8.0}, {"CPU": 6.0}], 3, Share(3, 3, 0)),
         ([{"CPU": 2.0}], 5, Share(5, 1, 0)),
+        ([{"CPU": 0.0}, {"CPU": 6.0}, {"memory": 1e12}], None, Share(1, 6, 0)),
         ([H100S, H100S], None, Share(16, 8, 1)),
         ([H100S, {"CPU": 128.0}], 4, Share(4, 8, 1)),
         ([H100S], 20, Share(20, 2, 1 / 3)),
@@ -38,7 +39,7 @@ def test_a_run_gets_its_share_of_the_smallest_machine(machines: list[dict[str, f
 
 @pytest.mark.parametrize("machines", [[], [{"GPU": 1.0}]])
 def test_a_cluster_without_room_is_refused(machines: list[dict[str, float]]) -> None:
-    with pytest.raises(UsageError, match="without a CPU to spare, or none at all"):
+    with pytest.raises(UsageError, match="no machine of the Ray cluster has a CPU"):
         Share.of(machines, 1)
 
 

@@ -94,7 +94,14 @@ def shard_index(targets: dict[str, np.ndarray]) -> ShardIndex:
 
 
 def reads_index(task: str) -> Callable[[bytes, Path], object]:
-    return lambda content, folder: read_index(content, SPLIT, TARGET_FORMS[task], "train.npz")
+    form = TARGET_FORMS[task]
+
+    def read(content: bytes, folder: Path) -> None:
+        targets = form.targets(read_index(content, SPLIT, form, "train.npz").targets, lambda index: b"", str, ImageReading())
+        for index in range(SPLIT.images):
+            targets[index]
+
+    return read
 
 
 def npz(**members: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import json
 import os
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -257,9 +257,19 @@ def test_interrupted_files_beside_records_are_written_over_by_the_same(tmp_path:
 
 
 def test_strict_ends_at_the_first_unreadable_image_and_repaired_it_goes_on(tmp_path: Path, many: Path) -> None:
-    weights, path, strict = saved(tmp_path / "w.safetensors"), tmp_path / "found.jsonl", PredictionPace(strict=True)
-    with pytest.raises(DataError, match=r"cannot read .*4.png: .*; --strict"):
+    shown = []
+
+    def watch(images: Iterable[ListedImage]) -> Iterator[ListedImage]:
+        shown.append("begun")
+        try:
+            yield from images
+        finally:
+            shown.append("ended")
+
+    weights, path, strict = saved(tmp_path / "w.safetensors"), tmp_path / "found.jsonl", PredictionPace(strict=True, watch=watch)
+    with pytest.raises(DataError, match=r"cannot read .*4.png: .*; --strict") as error:
         list(predict(weights, [many], pace=strict, records=PredictionRecords(path)))
+    assert shown == ["begun", "ended"], f"before {error.value} is told"
     assert len(path.read_text().splitlines()) == 4
     (many / "4.png").write_bytes((many / "3.png").read_bytes())
     assert len(list(predict(weights, [many], pace=strict, records=PredictionRecords(path)))) == 5

@@ -107,8 +107,18 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     other = PredictionRecords(records.path)
     with pytest.raises(UsageError, match="another process writes"):
         other.begin(ABOUT)
-    other.close()
     records.close()
+
+
+def test_what_a_second_process_wrote_before_the_first_began_stays(tmp_path: Path) -> None:
+    slow = PredictionRecords(tmp_path / "found.jsonl")
+    quick = begun(slow.path)
+    quick.add(record("a"))
+    quick.close()
+    before = slow.path.read_bytes()
+    with pytest.raises(UsageError, match=r"has written .* meanwhile; repeat the command"):
+        slow.begin(ABOUT)
+    assert slow.path.read_bytes() == before
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

@@ -140,7 +140,7 @@ def test_a_server_that_is_too_slow_is_given_up(what: str, server: Server, monkey
     began = time.monotonic()
     with serving(SLOW[what]) as address:
         assert "too slow" in refused(f"{address}/{NAME}")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 18, "no server ends by itself before"
 
 
 def test_a_server_that_does_not_end_is_left(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from senet.comparison.reports import Received, Send
 from senet.comparison.side_by_side import GO_ON, SECONDS_TO_LISTEN, JobError, failure_of
 from senet.comparison.worker import RunOrder, Surroundings, outcome_of
 from senet.data.workers import own_cores
-from senet.errors import UsageError, first_line_of
+from senet.errors import UsageError, first_line_of, reason_of
 from senet.training.interruption import Interrupted, Interruption, be_led
 from senet.training.progress import Progress
 from senet.userfile import UserFiles, allow_code, allowed_code
@@ -63,10 +63,11 @@ class Share:
         Raises:
             UsageError: if none has a CPU.
         """
-        with_gpus = [machine for machine in machines if machine.get("GPU", 0) >= 1]
-        places = [(machine.get("CPU", 0), int(machine.get("GPU", 0)) or 1) for machine in with_gpus or machines]
-        if not places or min(cpus for cpus, _ in places) < 1:
-            raise UsageError("the Ray cluster has a machine without a CPU to spare, or none at all: `ray status` says what it has")
+        able = [machine for machine in machines if machine.get("CPU", 0) >= 1]  # a head is often told to train nothing
+        with_gpus = [machine for machine in able if machine.get("GPU", 0) >= 1]
+        places = [(machine["CPU"], int(machine.get("GPU", 0)) or 1) for machine in with_gpus or able]
+        if not places:
+            raise UsageError("no machine of the Ray cluster has a CPU for a run: `ray status` says what they have")
         count = sum(here for _, here in places)
         together = math.ceil((jobs or count) / count)
         cpus = max(1, min(int(cpus // (here * together)) for cpus, here in places))
@@ -111,10 +112,10 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         try:
             ray.init(address or "local", configure_logging=False, log_to_driver=False, **({} if address else alone))
             yield
-        except (ConnectionError, ValueError) as error:
+        except (ConnectionError, ValueError, RuntimeError) as error:  # the last where versions of Ray or Python differ
             if ray.is_initialized():
                 raise
-            raise UsageError(f"no Ray cluster at {address!r}: {first_line_of(error)}; `ray start --head` prints its address") from error
+            raise UsageError(f"no Ray cluster at {address!r}: {reason_of(error, 500)}; `ray start --head` prints its address") from error
         finally:
             ray.shutdown()
             with suppress(ValueError):  # outside the main thread, where Ray has not changed it

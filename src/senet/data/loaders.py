@@ -121,7 +121,7 @@ class TrainLoader:
         batches, fetch_ahead = iter(self._loader), getattr(self._images, "fetch_ahead", None)
         if fetch_ahead is None:
             return batches
-        return _told(batches, fetch_ahead([indices for indices, _ in self._sampler.shares(epoch, start)]))
+        return _told(batches, fetch_ahead(indices for indices, _ in self._sampler.shares(epoch, start)))
 
     def close(self) -> None:
         """End the worker processes."""

@@ -251,7 +251,7 @@ def check_new(run: RunFolder) -> None:
         raise UsageError(f"{str(run.path)!r} holds a finished run; name another folder with --folder, or remove it to train again")
     if run.has_checkpoint():
         raise UsageError(f"{str(run.path)!r} holds an unfinished run; go on with --resume {run.path}, or name another with --folder")
-    if not run.exists() and not run.is_empty():
+    if not run.is_empty() and not run.exists():  # in this order: another process may begin a run in between
         raise UsageError(f"{str(run.path)!r} is taken by something else than a run; name another folder with --folder")
 
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -145,9 +145,11 @@ def _predictions(
     records: PredictionRecords | None,
     sheets: GateSheets | None,
 ) -> Generator[ImagePrediction, None, None]:
-    with nullcontext() if records is None else closing(records):
+    with ExitStack() as ending:
+        if records is not None:
+            ending.enter_context(closing(records))
+        images = ending.enter_context(closing(image for image in pace.watch(given)))  # and with it an open video, and what shows progress
         most, most_bytes = predictor.limits(pace.batch_size)
-        images = iter(pace.watch(given))
         again = [] if records is None else _behind(images, records, most)  # a batch as a whole: rounding may depend on its size
         skipped = len(again)
         few = not given.many and len(given.words) <= NO_WORKERS_UP_TO

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from errno import EWOULDBLOCK
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ class PredictionRecords:
 
     def __init__(self, path: str | Path, *, force: bool = False) -> None:
         self.path = Path(path)
+        self.force = force
         self.images = self.unreadable = self.added = 0
         self.resumed = not force and self.path.exists() and self.path.stat().st_size > 0
 
@@ -43,16 +46,20 @@ class PredictionRecords:
             about: on what predictions depend beside the images, as plain data.
 
         Raises:
-            UsageError: if another process writes there, or what is there was made with something else.
+            UsageError: if another process writes there or has begun to since, or what is there was made with something else.
         """
         if self.resumed:
             self._check(json.loads(json_text(about)))
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a+b", buffering=0)
-        _lock(self._file, self.path)
-        self._file.truncate(_whole_lines(self._file) if self.resumed else 0)
-        if not self.resumed:
-            write_text(self.about, json_text(about) + "\n")
+        with ExitStack() as failed:
+            self._file = failed.enter_context(self.path.open("a+b", buffering=0))
+            _lock(self._file, self.path)
+            if not self.force and not self.resumed and self._file.seek(0, SEEK_END):
+                raise UsageError(f"another process has written {printable(self.path, None)} meanwhile; repeat the command to go on with it")
+            self._file.truncate(_whole_lines(self._file) if self.resumed else 0)
+            if not self.resumed:
+                write_text(self.about, json_text(about) + "\n")
+            failed.pop_all()
 
     def done(self) -> Iterator[str]:
         """Yield the names of the images that are there, and count them.
@@ -132,7 +139,7 @@ def _lock(file: Any, path: Path) -> None:
 
 def _whole_lines(file: Any) -> int:
     """Return how many bytes of a file are whole lines: all to its last line's end."""
-    end = file.seek(0, 2)
+    end = file.seek(0, SEEK_END)
     while end:
         start = max(0, end - LOOK)
         file.seek(start)

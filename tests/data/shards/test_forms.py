@@ -6,10 +6,12 @@ import re
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch.testing import assert_close
 
 from data.coco.made_coco import write_panoptic, write_semantic
@@ -17,9 +19,10 @@ from data.made_boxes import voc_object, write_voc, write_yolo
 from data.shards.made_folder import open_shards, write_masks
 from senet.data.boxes import Boxes
 from senet.data.loaders import train_loader
-from senet.data.mask_statistics import mask_statistics
+from senet.data.mask_statistics import MaskStatistics, mask_statistics
 from senet.data.shards.build import Build, build_shards
 from senet.data.shards.check import check_shards
+from senet.data.shards.mask_form import ShardMasks
 from senet.data.shards.source import said_of
 from senet.data.source import DataSource, UnreadableImageError, open_data
 from senet.errors import UsageError
@@ -142,6 +145,22 @@ def test_what_masks_mean_is_settled_when_shards_are_built(tmp_path: Path) -> Non
         open_data(replace(same, label_map={0: 0, 255: 1}))
 
 
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (np.full((2, 3), 2, np.uint8), "holds class 2, and there are 2"),
+        (np.zeros((3, 2), np.uint8), "has 2 x 3 pixels, and its image 3 x 2"),
+        (np.zeros((2, 3), np.uint16), "holds no class indices"),
+    ],
+)
+def test_a_forged_mask_counts_as_unreadable(pixels: np.ndarray, words: str) -> None:
+    file, counts = BytesIO(), np.ones(2, np.int64)
+    Image.fromarray(pixels).save(file, "png")
+    masks = ShardMasks(np.array([[3, 2]]), MaskStatistics(counts, counts, counts), lambda index: file.getvalue(), str, 100)
+    with pytest.raises(UnreadableImageError, match=f"mask of 0: {words}"):
+        masks[0]
+
+
 @pytest.mark.parametrize(("name", "task"), [("voc", "segmentation"), ("voc", "classification"), ("masks", "detection")])
 def test_shards_of_another_task_are_refused(tmp_path: Path, name: str, task: str) -> None:
     _, build, _ = built(tmp_path / "folder", name, tmp_path / "out")
@@ -160,7 +179,11 @@ def relabelled(values: np.ndarray) -> np.ndarray:
         ("voc", "box_labels", relabelled),
         ("voc", "box_starts", relabelled),
         ("voc", "box_starts", lambda values: values[:-1]),
+        ("voc", "box_xyxy", lambda values: values * np.nan),
+        ("voc", "box_xyxy", lambda values: values + 1000),
         ("yolo", "box_outline_ends", relabelled),
+        ("yolo", "box_outlines", lambda values: values[::-1]),
+        ("yolo", "box_outlines", lambda values: values.astype(np.uint32)),
         ("masks", "image_sizes", np.negative),
         ("masks", "target_sizes", lambda values: values + 10**6),
     ],

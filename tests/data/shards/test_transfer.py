@@ -22,7 +22,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(web, "GRACE", 0.5)
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 18, "no server ends by itself before"
 
 
 @pytest.mark.parametrize("what", SLOW)

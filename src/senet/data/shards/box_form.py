@@ -65,15 +65,19 @@ class BoxForm:
         return np.bincount(labels[~crowd], minlength=classes)
 
     def is_sound(self, arrays: Arrays, images: int, classes: int) -> bool:
-        """Return whether shapes are right, each image has its part of the boxes and outlines, and each box one of the classes."""
-        starts, labels, ends, text = (arrays[f"{BOX_PREFIX}{name}"] for name in ("starts", "labels", "outline_ends", "outlines"))
+        """Return whether shapes are right, each image has its part of the boxes and outlines, and each box a place in it and a class."""
+        starts, labels, xyxy, sizes = (arrays[f"{BOX_PREFIX}{name}"] for name in ("starts", "labels", "xyxy", "sizes"))
         boxes = len(labels) if labels.ndim == 1 else -1
         shapes = {"starts": (images + 1,), "xyxy": (boxes, 4), "sizes": (images, 2)}
         shapes |= dict.fromkeys(("labels", "crowd", "area"), (boxes,)) | dict.fromkeys(("ids", "turns"), (images,))
         if any(arrays[f"{BOX_PREFIX}{name}"].shape != shape for name, shape in shapes.items()):
             return False
-        outlines = text.ndim == 1 and (ends.shape == (0,) or (ends.shape == (images,) and _parts(ends, len(text))))
-        return outlines and starts[0] == 0 and _parts(starts, boxes) and bool(((labels >= 0) & (labels < classes)).all())
+        if not (starts[0] == 0 and _parts(starts, boxes) and ((labels >= 0) & (labels < classes)).all()):
+            return False
+        counts = np.diff(starts)
+        inside = (xyxy >= 0) & (xyxy <= np.tile(sizes.repeat(counts, axis=0), 2))
+        ends, text = (arrays[f"{BOX_PREFIX}{name}"] for name in ("outline_ends", "outlines"))
+        return bool(inside.all()) and _are_outlines(ends, text, counts)
 
     def targets(self, arrays: Arrays, file: Callable[[int], bytes], describe: Callable[[int], str], reading: ImageReading) -> BoxTable:
         """Return the boxes."""
@@ -86,6 +90,22 @@ class BoxForm:
         return box_input(recipe, arrays[f"{BOX_PREFIX}sizes"])
 
 
+def _are_outlines(ends: np.ndarray, text: np.ndarray, counts: np.ndarray) -> bool:
+    """Return whether texts hold a list of so many outlines for each image, or all are empty."""
+    if text.ndim != 1 or text.itemsize != 1:
+        return False
+    if ends.shape == (0,):
+        return not len(text)
+    if ends.shape != counts.shape or not _parts(ends, len(text)):
+        return False
+    try:
+        entries = Entries.of_arrays(ends, text)
+        lists = ((entries[image], count) for image, count in enumerate(counts.tolist()))
+        return all(type(found) is list and len(found) == count for found, count in lists)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _parts(ends: np.ndarray, end: int) -> bool:
     """Return whether ends of parts rise to the end of the whole."""
-    return bool((np.diff(ends, prepend=0) >= 0).all()) and ends[-1] == end
+    return bool(ends[0] >= 0 and (ends[:-1] <= ends[1:]).all() and ends[-1] == end)

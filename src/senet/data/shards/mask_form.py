@@ -12,6 +12,7 @@ from senet.data.kept import Arrays
 from senet.data.mask_files import MaskedImages
 from senet.data.mask_source import mask_input
 from senet.data.mask_statistics import MaskStatistics, mask_statistics
+from senet.data.masks import IGNORE
 from senet.data.source import UnreadableImageError
 from senet.recipe import DataRecipe
 from senet.spec import InputSpec
@@ -67,7 +68,7 @@ class MaskForm:
     def targets(self, arrays: Arrays, file: Callable[[int], bytes], describe: Callable[[int], str], reading: ImageReading) -> "ShardMasks":
         """Return the masks, read when they are asked for."""
         statistics = MaskStatistics(*(arrays[name].astype(np.int64) for name in MASK_COUNTS))
-        return ShardMasks(len(arrays["image_sizes"]), statistics, file, describe, reading.max_pixels)
+        return ShardMasks(arrays["image_sizes"], statistics, file, describe, reading.max_pixels)
 
     def input(self, recipe: DataRecipe, arrays: Arrays) -> InputSpec:
         """Return the input of images with masks of such sizes."""
@@ -78,7 +79,7 @@ class ShardMasks:
     """Masks of class indices in shards, each read when it is asked for.
 
     Args:
-        count: how many they are.
+        sizes: (N, 2) width and height of each mask's image, upright; zeros for an image that cannot be read.
         statistics: counts of their classes.
         file: returns the file of a mask.
         describe: returns the name of its image.
@@ -86,21 +87,29 @@ class ShardMasks:
     """
 
     def __init__(
-        self, count: int, statistics: MaskStatistics, file: Callable[[int], bytes], describe: Callable[[int], str], max_pixels: int
+        self, sizes: np.ndarray, statistics: MaskStatistics, file: Callable[[int], bytes], describe: Callable[[int], str], max_pixels: int
     ) -> None:
-        self.count, self.statistics, self.file, self.describe, self.max_pixels = count, statistics, file, describe, max_pixels
+        self.sizes, self.statistics, self.file, self.describe, self.max_pixels = sizes, statistics, file, describe, max_pixels
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.sizes)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Return the mask of image `index`, (H, W) uint8.
 
         Raises:
-            UnreadableImageError: if it could not be read when the shards were built, or is larger than any image may be.
+            UnreadableImageError: if it could not be read when the shards were built, is larger than any image may be or of another size
+                than its own, or holds what is no class.
         """
         content = self.file(index)
         with unreadable(f"mask of {self.describe(index)}"), open_image(BytesIO(content), self.max_pixels) as image:
             if image.mode != "L":
                 raise ValueError(f"holds no class indices (mode {image.mode})")
-            return np.array(image)
+            mask = np.array(image)
+            width, height = self.sizes[index].tolist()
+            if width and mask.shape != (height, width):
+                raise ValueError(f"has {image.width} x {image.height} pixels, and its image {width} x {height}")
+            known = mask[mask != IGNORE]
+            if known.size and known.max() >= (classes := len(self.statistics.images)):
+                raise ValueError(f"holds class {known.max()}, and there are {classes}")
+            return mask

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -78,15 +78,16 @@ class ShardImages:
     def _part(self, index: int, offsets: np.ndarray, sizes: np.ndarray) -> bytes:
         return self.place.read(self.shards[int(self.index.shards[index])], int(offsets[index]), int(sizes[index]))
 
-    def fetch_ahead(self, shares: Sequence[np.ndarray]) -> AbstractContextManager[Callable[[int], object]]:
+    def fetch_ahead(self, shares: Iterable[np.ndarray]) -> AbstractContextManager[Callable[[int], object]]:
         """Return a block in which shards are fetched before they are read, which is told the number of each batch that has arrived.
 
         Args:
-            shares: of each batch of this process that comes, the indices of its images.
+            shares: of each batch of this process that comes, the indices of its images; looked at only where shards are fetched.
         """
-        if not self.place.ahead or not shares:
+        coming = list(shares) if self.place.ahead else []
+        if not coming:
             return nullcontext(lambda batch: None)
-        shards, needed = first_needed(self.groups, shares)
+        shards, needed = first_needed(self.groups, coming)
         return fetched_ahead(lambda shard: self.place.fetch(self.shards[shard]), shards, needed, self.place.ahead)
 
     def describe(self, index: int) -> str:

@@ -84,7 +84,8 @@ class ShardFolder:
     def read(self, shard: StoredFile, offset: int, size: int) -> bytes:
         """Return a part of a shard, or raise DataError."""
         try:
-            return _exactly(os.pread(_opened(self.name, shard).number, size, offset), size)
+            opened = _opened(self.name, shard)  # held while it is read: other threads may push it out of those that stay open
+            return _exactly(os.pread(opened.number, size, offset), size)
         except OSError as error:
             raise DataError(f"{self.root / shard.file} cannot be read: {reason_of(error)}; bring it back, then resume") from error
 
