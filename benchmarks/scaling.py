@@ -27,7 +27,7 @@ NETWORK = "se_preresnet20"
 EPOCHS = 2
 """Of a run; the first counts for nothing: processes fill their caches."""
 STEPS = 40
-"""Of an epoch, through which the images come again and again: what an epoch begins and ends with has little weight then, as in long ones."""
+"""Of an epoch, through which the images come again: what an epoch begins and ends with has little weight then, as in long ones."""
 
 
 def images_a_second(processes: int, batch: int, device: str, folder: Path) -> float:
