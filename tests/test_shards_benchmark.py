@@ -14,8 +14,8 @@ def test_times_and_ratios_are_written(tmp_path: Path) -> None:
     (path,) = (tmp_path / "out").iterdir()
     tree = json.loads(path.read_text())
     assert {"device", "versions", "date", "commit"} <= tree.keys()
-    assert {(state, name, len(rows)) for state, times in tree["times"].items() for name, rows in times.items()} == {
-        (state, name, 2) for state in ("warm", "cold") for name in ("ImageFolder", "folder", "shards")
-    }
-    assert tree["ratios"]["cold"]["cpu"]["ImageFolder"] == 1
-    assert tree["ratios"]["warm"]["wall"]["shards"] > 0
+    cases = {f"{what}, {state}" for what in ("read", "decoded") for state in ("cold", "warm")}
+    assert {case: len(rows) for case, rows in tree["times"].items()} == dict.fromkeys(cases, 2)
+    assert all(row.keys() == {"ImageFolder", "folder", "shards"} for rows in tree["times"].values() for row in rows)
+    assert tree["ratios"]["read, cold"]["cpu"]["ImageFolder"] == 1
+    assert tree["ratios"]["decoded, warm"]["wall"]["shards"] > 0
