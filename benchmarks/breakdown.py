@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.registry import created, in_layout
 from benchmarks.run import COMMITTED, RESULTS, result_path
-from benchmarks.table import breakdown_table
+from benchmarks.table import TABLES
 from senet.atomic import write_text
 from senet.measuring.machine import bench_environment
 from senet.measuring.steps import TrainingStep, cross_entropy_of
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     about = f"{NETWORK}, {SIZE[0]} x {'x'.join(map(str, SIZE[1:]))}: CPU milliseconds of a training step"
     tree = {"benchmark": "breakdown", **facts, "about": about, "steps": args.steps, "milliseconds": columns}
     write_text(result_path(args.out, "breakdown", facts), json.dumps(tree, indent=2) + "\n")
-    Console().print(Markdown(breakdown_table([tree])))
+    Console().print(Markdown(TABLES["breakdown"]([tree])))
     return 0
 
 

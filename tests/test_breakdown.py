@@ -36,7 +36,7 @@ def test_every_operator_has_a_row(operator: str, row: str) -> None:
 
 
 def test_table_adds_the_rows_up() -> None:
-    lines = table.breakdown_table([RESULT]).splitlines()
+    lines = table.TABLES["breakdown"]([RESULT]).splitlines()
     assert lines[0] == "| a step | eager | fused |"
     assert lines[2:5] == ["| convolutions | 10 | 10 |", "| the rest | 2 | 0 |", "| all | 12 | 10 |"]
     assert "1 thread, torch 2.0, 2026-01-02; mean of 3 steps" in lines[-1]

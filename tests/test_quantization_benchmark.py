@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks import quantization
-from benchmarks.table import quantization_table
+from benchmarks.table import TABLES
 from torch import nn
 
 from senet.blocks.channel import ChannelSE
@@ -46,7 +46,7 @@ def test_rows_are_of_the_forms_and_measured_on_the_files(tmp_path: Path) -> None
         "versions": {"torch": "2.15.0"},
         "date": "2026-11-27T02:44:39+00:00",
     }
-    head, _, first, second, third, *_, said, _ = quantization_table([result]).split("\n")
+    head, _, first, second, third, *_, said, _ = TABLES["quantization"]([result]).split("\n")
     assert head == "| a network | top-1 % | points lost | agrees % | MiB | ONNX Runtime | OpenVINO |"
     assert first.startswith("| float32 | 100.00 |  |  | ")
     assert second.startswith(f"| gates int8, calibration minmax | {untimed['metric']:.2f} | {untimed['loss']['points']:.2f} (")
