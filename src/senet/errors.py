@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from types import TracebackType
 
 LONGEST_MISSPELT = 200
 """Characters beyond which text is no name that was misspelt, and comparing it would take long."""
@@ -9,6 +10,25 @@ LONGEST_MISSPELT = 200
 
 class UsageError(ValueError):
     """Input that cannot work: commands print its one line and exit with 2 (no traceback)."""
+
+
+class Needing:
+    """Block of imports from packages that an extra installs; one that is missing becomes UsageError.
+
+    Args:
+        what: what needs which package, in words.
+        extra: the extra.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        self._line = f"{what}: pip install 'senet[{extra}]'"
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, ImportError):
+            raise UsageError(self._line) from error
 
 
 def reason_of(error: BaseException, limit: int | None = None) -> str:

@@ -189,9 +189,7 @@ def stream_loader(
         workers: loader processes; None = what cores and shared memory can spare.
         values: how many float32 values an image is.
     """
-    own = min(max(0, own_cores() - 1), MAX_WORKERS) if workers is None else workers
-    fitting = fitting_workers(own, VALUE_BYTES * values, asked_for=workers is not None)
-    return _loader(samples, ([key] for key in keys), collate, fitting)
+    return _loader(samples, ([key] for key in keys), collate, _fitting(workers, values))
 
 
 def _loader(samples: Dataset[Sample], keys: Iterable[list], collate: Callable[[Sequence[Sample]], Batch], workers: int) -> BatchLoader:
@@ -225,14 +223,16 @@ def _as_it_is(batch: Any) -> Any:
 
 def _workers(images: ImageSet, recipe: DataRecipe, values: int, world: int) -> int:
     """Return the number of worker processes: the recipe's, else what cores and shared memory can spare, for batches of float32 values."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    asked_for = recipe.workers is not None
-    workers = recipe.workers if recipe.workers is not None else _spare(images, here)
-    return fitting_workers(workers, VALUE_BYTES * values, asked_for=asked_for, processes=here)
+    return _fitting(recipe.workers, values, in_memory=images.in_memory, processes=int(os.environ.get("LOCAL_WORLD_SIZE", world)))
 
 
-def _spare(images: ImageSet, processes: int) -> int:
+def _fitting(asked: int | None, values: int, *, in_memory: bool = False, processes: int = 1) -> int:
+    workers = _spare(processes, in_memory=in_memory) if asked is None else asked
+    return fitting_workers(workers, VALUE_BYTES * values, asked_for=asked is not None, processes=processes)
+
+
+def _spare(processes: int, *, in_memory: bool) -> int:
     spare = max(0, own_cores() // processes - 1)
-    if images.in_memory:
+    if in_memory:
         return min(spare, 2) if torch.cuda.is_available() else 0
     return min(spare, MAX_WORKERS)

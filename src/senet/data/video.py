@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from senet.data.image_file import open_regular, unreadable
-from senet.errors import UsageError
+from senet.errors import Needing, UsageError
 
 CONTAINERS = {
     ".avi": "avi",
@@ -106,8 +106,6 @@ def import_av() -> Any:
     Raises:
         UsageError: if it is not installed.
     """
-    try:
+    with Needing("frames of videos need PyAV", "video"):
         import av
-    except ImportError as error:
-        raise UsageError("frames of videos need PyAV: pip install 'senet[video]'") from error
     return av

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from senet.errors import UsageError
+from senet.errors import Needing, UsageError
 
 Writer = Callable[[torch.export.ExportedProgram, Path, Sequence[str] | None], None]
 """(program, file, names of the outputs or None)"""
@@ -32,10 +32,8 @@ def output_names(outputs: Any) -> list[str] | None:
 
 
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, names: Sequence[str] | None) -> None:
-    try:
+    with Needing("ONNX files need the extra `export`", "export"):
         import onnxscript  # noqa: F401 - torch's exporter needs it and says so in three lines
-    except ImportError as error:
-        raise UsageError("ONNX files need the extra `export`: pip install 'senet[export]'") from error
     exported = torch.onnx.export(program, dynamo=True, verbose=False, output_names=names)
     assert exported is not None
     exported.save(path)

@@ -14,7 +14,7 @@ import numpy as np
 
 from senet.deploy.onnx_gates import WEIGHTED, OnnxGate, find_gates
 from senet.deploy.quantization_report import QuantizedNode
-from senet.errors import UsageError
+from senet.errors import Needing
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -60,13 +60,11 @@ class Int8Writer:
     """
 
     def __init__(self, source: Path, batches: Iterable[np.ndarray], calibration: str) -> None:
-        try:
+        with Needing("int8 files need the extra `export`", "export"):
             import onnx
             from onnxruntime import quantization
             from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
             from onnxruntime.quantization.shape_inference import quant_pre_process
-        except ImportError as error:
-            raise UsageError("int8 files need the extra `export`: pip install 'senet[export]'") from error
         method, options = CALIBRATIONS[calibration]
         self._library = quantization
         self._types = sorted({*QLinearOpsRegistry, *QDQRegistry} - FLOAT_ONLY)

@@ -12,7 +12,7 @@ from threading import Thread
 from urllib.parse import urlparse
 from urllib.request import getproxies, proxy_bypass
 
-from senet.errors import UsageError, reason_of
+from senet.errors import Needing, UsageError, reason_of
 
 PREFIX = "hf:"
 WEIGHTS = "model.safetensors"
@@ -172,11 +172,9 @@ def upload(
 @contextmanager
 def _one_line(begin: str, meanings: Mapping[str | int, str]) -> Iterator[None]:
     """Turn what the hub's library raises into a UsageError: `begin`, and the meaning or else the reason that the error gives."""
-    try:
+    with Needing(f"{begin}: that needs huggingface-hub", "hub"):
         from huggingface_hub import constants
         from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage] - that of its HTTP library
-    except ImportError as error:
-        raise UsageError(f"{begin}: that needs huggingface-hub: pip install 'senet[hub]'") from error
     try:
         yield
     except (HTTPError, OSError, ValueError, RuntimeError) as error:

@@ -15,7 +15,7 @@ from senet.blocks.competitive import CompetitiveSE
 from senet.blocks.kinds import modules_of_blocks
 from senet.blocks.spatial import SpatialSE
 from senet.compression.pruning.channels import ANY_CONVOLUTION, HIDDEN_UNITS, Axis, Channels, Couplings, axis_sizes, is_one_to_one
-from senet.errors import UsageError, first_line_of
+from senet.errors import Needing, UsageError, first_line_of
 from senet.ops.backend import REFERENCE, backend
 from senet.surgery.duplicate import duplicate
 from senet.text import printable
@@ -148,10 +148,8 @@ def _hindrance(module: Any, graph: Any, names: Mapping[nn.Module, str]) -> str:
 
 
 def _graph(model: nn.Module, images: Tensor) -> Any:
-    try:
+    with Needing("pruning needs Torch-Pruning", "compress"):
         import torch_pruning
-    except ImportError as error:
-        raise UsageError("pruning needs Torch-Pruning: pip install 'senet[compress]'") from error
 
     class Block(torch_pruning.BasePruningFunc):
         """A block: what goes in comes out."""

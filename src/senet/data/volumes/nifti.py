@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from senet.data.image_file import open_regular
-from senet.errors import UsageError, reason_of
+from senet.errors import Needing, reason_of
 
 SUFFIXES_OF_VOLUMES = (".nii.gz", ".nii")
 
@@ -158,10 +158,8 @@ def import_nibabel() -> Any:
     Raises:
         UsageError: if it is not installed.
     """
-    try:
+    with Needing("NIfTI volumes need nibabel", "medical"):
         import nibabel
-    except ImportError as error:
-        raise UsageError("NIfTI volumes need nibabel: pip install 'senet[medical]'") from error
     return nibabel
 
 

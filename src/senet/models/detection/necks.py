@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from senet.errors import UsageError
+from senet.errors import Needing
 
 CANONICAL_SIDE, CANONICAL_LEVEL = 224, 4
 """A region of this side is pooled from this level, of the stride 2**level (Lin et al., 1612.03144, equation 1)."""
@@ -33,10 +33,8 @@ def extended_pyramid(inputs: Sequence[int], channels: int) -> nn.Module:
 
 
 def _pyramids() -> Any:
-    try:
+    with Needing("detectors need torchvision", "train"):
         from torchvision.ops import feature_pyramid_network
-    except ImportError:
-        raise UsageError("detectors need torchvision: pip install 'senet[train]'") from None
     return feature_pyramid_network
 
 

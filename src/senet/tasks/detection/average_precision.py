@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from senet.errors import UsageError
+from senet.errors import Needing
 
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """Overlaps from which on a detection is right; AP and AR are means over them."""
@@ -163,10 +163,8 @@ def coco_library() -> ModuleType:
     Raises:
         UsageError: if it is not installed.
     """
-    try:
+    with Needing("metrics of detection need faster-coco-eval", "detect"):
         import faster_coco_eval
-    except ImportError as error:
-        raise UsageError("metrics of detection need faster-coco-eval: pip install 'senet[detect]'") from error
     return faster_coco_eval
 
 
