@@ -67,7 +67,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "short shard": (lambda root: (root / "train-000000.tar").write_bytes(b"x"), "train-000000.tar has 1 bytes, and "),
     "other index": (lambda root: shutil.copy(root / "val.npz", root / "train.npz"), "train.npz has "),
     "newer": (edited(version=2), "is of version 2, and this senet reads 1; install a newer one"),
-    "other task": (edited(task="poetry"), "shards.json: task: expected one of 'classification', got 'poetry'"),
+    "other task": (edited(task="poetry"), "shards.json: task: expected one of 'classification', 'segmentation', 'detection', got 'poetry'"),
     "fewer classes": (edited(classes=["cat", "dog"]), "class_counts must be 2 numbers that sum up to 36"),
     "a path for a file": (
         lambda root: edit_text(root / "shards.json", '"train-000000.tar"', '"../secret.tar"'),
