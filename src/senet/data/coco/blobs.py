@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from senet.jsontext import json_text
+
 
 class Entries:
     """Plain data by index.
@@ -16,7 +18,7 @@ class Entries:
     """
 
     def __init__(self, entries: Iterable[Any]) -> None:
-        written = [json.dumps(entry, separators=(",", ":")).encode() for entry in entries]
+        written = [_text(entry).encode() for entry in entries]
         self.ends = np.cumsum([len(part) for part in written], dtype=np.int64)
         self._bytes = b"".join(written)
 
@@ -43,3 +45,11 @@ class Entries:
     def digest(self) -> str:
         """Return what tells these data from others."""
         return hashlib.sha256(self.ends.tobytes() + self._bytes).hexdigest()
+
+
+def _text(entry: Any) -> str:
+    """Return data as JSON; a coordinate that is no finite number becomes null, which is no number either for whoever draws it."""
+    try:
+        return json.dumps(entry, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return json_text(entry, indent=None)
