@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -15,6 +16,7 @@ def fork(work: Callable[[], object], told: Path) -> BaseProcess:
 
     def run() -> None:
         os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+        sys.stderr = os.fdopen(2, "w", buffering=1)  # pytest's own is a file of the test
         code = 99
         try:
             code = int(work() or 0)  # pyright: ignore[reportArgumentType] - an exit code, or nothing

@@ -5,7 +5,6 @@ import os
 import random
 import resource
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 import senet
 from faults.forked import code_of, fork
 from made_runs import assert_same_run, tiny
+from process_ends import until
 from senet.atomic import temporaries
 from senet.cli import main
 from senet.comparison import compare
@@ -216,9 +216,19 @@ def test_two_processes_that_begin_at_once(tmp_path: Path) -> None:
 
 
 def test_two_comparisons_of_the_same(tmp_path: Path) -> None:
-    work = lambda: compare(RECIPE, seeds=1, out=tmp_path, progress=False)  # noqa: E731
-    with stuck(work, tmp_path, tmp_path / "told"), pytest.raises(UsageError, match="another process trains here, pid"):
-        work()
+    out, told = tmp_path / "runs", [tmp_path / "told0", tmp_path / "told1"]
+    with stuck(lambda: compare(RECIPE, seeds=1, out=out), out, told[0]) as first:
+        second = fork(lambda: compare(RECIPE, seeds=1, out=out) and 0, told[1])
+        waits = f"another process trains it, pid {first.pid} on "
+        until(lambda: told[1].exists() and waits in told[1].read_text())
+        assert second.is_alive()
+    assert code_of(second) == 0, told[1].read_text()
+    assert told[1].read_text().count(waits) == 1
+    runs = [RunFolder(path.parent) for path in out.rglob("recipe.yaml")]
+    assert [run.is_finished() for run in runs] == [True, True]
+    (begun,) = [run for run in runs if run.recipe().model.block is None]  # by the one that was killed
+    train(begun.recipe(), folder=tmp_path / "alone", progress=False)
+    assert_same_run(begun.path, tmp_path / "alone")
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_where_it_was_saved(
@@ -234,10 +244,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_where_it_was_saved(
 
     def work() -> int:
         loop.train_step = full
-        sys.stderr = os.fdopen(2, "w")
-        code = main.main(["train", "recipe.yaml", "--folder", "run", "--quiet"])
-        sys.stderr.flush()
-        return code
+        return main.main(["train", "recipe.yaml", "--folder", "run", "--quiet"])
 
     assert code_of(fork(work, tmp_path / "told")) == 1
     (line,) = (tmp_path / "told").read_text().splitlines()

@@ -1,7 +1,6 @@
 """Checkpoints that are written beside training: a step waits for a copy of the state in memory, and a thread takes it to the disk."""
 
 import logging
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy, deepcopy
 from types import TracebackType
@@ -66,9 +65,9 @@ class CheckpointWriter:
                 kept = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
                 self._kept[place] = kept
             return kept.copy_(value, non_blocking=value.is_cuda)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             found = copy(value)  # of its type, with what else it carries
-            found.update((name, self._copied(part, *place, name)) for name, part in value.items())  # pyright: ignore[reportAttributeAccessIssue]
+            found.update((name, self._copied(part, *place, name)) for name, part in value.items())
             return found
         if type(value) in (list, tuple):
             return type(value)(self._copied(part, *place, number) for number, part in enumerate(value))
