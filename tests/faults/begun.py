@@ -1,6 +1,5 @@
 """A training run in a process of its own, forked so that it begins at once, to be hurt."""
 
-import io
 import multiprocessing
 import os
 import signal
@@ -76,8 +75,7 @@ def write_recipe(root: Path, *, workers: int, epochs: int = 10_000) -> None:
 def train(root: Path, *words: str) -> int:
     """Train in a forked process, with streams and signals as a process of its own has them; return the exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # one in the background ignores it
-    sys.stdout, sys.stderr = (io.TextIOWrapper(os.fdopen(2, "wb", 0, closefd=False), write_through=True) for _ in range(2))
-    sys.__stderr__ = sys.stderr
+    sys.stdout = sys.__stderr__ = sys.stderr
     options = ("--folder", str(root / "run"), "--allow-code", str(SOURCE))
     code = main.main(["train", str(root / "hurt.yaml"), *options, *words])
     for process in multiprocessing.active_children():

@@ -1,5 +1,6 @@
 """A function in a process of its own, forked so that it begins at once, whose end may be violent."""
 
+import io
 import multiprocessing
 import os
 import sys
@@ -16,7 +17,7 @@ def fork(work: Callable[[], object], told: Path) -> BaseProcess:
 
     def run() -> None:
         os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
-        sys.stderr = os.fdopen(2, "w", buffering=1)  # pytest's own is a file of the test
+        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0, closefd=False), write_through=True)  # as it was it is pytest's
         code = 99
         try:
             code = int(work() or 0)  # pyright: ignore[reportArgumentType] - an exit code, or nothing

@@ -1,9 +1,7 @@
 """Two processes that train as one, forked so that they begin at once: what a launcher tells its processes, without a launcher."""
 
-import io
 import os
 import socket
-import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,7 +18,6 @@ def fork_ranks(work: Callable[[int], object], root: Path, count: int = 2, port: 
             place = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
             there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
             os.environ.update({name: str(value) for name, value in (place | there).items()})
-            sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0, closefd=False), write_through=True)
             return work(rank)
 
         return run

@@ -1,9 +1,6 @@
 """The place of a run fills up, can only be read any more, or goes: one line says so, and what was saved goes on to the same end."""
 
-import io
-import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +43,6 @@ def hurt(change: Callable[[], object], step: int = 5) -> int:
         return train_step(job, *args)
 
     loop.train_step = hurting  # this process ends soon
-    sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0, closefd=False), write_through=True)
     Path("recipe.yaml").write_text(RECIPE.to_yaml())
     return main.main(["train", "recipe.yaml", "--folder", "disk/run", "--quiet"])
 

@@ -1,8 +1,5 @@
 """Shared memory of 1 MB, which batches do not fit into, or that others fill up: one line says what to do."""
 
-import io
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +37,6 @@ def trained(root: Path, size: int, then: Callable[[], object], **fields: int) ->
 
         mount_own(FOLDER, size)
         loop.train_step = changing  # this process ends soon
-        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0, closefd=False), write_through=True)
         return main.main(["train", "recipe.yaml", "--folder", "run", "--quiet"])
 
     code = code_of(fork(work, root / "told"))
