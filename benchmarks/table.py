@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scaling import SHARES
 from senet.atomic import write_text
 from senet.measuring.numbers import plural
 
@@ -116,12 +117,11 @@ def quantization(result: Tree) -> Shown:
 
 
 def scaling(result: Tree) -> Shown:
-    """Return how many times the rate of one process several reach."""
-    counts = list(next(iter(result["efficiency"].values())))[1:]
-    rows = [[batch, *(_cell(found[count]) for count in counts)] for batch, found in result["efficiency"].items()]
-    rounds = len(next(iter(result["images_a_second"].values()))["1"])
+    """Return which share of so many times the rate of one process several reach, and what it is the product of."""
+    rows = [[case, *map(_cell, found.values())] for case, found in result["shares"].items()]
+    rounds = len(next(iter(result["images_a_second"].values()))["alone"])
     how = f"{result['processors']} processors; medians of images a second over {rounds} interleaved rounds"
-    return _lines(["images of a step", *(f"{count} processes" for count in counts)], rows), how, "scaling"
+    return _lines(["images of a step by processes", *SHARES.values()], rows), how, "scaling"
 
 
 def shards(result: Tree) -> Shown:
