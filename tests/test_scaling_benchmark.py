@@ -23,7 +23,7 @@ def test_all_loads_take_so_many_images_a_step_by_so_many_processes() -> None:
 
 
 def test_a_run_that_fails_ends_the_measurement_with_what_it_said(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"data\.batch_size 0"):
+    with pytest.raises(RuntimeError, match=r"data\.batch_size must be at least 1"):
         scaling.Load(1, 1, 0).images_a_second("cpu", tmp_path / "run")
 
 
