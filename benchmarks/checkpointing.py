@@ -70,6 +70,7 @@ def begun(subject: Subject, device: torch.device, place: Path | None) -> Iterato
         (run.path / "recipe.yaml").touch()  # it has begun
         step()
         state.save(run)  # the memory of the copy is taken once
+        optimizer.register_step_pre_hook(lambda *of_the_step: state.writer.settle())  # as training does
         yield state, run, step
 
 

@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from senet.training.checkpoint import read_checkpoint, write_checkpoint
 from senet.training.interruption import Interrupted
 from senet.training.loop import train
 from senet.training.saving import CheckpointWriter
+from senet.training.state import TrainingState
 
 CPU = torch.device("cpu")
 
@@ -82,6 +84,56 @@ def test_one_is_on_its_way_and_the_next_waits_for_it(run: RunFolder, held: Held)
     first, second = (state["w"] for state in held.states)
     assert first.data_ptr() == second.data_ptr() != weights.data_ptr(), "memory of the copy is taken again"
     assert threading.active_count() <= threads, "worker processes are forked from one thread"
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the thread wait a while before it copies what is still."""
+    make = saving._Copies.make  # pyright: ignore[reportPrivateUsage]
+
+    def waiting(*args: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            threading.Event().wait(0.3)  # longer than the passes of a step
+        make(*args)
+
+    monkeypatch.setattr(saving._Copies, "make", waiting)
+
+
+@pytest.mark.usefixtures("late")
+def test_what_is_still_is_copied_beside_a_step_which_waits_before_it_changes_it(run: RunFolder) -> None:
+    weights, statistics = torch.ones(3, 4), torch.ones(4)
+    with CheckpointWriter(CPU) as writer:
+        writer.settle()
+        writer.begin(run, {"w": weights, "b": statistics}, [weights])
+        statistics.zero_()
+        writer.settle()
+        weights.zero_()
+        writer.settle()
+    written = read_checkpoint(run.checkpoint)
+    assert written["w"].min() == written["b"].min() == 1
+
+
+@pytest.mark.usefixtures("late")
+def test_checkpoints_beside_steps_are_those_of_copies_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, written = tiny(training__epochs=2, training__save_steps=1, training__ema_decay=0.9), list[dict[str, Any]]()
+
+    def note(run: RunFolder, state: dict[str, Any]) -> None:
+        written.append(deepcopy(state))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "write_checkpoint", note)
+        train(recipe, folder=tmp_path / "beside", progress=False)
+        beside, written = written, []
+        patch.setattr(TrainingState, "_still", lambda self: ())
+        train(recipe, folder=tmp_path / "at_once", progress=False)
+    assert len(beside) == 2 * 4 + 2
+    for one, other in zip(beside, written, strict=True):
+        assert_same(untimed(one), untimed(other))
+
+
+def untimed(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint without the seconds of its epoch."""
+    return {name: value for name, value in state.items() if name != "tally"}
 
 
 def finish(writer: CheckpointWriter, run: RunFolder) -> None:

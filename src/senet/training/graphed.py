@@ -69,6 +69,7 @@ class GraphedStep:
             self._inputs = Buffers.like(self._job.to_device(batch))
         if not self._inputs.take(batch):
             return self._eager(batch)
+        self._job.state.writer.settle()  # a graph cannot wait for it between its operations
         if self._taken < WARM_UP:
             self._taken += 1
             with self._recorder.aside():

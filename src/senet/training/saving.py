@@ -1,8 +1,14 @@
-"""Checkpoints that are written beside training: a step waits for a copy of the state in memory, and a thread takes it to the disk."""
+"""Checkpoints that are written beside training: a thread copies the state in memory and takes it to the disk.
+
+Weights and the optimiser's state are still until the next step changes them, which is its last act. They are copied while its forward and
+backward passes run (Mohan et al., CheckFreq, FAST 2021); what these change themselves, as BatchNorm's statistics, is copied at once.
+"""
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from copy import copy, deepcopy
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +20,8 @@ from senet.text import message_line
 from senet.training.checkpoint import write_checkpoint
 
 log = logging.getLogger("senet")
+
+PLAIN = (int, float, bool, str, type(None))
 
 
 class CheckpointWriter:
@@ -29,7 +37,8 @@ class CheckpointWriter:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._kept: dict[tuple[Any, ...], Tensor] = {}
-        self._on_the_way: tuple[ThreadPoolExecutor, Future[None]] | None = None
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._on_the_way: _OnTheWay | None = None
 
     def __enter__(self) -> "CheckpointWriter":
         return self
@@ -44,38 +53,58 @@ class CheckpointWriter:
         finally:
             self._kept.clear()
 
-    def begin(self, run: RunFolder, state: dict[str, Any]) -> None:
-        """Copy tensors and plain data as they are now, and begin to write them; the checkpoint before is waited for.
+    def begin(self, run: RunFolder, state: dict[str, Any], still: Iterable[Tensor] = ()) -> None:
+        """Begin to copy and write tensors and plain data as they are now; the checkpoint before is waited for.
+
+        Args:
+            run: where to.
+            state: what is written.
+            still: those of its tensors that nothing changes before `settle`.
 
         Raises:
             FolderLostError, NotWrittenError: of the checkpoint before.
         """
         self.finish()
-        copied = self._copied(state)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        now, later = _Copies(), _Copies({tensor.data_ptr() for tensor in still})
+        copied = self._copied(state, now, later)
+        now.make()
+        begun = None if self._stream is None else torch.cuda.current_stream(self._device).record_event()
         thread = ThreadPoolExecutor(1, "checkpoint")
-        self._on_the_way = thread, thread.submit(_write, run, copied)
+        made = thread.submit(later.make, self._stream, begun)
+        self._on_the_way = _OnTheWay(thread, made, thread.submit(_write, run, copied, made))
 
-    def _copied(self, value: Any, *place: Any) -> Any:
-        """Return a copy that nothing changes any more; tensors go to the memory of the host that the one of this place had last time."""
+    def settle(self) -> None:
+        """Wait until tensors that were said to be still may change: they have been copied."""
+        if self._on_the_way is not None:
+            wait([self._on_the_way.copied])
+
+    def _copied(self, value: Any, now: "_Copies", later: "_Copies", *place: Any) -> Any:
+        """Return a copy that nothing changes any more; tensors go to the memory of the host that the one of this place had last time.
+
+        Args:
+            value: what is copied.
+            now: gets the tensors that are to be copied at once.
+            later: gets the others.
+            *place: the keys and numbers that lead to the value.
+        """
         if isinstance(value, Tensor):
             kept = self._kept.get(place)
             if kept is None or (kept.shape, kept.dtype, kept.stride()) != (value.shape, value.dtype, value.stride()):
                 kept = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
                 self._kept[place] = kept
-            return kept.copy_(value, non_blocking=value.is_cuda)
+            (later if value.data_ptr() in later.addresses else now).add(kept, value)
+            return kept
         if isinstance(value, dict):
             found = copy(value)  # of its type, with what else it carries
-            found.update((name, self._copied(part, *place, name)) for name, part in value.items())
+            found.update((name, self._copied(part, now, later, *place, name)) for name, part in value.items())
             return found
         if type(value) in (list, tuple):
-            return type(value)(self._copied(part, *place, number) for number, part in enumerate(value))
-        return deepcopy(value)
+            return type(value)(self._copied(part, now, later, *place, number) for number, part in enumerate(value))
+        return value if type(value) in PLAIN else deepcopy(value)
 
     def check(self) -> None:
         """Raise what has gone wrong by now, as `finish` does; nothing is waited for."""
-        if self._on_the_way is not None and self._on_the_way[1].done():
+        if self._on_the_way is not None and self._on_the_way.written.done():
             self.finish()
 
     def finish(self) -> None:
@@ -87,12 +116,49 @@ class CheckpointWriter:
         """
         if self._on_the_way is None:
             return
-        thread, written = self._on_the_way
-        thread.shutdown()
-        self._on_the_way = None
-        written.result()
+        gone, self._on_the_way = self._on_the_way, None
+        gone.thread.shutdown()
+        gone.written.result()
 
 
-def _write(run: RunFolder, state: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class _OnTheWay:
+    """Checkpoint that is copied and then written by a thread."""
+
+    thread: ThreadPoolExecutor
+    copied: Future[None]
+    written: Future[None]
+
+
+@dataclass
+class _Copies:
+    """Copies of tensors in the memory of the host that are to be made together.
+
+    Args:
+        addresses: of the tensors that may be among them.
+    """
+
+    addresses: set[int] = field(default_factory=set)
+    _copies: list[Tensor] = field(default_factory=list)
+    _values: list[Tensor] = field(default_factory=list)
+
+    def add(self, copied: Tensor, value: Tensor) -> None:
+        """Note one more."""
+        self._copies.append(copied)
+        self._values.append(value.detach())
+
+    def make(self, stream: torch.cuda.Stream | None = None, begun: torch.Event | None = None) -> None:
+        """Make them; on a stream after what a device has begun, and then wait for it, else on the device's own without waiting."""
+        with torch.cuda.stream(stream):  # of None: no other
+            if stream is not None and begun is not None:
+                stream.wait_event(begun)
+            if self._copies:
+                torch._foreach_copy_(self._copies, self._values, non_blocking=True)  # pyright: ignore[reportPrivateImportUsage] - one call, without the GIL
+            if stream is not None:
+                stream.synchronize()
+
+
+def _write(run: RunFolder, state: dict[str, Any], made: Future[None]) -> None:
+    made.result()
     run.check_there()
     write_checkpoint(run, state)

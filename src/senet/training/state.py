@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from senet.data.loaders import CorruptLog
@@ -185,8 +185,17 @@ class TrainingState:
             past = {"rows": self.rows, "best": self.best, "best_told": self.best_told}
             met = {"parts": self.parts, "corrupt": sorted(self._corrupt.names), "skipped": self.skipped}
             about = {"origin": self.origin or None, "changes": self.changes}
-            self.writer.begin(run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | met | about)
+            self.writer.begin(
+                run, {name: part.state_dict() for name, part in self._parts.items()} | place | past | met | about, self._still()
+            )
         self._kept = True
+
+    def _still(self) -> Iterator[Tensor]:
+        """Yield the tensors that only the end of a step changes."""
+        for module in (part for part in self._parts.values() if isinstance(part, nn.Module)):
+            yield from module.parameters()
+        for tensors in self._optimizer.state.values():
+            yield from (tensor for tensor in tensors.values() if isinstance(tensor, Tensor))
 
     def save(self, run: RunFolder) -> None:
         """Write a checkpoint, and wait until it is on the disk.

@@ -67,6 +67,7 @@ class EagerStep:
                 check_gradients(job)
         if clip_norm is not None:
             job.fabric.clip_gradients(self._network, job.optimizer, max_norm=clip_norm, error_if_nonfinite=False)  # fp16 skips these itself
+        job.state.writer.settle()
         job.optimizer.step()
         if job.average is not None:
             job.average.follow(job.model)
