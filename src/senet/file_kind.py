@@ -21,6 +21,11 @@ def file_kind(path: str | Path) -> FileKind | None:
     return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "device or pipe"
 
 
+def is_url(text: str) -> bool:
+    """Return whether a text is the address of something on a server and no path."""
+    return "://" in text
+
+
 def user_path(text: str | Path) -> Path:
     """Return the path that a user wrote, `~` replaced by the home folder; `~name` of a user who is not known stays.
 

@@ -56,6 +56,28 @@ def test_where_nothing_can_be_written_is_found_before_anything_is_done(
 @pytest.mark.parametrize(
     "command",
     [
+        ["train", "digits", "--folder", "s3://bucket/run"],
+        ["compare", "digits", "--out", "s3://bucket/runs"],
+        ["compress", "x.safetensors", "--out", "s3://bucket/runs"],
+        ["coco", ".", "--to", "http://server/boxes"],
+        ["predict", ".", "--weights", "x.safetensors", "--coco-results", "s3://bucket/results.json"],
+        ["predict", ".", "--weights", "x.safetensors", "--out", "s3://bucket/out"],
+        ["shards", "build", ".", "s3://bucket/shards"],
+        ["export", "cifar_resnet20", "--to", "s3://bucket/x.onnx"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_nothing_is_written_to_an_address(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"cannot write '{command[-1]}': files go to this machine; name a folder here, and upload it afterwards" in refused(*command)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
         ["bench", "cifar_resnet20", "--out"],
         ["insert", "cifar_resnet20", "--output"],
         ["export", "cifar_resnet20", "--to"],

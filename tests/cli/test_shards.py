@@ -46,6 +46,7 @@ def test_masks_are_recognised_and_what_they_mean_is_said_by_fields(
         (["build", "ROOT"], "`senet shards build` needs two folders"),
         (["check", "ROOT", "more"], "`senet shards check` takes one folder, got 'more', too"),
         (["check", "ROOT"], "shards.json cannot be read: No such file or directory"),
+        (["check", "s3://bucket/x"], "reads a folder, and 's3://bucket/x' is an address: check before the upload, or download it"),
         (["build", "ROOT", "out", "--shard-mb", "0"], "--shard-mb must be from 1 to 1000000, got 0"),
         (["build", "ROOT", "out", "--data-name", "digits"], "shards are built of image files with classes, masks or boxes"),
         (["build", "nowhere", "out"], "data.root 'nowhere' is not a folder"),

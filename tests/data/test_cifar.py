@@ -84,6 +84,11 @@ def test_no_root_names_the_flags():
         cifar10(None)
 
 
+def test_an_address_is_no_folder_to_fetch_into():
+    with pytest.raises(UsageError, match=r"^data.root 's3://bucket/set' is an address; cifar10 is fetched into a folder"):
+        open_data(DataRecipe(name="cifar10", root="s3://bucket/set", download=True))
+
+
 def test_missing_files_are_named(tmp_path, copy):
     with pytest.raises(UsageError, match=r"cifar-10-batches-py lacks data_batch_1, .*; add --data.download true"):
         cifar10(tmp_path / "nowhere")

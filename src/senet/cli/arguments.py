@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from senet.errors import UsageError, nearest
-from senet.file_kind import file_kind
+from senet.file_kind import file_kind, is_url
 from senet.recipe import Recipe, build_recipe, code_of, field_path, field_paths, load_recipe, parse_text
 from senet.schema import brief
 from senet.streams import say
@@ -150,6 +150,8 @@ def check_free(path: str, *, force: bool) -> None:
 
 def check_folder(folder: str | Path, what: str) -> None:
     """Raise UsageError if there can be no folder at a path in which files are written; `what` was asked for."""
+    if is_url(what):
+        raise UsageError(f"cannot write {brief(what)}: files go to this machine; name a folder here, and upload it afterwards")
     path = Path(folder).absolute()
     if long := next((part for part in (*path.parts, Path(what).name) if len(os.fsencode(part)) > LONGEST_FILE_NAME), None):
         raise UsageError(f"{brief(long)} is too long for the name of a file or folder: at most {LONGEST_FILE_NAME} bytes")

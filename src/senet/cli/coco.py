@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from senet.cli.arguments import CommandParser, add_json, check_free
+from senet.cli.arguments import CommandParser, add_json, check_folder, check_free
 from senet.errors import UsageError, choice_error
 from senet.measuring.numbers import plural
 from senet.text import printable
@@ -98,6 +98,8 @@ def _targets(args: Namespace) -> dict[str, Path]:
     root = user_path(args.root)
     if not root.is_dir():
         raise UsageError(f"{printable(args.root)} is not a folder; name the folder of images and boxes")
+    if args.to is not None:
+        check_folder(user_path(args.to), args.to)
     folder = root if args.to is None else user_path(args.to)
     targets = {split: folder / f"instances_{split}.json" for split in ("train", "val")}
     if "coco_boxes" in (args.data_name, args.data_name == "boxes" and box_format(root)):

@@ -65,6 +65,8 @@ def run(args: Namespace) -> int:
         if (value := getattr(args, flag)) is not None and value is not False:
             raise UsageError(f"--{flag.replace('_', '-')} is for comparisons: add --finetune RECIPE")
     (way,) = ways
+    if args.to is None:
+        check_folder(args.out, args.out)
     target = args.to or str(Path(args.out) / f"{called_after(args.weights)}-{way.text.replace('@', '-').replace(':', '-')}.safetensors")
     check_free(target, force=args.force)
     device = None if args.device is None else device_of(args.device)

@@ -173,9 +173,8 @@ def _numbers(args: Namespace) -> "CocoNumbers":
     from senet.tasks.detection.coco_results import CocoNumbers, images_file, listed_numbers
     from senet.weights.store import read_metadata
 
-    target = Path(args.coco_results)
-    for path in (target, images_file(target)):
-        check_free(str(path), force=args.force)
+    for path in (args.coco_results, str(images_file(Path(args.coco_results)))):
+        check_free(path, force=args.force)
     if args.coco_ids:
         return CocoNumbers.of([user_path(path) for path in args.coco_ids])
     weights = Path(RunFolder.weights_of(args.weights[0]))

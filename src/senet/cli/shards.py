@@ -114,10 +114,12 @@ def _build(args: Namespace) -> int:
 def _check(args: Namespace) -> int:
     from senet.cli.printing import show, with_steps
     from senet.data.shards.check import check_shards
-    from senet.file_kind import user_path
+    from senet.file_kind import is_url, user_path
 
     if args.out is not None:
         raise UsageError(f"`senet shards check` takes one folder, got {args.out!r}, too")
+    if is_url(args.root):
+        raise UsageError(f"`senet shards check` reads a folder, and {args.root!r} is an address: check before the upload, or download it")
     with with_steps(quiet=args.json) as watch:
         manifest = check_shards(user_path(args.root), workers=args.workers, watch=lambda done, of: watch("reading shards", done, of))
     show(ShardsReport(args.root, manifest, ("all files are what was written",)), as_json=args.json)

@@ -13,7 +13,7 @@ import torch
 
 from senet.data.source import ArrayImages, DataSource, input_spec
 from senet.errors import UsageError, reason_of
-from senet.file_kind import user_path
+from senet.file_kind import is_url, user_path
 from senet.recipe import DataRecipe
 from senet.text import printable
 from senet.weights.plain_pickle import STAND_INS, NumpyArray
@@ -79,6 +79,8 @@ def open_source(recipe: DataRecipe) -> DataSource:
     if recipe.root is None:
         raise UsageError(f"{recipe.name} needs a folder: give --data.root DIR, and --data.download true if it is not there yet")
     if recipe.download:
+        if is_url(recipe.root):
+            raise UsageError(f"data.root {recipe.root!r} is an address; {recipe.name} is fetched into a folder of this machine")
         _download(layout.dataset, recipe.root)
     folder = user_path(recipe.root) / layout.folder
     missing = [name for name in (*layout.train, *layout.val, layout.meta[0]) if not (folder / name).is_file()]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from senet.file_kind import is_url
 from senet.userfile import in_user_file
 
 LOCAL = re.compile(r"(?P<library>[\w.-]+(/[\w.-]+)?:)?(?P<path>([/~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\).*)", re.DOTALL)
@@ -22,7 +23,7 @@ def public(value: Any) -> Any:
 
 def public_text(text: str) -> str:
     """Return text without the folders, if it is a path, a library and a path, or a function of a user's file."""
-    if "://" in text:
+    if is_url(text):
         return text
     if in_user_file(text):
         file, _, name = text.rpartition(":")

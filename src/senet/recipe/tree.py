@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from senet.errors import UsageError
-from senet.file_kind import user_path
+from senet.file_kind import is_url, user_path
 from senet.recipe.detection import DetectionRecipe
 from senet.recipe.model import WEIGHTS_OPTIONS, ModelRecipe
 from senet.recipe.names import check_run_name
@@ -228,7 +228,7 @@ class Recipe:
                 tree[section].pop(name)
         tree = {name: value for name, value in tree.items() if value != {}}
         if (self.data.name in ROOT_DECIDES or in_user_file(self.data.name)) and self.data.root is not None:
-            tree["data"]["root"] = self.data.root if "://" in self.data.root else str(user_path(self.data.root).resolve())
+            tree["data"]["root"] = self.data.root if is_url(self.data.root) else str(user_path(self.data.root).resolve())
         if self.model.weights is not None:
             tree["model"]["weights"] = weights_identity(self.model.weights)
         for name, value in tree["model"]["options"].items():

@@ -19,10 +19,10 @@ from senet.data.shards.ahead import fetched_ahead, first_needed
 from senet.data.shards.forms import TARGET_FORMS, TARGET_PLACES
 from senet.data.shards.index import ShardIndex, read_index
 from senet.data.shards.manifest import MANIFEST, SAID_FIELDS, SHARDED_SPLITS, Manifest, StoredFile, read_manifest
-from senet.data.shards.stores import SHARDS_ROOM, ShardFolder, ShardPlace, is_url, room_for_shards, store_of
+from senet.data.shards.stores import SHARDS_ROOM, ShardFolder, ShardPlace, room_for_shards, store_of
 from senet.data.source import DataSource
 from senet.errors import UsageError
-from senet.file_kind import user_path
+from senet.file_kind import is_url, user_path
 from senet.recipe import DataRecipe
 from senet.text import printable
 

@@ -217,11 +217,6 @@ def _opened(root: str, shard: StoredFile) -> OpenFile:
     return OpenFile(Path(root, shard.file))
 
 
-def is_url(root: str) -> bool:
-    """Return whether a root is the address of an object store and no path."""
-    return "://" in root
-
-
 def store_of(url: str, manifest: bytes) -> ShardStore:
     """Return the store of a set of shards with this manifest; another set at the same address has another folder."""
     digest = hashlib.sha256(url.encode() + b"\0" + manifest).hexdigest()[:32]
