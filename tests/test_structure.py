@@ -24,6 +24,7 @@ ORDER = (
         "schema",
         "unit_values",
         "atomic",
+        "locks",
         "checksum",
         "web",
         "userfile",

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from senet.atomic import NotWrittenError, replacing
 from senet.errors import UsageError
+from senet.locks import take_lock
 from senet.text import printable
 
 Arrays = dict[str, np.ndarray]
@@ -99,20 +100,15 @@ def make_room(files: Sequence[tuple[float, int, Path]], needed: int, room: int, 
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold a lock; yield whether there is a place to write to. Where nothing can be locked nothing is kept."""
-    lock = FileLock(path)
-    try:
+    """Hold the lock of a file; yield whether there is a place to write to. Where nothing can be locked nothing is kept."""
+    lock, taken = FileLock(path), False
+    with suppress(OSError):  # a timeout, too
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=WAIT)
-    except (OSError, NotImplementedError, Timeout):
-        yield False
-        return
+        taken = take_lock(lock, WAIT)
     try:
-        yield True
+        yield taken
     finally:
         lock.release()
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def _read(path: Path, like: Mapping[str, str]) -> Arrays | None:

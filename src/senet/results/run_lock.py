@@ -1,29 +1,22 @@
 """One process at a time trains in the folder of a run. No torch."""
 
-import errno
 import json
-import logging
 import os
 import socket
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from senet.atomic import write_text
 from senet.errors import UsageError
+from senet.locks import take_sole_lock
 from senet.text import printable
-
-log = logging.getLogger("senet")
 
 LOCK, HOLDER = ".lock", ".holder.json"
 """The file that is locked, and beside it who locked it. Both may stay behind: the system frees a lock when its process ends."""
-
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
-"""What the system says where a file system has no locks."""
 
 PATIENCE = 1.0
 """Seconds that a process waits for one that is just ending."""
@@ -72,7 +65,8 @@ def only_process(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     with ExitStack() as held:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _take(lock, patience, held)
+            held.callback(lock.release)
+            take_sole_lock(lock, patience, "trains")
             write_text(folder / HOLDER, json.dumps(_this_process(), allow_nan=False))
         except Timeout:
             raise HeldError(folder, _holder(folder)) from None
@@ -101,21 +95,6 @@ def _noted(folder: Path) -> object:
 
 def _this_process() -> object:
     return {"pid": os.getpid(), "host": socket.gethostname()}
-
-
-def _take(lock: BaseFileLock, patience: float, held: ExitStack) -> None:
-    """Take a lock until `held` is closed, or say that it cannot be."""
-    lacking = False
-    with warnings.catch_warnings(record=True) as remarks:  # a file that exists stands in for a lock where there is none
-        warnings.simplefilter("always")
-        try:
-            held.enter_context(lock.acquire(timeout=patience))
-        except (OSError, NotImplementedError) as error:
-            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-                raise
-            lacking = True
-    if lacking or remarks:
-        log.warning("the file system of %r has no locks: see to it that no second process trains there", str(Path(lock.lock_file).parent))
 
 
 def _holder(folder: Path) -> str:

@@ -1,11 +1,16 @@
 """Shards are written whole or not at all, hold every image once, and a build that was killed goes on."""
 
+import errno
+import fcntl
 import hashlib
+import logging
 import os
 import re
 import signal
 import tarfile
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -131,6 +136,35 @@ def test_what_is_refused_is_refused_before_anything_is_written(folder: Path, sha
     with pytest.raises(UsageError, match="shards are built of image files with classes, masks or boxes"):
         build_shards(made, tmp_path / "arrays")
     assert not (tmp_path / "arrays").exists()
+
+
+def test_who_waited_for_a_build_keeps_others_away(folder: Path, tmp_path: Path) -> None:
+    with ExitStack() as files:
+        waiting = list[IO[str]]()
+
+        def wait(done: int, of: int) -> None:
+            waiting.append(files.enter_context((tmp_path / ".lock").open()))
+
+        build_shards(open_folder(folder), tmp_path, shard_bytes=SHARD_BYTES, watch=wait)
+        fcntl.flock(waiting[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(UsageError, match="another process writes shards to"):
+            make_shards(folder, tmp_path)
+
+
+def test_a_folder_without_locks_is_built_in_and_one_that_cannot_be_written_is_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot write in .*file/out: Not a directory; name another folder"):
+        make_shards(folder, tmp_path / "file" / "out")
+
+    def missing(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", missing)
+    with caplog.at_level(logging.WARNING):
+        assert make_shards(folder, tmp_path / "out").written
+    assert "has no locks: see to it that no second process writes shards there" in caplog.text
 
 
 def test_checking_finds_a_flipped_bit(folder: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from senet.data.source import DataSource
 from senet.data.workers import reading_threads
 from senet.errors import UsageError
 from senet.jsontext import json_text
+from senet.locks import take_sole_lock
 from senet.schema import integer, items, read_json, record
 from senet.text import printable
 
@@ -83,12 +84,14 @@ def build_shards(
         raise UsageError(f"shards are built of image files with classes, masks or boxes, and {source.name} has others")
     plans = [plan_split(split, getattr(source, split), TARGET_FORMS[task], shard_bytes, mixed=split == "train") for split in SHARDED_SPLITS]
     plan = hashlib.sha256("\n".join([*source.classes, *(split.digest for split in plans)]).encode()).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        folder.mkdir(parents=True, exist_ok=True)
+        take_sole_lock(lock, 0, "writes shards")
     except Timeout:
         raise UsageError(f"another process writes shards to {printable(folder, None)}; wait for it, or name another folder") from None
+    except OSError as error:
+        raise UsageError(f"cannot write in {printable(folder, None)}: {error.strerror}; name another folder") from error
     try:
         _check_folder(folder, plan)
         if (found := _finished(folder)) is not None:
@@ -100,7 +103,6 @@ def build_shards(
         return Build(manifest, written, empty)
     finally:
         lock.release()
-        (folder / LOCK_FILE).unlink(missing_ok=True)
 
 
 def _write_splits(

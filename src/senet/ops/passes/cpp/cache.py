@@ -1,6 +1,5 @@
 """Compiled libraries that stay for other processes: named by their own checksum, so that a damaged one is never loaded."""
 
-import errno
 import hashlib
 import os
 import shutil
@@ -11,9 +10,9 @@ from tempfile import mkdtemp
 
 from filelock import FileLock, Timeout
 
+from senet.locks import take_lock
+
 KEPT = "senet_cpp_*.so"
-UNLOCKABLE = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
-"""What the system says where a file system has no locks."""
 
 
 def cache_folder() -> Path:
@@ -57,14 +56,11 @@ def sole_builder(folder: Path, seconds: float) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=seconds)
+        locked = take_lock(lock, seconds)  # without, on a file system that has none, each builds, for itself
     except Timeout:  # an OSError, too
         raise TimeoutError(f"another process has been building in {folder} for {seconds:.0f} s") from None
-    except (OSError, NotImplementedError) as error:  # a file system without locks: each builds, for itself
-        if isinstance(error, OSError) and error.errno not in UNLOCKABLE:
-            raise
     try:
-        if lock.is_locked:
+        if locked:
             for left in folder.glob("build-*"):  # of processes that were killed
                 shutil.rmtree(left, ignore_errors=True)
         place = Path(mkdtemp(prefix="build-", dir=folder))
