@@ -21,7 +21,7 @@ from senet.training.checkpoint import write_checkpoint
 
 log = logging.getLogger("senet")
 
-PLAIN = (int, float, bool, str, type(None))
+IMMUTABLE = (int, float, bool, str, type(None))
 
 
 class CheckpointWriter:
@@ -100,7 +100,7 @@ class CheckpointWriter:
             return found
         if type(value) in (list, tuple):
             return type(value)(self._copied(part, now, later, *place, number) for number, part in enumerate(value))
-        return value if type(value) in PLAIN else deepcopy(value)
+        return value if type(value) in IMMUTABLE else deepcopy(value)
 
     def check(self) -> None:
         """Raise what has gone wrong by now, as `finish` does; nothing is waited for."""
