@@ -50,6 +50,5 @@ def take_sole_lock(lock: BaseFileLock, patience: float, doing: str) -> None:
         warnings.simplefilter("always")
         taken = take_lock(lock, patience)
     if remarks or not taken:
-        log.warning(
-            "the file system of %r has no locks: see to it that no second process %s there", str(Path(lock.lock_file).parent), doing
-        )
+        folder = str(Path(lock.lock_file).parent)
+        log.warning("the file system of %r has no locks: see to it that no second process %s there", folder, doing)

@@ -34,9 +34,8 @@ def test_an_object_store_gives_the_images_of_the_folder(bucket: str, shards: Pat
         assert np.array_equal(np.asarray(here.train.read(index)), np.asarray(there.train.read(index)))
     assert sorted(fetched) == sorted({"shards.json", "train.npz", "val.npz", *(shard.file for shard in sharded(there.train).shards)})
     open_shards(bucket).train.read(0)
-    assert {path.name for path in kept.glob("*/*") if path.suffix != ".lock"} == {shard.file for shard in sharded(there.train).shards}, (
-        "nothing else is left behind"
-    )
+    left = {path.name for path in kept.glob("*/*") if path.suffix != ".lock"}
+    assert left == {shard.file for shard in sharded(there.train).shards}, "nothing else is left behind"
     assert fetched.count(sharded(there.train).shards[0].file) == 1, "shards that are kept are not fetched again"
 
 

@@ -162,7 +162,7 @@ class ShardStore:
             return
         with locked(kept.with_name(f"{kept.name}.lock")) as may_write:
             if not may_write:
-                raise DataError(f"{kept.parent} cannot be written; set XDG_CACHE_HOME to a folder that can, then resume")
+                raise DataError(f"{kept.parent} cannot be written, or has no locks; set XDG_CACHE_HOME to another folder, then resume")
             if kept.exists():
                 return
             for left in temporaries(self.folder, [shard.file]):  # of a process that was killed
