@@ -137,6 +137,7 @@ class PredictionRecords:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     return
+                record: Any = None
                 try:
                     record = json.loads(line)
                     ours = isinstance(record["image"], str) and "error" in record
