@@ -86,6 +86,17 @@ def test_what_cannot_work_fails_before_anything_is_trained(recipe: Recipe, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("how", [{}, {"jobs": 2}, {"cluster": "ray"}], ids=["in turn", "jobs", "ray"])
+def test_processes_of_a_launcher_are_refused_before_anything_is_written(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict
+) -> None:
+    monkeypatch.setattr("senet.comparison.on_ray.find_spec", lambda name: True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="each in one process, and a launcher such as torchrun has started 2"):
+        compare(recipe, out=tmp_path, progress=False, **how)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("column", "value", "title"),
     [("val_top1", float("nan"), "top-1"), ("val_top5", float("inf"), "top-5"), ("val_loss", float("nan"), "validation loss")],

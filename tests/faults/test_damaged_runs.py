@@ -115,6 +115,10 @@ UNSEALED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda run: rewrite(run / "origin.json", classes=[*"012345678", "ten"]),
         r"it was made of something else: class 9 was 'ten', is '9'",
     ),
+    "origin, two processes": (
+        lambda run: rewrite(run / "origin.json", processes=2),
+        r"it was made of something else: processes were 2, are 1",
+    ),
 }
 
 
