@@ -49,6 +49,8 @@ def test_comparison_trains_measures_and_writes(recipe: Recipe, tmp_path: Path) -
     assert [panel.name for panel in se.excitations] == ["SE_1_3", "SE_2_3", "SE_3_1", "SE_3_2", "SE_3_3"]
     assert (result.data.train_images, result.data.val_images, result.data.input_size) == (1201, 596, (1, 1, 8, 8))
     assert {"date", "device", "torch", "senet"} <= result.environment.keys()
+    assert result.json is not None
+    assert result.page is not None
     assert json.loads(result.json.read_text())["summary"] == result.summary
     assert result.summary.split(".")[0] in result.page.read_text()
 
