@@ -22,7 +22,7 @@ from senet.training.checkpoint import write_checkpoint
 
 log = logging.getLogger("senet")
 
-PLAIN = (int, float, bool, str, type(None))
+IMMUTABLE = (int, float, bool, str, type(None))
 
 
 class CheckpointWriter:
@@ -108,7 +108,7 @@ class CheckpointWriter:
             return found
         if type(value) in (list, tuple):
             return type(value)(self._copied(part, now, later, *place, number) for number, part in enumerate(value))
-        return value if type(value) in PLAIN else deepcopy(value)
+        return value if type(value) in IMMUTABLE else deepcopy(value)
 
     def _bring(self, later: "_Copies", begun: torch.Event | None) -> None:
         """Make the copies that are left; of a CUDA device, wait until all have arrived."""
