@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 import senet
+from made_runs import tiny
 from pages import DOCS, examples, shell_lines
+from senet.cli.main import main
 from senet.recipe import load_recipe
+from senet.training.loop import train
 from senet.training.scaling import scaled_rate
 
 PAGE = DOCS / "cluster.md"
@@ -30,7 +33,7 @@ TOOLS = {
 """What SLURM has, as far as the script needs it."""
 
 
-def test_its_script_requeues_a_job_that_was_told_to_end_and_goes_on(tmp_path: Path) -> None:
+def test_its_script_requeues_what_was_told_to_end_and_ends_well_on_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, script = examples(PAGE, "bash")[0]
     for name, body in TOOLS.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
@@ -44,13 +47,17 @@ def test_its_script_requeues_a_job_that_was_told_to_end_and_goes_on(tmp_path: Pa
         assert subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=False).returncode == code
         return (tmp_path / "told").read_text().splitlines()
 
-    where = "--devices 8 --nodes 2 --rdzv-endpoint node7:29400"
+    recipe, where = "imagenet_main --data.root /images", "--devices 8 --nodes 2 --rdzv-endpoint node7:29400"
     shown, requeued = "show hostnames node[7-8]", "requeue 42"
-    begun = f"senet train imagenet_main --data.root /images --folder runs/imagenet {where}"
-    assert submitted(138) == submitted(75) == [shown, begun, requeued]
-    (tmp_path / "runs" / "imagenet").mkdir(parents=True)
-    (tmp_path / "runs" / "imagenet" / "recipe.yaml").touch()
-    assert submitted(0) == [shown, f"senet train --resume runs/imagenet {where}"]
+    begun = submitted(0)
+    assert begun[0] == shown
+    assert begun[1].startswith(f"senet train {recipe} --folder runs/imagenet ")
+    assert begun[1].endswith(f" {where}")
+    train(tiny(training__epochs=1), folder=tmp_path / "runs" / "imagenet", progress=False)
+    assert submitted(138) == submitted(75) == [*begun, requeued], "the same command, whatever is in the folder"
+    _, *words = shlex.split(begun[1].replace(recipe, "runs/imagenet/recipe.yaml").removesuffix(where))
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 0, "the run is finished, not failed"
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from made_runs import assert_same_run, tiny
 from senet.comparison import side_by_side
 from senet.comparison.side_by_side import JobError, train_side_by_side
 from senet.comparison.worker import RunOrder
-from senet.errors import UsageError
 from senet.results.run_folder import RunFolder
 from senet.training.interruption import Interrupted
 from senet.training.loop import train
@@ -118,9 +117,3 @@ def test_processes_end_with_the_one_that_made_them(tmp_path: Path, monkeypatch: 
         train_side_by_side([lasting], 1, Progress(enabled=False))
     with lasting.run.held():
         pass
-
-
-def test_torchrun_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="leave out one of the two"):
-        train_side_by_side([order(tmp_path, "one")], 2, Progress(enabled=False))

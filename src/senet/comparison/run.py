@@ -27,6 +27,7 @@ from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.tasks.pictured import pictured
+from senet.training.launch import check_alone
 from senet.training.progress import Progress
 
 HISTORY = ("train_", "val_")
@@ -107,8 +108,8 @@ def compare(
         progress: whether to show progress on stderr.
 
     Raises:
-        UsageError: if the recipe or a variant cannot work, or a run that is there is damaged or was made of something else; nothing has
-            been written then.
+        UsageError: if the recipe or a variant cannot work, a run that is there is damaged or was made of something else, or a launcher
+            such as torchrun has started several processes that train as one; nothing has been written then.
         Interrupted: after SIGINT or SIGTERM; the same call goes on.
         JobError: if a run in a process of its own fails; it is named, the others are saved, and the same call goes on.
         NotFiniteError: if a run ends with a metric or loss that is no finite number; the runs stay.
@@ -156,6 +157,7 @@ def opened(plan: Plan, *, report: bool) -> tuple[list[PreparedVariant], dict[str
         prepared: its variants, then those that they begin from.
         runs: label of each -> its run folders.
     """
+    check_alone()
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
     trained = with_ancestors(plan.variants)

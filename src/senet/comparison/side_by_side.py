@@ -14,9 +14,7 @@ import torch
 
 from senet.comparison.reports import Received
 from senet.comparison.worker import RunOrder, Surroundings, work
-from senet.errors import UsageError
 from senet.training.interruption import Interrupted, Interruption
-from senet.training.launch import process_count
 from senet.training.progress import Progress
 from senet.userfile import UserFiles, allowed_code
 
@@ -98,12 +96,9 @@ def train_side_by_side(orders: Sequence[RunOrder], jobs: int, progress: Progress
         progress: the common display.
 
     Raises:
-        UsageError: under torchrun, whose processes train one run together.
         Interrupted: after a signal, when all have saved.
         JobError: for the first run that failed; it is named.
     """
-    if process_count() > 1:
-        raise UsageError("--jobs trains several runs side by side and torchrun one run in several processes: leave out one of the two")
     waiting, count = deque(orders), min(jobs, len(orders))
     surroundings = Surroundings(max(1, torch.get_num_threads() // max(1, count)), allowed_code(), UserFiles())
     workers: list[_Worker] = []
