@@ -97,8 +97,9 @@ def compare(
         recipe: a recipe, its name, or a YAML file.
         vary: dotted or short recipe field -> its values; all are crossed, and the first variant is the baseline. None = plain against SE.
         seeds: how many seeds, counted from the recipe's own.
-        jobs: how many runs train at a time, each in a process of its own; results are the same. It pays on a GPU that one small network
-            does not fill. A script that asks for more than one calls this below `if __name__ == "__main__":`, as its processes import it.
+        jobs: how many runs train at a time, each in a process of its own; results are the same. They share out the GPUs, and it
+            pays on a single one that one small network does not fill. A script that asks for more than one calls this below
+            `if __name__ == "__main__":`, as its processes import it.
             None = one; on a cluster one for each GPU, or for each machine where there are none.
         cluster: "ray" = runs are tasks of a Ray cluster, on whose machines `out` and the images lie at the same place; a run whose worker
             dies goes on elsewhere. None = on this machine.
