@@ -2,7 +2,7 @@
 
 Steps of a network are taken in blocks: without a checkpoint, with one that is waited for, and with one that is written beside them. A
 block begins with its save, and its steps go on beside the writing; the rest of the writing, for which a run waits only at its next save, is
-not of the block.
+not of the block. What a step waits is the beginning of the save, and what is left to be copied when it is about to change the weights.
 """
 
 import argparse
@@ -55,53 +55,73 @@ SUBJECTS = {
 """Kind of device -> what is measured there."""
 
 
+@dataclass
+class Run:
+    """Run that is measured.
+
+    Args:
+        state: what it saves.
+        folder: where to.
+        step: takes a step.
+        settled: seconds that steps have waited before they changed weights.
+    """
+
+    state: TrainingState
+    folder: RunFolder
+    step: Callable[[], None]
+    settled: float = 0.0
+
+    def settle(self, *of_the_step: Any) -> None:
+        """Wait as a step of training does."""
+        began = perf_counter()
+        self.state.writer.settle()
+        self.settled += perf_counter() - began
+
+
 @contextmanager
-def begun(subject: Subject, device: torch.device, place: Path | None) -> Iterator[tuple[TrainingState, RunFolder, Callable[[], None]]]:
-    """Yield the state of a run, its folder, and its step, after one of which momentum is there."""
+def begun(subject: Subject, device: torch.device, place: Path | None) -> Iterator["Run"]:
+    """Yield a run that has taken a step, so that momentum is there, and saved, so that the memory of the copy is."""
     model = create_model(subject.name).train().to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     optimizer = torch.optim.SGD(model.parameters(), 0.0, 0.9)  # weights stay: noise learnt by heart leaves denormal gradients, slow on CPUs
     schedule = Schedule(ScheduleRecipe(), 0.0, steps_per_epoch=1, epochs=1)
     state = TrainingState(Fabric(accelerator=device.type, devices=1), model, optimizer, schedule, None, CorruptLog(0, 1))
     images = torch.randn(subject.size, device=device).to(memory_format=torch.channels_last)
     labels = torch.zeros(len(images), dtype=torch.long, device=device)
-    step = TrainingStep(model, (images,), cross_entropy_of(labels), optimizer=optimizer)
     with TemporaryDirectory(dir=place) as folder, state.writer:
-        run = RunFolder(Path(folder))
-        (run.path / "recipe.yaml").touch()  # it has begun
-        step()
-        state.save(run)  # the memory of the copy is taken once
-        optimizer.register_step_pre_hook(lambda *of_the_step: state.writer.settle())  # as training does
-        yield state, run, step
+        run = Run(state, RunFolder(Path(folder)), TrainingStep(model, (images,), cross_entropy_of(labels), optimizer=optimizer))
+        optimizer.register_step_pre_hook(run.settle)
+        (run.folder.path / "recipe.yaml").touch()  # it has begun
+        run.step()
+        state.save(run.folder)
+        yield run
 
 
-def block(
-    way: str, state: TrainingState, run: RunFolder, step: Callable[[], None], subject: Subject, device: torch.device
-) -> dict[str, float]:
-    """Return the seconds of a save and of so many steps that begin with it."""
+def block(way: str, run: Run, subject: Subject, device: torch.device) -> dict[str, float]:
+    """Return the seconds that are waited for a save, and all of it and of so many steps behind it."""
     synchronize(device)
-    began = perf_counter()
+    run.settled, began = 0.0, perf_counter()
     if way == "waited for":
-        state.save(run)
+        run.state.save(run.folder)
     elif way == "beside":
-        state.begin_save(run)
+        run.state.begin_save(run.folder)
     saved = perf_counter()
     for _ in range(subject.steps):
-        step()
+        run.step()
     synchronize(device)
     ended = perf_counter()
-    state.writer.finish()
-    return {"save": saved - began, "steps": ended - saved}
+    run.state.writer.finish()
+    return {"waits": saved - began + run.settled, "all": ended - began}
 
 
 def measured(subject: Subject, rounds: int, device: torch.device, place: Path | None = None) -> dict[str, Any]:
     """Return what saves cost, in milliseconds and as shares, ready for JSON."""
     times: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    with begun(subject, device, place) as (state, run, step):
+    with begun(subject, device, place) as run:
         for number in range(rounds):
             for way in WAYS if number % 2 else reversed(WAYS):
-                times[way].append(block(way, state, run, step, subject, device))
-        size = run.checkpoint.stat().st_size
-    step_ms = 1e3 * median(found["steps"] for found in times["none"]) / subject.steps
+                times[way].append(block(way, run, subject, device))
+        size = run.folder.checkpoint.stat().st_size
+    step_ms = 1e3 * median(found["all"] for found in times["none"]) / subject.steps
     interval_ms = step_ms * subject.epoch / subject.size[0]
     costs = {way: cost(found, times["none"], step_ms, interval_ms) for way, found in times.items() if way != "none"}
     about = {"batch": list(subject.size), "images_between_saves": subject.epoch, "megabytes": size / 1e6, "rounds": rounds}
@@ -109,26 +129,27 @@ def measured(subject: Subject, rounds: int, device: torch.device, place: Path | 
 
 
 def cost(found: list[dict[str, float]], without: list[dict[str, float]], step_ms: float, interval_ms: float) -> dict[str, float]:
-    """Return medians over rounds of a save's own time, and of what a block took longer in all, with its shares."""
-    extra = median(1e3 * (one["save"] + one["steps"] - other["steps"]) for one, other in zip(found, without, strict=True))
+    """Return medians over rounds of what is waited for a save, and of what a block takes longer in all, with their shares."""
+    waits = median(1e3 * one["waits"] for one in found)
+    extra = median(1e3 * (one["all"] - other["all"]) for one, other in zip(found, without, strict=True))
     return {
-        "save_ms": median(1e3 * one["save"] for one in found),
+        "waits_ms": waits,
+        "waits_of_a_step": waits / step_ms,
         "extra_ms": extra,
-        "share_of_a_step": extra / step_ms,
-        "share_of_the_interval": extra / interval_ms,
+        "extra_of_the_interval": extra / interval_ms,
     }
 
 
 def table(found: Mapping[str, Any]) -> Table:
     """Return the figures as lines."""
     lines = Table(box=None, pad_edge=False)
-    for heading in ("", "MB", "step, ms", "save, ms", "all it costs, ms", "of a step", "of an epoch"):
+    for heading in ("", "MB", "step, ms", "a step waits, ms", "of it", "all it costs, ms", "of an epoch"):
         lines.add_column(heading, justify="right" if heading else "left")
     for name, one in found["networks"].items():
         for way, costs in one["saves"].items():
-            times = (one["megabytes"], one["step_ms"], costs["save_ms"], costs["extra_ms"])
-            shares = f"{costs['share_of_a_step']:.1%}", f"{costs['share_of_the_interval']:.4%}"
-            lines.add_row(f"{name}, {way}", *(f"{value:,.1f}" for value in times), *shares)
+            times = (f"{value:,.1f}" for value in (one["megabytes"], one["step_ms"], costs["waits_ms"]))
+            extra = f"{costs['extra_ms']:,.1f}", f"{costs['extra_of_the_interval']:.4%}"
+            lines.add_row(f"{name}, {way}", *times, f"{costs['waits_of_a_step']:.2%}", *extra)
     return lines
 
 

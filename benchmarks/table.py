@@ -142,15 +142,15 @@ def checkpointing(result: Tree) -> Shown:
         [
             f"{name}, {found['megabytes']:.1f} MB, {found['step_ms']:.0f} ms",
             way,
-            f"{costs['save_ms']:.1f}",
+            f"{costs['waits_ms']:.1f}",
+            f"{100 * costs['waits_of_a_step']:.1f} %",
             f"{costs['extra_ms']:.1f}",
-            f"{100 * costs['share_of_a_step']:.1f} %",
-            f"{100 * costs['share_of_the_interval']:.4f} %",
+            f"{100 * costs['extra_of_the_interval']:.4f} %",
         ]
         for name, found in result["networks"].items()
         for way, costs in found["saves"].items()
     ]
-    heads = ["network, checkpoint, step", "save", "a step waits, ms", "all it costs, ms", "of a step", "of the time between saves"]
+    heads = ["network, checkpoint, step", "save", "a step waits, ms", "of the step", "all it costs, ms", "of the time between saves"]
     rounds = next(iter(result["networks"].values()))["rounds"]
     how = f"medians over {rounds} interleaved rounds; an epoch of CIFAR-10 and of ImageNet lies between saves"
     return _lines(heads, rows), how, "checkpointing"

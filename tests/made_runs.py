@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from safetensors.torch import load_file
 
 from senet.recipe import Recipe, build_recipe
 from senet.results.run_folder import RunFolder
-from senet.training import loop
+from senet.training import loop, saving
 from senet.training.interruption import Interrupted
 from senet.training.job import Job
 from senet.training.loop import train
+from senet.training.state import TrainingState
 from senet.training.step import train_step
 from senet.training.tally import Figures
 
@@ -57,11 +59,22 @@ def train_by_two(words: Sequence[str], folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def written_checkpoints(recipe: Recipe, folder: Path, *, at_once: bool = False) -> list[dict[str, Any]]:
+    """Train, and return what every checkpoint of the run was to hold; `at_once` = all of it was copied before the next step began."""
+    written = list[dict[str, Any]]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving, "write_checkpoint", lambda run, state: written.append(deepcopy(state)))
+        if at_once:
+            patch.setattr(TrainingState, "_still", lambda self: ())
+        train(recipe, folder=folder, progress=False)
+    return written
+
+
 def assert_same_run(first: Path, second: Path) -> None:
     """Assert that two run folders hold the same weights, optimiser, average, rows: bit for bit, but for times."""
     one, other = (RunFolder(folder) for folder in (first, second))
     assert_same(*(torch.load(run.checkpoint, weights_only=True) for run in (one, other)))
-    assert_same(*(load_file(run.weights) for run in (one, other)))
+    assert_same(load_file(one.weights), load_file(other.weights))
     assert without_times(one.metrics()) == without_times(other.metrics())
 
 

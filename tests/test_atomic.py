@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from senet.atomic import DiskFullError, replacing, temporaries, write_text
+from senet.atomic import DiskFullError, NotWrittenError, replacing, temporaries, write_text
 
 
 def test_a_new_file_and_its_folder_are_made(tmp_path: Path) -> None:
@@ -63,6 +63,42 @@ def test_data_reach_the_disk_before_their_name_and_the_name_before_the_end(tmp_p
         temporary.write_text("new")
     assert events == ["data", "-> before", "-> file", "names"]
     assert (path.read_text(), (tmp_path / "before").read_text()) == ("new", "old")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_old_version_is_kept_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool) -> None:
+    path, before = tmp_path / "file", tmp_path / "before"
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *args, **options: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here")))
+    for text in ("1", "2", "3"):
+        with replacing(path, keep=before) as temporary:
+            temporary.write_text(text)
+    assert (path.read_text(), before.read_text()) == ("3", "2")
+    assert sorted(tmp_path.iterdir()) == [before, path]
+
+
+def test_there_is_a_file_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, before, replace = tmp_path / "file", tmp_path / "before", Path.replace
+
+    def ended(old: Path, new: Path) -> Path:
+        if new == path:
+            raise OSError(errno.EIO, "the drive does not answer", str(old))
+        return replace(old, new)
+
+    def keep_and_write(text: str) -> None:
+        with replacing(path, keep=before) as temporary:
+            temporary.write_text(text)
+
+    path.write_text("old")
+    for _ in range(2):  # the second time both are the same file
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", ended)
+            with pytest.raises(NotWrittenError):
+                keep_and_write("new")
+        assert (path.read_text(), before.read_text()) == ("old", "old")
+    keep_and_write("new")
+    assert (path.read_text(), before.read_text()) == ("new", "old")
+    assert sorted(tmp_path.iterdir()) == [before, path]
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ def test_saves_are_timed_against_steps_without() -> None:
     assert table({"networks": {"it": found}}).row_count == 2
 
 
-def test_a_save_costs_its_own_time_and_what_its_steps_take_longer() -> None:
-    without = [{"save": 0.0, "steps": steps} for steps in (1.0, 2.0, 1.5)]
-    found = [{"save": 0.1, "steps": one["steps"] + 0.2} for one in without]
-    costs = cost(found, without, step_ms=600.0, interval_ms=30_000.0)
-    assert costs == pytest.approx({"save_ms": 100, "extra_ms": 300, "share_of_a_step": 0.5, "share_of_the_interval": 0.01})
+def test_a_save_costs_what_is_waited_for_it_and_what_its_steps_take_longer() -> None:
+    without = [{"waits": 0.0, "all": seconds} for seconds in (1.0, 2.0, 1.5)]
+    found = [{"waits": 0.1, "all": one["all"] + 0.3} for one in without]
+    costs = cost(found, without, step_ms=500.0, interval_ms=30_000.0)
+    assert costs == pytest.approx({"waits_ms": 100, "waits_of_a_step": 0.2, "extra_ms": 300, "extra_of_the_interval": 0.01})

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from senet.devices import available_device
+from senet.devices import available_device, gpu_of
 from senet.errors import UsageError
 
 
@@ -32,3 +32,23 @@ def test_an_accelerator_of_another_kind_does_not_stand_in(monkeypatch):
     for name in ("mps", "xpu:0", "cuda:2"):
         with pytest.raises(UsageError, match="allowed: cpu, cuda, cuda:0, cuda:1;"):
             available_device(name)
+
+
+@pytest.mark.parametrize(
+    ("named", "count", "seen"),
+    [
+        (None, 2, ["0", "1", "0"]),
+        (None, 0, [None, None, None]),
+        ("", 0, [None, None, None]),
+        ("5", 1, ["5", "5", "5"]),
+        ("6, 3", 2, ["6", "3", "6"]),
+        ("GPU-8a,GPU-1b,GPU-2c", 3, ["GPU-8a", "GPU-1b", "GPU-2c"]),
+        ("1,0,9,2", 2, ["1", "0", "1"]),  # CUDA stops at the first that is not there
+    ],
+)
+def test_processes_share_out_the_gpus_that_are_seen(named, count, seen, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert [gpu_of(number).get("CUDA_VISIBLE_DEVICES") for number in range(3)] == seen

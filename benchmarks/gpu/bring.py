@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
-WANTED = ("lightning-fabric>=2.6.4", "lightning-utilities>=0.10", "pytorchcv>=0.0.74", "filelock>=3.16")
+WANTED = ("lightning-fabric>=2.6.4", "lightning-utilities>=0.10", "pytorchcv>=0.0.74", "filelock>=3.20.3")
 """Packages of pure Python; all else that is needed comes with torch, torchvision, torchmetrics, timm, pytest and rich."""
 LARGEST = 40e6
 """Bytes that the folder may have."""

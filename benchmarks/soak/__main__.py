@@ -93,16 +93,17 @@ def hurt_run(number: int, place: Path, whole: Mapping[int, Any], faults: list[st
         begun = training.saves()
         if caused and begun:
             tally.restarts.append(time.monotonic() - training.begun)
-        undo = None
+        undo, fault = None, ""
         if faults and begun:
             time.sleep(chance.uniform(0, LATEST))
             if training.process.poll() is None:
                 training.look()
-                undo = FAULTS[faults[0]](training, root, chance)
-                caused.append(faults.pop(0))
+                fault = faults.pop(0)
+                undo = FAULTS[fault](training, root, chance)
         code = training.end()
         if undo is not None:
             undo()
+            caused += [] if code == 0 else [fault]  # else it came too late to hurt
         if code is None:
             tally.stuck.append(f"{caused[-1] if caused else 'no fault'}, {ranks} processes")
         if run.is_finished() or (code != 0 and undo is None):  # the one without a fault should have reached the end

@@ -12,8 +12,12 @@ from pathlib import Path
 from senet.errors import UsageError
 from senet.text import printable
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where there is no room: the disk, the user's share of it, or the largest file allowed."""
+FULL = {
+    errno.ENOSPC: "Make room",
+    errno.EDQUOT: "Make room in your share of the disk",
+    errno.EFBIG: "Raise the limit of a file's size (ulimit -f)",
+}
+"""What the system says where there is no room: the disk, the user's share of it, or the largest file allowed -> what helps."""
 
 
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
@@ -40,7 +44,8 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
 
     Args:
         path: the file to write.
-        keep: where the old version goes; a process that is killed at that moment leaves the old version there and none at `path`.
+        keep: where the old version goes. A process that is killed at that moment leaves it in both places; on a file system that gives a
+            file no second name, only there.
 
     Raises:
         DiskFullError: if there is no room.
@@ -49,20 +54,21 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
     """
     path = Path(path)
     check_no_folders(path, *([] if keep is None else [keep]))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         if keep is not None and path.is_file():
-            path.replace(keep)
+            _name_also(path, keep)
         temporary.replace(path)
         _sync_names(path.parent)
     except OSError as error:
         if error.errno in FULL:
             raise DiskFullError(
-                f"cannot write {path}: {os.strerror(error.errno)}, {_room(path)} free there; nothing was replaced. Make room, then go on"
+                f"cannot write {path}: {os.strerror(error.errno)}, {_room(path)} free there; "
+                f"nothing was replaced. {FULL[error.errno]}, then go on"
             ) from error
         if error.errno in REFUSED and error.filename in (str(temporary), str(path.parent), None):  # not what the block reads
             raise NotWrittenError(
@@ -72,6 +78,24 @@ def replacing(path: str | Path, keep: Path | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # of a disk that can only be read by now
             temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _name_also(path: Path, other: Path) -> None:
+    """Give a file a second name, in place of another file; where files have one name only, it replaces the first."""
+    second = _beside(other)
+    try:
+        second.hardlink_to(path)
+    except OSError:
+        path.replace(other)
+        return
+    try:
+        second.replace(other)
+    finally:
+        second.unlink(missing_ok=True)  # it stays where both were one file before
 
 
 def write_text(path: str | Path, text: str) -> None:

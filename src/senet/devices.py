@@ -1,5 +1,7 @@
 """Devices by name: those that this machine has and torch can use."""
 
+import os
+
 import torch
 
 from senet.errors import UsageError
@@ -24,6 +26,17 @@ def available_device(name: str | torch.device) -> torch.device:
     if kind != "cpu" and (kind != _accelerator() or index >= torch.accelerator.device_count()):
         raise UsageError(f"this machine has no device {str(name)!r} that torch can use; allowed: {_here()}; `senet doctor` says more")
     return device
+
+
+def gpu_of(number: int) -> dict[str, str]:
+    """Return the variable with which a process sees one GPU, that of its number among those seen here, in turn; nothing without GPUs.
+
+    The variable counts for a process that has not used CUDA yet, and best for one that has not begun. GPUs are counted without using them.
+    """
+    variable, count = "CUDA_VISIBLE_DEVICES", torch.cuda.device_count()
+    named = os.environ.get(variable)
+    names = [str(index) for index in range(count)] if named is None else [name.strip() for name in named.split(",")][:count]
+    return {variable: names[number % len(names)]} if names else {}
 
 
 def _accelerator() -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,14 @@ def test_what_cannot_be_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_processes_of_a_launcher_are_refused_before_anything_is_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "a launcher such as torchrun has started 2" in refused("compress", run, "--finetune", "digits", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -18,6 +18,8 @@ from process_ends import SECONDS
 from senet.comparison.missing import train_in_turn, train_missing
 from senet.comparison.result_files import ResultFiles
 from senet.comparison.worker import RunOrder
+from senet.errors import UsageError
+from senet.results.origin import read_origin
 from senet.results.run_folder import RunFolder
 from senet.training.progress import Progress
 
@@ -63,6 +65,20 @@ def test_a_run_that_another_process_has_finished_is_skipped(tmp_path: Path, caps
     train_in_turn([one], Progress())
     assert one.run.weights.stat().st_mtime_ns == before
     assert capsys.readouterr().err.endswith("one: done before\n")
+
+
+def test_a_launchers_variables_are_for_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of Ray or a task of SLURM has whatever was set where it was started."""
+    one = order(tmp_path, "one")
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "SLURM_NTASKS": "2", "SLURM_PROCID": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="unset WORLD_SIZE"):
+        one.train(Progress(enabled=False))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    one.train(Progress(enabled=False))
+    assert (read_origin(one.run) or {})["processes"] == 1
 
 
 def comparing(out: Path, log: Path) -> "subprocess.Popen[str]":

@@ -84,6 +84,15 @@ def test_a_task_is_put_back_when_its_time_was_over(told: Path, tmp_path: Path, m
     assert (told / "scontrol").read_text() == "requeue 7_2\n"
 
 
+def test_processes_of_a_launcher_are_refused_before_anything_is_submitted(
+    told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")  # which the tasks would get, too
+    assert "a launcher such as torchrun has started 2" in refused("compare", "--cluster", "slurm", "--out", tmp_path / "runs")
+    assert not (told / "sbatch").exists()
+    assert not (tmp_path / "runs").exists()
+
+
 def test_what_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     words = ["compare", "--out", tmp_path, "--cluster"]

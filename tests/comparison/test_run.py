@@ -49,6 +49,8 @@ def test_comparison_trains_measures_and_writes(recipe: Recipe, tmp_path: Path) -
     assert [panel.name for panel in se.excitations] == ["SE_1_3", "SE_2_3", "SE_3_1", "SE_3_2", "SE_3_3"]
     assert (result.data.train_images, result.data.val_images, result.data.input_size) == (1201, 596, (1, 1, 8, 8))
     assert {"date", "device", "torch", "senet"} <= result.environment.keys()
+    assert result.json is not None
+    assert result.page is not None
     assert json.loads(result.json.read_text())["summary"] == result.summary
     assert result.summary.split(".")[0] in result.page.read_text()
 
@@ -83,6 +85,17 @@ def test_what_is_done_is_used_what_is_missing_is_trained_and_an_ablation_shares_
 def test_what_cannot_work_fails_before_anything_is_trained(recipe: Recipe, tmp_path: Path, vary: dict, seeds: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         compare(recipe, vary=vary, seeds=seeds, out=tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [{}, {"jobs": 2}, {"cluster": "ray"}], ids=["in turn", "jobs", "ray"])
+def test_processes_of_a_launcher_are_refused_before_anything_is_written(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict
+) -> None:
+    monkeypatch.setattr("senet.comparison.on_ray.find_spec", lambda name: True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="each in one process, and a launcher such as torchrun has started 2"):
+        compare(recipe, out=tmp_path, progress=False, **how)
     assert list(tmp_path.iterdir()) == []
 
 

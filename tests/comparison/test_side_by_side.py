@@ -14,11 +14,13 @@ from made_runs import assert_same_run, tiny
 from senet.comparison import side_by_side
 from senet.comparison.side_by_side import JobError, train_side_by_side
 from senet.comparison.worker import RunOrder
-from senet.errors import UsageError
 from senet.results.run_folder import RunFolder
 from senet.training.interruption import Interrupted
 from senet.training.loop import train
 from senet.training.progress import Progress
+from told_gpu import tell_gpu
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 LONG = 200
 """Epochs of a run that nobody waits for."""
@@ -120,7 +122,21 @@ def test_processes_end_with_the_one_that_made_them(tmp_path: Path, monkeypatch: 
         pass
 
 
-def test_torchrun_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="leave out one of the two"):
-        train_side_by_side([order(tmp_path, "one")], 2, Progress(enabled=False))
+@pytest.mark.parametrize("named", [None, "GPU-8a,GPU-1b"])
+def test_processes_share_out_the_gpus_from_their_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if named is not None:
+        monkeypatch.setenv(VARIABLE, named)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(side_by_side, "work", tell_gpu)
+    monkeypatch.setattr(side_by_side, "Surroundings", lambda *args: None)  # whose module imports torch
+    seen = []
+
+    class Watched(Progress):
+        def print(self, line: str) -> None:
+            seen.append(line)
+
+    train_side_by_side([order(tmp_path, str(number)) for number in range(3)], 3, Watched(enabled=False))
+    first, second = (named or "0,1").split(",")
+    assert sorted(seen) == sorted([first, second, first])
+    assert os.environ.get(VARIABLE) == named, "the process that made them times costs afterwards"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from faults.forked import code_of, fork
+from faults.forked import code_of, fork, take_stderr
 from process_ends import until
 from senet.cli import main
 from senet.recipe import build_recipe
@@ -75,6 +75,7 @@ def write_recipe(root: Path, *, workers: int, epochs: int = 10_000) -> None:
 def train(root: Path, *words: str) -> int:
     """Train in a forked process, with streams and signals as a process of its own has them; return the exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # one in the background ignores it
+    take_stderr()
     sys.stdout = sys.__stderr__ = sys.stderr
     options = ("--folder", str(root / "run"), "--allow-code", str(SOURCE))
     code = main.main(["train", str(root / "hurt.yaml"), *options, *words])

@@ -17,7 +17,7 @@ def fork(work: Callable[[], object], told: Path) -> BaseProcess:
 
     def run() -> None:
         os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
-        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0, closefd=False), write_through=True)  # as it was it is pytest's
+        take_stderr()
         code = 99
         try:
             code = int(work() or 0)  # pyright: ignore[reportArgumentType] - an exit code, or nothing
@@ -30,6 +30,11 @@ def fork(work: Callable[[], object], told: Path) -> BaseProcess:
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
     return process
+
+
+def take_stderr() -> None:
+    """Write to the process's own stderr, in one that was forked from a test, where it is pytest's."""
+    sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0, closefd=False), write_through=True)
 
 
 def code_of(process: BaseProcess, seconds: float = SECONDS) -> int:

@@ -19,9 +19,12 @@ from senet.results.run_folder import FILES, RunFolder
 from senet.results.run_lock import LOCK
 from senet.results.sums import SUMS
 from senet.training import loop
+from senet.training.checkpoint import read_checkpoint
 from senet.training.job import Job
 from senet.training.loop import train
+from senet.training.state import TrainingState
 from senet.training.step import train_step
+from senet.weights.store import read_metadata
 
 RECIPE = tiny(training__epochs=2)
 
@@ -114,6 +117,10 @@ UNSEALED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "origin, other classes": (
         lambda run: rewrite(run / "origin.json", classes=[*"012345678", "ten"]),
         r"it was made of something else: class 9 was 'ten', is '9'",
+    ),
+    "origin, two processes": (
+        lambda run: rewrite(run / "origin.json", processes=2),
+        r"it was made of something else: processes were 2, are 1",
     ),
 }
 
@@ -233,6 +240,29 @@ def test_best_weights_that_are_lost_are_forgotten_only_if_accepted(begun: RunFol
     result = train(resume=begun.path, accept_changes=True, progress=False)
     assert result.best_epoch == 3
     assert result.changes[0].startswith("epoch 3: the weights of epoch ")
+
+
+def test_the_best_weights_are_those_that_the_result_tells_also_after_an_end_before_their_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch that the weights are of is taken again, with another end: at a rate at which nothing is learnt."""
+    recipe, run = tiny(training__epochs=4), RunFolder(tmp_path / "run")
+    begin_save = TrainingState.begin_save
+
+    def ended(state: TrainingState, run: RunFolder) -> None:
+        if state.epoch == 3:
+            raise ZeroDivisionError
+        begin_save(state, run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingState, "begin_save", ended)
+        with pytest.raises(ZeroDivisionError):
+            train(recipe, folder=run.path, progress=False)
+    assert read_metadata(run.weights).extra["epoch"] == 3
+    assert read_checkpoint(run.checkpoint)["epoch"] == 2
+    result = train(tiny(training__epochs=4, optim__lr=3.0), resume=run.path, accept_changes=True, progress=False)
+    assert read_metadata(run.weights).extra["epoch"] == result.best_epoch > 2
+    assert read_metadata(run.weights).extra["val_top1"] == pytest.approx(result.metrics["top1"])
 
 
 def test_a_damaged_result_of_a_finished_run_is_one_line_and_can_be_written_again(begun: RunFolder) -> None:

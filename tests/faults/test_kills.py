@@ -249,7 +249,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_where_it_was_saved(
     assert code_of(fork(work, tmp_path / "told")) == 1
     (line,) = (tmp_path / "told").read_text().splitlines()
     assert line.startswith("senet train: cannot write run/last.ckpt: File too large, ")
-    assert "MB free there; nothing was replaced. Make room, then go on" in line
+    assert "MB free there; nothing was replaced. Raise the limit of a file's size (ulimit -f), then go on" in line
     run = RunFolder(Path("run"))
     assert torch.load(run.checkpoint, weights_only=True)["epoch"] == 1
     go_on(run)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -109,11 +110,21 @@ def test_a_run_whose_terminal_is_closed_is_saved(tmp_path: Path) -> None:
             os._exit(train(tmp_path))
         finally:
             os._exit(99)
-    run, shown = RunFolder(tmp_path / "run"), b""
-    while not (run.has_checkpoint() and b"epoch" in shown):
-        shown += os.read(terminal, 10_000)
-    workers = children(pid)
-    os.close(terminal)
+    run, shown = RunFolder(tmp_path / "run"), bytearray()
+
+    def is_shown() -> bool:
+        if select.select([terminal], [], [], 0.1)[0]:
+            shown.extend(os.read(terminal, 10_000))
+        return run.has_checkpoint() and b"epoch" in shown
+
+    try:
+        until(is_shown)
+        workers = children(pid)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP, shown[-2000:]
     assert read_checkpoint(run.checkpoint)["epoch"] >= 0
     assert_all_end(workers)

@@ -37,7 +37,7 @@ def test_a_sheet_is_written_for_each_image(tmp_path: Path, capsys: pytest.Captur
         assert sheet.width > 3 * 256  # the image and nine blocks in rows of four
         assert sheet.height > 3 * 256
     assert main(words) == 2
-    assert "exists; name another folder, or --force" in capsys.readouterr().err
+    assert "exists; move it away, name another folder, or --force" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,12 +16,14 @@ from made_runs import assert_same, tiny
 from made_steps import OPTIONS, STEPS, Odd, job_of, parts, run
 from senet.errors import UsageError
 from senet.recipe import Recipe
+from senet.results.run_folder import RunFolder
 from senet.tasks.answers import evaluator_of
 from senet.training.cuda_graph import CaptureError, CudaRecorder, check_graph, graph_obstacle
 from senet.training.graphed import WARM_UP, GraphedStep, stepper
 from senet.training.host_decisions import HostDecisions
 from senet.training.job import Job, prepare
 from senet.training.optim import FusedAdamW, FusedSGD
+from senet.training.saving import CheckpointWriter
 from senet.training.step import EagerStep
 
 
@@ -99,6 +103,36 @@ def test_a_job_that_takes_over_goes_on(first: int) -> None:
     assert found + run(other, graphed(other, Rerun()), 10 - first) == figures
     for name in ("model", "average"):
         assert_same(parts(whole)[name], parts(other)[name])
+
+
+def test_a_replay_begins_when_a_checkpoint_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph changes weights without asking."""
+    job, waited, replayed = job_of(), list[bool](), list[bool]()
+    bring = CheckpointWriter._bring
+
+    def slow(*args: Any) -> None:
+        Event().wait(0.3)
+        bring(*args)
+        waited.append(True)
+
+    class Watching(Rerun):
+        def record(self, work: Callable[[], None]) -> Callable[[], None]:
+            replay = super().record(work)
+
+            def watched() -> None:
+                replayed.append(bool(waited))
+                replay()
+
+            return watched
+
+    monkeypatch.setattr(CheckpointWriter, "_bring", slow)
+    step = graphed(job, Watching())
+    (tmp_path / "recipe.yaml").touch()  # it has begun
+    with job.state.writer:
+        run(job, step, WARM_UP + 1)
+        job.state.begin_save(RunFolder(tmp_path))
+        run(job, step, 1)
+    assert replayed == [False, True]
 
 
 def test_a_batch_of_another_size_is_launched_by_itself() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from made_runs import assert_same, assert_same_run, tiny, train_until
+from made_runs import assert_same, assert_same_run, tiny, train_until, written_checkpoints
 from made_steps import OPTIONS, Odd, job_of, parts, run
 from senet.tasks.answers import evaluator_of
 from senet.training.cuda_graph import CudaRecorder
@@ -126,6 +126,17 @@ def test_validation_on_a_device_is_not_waited_for_before_its_end() -> None:
             for batch in batches:
                 evaluator.update(job.task.average([job.model], batch.images), batch)
     assert 0 <= evaluator.compute()["top1"] <= 100
+
+
+@gpu
+@pytest.mark.usefixtures("_deterministic")
+@pytest.mark.parametrize("graph", [False, True])
+def test_checkpoints_beside_steps_are_those_of_copies_at_once(tmp_path: Path, *, graph: bool) -> None:
+    changes = {"training__save_steps": 1, "training__ema_decay": 0.9, "data__batch_size": 64}
+    recipe = tiny(training__epochs=1, training__cuda_graph=graph, **changes)
+    beside = written_checkpoints(recipe, tmp_path / "beside")
+    assert len(beside) > WARM_UP
+    assert_same(beside, written_checkpoints(recipe, tmp_path / "at_once", at_once=True))
 
 
 @gpu

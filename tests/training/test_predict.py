@@ -3,10 +3,11 @@
 import json
 import os
 import tracemalloc
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,9 +195,31 @@ def test_images_of_one_size_go_together_and_groups_begin_anew_at_multiples() -> 
     assert sizes(prepared(None, None, 4, None, 4), 8) == [5]
     assert sizes(prepared(4, 4, 4, 4), 8, most_bytes=2 * 48) == [2, 2]
     assert sizes(prepared(4, 4), 8, most_bytes=1) == [1, 1]
+    assert sizes(prepared(4, 4, 5, 5), 2) == [2, 2]
     images = prepared(4, 5, 5, 5, 5, 4, 4, 4, 4, 4)
     assert sizes(images, 3) == [1, 2, 2, 1, 3, 1]
     assert sizes(images[3:], 3) == [2, 1, 3, 1]
+
+
+def test_a_full_group_waits_for_no_other_image() -> None:
+    images = iter(prepared(4, None, 4, 4, 4))
+    assert len(next(groups(images, 2, BYTES_AT_ONCE))) == 2
+    assert len(list(images)) == 3
+
+
+def test_a_live_list_gets_each_answer_before_it_names_the_next_image(tmp_path: Path, photograph: Path, monkeypatch) -> None:
+    path = tmp_path / "found.jsonl"
+    lines_there = []
+
+    def live() -> Iterator[bytes]:
+        for _ in range(3):
+            lines_there.append(path.read_bytes().count(b"\n"))
+            yield f"{photograph}\n".encode()
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=live()))
+    pace = PredictionPace(batch_size=1, workers=0)
+    assert len(list(predict(saved(tmp_path / "w.safetensors"), ["-"], pace=pace, records=PredictionRecords(path)))) == 3
+    assert lines_there == [0, 1, 2]
 
 
 @pytest.fixture
@@ -245,15 +268,41 @@ def test_records_of_other_images_are_refused(tmp_path: Path, many: Path) -> None
         list(predict(weights, [many / "0.png"], records=PredictionRecords(path)))
 
 
-def test_interrupted_files_beside_records_are_written_over_by_the_same(tmp_path: Path, many: Path) -> None:
-    weights, files = saved(tmp_path / "w.safetensors"), PredictionFiles(overlay=tmp_path / "pictures")
-    with closing(predict(weights, [many], files=files, records=PredictionRecords(tmp_path / "found.jsonl"))) as found:
-        next(found)
-        next(found)
-    (tmp_path / "pictures" / "2.png").write_text("left behind")
-    list(predict(weights, [many], files=files, records=PredictionRecords(tmp_path / "found.jsonl")))
-    with Image.open(tmp_path / "pictures" / "2.png") as picture:
+@pytest.mark.parametrize("there", [0, 2])
+def test_interrupted_files_beside_records_are_written_over_by_the_same(tmp_path: Path, many: Path, monkeypatch, there: int) -> None:
+    weights, files, path = saved(tmp_path / "w.safetensors"), PredictionFiles(overlay=tmp_path / "pictures"), tmp_path / "found.jsonl"
+    images, left = sorted(many.iterdir())[:4], tmp_path / "pictures" / f"{there}.png"
+    add = PredictionRecords.add
+
+    def add_or_end(records: PredictionRecords, record: Mapping[str, Any]) -> None:
+        if records.images == there:
+            raise KeyboardInterrupt
+        add(records, record)
+
+    monkeypatch.setattr(PredictionRecords, "add", add_or_end)
+    for _ in range(2):  # ended between a file and its line, again and again
+        with pytest.raises(KeyboardInterrupt):
+            list(predict(weights, images, files=files, records=PredictionRecords(path)))
+        assert len(path.read_text().splitlines()) == there
+        left.write_text("left behind")
+    monkeypatch.undo()
+    list(predict(weights, images, files=files, records=PredictionRecords(path)))
+    with Image.open(left) as picture:
         assert picture.width == 24
+
+
+def test_images_that_came_behind_records_write_over_no_file(tmp_path: Path, many: Path) -> None:
+    weights, files, path = saved(tmp_path / "w.safetensors"), PredictionFiles(tmp_path / "out"), tmp_path / "found.jsonl"
+    images, mine = sorted(many.iterdir())[:3], tmp_path / "out" / "2.json"
+    list(predict(weights, images[:2], files=files, records=PredictionRecords(path)))
+    begun = predict(weights, images, files=files, records=PredictionRecords(path))
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match=r"out/2\.json exists"):
+        list(begun)
+    with pytest.raises(UsageError, match=r"out/2\.json exists"):
+        predict(weights, images, files=files, records=PredictionRecords(path))
+    assert mine.read_text() == "mine"
+    assert len(path.read_text().splitlines()) == 2
 
 
 def test_strict_ends_at_the_first_unreadable_image_and_repaired_it_goes_on(tmp_path: Path, many: Path) -> None:
@@ -285,6 +334,19 @@ def test_frames_of_videos_are_named_by_time_and_have_files_below_their_video(tmp
     assert found[1].to_dict()["seconds"] == 0.2
     assert found[1].files["out"] == str(tmp_path / "out" / "clip" / "000002.json")
     assert list(predict(weights, [video, photograph], pace=pace, files=files, records=PredictionRecords(records.path))) == []
+
+
+def test_frames_and_an_image_of_their_name_have_files_of_their_own(tmp_path: Path, photograph: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", [0, 50, 100])
+    (tmp_path / "images" / "clip").mkdir(parents=True)
+    os.link(photograph, tmp_path / "images" / "clip" / f"000002{photograph.suffix}")
+    found = list(predict(saved(tmp_path / "w.safetensors"), [tmp_path / "images", video], files=PredictionFiles(tmp_path / "out")))
+    written = [Path(one.files["out"]) for one in found]
+    assert [str(path.relative_to(tmp_path / "out")) for path in written] == [
+        "clip/000002.json",
+        *(f"clip-2/00000{n}.json" for n in range(3)),
+    ]
+    assert [json.loads(path.read_text())["guesses"] for path in written] == [list(one.to_dict()["guesses"]) for one in found]
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:

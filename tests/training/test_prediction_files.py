@@ -48,12 +48,19 @@ def test_names_are_those_of_the_images_and_collisions_are_told_apart() -> None:
     assert stems("a.png", "a.jpg", "b.jpg") == ["a.png", "a.jpg", "b"]
     assert stems("A.png", "a.jpg") == ["A.png", "a.jpg"]
     assert stems("a.png", "A.PNG", "a.png") == ["a.png", "A.PNG-2", "a.png-3"]
+    assert stems("a.mp4", "b.mp4", "A/000002.png", "a-2/x.png") == ["a-3", "b", "A/000002", "a-2/x"]
 
 
-@given(st.lists(st.sampled_from(["a.png", "a.jpg", "A.png", "a.png.png", "a-2.png", "a.png-2.png", "b/a.png", "a", "a-2"]), max_size=12))
+NAMES = ["a.png", "a.jpg", "A.png", "a.png.png", "a-2.png", "a.png-2.png", "b/a.png", "a", "a-2"]
+FRAMES = ["a.mp4", "A.avi", "a/000002.png", "a.mp4/000002.png", "a-2/000002.png", "a-2.mp4"]
+
+
+@given(st.lists(st.sampled_from([*NAMES, *FRAMES]), max_size=12))
 def test_no_two_names_are_alike_whatever_the_images(names: list[str]) -> None:
     found = stems(*names)
     assert len({name.casefold() for name in found}) == len(names)
+    frames = [f"{stem}/000002".casefold() for name, stem in zip(names, found, strict=True) if Path(name).suffix in {".mp4", ".avi"}]
+    assert not {name.casefold() for name in found} & set(frames)
 
 
 def test_each_task_writes_its_own_format_and_json_where_it_has_none(tmp_path: Path) -> None:
@@ -72,10 +79,34 @@ def test_each_task_writes_its_own_format_and_json_where_it_has_none(tmp_path: Pa
 def test_what_is_there_is_named_before_anything_is_predicted(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/b.nii.gz").write_text("mine")
-    with pytest.raises(UsageError, match=r"out/b\.nii\.gz exists; name another folder, or --force"):
+    with pytest.raises(UsageError, match=r"out/b\.nii\.gz exists; move it away, name another folder, or --force"):
         PredictionFiles(tmp_path / "out").planned(listed("a.png", "b.png"))
     PredictionFiles(tmp_path / "out").planned(listed("a.png", "b.c.png"))  # which is b.c
     PredictionFiles(tmp_path / "out", force=True).planned(listed("a.png", "b.png"))
+
+
+def test_files_of_known_images_are_written_over_and_those_of_others_are_not(tmp_path: Path) -> None:
+    for name in ("a.b.txt", "c.txt"):
+        (tmp_path / name).write_text("there")
+    images = listed("a.png", "a.b.png", "c.png")
+    with pytest.raises(UsageError, match=r"c\.txt exists"):
+        PredictionFiles(tmp_path).planned(images, {"/images/a.b.png"})
+    (tmp_path / "c.txt").unlink()
+    files = PredictionFiles(tmp_path).planned(images, {"/images/a.b.png"})
+    files.write(images[1], Drawn(), IMAGE)
+    assert (tmp_path / "a.b.txt").read_text() == "red"
+    (tmp_path / "c.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"c\.txt exists"):
+        files.write(images[2], Drawn(), IMAGE)
+
+
+def test_where_one_of_an_images_files_is_in_the_way_none_is_written(tmp_path: Path) -> None:
+    files = PredictionFiles(tmp_path / "out", tmp_path / "pictures").planned(listed("a.png"))
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_text("mine")
+    with pytest.raises(UsageError, match="exists"):
+        files.write(listed("a.png")[0], Said(), IMAGE)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_came_to_be_there_since_is_not_written_over(tmp_path: Path) -> None:

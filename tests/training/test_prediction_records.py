@@ -87,7 +87,7 @@ def test_a_file_that_says_nothing_of_its_making_is_not_touched(tmp_path: Path, a
     assert path.read_text() == '{"text": "mine"}\n'
 
 
-@pytest.mark.parametrize("line", ["{}", "[1]", "nothing", '{"image": "b"}'])
+@pytest.mark.parametrize("line", ["{}", "[1]", "nothing", '{"image": "b"}', '{"image": [], "error": null}'])
 def test_a_line_that_is_no_prediction_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "found.jsonl"
     records = begun(path)
@@ -99,6 +99,26 @@ def test_a_line_that_is_no_prediction_is_named(tmp_path: Path, line: str) -> Non
     with pytest.raises(UsageError, match="line 2 is no prediction"):
         list(again.done())
     again.close()
+
+
+def test_images_are_known_by_their_lines_and_by_the_note_before_their_files(tmp_path: Path) -> None:
+    path = tmp_path / "found.jsonl"
+    records = begun(path)
+    with records.noted(["a\udcff", "b"]):
+        assert PredictionRecords(path).known(ABOUT) == {"a\udcff", "b"}, "before the first line is there"
+        records.add(record("a\udcff"))
+    with records.noted(["c"]):
+        assert PredictionRecords(path).known(ABOUT) == {"a\udcff", "c"}
+    with pytest.raises(UsageError, match="in the way"), records.noted(["d"]):
+        raise UsageError("in the way")
+    with path.open("a") as file:
+        file.write('{"image": "e", "error": null}')
+    assert PredictionRecords(path).known(ABOUT) == {"a\udcff"}
+    records.close()
+    begun(path).close()
+    with pytest.raises(UsageError, match="was begun with top_k"):
+        PredictionRecords(path).known({**ABOUT, "top_k": 1})
+    assert PredictionRecords(path, force=True).known(ABOUT) == set()
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:

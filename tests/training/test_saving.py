@@ -4,14 +4,13 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from made_runs import assert_same, assert_same_run, tiny
+from made_runs import assert_same, assert_same_run, tiny, written_checkpoints
 from senet.atomic import DiskFullError
 from senet.results.run_folder import RunFolder
 from senet.training import saving
@@ -19,7 +18,6 @@ from senet.training.checkpoint import read_checkpoint, write_checkpoint
 from senet.training.interruption import Interrupted
 from senet.training.loop import train
 from senet.training.saving import CheckpointWriter
-from senet.training.state import TrainingState
 
 CPU = torch.device("cpu")
 
@@ -89,51 +87,60 @@ def test_one_is_on_its_way_and_the_next_waits_for_it(run: RunFolder, held: Held)
 @pytest.fixture
 def late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the thread wait a while before it copies what is still."""
-    make = saving._Copies.make  # pyright: ignore[reportPrivateUsage]
+    bring = CheckpointWriter._bring
 
     def waiting(*args: Any) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            threading.Event().wait(0.3)  # longer than the passes of a step
-        make(*args)
+        threading.Event().wait(0.3)  # longer than the passes of a step
+        bring(*args)
 
-    monkeypatch.setattr(saving._Copies, "make", waiting)
+    monkeypatch.setattr(CheckpointWriter, "_bring", waiting)
 
 
 @pytest.mark.usefixtures("late")
 def test_what_is_still_is_copied_beside_a_step_which_waits_before_it_changes_it(run: RunFolder) -> None:
     weights, statistics = torch.ones(3, 4), torch.ones(4)
     with CheckpointWriter(CPU) as writer:
-        writer.settle()
-        writer.begin(run, {"w": weights, "b": statistics}, [weights])
-        statistics.zero_()
-        writer.settle()
-        weights.zero_()
-        writer.settle()
-    written = read_checkpoint(run.checkpoint)
-    assert written["w"].min() == written["b"].min() == 1
+        for value in (1, 2):
+            writer.begin(run, {"w": weights.fill_(value), "b": statistics.fill_(value)}, [weights])
+            statistics.zero_()
+            writer.settle()
+            weights.zero_()
+            writer.settle()
+    for path, value in ((run.previous, 1), (run.checkpoint, 2)):
+        written = read_checkpoint(path)
+        assert (written["w"] == value).all()
+        assert (written["b"] == value).all()
 
 
 @pytest.mark.usefixtures("late")
-def test_checkpoints_beside_steps_are_those_of_copies_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe, written = tiny(training__epochs=2, training__save_steps=1, training__ema_decay=0.9), list[dict[str, Any]]()
+def test_what_a_step_did_not_leave_alone_is_copied_at_once(run: RunFolder) -> None:
+    """As an embedding of bounded norms, or weights that a user's network clips."""
+    weights = torch.zeros(3)
+    with CheckpointWriter(CPU) as writer:
+        for value in (1, 2):
+            writer.begin(run, {"w": weights.fill_(value)}, [weights])
+            weights.zero_()  # before the step settles
+            writer.settle()
+    assert [read_checkpoint(path)["w"].unique() for path in (run.previous, run.checkpoint)] == [1, 2]
 
-    def note(run: RunFolder, state: dict[str, Any]) -> None:
-        written.append(deepcopy(state))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(saving, "write_checkpoint", note)
-        train(recipe, folder=tmp_path / "beside", progress=False)
-        beside, written = written, []
-        patch.setattr(TrainingState, "_still", lambda self: ())
-        train(recipe, folder=tmp_path / "at_once", progress=False)
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_cpu_asks_nothing_of_other_devices(run: RunFolder, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def fail(*args: Any, **kwargs: Any) -> bool:
+        raise AssertionError(kind)
+
+    for name in ("is_available", "current_device", "_lazy_init"):
+        monkeypatch.setattr(f"torch.{kind}.{name}", fail, raising=False)
+    with CheckpointWriter(CPU) as writer:
+        writer.begin(run, {"w": torch.ones(3)})
+
+
+@pytest.mark.usefixtures("late")
+def test_checkpoints_beside_steps_are_those_of_copies_at_once(tmp_path: Path) -> None:
+    recipe = tiny(training__epochs=2, training__save_steps=1, training__ema_decay=0.9)
+    beside = written_checkpoints(recipe, tmp_path / "beside")
     assert len(beside) == 2 * 4 + 2
-    for one, other in zip(beside, written, strict=True):
-        assert_same(untimed(one), untimed(other))
-
-
-def untimed(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint without the seconds of its epoch."""
-    return {name: value for name, value in state.items() if name != "tally"}
+    assert_same(beside, written_checkpoints(recipe, tmp_path / "at_once", at_once=True))
 
 
 def finish(writer: CheckpointWriter, run: RunFolder) -> None:

@@ -27,6 +27,7 @@ from senet.results.metric import Metric
 from senet.results.run_folder import RunFolder
 from senet.spec import check_positive
 from senet.tasks.pictured import pictured
+from senet.training.launch import check_alone
 from senet.training.progress import Progress
 
 HISTORY = ("train_", "val_")
@@ -96,8 +97,9 @@ def compare(
         recipe: a recipe, its name, or a YAML file.
         vary: dotted or short recipe field -> its values; all are crossed, and the first variant is the baseline. None = plain against SE.
         seeds: how many seeds, counted from the recipe's own.
-        jobs: how many runs train at a time, each in a process of its own; results are the same. It pays on a GPU that one small network
-            does not fill. A script that asks for more than one calls this below `if __name__ == "__main__":`, as its processes import it.
+        jobs: how many runs train at a time, each in a process of its own; results are the same. They share out the GPUs, and it
+            pays on a single one that one small network does not fill. A script that asks for more than one calls this below
+            `if __name__ == "__main__":`, as its processes import it.
             None = one; on a cluster one for each GPU, or for each machine where there are none.
         cluster: "ray" = runs are tasks of a Ray cluster, on whose machines `out` and the images lie at the same place; a run whose worker
             dies goes on elsewhere. None = on this machine.
@@ -107,8 +109,8 @@ def compare(
         progress: whether to show progress on stderr.
 
     Raises:
-        UsageError: if the recipe or a variant cannot work, or a run that is there is damaged or was made of something else; nothing has
-            been written then.
+        UsageError: if the recipe or a variant cannot work, a run that is there is damaged or was made of something else, or a launcher
+            such as torchrun has started several processes that train as one; nothing has been written then.
         Interrupted: after SIGINT or SIGTERM; the same call goes on.
         JobError: if a run in a process of its own fails; it is named, the others are saved, and the same call goes on.
         NotFiniteError: if a run ends with a metric or loss that is no finite number; the runs stay.
@@ -156,6 +158,7 @@ def opened(plan: Plan, *, report: bool) -> tuple[list[PreparedVariant], dict[str
         prepared: its variants, then those that they begin from.
         runs: label of each -> its run folders.
     """
+    check_alone()
     if report and find_spec("jinja2") is None:
         raise UsageError("the report needs jinja2: pip install 'senet[report]', or leave the page out (--no-report)")
     trained = with_ancestors(plan.variants)

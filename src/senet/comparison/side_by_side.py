@@ -1,9 +1,9 @@
-"""Several runs at a time on one device, each in a process of its own."""
+"""Several runs at a time, each in a process of its own; they share out the GPUs of this machine."""
 
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -14,9 +14,8 @@ import torch
 
 from senet.comparison.reports import Received
 from senet.comparison.worker import RunOrder, Surroundings, work
-from senet.errors import UsageError
+from senet.devices import gpu_of
 from senet.training.interruption import Interrupted, Interruption
-from senet.training.launch import process_count
 from senet.training.progress import Progress
 from senet.userfile import UserFiles, allowed_code
 
@@ -41,15 +40,21 @@ class JobError(Exception):
 
 
 class _Worker:
-    """Process that trains, as the one that made it sees it."""
+    """Process that trains, as the one that made it sees it.
 
-    def __init__(self, surroundings: Surroundings, progress: Progress) -> None:
+    Args:
+        surroundings: settings that it takes over.
+        progress: the common display.
+        variables: what its environment has beside that of this process.
+    """
+
+    def __init__(self, surroundings: Surroundings, progress: Progress, variables: Mapping[str, str]) -> None:
         context = get_context("spawn")  # CUDA does not survive a fork
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=work, args=(theirs, surroundings))
         self.order: RunOrder | None = None
         self._received = Received(progress)
-        with _held_back():
+        with _held_back(), _environment(variables):
             self.process.start()
         theirs.close()
 
@@ -88,7 +93,7 @@ class _Worker:
 
 
 def train_side_by_side(orders: Sequence[RunOrder], jobs: int, progress: Progress) -> None:
-    """Train runs in up to `jobs` processes, in their order; each process has its share of the CPU threads.
+    """Train runs in up to `jobs` processes, in their order; each process has its share of the CPU threads, and sees one GPU if any.
 
     When one fails, the others are saved and stopped.
 
@@ -98,18 +103,15 @@ def train_side_by_side(orders: Sequence[RunOrder], jobs: int, progress: Progress
         progress: the common display.
 
     Raises:
-        UsageError: under torchrun, whose processes train one run together.
         Interrupted: after a signal, when all have saved.
         JobError: for the first run that failed; it is named.
     """
-    if process_count() > 1:
-        raise UsageError("--jobs trains several runs side by side and torchrun one run in several processes: leave out one of the two")
     waiting, count = deque(orders), min(jobs, len(orders))
     surroundings = Surroundings(max(1, torch.get_num_threads() // max(1, count)), allowed_code(), UserFiles())
     workers: list[_Worker] = []
     with Interruption() as interruption:
         try:
-            workers += (_Worker(surroundings, progress) for _ in range(count))
+            workers += (_Worker(surroundings, progress, gpu_of(number)) for number in range(count))
             for worker in workers:
                 worker.give(waiting.popleft())
             try:
@@ -178,3 +180,18 @@ def _held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have variables in the environment while a process starts: it inherits them before any code of the user's is imported there."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

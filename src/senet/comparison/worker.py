@@ -18,6 +18,7 @@ from senet.results.run_folder import RunFolder, check_new
 from senet.results.run_lock import PATIENCE, HeldError
 from senet.streams import prepare_streams
 from senet.training.interruption import NOTICES, Interrupted, Interruption, be_led
+from senet.training.launch import check_alone
 from senet.training.loop import train
 from senet.training.progress import Progress
 from senet.userfile import UserFiles, allow_code, with_place
@@ -47,7 +48,9 @@ class RunOrder:
 
         Raises:
             HeldError: if another process trains it.
+            UsageError: if this process is one of several that train as one, as a worker of Ray may be that a launcher has started.
         """
+        check_alone()
         if not self.run.exists():
             check_new(self.run)  # before anything is written there
         with self.run.held(MORE_PATIENCE if self.met else PATIENCE):

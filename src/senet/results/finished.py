@@ -32,7 +32,7 @@ def check_made_of(run: RunFolder, today: Mapping[str, Any]) -> bool:
     before = read_origin(run)
     if before is None:
         return False
-    changed = origin_differences(before, {**today, "processes": before["processes"]})
+    changed = origin_differences(before, today)
     if changed:
         raise UsageError(f"it was made of something else: {'; '.join(changed)}")
     return True

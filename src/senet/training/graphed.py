@@ -65,11 +65,11 @@ class GraphedStep:
         """Take the step."""
         if self._is_given_up:
             return self._eager(batch)
+        self._job.state.writer.settle()  # a graph cannot wait for it between its operations
         if self._inputs is None:
             self._inputs = Buffers.like(self._job.to_device(batch))
         if not self._inputs.take(batch):
             return self._eager(batch)
-        self._job.state.writer.settle()  # a graph cannot wait for it between its operations
         if self._taken < WARM_UP:
             self._taken += 1
             with self._recorder.aside():

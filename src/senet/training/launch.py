@@ -97,6 +97,15 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def check_alone() -> None:
+    """Raise UsageError if a launcher has started this process to train one run with others, which a comparison's runs are not for."""
+    if (count := process_count()) > 1:
+        raise UsageError(
+            f"the runs of a comparison train apart, each in one process, and a launcher such as torchrun has started {count} (WORLD_SIZE): "
+            "start the command without it, or unset WORLD_SIZE; --jobs trains several runs at a time"
+        )
+
+
 def resume_command(run: RunFolder) -> str:
     """Return the command that goes on with a run in as many processes as train it."""
     world = process_count()

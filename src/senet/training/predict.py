@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -125,15 +125,18 @@ def predict(
     sheets = None if files.gates is None else GateSheets.of(predictor.members, crops, patch)
     given = GivenImages(images, _in_folder(volumes), _in_file(volumes), pace.step, reading.max_pixels)
     given.check()
-    if files.folders:
-        given = replace(given, held=list(given.files()))
-        files = replace(files, force=files.force or (records is not None and records.resumed)).planned(given.held or ())
+    about = {}
     if records is not None:
         chosen = {"crops": crops, "top_k": top_k, "task": task if isinstance(task, str) else None, "changes": dict(changes or {})}
         read = {"range": predictor.reading.value_range, "max_pixels": reading.max_pixels}
         taken = {"batch_size": pace.batch_size, "step": asdict(pace.step)}
         places = {name: None if place is None else str(place) for name, place in files.places.items()}
-        records.begin({"weights": fingerprints(models), **chosen, **read, **taken, **places})
+        about = {"weights": fingerprints(models), **chosen, **read, **taken, **places}
+    if files.folders:
+        given = replace(given, held=list(given.files()))
+        files = files.planned(given.held or (), () if records is None else records.known(about))
+    if records is not None:
+        records.begin(about)
     return _predictions(predictor, given, files, pace, records, sheets)
 
 
@@ -156,18 +159,21 @@ def _predictions(
         workers = 0 if few and pace.workers is None else pace.workers
         with closing(_prepared(predictor, chain(again, images), workers, keep=files.overlay is not None)) as prepared:
             for group in groups(prepared, most, most_bytes):
+                done, skipped = min(skipped, len(group)), max(0, skipped - len(group))
+                names = [str(image.listed) for image in group[done:]]
                 found = predictor.predict([image for image in group if image.views is not None])
-                for image in group:
-                    prediction = None if image.views is None else next(found)
-                    if skipped:
-                        skipped -= 1
-                        continue
-                    made = _finished(predictor, image, prediction, files, sheets)
-                    if pace.strict and made.error is not None:
-                        raise DataError(f"cannot read {made.error}; --strict (in Python: strict=True) ends there")
-                    if records is not None:
-                        records.add(made.to_dict())
-                    yield made
+                noting = records.noted(names) if records is not None and files.folders and names else nullcontext()
+                with noting:
+                    for place, image in enumerate(group):
+                        prediction = None if image.views is None else next(found)
+                        if place < done:
+                            continue
+                        made = _finished(predictor, image, prediction, files, sheets)
+                        if pace.strict and made.error is not None:
+                            raise DataError(f"cannot read {made.error}; --strict (in Python: strict=True) ends there")
+                        if records is not None:
+                            records.add(made.to_dict())
+                        yield made
 
 
 def _prepared(predictor: Predictor, images: Iterator[ListedImage], workers: int | None, *, keep: bool) -> Generator[Prepared, None, None]:

@@ -1,8 +1,9 @@
 """Predictions as lines of JSON in one file, each written as soon as it is there; an interrupted prediction goes on behind the last one."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from errno import EWOULDBLOCK
 from os import SEEK_END
 from pathlib import Path
@@ -19,6 +20,9 @@ LINES = ".jsonl"
 LOOK = 2**16
 """Bytes that are looked through at a time for the last whole line."""
 
+BEGUN = "begun"
+"""Key beside what predictions were made with: the images whose files were written last."""
+
 
 class PredictionRecords:
     """File of predictions, a line an image. Beside it NAME.about.json says what they were made with.
@@ -32,7 +36,7 @@ class PredictionRecords:
         self.path = Path(path)
         self.force = force
         self.images = self.unreadable = self.added = 0
-        self.resumed = not force and self.path.exists() and self.path.stat().st_size > 0
+        self.resumed = not force and self.path.exists() and (self.path.stat().st_size > 0 or bool(self._begun()))
 
     @property
     def about(self) -> Path:
@@ -48,6 +52,7 @@ class PredictionRecords:
         Raises:
             UsageError: if another process writes there or has begun to since, or what is there was made with something else.
         """
+        self._means = about
         if self.resumed:
             self._check(json.loads(json_text(about)))
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,8 +63,35 @@ class PredictionRecords:
                 raise UsageError(f"another process has written {printable(self.path, None)} meanwhile; repeat the command to go on with it")
             self._file.truncate(_whole_lines(self._file) if self.resumed else 0)
             if not self.resumed:
-                write_text(self.about, json_text(about) + "\n")
+                self._note([])
             failed.pop_all()
+
+    def known(self, about: Mapping[str, Any]) -> set[str]:
+        """Return the images of which files may be there, before the file is begun: those that have a line, or were begun behind the last.
+
+        Raises:
+            UsageError: if what is there was made with something else than `about`, or a line is none of ours.
+        """
+        if not self.resumed:
+            return set()
+        self._check(json.loads(json_text(about)))
+        return {record["image"] for record in self._lines()} | set(self._begun())
+
+    @contextmanager
+    def noted(self, images: Sequence[str]) -> Iterator[None]:
+        """Note the images of which files are written inside, so that what is left of them after any end is known as theirs.
+
+        Raises:
+            NotWrittenError: if there is no room, or nothing can be written any more.
+        """
+        with self._writing():
+            os.fsync(self._file.fileno())  # lines reach the disk before the note that knew their images is gone
+        self._note(images)
+        try:
+            yield
+        except UsageError:  # a user's file stands there, which must not be taken for ours the next time
+            self._note([])
+            raise
 
     def done(self) -> Iterator[str]:
         """Yield the names of the images that are there, and count them.
@@ -67,16 +99,9 @@ class PredictionRecords:
         Raises:
             UsageError: for a line that is none of ours.
         """
-        with self.path.open("rb") as file:
-            for line in file:
-                try:
-                    record = json.loads(line)
-                    name, error = record["image"], record["error"]
-                except (ValueError, TypeError, KeyError, RecursionError):
-                    place = f"{printable(self.path, None)}: line {self.images + 1}"
-                    raise UsageError(f"{place} is no prediction; name another file, or --force to begin anew") from None
-                self._count(error)
-                yield name
+        for record in self._lines():
+            self._count(record["error"])
+            yield record["image"]
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Write one prediction.
@@ -85,21 +110,53 @@ class PredictionRecords:
             NotWrittenError: if there is no room, or nothing can be written any more.
         """
         line = f"{json_text(record, indent=None)}\n".encode("ascii")
-        try:
+        with self._writing():
             while line:
                 line = line[self._file.write(line) :]
-        except OSError as error:
-            if error.errno not in (*FULL, *REFUSED):
-                raise
-            kind = DiskFullError if error.errno in FULL else NotWrittenError
-            what = f"cannot write {printable(self.path, None)}: {error.strerror}; {self.images} images are there"
-            raise kind(f"{what}. See that it can be written, then repeat the command") from error
         self.added += 1
         self._count(record["error"])
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (*FULL, *REFUSED):
+                raise
+            kind = DiskFullError if error.errno in FULL else NotWrittenError
+            what = f"cannot write {printable(self.path, None)}: {error.strerror}; {self.images} images are there"
+            raise kind(f"{what}. See that it can be written, then repeat the command") from error
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the whole lines that are there."""
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                record: Any = None
+                try:
+                    record = json.loads(line)
+                    ours = isinstance(record["image"], str) and "error" in record
+                except (ValueError, TypeError, KeyError, RecursionError):
+                    ours = False
+                if not ours:
+                    place = f"{printable(self.path, None)}: line {number}"
+                    raise UsageError(f"{place} is no prediction; name another file, or --force to begin anew")
+                yield record
+
+    def _note(self, images: Sequence[str]) -> None:
+        write_text(self.about, json_text({**self._means, BEGUN: list(images)} if images else self._means) + "\n")
+
+    def _begun(self) -> list[str]:
+        """Return the images whose files were written last, if that is known."""
+        try:
+            return [name for name in json.loads(self.about.read_bytes())[BEGUN] if isinstance(name, str)]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return []
 
     def _count(self, error: str | None) -> None:
         self.images += 1
@@ -109,7 +166,7 @@ class PredictionRecords:
         """Raise UsageError unless the predictions that are there were made with the same."""
         try:
             there = json.loads(self.about.read_bytes())
-            changed = [name for name in {**there, **about} if there.get(name) != about.get(name)]
+            changed = [name for name in {**there, **about} if name != BEGUN and there.get(name) != about.get(name)]
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(
                 f"{printable(self.path, None)} exists, and {self.about.name} does not say what it was made with ({reason_of(error, 80)}); "

@@ -106,14 +106,16 @@ def groups(images: Iterable[Prepared], most: int, most_bytes: float) -> Iterator
     """
     group: list[Prepared] = []
     shape, held = None, 0
-    for place, image in enumerate(images):
+    for place, image in enumerate(images, 1):
         own = None if image.views is None else image.views.shape
-        apart = None not in (own, shape) and (own != shape or held + image.bytes > most_bytes)
-        if group and (apart or not place % most):
+        if None not in (own, shape) and (own != shape or held + image.bytes > most_bytes):
             yield group
             group, shape, held = [], None, 0
         group.append(image)
         shape, held = own or shape, held + image.bytes
+        if not place % most:  # at once: the next image may be long in coming
+            yield group
+            group, shape, held = [], None, 0
     if group:
         yield group
 

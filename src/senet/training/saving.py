@@ -1,7 +1,8 @@
 """Checkpoints that are written beside training: a thread copies the state in memory and takes it to the disk.
 
 Weights and the optimiser's state are still until the next step changes them, which is its last act. They are copied while its forward and
-backward passes run (Mohan et al., CheckFreq, FAST 2021); what these change themselves, as BatchNorm's statistics, is copied at once.
+backward passes run (Mohan et al., CheckFreq, FAST 2021); what these change themselves, as BatchNorm's statistics, is copied at once. A
+user's network may change weights in its forward pass: what a step has not been seen to leave alone is copied at once, too.
 """
 
 import logging
@@ -37,6 +38,8 @@ class CheckpointWriter:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._kept: dict[tuple[Any, ...], Tensor] = {}
+        self._watched: list[tuple[Tensor, int]] = []
+        self._left_alone: set[int] = set()
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._on_the_way: _OnTheWay | None = None
 
@@ -59,24 +62,29 @@ class CheckpointWriter:
         Args:
             run: where to.
             state: what is written.
-            still: those of its tensors that nothing changes before `settle`.
+            still: those of its tensors that nothing is to change before `settle`. They are copied beside training if they were among
+                these the last time, and nothing had changed them by then.
 
         Raises:
             FolderLostError, NotWrittenError: of the checkpoint before.
         """
         self.finish()
-        now, later = _Copies(), _Copies({tensor.data_ptr() for tensor in still})
+        self._watched = [(tensor, tensor._version) for tensor in still]
+        now, later = _Copies(), _Copies(self._left_alone & {tensor.data_ptr() for tensor, _ in self._watched})
         copied = self._copied(state, now, later)
-        now.make()
+        now.make(non_blocking=self._stream is not None)
         begun = None if self._stream is None else torch.cuda.current_stream(self._device).record_event()
         thread = ThreadPoolExecutor(1, "checkpoint")
-        made = thread.submit(later.make, self._stream, begun)
+        made = thread.submit(self._bring, later, begun)
         self._on_the_way = _OnTheWay(thread, made, thread.submit(_write, run, copied, made))
 
     def settle(self) -> None:
         """Wait until tensors that were said to be still may change: they have been copied."""
         if self._on_the_way is not None:
             wait([self._on_the_way.copied])
+        if self._watched:
+            self._left_alone = {tensor.data_ptr() for tensor, version in self._watched if tensor._version == version}
+            self._watched = []
 
     def _copied(self, value: Any, now: "_Copies", later: "_Copies", *place: Any) -> Any:
         """Return a copy that nothing changes any more; tensors go to the memory of the host that the one of this place had last time.
@@ -101,6 +109,16 @@ class CheckpointWriter:
         if type(value) in (list, tuple):
             return type(value)(self._copied(part, now, later, *place, number) for number, part in enumerate(value))
         return value if type(value) in IMMUTABLE else deepcopy(value)
+
+    def _bring(self, later: "_Copies", begun: torch.Event | None) -> None:
+        """Make the copies that are left; of a CUDA device, wait until all have arrived."""
+        if self._stream is None or begun is None:
+            later.make()
+            return
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(begun)
+            later.make(non_blocking=True)
+        self._stream.synchronize()
 
     def check(self) -> None:
         """Raise what has gone wrong by now, as `finish` does; nothing is waited for."""
@@ -147,15 +165,10 @@ class _Copies:
         self._copies.append(copied)
         self._values.append(value.detach())
 
-    def make(self, stream: torch.cuda.Stream | None = None, begun: torch.Event | None = None) -> None:
-        """Make them; on a stream after what a device has begun, and then wait for it, else on the device's own without waiting."""
-        with torch.cuda.stream(stream):  # of None: no other
-            if stream is not None and begun is not None:
-                stream.wait_event(begun)
-            if self._copies:
-                torch._foreach_copy_(self._copies, self._values, non_blocking=True)  # pyright: ignore[reportPrivateImportUsage] - one call, without the GIL
-            if stream is not None:
-                stream.synchronize()
+    def make(self, *, non_blocking: bool = False) -> None:
+        """Make them, in one call without the GIL; non-blocking, a device may still be at it."""
+        if self._copies:
+            torch._foreach_copy_(self._copies, self._values, non_blocking=non_blocking)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _write(run: RunFolder, state: dict[str, Any], made: Future[None]) -> None:

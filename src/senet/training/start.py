@@ -79,6 +79,9 @@ def take_up(job: Job, run: RunFolder, saved: Mapping[str, Any], *, accept_change
 def _lost_best(job: Job, run: RunFolder, *, accept_changes: bool) -> list[str]:
     """Forget the best epoch if its weights cannot be read and that is accepted; return this in words, if it is so.
 
+    Those of a later one take their place before the checkpoint says so: of a run that ended in between, that epoch is taken again, and the
+    next to end is the best, as it was unless something else has changed.
+
     Raises:
         UsageError: if it is not accepted, or no epoch is left to be the best.
     """
@@ -88,7 +91,9 @@ def _lost_best(job: Job, run: RunFolder, *, accept_changes: bool) -> list[str]:
     try:
         written = read_metadata(run.weights).extra.get("epoch")
         check_sealed(run.weights)
-        if isinstance(written, int) and written < best["epoch"]:
+        if isinstance(written, int) and written > best["epoch"] and job.state.epoch < job.recipe.training.epochs:
+            job.state.best = None
+        elif isinstance(written, int) and written != best["epoch"]:
             raise UsageError(f"{run.weights} holds the weights of epoch {written}, and epoch {int(best['epoch'])} was the best")
     except UsageError as error:
         if not accept_changes or job.state.epoch >= job.recipe.training.epochs:

@@ -191,9 +191,11 @@ class TrainingState:
         self._kept = True
 
     def _still(self) -> Iterator[Tensor]:
-        """Yield the tensors that only the end of a step changes."""
-        for module in (part for part in self._parts.values() if isinstance(part, nn.Module)):
-            yield from module.parameters()
+        """Yield the tensors that only the end of a step changes, unless a user's network does; what is not trained may be its own means."""
+        for group in self._optimizer.param_groups:
+            yield from (parameter for parameter in group["params"] if parameter.requires_grad)
+        if (average := self._parts.get("average")) is not None:
+            yield from average.parameters()
         for tensors in self._optimizer.state.values():
             yield from (tensor for tensor in tensors.values() if isinstance(tensor, Tensor))
 
