@@ -211,6 +211,7 @@ BINARY = {
         changed_bytes,
         errors=(UnreadableImageError,),
         many=100_000,
+        memory=10**9,  # of an image whose header has as many pixels as are allowed (docs/security.md)
     ),
 }
 """Files of numbers by what they are."""
