@@ -79,7 +79,7 @@ class Run:
 
 
 @contextmanager
-def begun(subject: Subject, device: torch.device, place: Path | None) -> Iterator["Run"]:
+def begun(subject: Subject, device: torch.device, place: Path | None) -> Iterator[Run]:
     """Yield a run that has taken a step, so that momentum is there, and saved, so that the memory of the copy is."""
     model = create_model(subject.name).train().to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
     optimizer = torch.optim.SGD(model.parameters(), 0.0, 0.9)  # weights stay: noise learnt by heart leaves denormal gradients, slow on CPUs

@@ -6,10 +6,10 @@ user's network may change weights in its forward pass: what a step has not been 
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from copy import copy, deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +21,9 @@ from senet.text import message_line
 from senet.training.checkpoint import write_checkpoint
 
 log = logging.getLogger("senet")
+
+Pair = tuple[Tensor, Tensor]
+"""Copy that is to be made, and what of."""
 
 IMMUTABLE = (int, float, bool, str, type(None))
 
@@ -70,9 +73,11 @@ class CheckpointWriter:
         """
         self.finish()
         self._watched = [(tensor, tensor._version) for tensor in still]
-        now, later = _Copies(), _Copies(self._left_alone & {tensor.data_ptr() for tensor, _ in self._watched})
-        copied = self._copied(state, now, later)
-        now.make(non_blocking=self._stream is not None)
+        pairs = list[Pair]()
+        copied = self._copied(state, pairs)
+        beside = self._left_alone & {tensor.data_ptr() for tensor, _ in self._watched}
+        _copy([pair for pair in pairs if pair[1].data_ptr() not in beside], non_blocking=self._stream is not None)
+        later = [pair for pair in pairs if pair[1].data_ptr() in beside]
         begun = None if self._stream is None else torch.cuda.current_stream(self._device).record_event()
         thread = ThreadPoolExecutor(1, "checkpoint")
         made = thread.submit(self._bring, later, begun)
@@ -86,13 +91,12 @@ class CheckpointWriter:
             self._left_alone = {tensor.data_ptr() for tensor, version in self._watched if tensor._version == version}
             self._watched = []
 
-    def _copied(self, value: Any, now: "_Copies", later: "_Copies", *place: Any) -> Any:
-        """Return a copy that nothing changes any more; tensors go to the memory of the host that the one of this place had last time.
+    def _copied(self, value: Any, pairs: list[Pair], *place: Any) -> Any:
+        """Return a copy that nothing changes any more, when its tensors are copied, too.
 
         Args:
             value: what is copied.
-            now: gets the tensors that are to be copied at once.
-            later: gets the others.
+            pairs: gets its tensors, each behind the memory of the host that the one of this place had last time.
             *place: the keys and numbers that lead to the value.
         """
         if isinstance(value, Tensor):
@@ -100,24 +104,24 @@ class CheckpointWriter:
             if kept is None or (kept.shape, kept.dtype, kept.stride()) != (value.shape, value.dtype, value.stride()):
                 kept = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
                 self._kept[place] = kept
-            (later if value.data_ptr() in later.addresses else now).add(kept, value)
+            pairs.append((kept, value.detach()))
             return kept
         if isinstance(value, dict):
             found = copy(value)  # of its type, with what else it carries
-            found.update((name, self._copied(part, now, later, *place, name)) for name, part in value.items())
+            found.update((name, self._copied(part, pairs, *place, name)) for name, part in value.items())
             return found
         if type(value) in (list, tuple):
-            return type(value)(self._copied(part, now, later, *place, number) for number, part in enumerate(value))
+            return type(value)(self._copied(part, pairs, *place, number) for number, part in enumerate(value))
         return value if type(value) in IMMUTABLE else deepcopy(value)
 
-    def _bring(self, later: "_Copies", begun: torch.Event | None) -> None:
+    def _bring(self, later: Sequence[Pair], begun: torch.Event | None) -> None:
         """Make the copies that are left; of a CUDA device, wait until all have arrived."""
         if self._stream is None or begun is None:
-            later.make()
+            _copy(later)
             return
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(begun)
-            later.make(non_blocking=True)
+            _copy(later, non_blocking=True)
         self._stream.synchronize()
 
     def check(self) -> None:
@@ -148,27 +152,10 @@ class _OnTheWay:
     written: Future[None]
 
 
-@dataclass
-class _Copies:
-    """Copies of tensors in the memory of the host that are to be made together.
-
-    Args:
-        addresses: of the tensors that may be among them.
-    """
-
-    addresses: set[int] = field(default_factory=set)
-    _copies: list[Tensor] = field(default_factory=list)
-    _values: list[Tensor] = field(default_factory=list)
-
-    def add(self, copied: Tensor, value: Tensor) -> None:
-        """Note one more."""
-        self._copies.append(copied)
-        self._values.append(value.detach())
-
-    def make(self, *, non_blocking: bool = False) -> None:
-        """Make them, in one call without the GIL; non-blocking, a device may still be at it."""
-        if self._copies:
-            torch._foreach_copy_(self._copies, self._values, non_blocking=non_blocking)  # pyright: ignore[reportPrivateImportUsage]
+def _copy(pairs: Sequence[Pair], *, non_blocking: bool = False) -> None:
+    """Make copies, all in one call without the GIL; non-blocking, a device may still be at it."""
+    if pairs:
+        torch._foreach_copy_(*map(list, zip(*pairs, strict=True)), non_blocking=non_blocking)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _write(run: RunFolder, state: dict[str, Any], made: Future[None]) -> None:
